@@ -1,0 +1,9 @@
+"""minixl: cross-lingual transfer for taggers and classifiers, every forward and backward pass written by hand."""
+import os
+
+# After a matrix product OpenBLAS's worker threads spin for about 30 ms, waiting for the next one, and take half a core
+# from the element-wise passes in between.  2^16 cycles are enough to catch products that follow each other directly;
+# measured in docs/performance.md.  It must be set before NumPy is imported for the first time.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "16")
+
+__version__ = "0.1.0"

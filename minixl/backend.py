@@ -1,0 +1,119 @@
+"""Where an array lives decides where it is computed: NumPy on a CPU, CuPy on a GPU.  The only file that imports cupy.
+
+    array_module(x, ...)        numpy or cupy, whichever the arrays belong to; mixing them is an error
+    to_numpy(x)                 a NumPy array with the same content
+    array_module_for(device)    "auto", "cpu" or "cuda" -> numpy or cupy
+    by_rows(block, rows, width) one formula over blocks of rows, on every core (NumPy) or in one go (CuPy)
+    @has_kernel                 on CuPy arrays the launcher of the same name in kernels/ takes the op's place
+"""
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
+from typing import Any, TypeVar
+
+import numpy as np
+
+try:
+    import cupy
+except ImportError:                        # no GPU build of minixl: every array is a NumPy array
+    cupy = None
+
+Array = Any                                # np.ndarray or cupy.ndarray
+Function = TypeVar("Function", bound=Callable[..., Any])
+Item = TypeVar("Item")
+
+BLOCK = 1 << 18                            # elements a block: the fastest of 2^13 ... 2^18, see docs/performance.md
+
+
+def array_module(*arrays: Array) -> ModuleType:
+    """numpy or cupy.  Raises ValueError when the arrays do not all live in the same place."""
+    if cupy is None:
+        return np
+    on_gpu = [isinstance(array, cupy.ndarray) for array in arrays if array is not None]
+    if any(on_gpu) and not all(on_gpu):
+        kinds = ", ".join(f"argument {i}: {'cupy' if gpu else 'numpy'}" for i, gpu in enumerate(on_gpu))
+        raise ValueError(f"expected all arrays on one device, got {kinds}")
+    return cupy if any(on_gpu) else np
+
+
+def to_numpy(array: Array) -> np.ndarray:
+    """A NumPy array with the same content (a NumPy array is returned as it is)."""
+    return array.get() if cupy is not None and isinstance(array, cupy.ndarray) else np.asarray(array)
+
+
+def array_module_for(device: str) -> ModuleType:
+    """The array module for --device: "cpu", "cuda", or "auto" (CUDA where cupy finds a device)."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device: expected auto, cpu or cuda, got {device!r}")
+    found = cupy is not None and cupy.cuda.is_available()
+    if device == "cuda" and not found:
+        reason = "cupy is not installed (pip install 'minixl[cuda12]')" if cupy is None else "cupy finds no CUDA device"
+        raise ValueError(f"device: cuda was asked for, but {reason}")
+    return cupy if found and device != "cpu" else np
+
+
+@functools.cache
+def threads() -> int:
+    """Threads for element-wise passes: MINIXL_THREADS, else OMP_NUM_THREADS, else the cores this process may use."""
+    asked = os.environ.get("MINIXL_THREADS") or os.environ.get("OMP_NUM_THREADS")
+    return max(1, int(asked)) if asked and asked.isdigit() else len(os.sched_getaffinity(0))
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max(1, threads() - 1), thread_name_prefix="minixl")
+
+
+def in_parallel(function: Callable[[Item], object], items: Iterable[Item]) -> None:
+    """function(item) for every item, on all threads.  NumPy lets other threads run while it computes."""
+    remaining = iter(list(items))          # shared: taking the next item is atomic
+
+    def work() -> None:
+        for item in remaining:
+            function(item)
+
+    helpers = [_pool().submit(work) for _ in range(threads() - 1)]
+    work()
+    for helper in helpers:
+        helper.result()
+
+
+def by_rows(block: Callable[[slice], object], rows: int, width: int, xp: ModuleType = np) -> None:
+    """Run block(rows[i:j]) over row blocks that fit the cache, on all threads; on a GPU run it once.
+
+    `width` is the number of elements a row.  Each block must write rows of its own only.
+    """
+    if xp is not np or rows * width <= BLOCK:
+        block(slice(0, rows))
+        return
+    blocks = -(-rows * width // BLOCK)
+    blocks = -(-blocks // threads()) * threads()                       # the same work for every thread
+    step = -(-rows // blocks)
+    in_parallel(block, (slice(i, min(i + step, rows)) for i in range(0, rows, step)))
+
+
+def has_kernel(function: Function) -> Function:
+    """Mark an op that has a fused CUDA kernel: on CuPy arrays the launcher of the same name in kernels/ runs instead.
+
+    MINIXL_KERNELS=0 turns all kernels off, so that the readable formula runs on the GPU as well.
+    """
+    module = f"minixl.kernels.{function.__module__.rpartition('.')[2]}"
+
+    @functools.wraps(function)
+    def dispatch(*args: Any, **kwargs: Any) -> Any:
+        if cupy is None or os.environ.get("MINIXL_KERNELS") == "0" or not _on_gpu(args):
+            return function(*args, **kwargs)
+        launcher = getattr(importlib.import_module(module), function.__name__)
+        return launcher(*args, **kwargs)
+
+    return dispatch                                                    # type: ignore[return-value]
+
+
+def _on_gpu(args: Iterable[Any]) -> bool:
+    """Whether any argument, or any field of a cache among them, is a CuPy array."""
+    return any(isinstance(arg, cupy.ndarray) or (hasattr(arg, "_fields") and _on_gpu(arg)) for arg in args)
