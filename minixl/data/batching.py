@@ -1,0 +1,100 @@
+"""Packed batches and the resumable stream that deals them out.
+
+The sentences of a batch lie one after another, sorted by length, without padding: every op but attention sees tokens
+only, and attention computes neighbours of equal length together.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minixl.backend import Array
+from minixl.data.encoding import Example
+
+
+class Batch(NamedTuple):
+    """B examples in one packed batch of T pieces, W of them scored."""
+
+    input_ids: Array      # (T,)
+    position_ids: Array   # (T,)    0, 1, ... within each example
+    starts: np.ndarray    # (B+1,)  on the CPU: where each example begins
+    rows: Array           # (W,)    packed rows of the scored words; empty for a classifier
+    labels: Array         # (W,)    or (B,) for a classifier; negative: not scored
+    order: np.ndarray     # (B,)    which of the examples handed in stands where
+
+    @property
+    def tokens(self) -> int:
+        """T, the number of word pieces."""
+        return int(self.starts[-1])
+
+
+def pack(examples: Sequence[Example], xp: Any = np) -> Batch:
+    """Pack examples into one batch, shortest first."""
+    order = np.argsort([len(e.input_ids) for e in examples], kind="stable")
+    chosen = [examples[i] for i in order]
+    lengths = np.array([len(e.input_ids) for e in chosen])
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    positions = np.arange(starts[-1]) - np.repeat(starts[:-1], lengths)
+    rows = np.concatenate([e.rows + start for e, start in zip(chosen, starts[:-1], strict=True)])
+    labels = np.concatenate([e.labels for e in chosen])
+    ids = np.concatenate([e.input_ids for e in chosen])
+    return Batch(xp.asarray(ids), xp.asarray(positions), starts, xp.asarray(rows), xp.asarray(labels), order)
+
+
+def length_batches(examples: Sequence[Example], tokens: int) -> Iterator[list[int]]:
+    """Indices of examples of similar length, about `tokens` pieces a batch: for prediction, where order is free."""
+    batch: list[int] = []
+    size = 0
+    for index in np.argsort([len(e.input_ids) for e in examples], kind="stable").tolist():
+        length = len(examples[index].input_ids)
+        if batch and size + length > tokens:
+            yield batch
+            batch, size = [], 0
+        batch.append(index)
+        size += length
+    if batch:
+        yield batch
+
+
+class Stream:
+    """Endless shuffled batches: every example once an epoch, a new order each, continued exactly by its state."""
+
+    def __init__(self, examples: Sequence[Example], batch_size: int, seed: int, xp: Any = np) -> None:
+        if not examples:
+            raise ValueError("stream: no examples")
+        self.examples, self.batch_size, self.xp = examples, batch_size, xp
+        self.rng = np.random.Generator(np.random.PCG64(seed))
+        self.order = self.rng.permutation(len(examples))
+        self.position = 0
+        self.epoch = 0
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches in one pass; the last may be smaller."""
+        return -(-len(self.examples) // self.batch_size)
+
+    def __iter__(self) -> Stream:
+        return self
+
+    def __next__(self) -> Batch:
+        if self.position >= len(self.examples):
+            self.order, self.position, self.epoch = self.rng.permutation(len(self.examples)), 0, self.epoch + 1
+        chosen = self.order[self.position:self.position + self.batch_size]
+        self.position += len(chosen)
+        return pack([self.examples[i] for i in chosen], self.xp)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Position, order and generator, as JSON-ready values."""
+        return {"rng": self.rng.bit_generator.state, "order": self.order.tolist(), "position": self.position,
+                "epoch": self.epoch, "examples": len(self.examples)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where the stream with this state stood.  Raises ValueError when it had other data."""
+        if state["examples"] != len(self.examples):
+            raise ValueError(f"the checkpoint was made with {state['examples']} training examples, now there are "
+                             f"{len(self.examples)}")
+        self.rng.bit_generator.state = state["rng"]
+        self.order = np.array(state["order"])
+        self.position, self.epoch = state["position"], state["epoch"]

@@ -1,0 +1,179 @@
+"""From words and texts to word pieces: labels on first pieces, long inputs in overlapping windows.
+
+A tagger scores the first piece of every word (Devlin et al. 2019, section 5.3).  An input of more than `max_length`
+pieces, [CLS] and [SEP] included, is handled as `on_long` says:
+
+    window     overlapping windows that begin and end at word boundaries; every word is scored once, in the window where
+               it has the most context; a document's scores are the mean over its windows
+    truncate   only what fits is kept (what the papers do); the words that were cut are counted
+    error      the first long input is an error that names its line
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from minixl.data.examples import Document, Sentence
+from minixl.errors import UserError
+
+IGNORED = -100          # a label that is not scored, as in PyTorch
+ON_LONG = ("window", "truncate", "error")
+
+
+class PieceTokenizer(Protocol):
+    """What is needed of a tokenizer; minixl.weights.tokenizer.Tokenizer is one."""
+
+    cls_id: int
+    sep_id: int
+
+    def pieces_batch(self, sentences: Sequence[Sequence[str]]) -> list[list[list[int]]]:
+        """The ids of every word's pieces, at least one a word."""
+
+    def encode_texts(self, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
+        """Ids and character offsets of each text's pieces, without special tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One sequence of pieces as the encoder reads it: a sentence, a document, or one window of a long one."""
+
+    input_ids: np.ndarray    # (n,)  with [CLS] and [SEP]
+    rows: np.ndarray         # (w,)  positions of the scored words' first pieces; a document's is empty
+    labels: np.ndarray       # (w,)  or (1,) for a document; IGNORED where unknown
+    source: int              # which sentence or document this is (a part of)
+    first_word: int          # index of the first scored word in its sentence
+
+
+@dataclass(slots=True)
+class Encoded:
+    """All examples of a file and what became of the long inputs."""
+
+    examples: list[Example]
+    sources: int                       # sentences or documents
+    long: int = 0                      # how many of them were longer than max_length
+    cut_words: int = 0                 # words (documents: pieces) lost by truncation
+    pieces: int = 0                    # pieces in all examples
+    words: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def report(self, what: str) -> str:
+        """One line for the log: how many inputs, how many were long, what was cut."""
+        line = f"{what}: {self.sources} inputs, {self.pieces} pieces"
+        if self.long:
+            line += f", {self.long} longer than the limit"
+            line += f", {self.cut_words} words cut" if self.cut_words else ", read in windows, nothing cut"
+        return line
+
+
+def encode_sentences(sentences: Sequence[Sentence], tokenizer: PieceTokenizer, label_ids: Mapping[str, int] | None, *,
+                     max_length: int, on_long: str = "window", path: str = "input") -> Encoded:
+    """Sentences for a tagger.  label_ids maps a tag to its class; None leaves the labels unknown.
+
+    Raises UserError for on_long="error" and a long sentence.
+    """
+    encoded = Encoded([], len(sentences))
+    room = _room(max_length, on_long)
+    for index, (sentence, pieces) in enumerate(zip(sentences, tokenizer.pieces_batch([s.words for s in sentences]),
+                                                   strict=True)):
+        pieces = [word[:room] for word in pieces]                      # one word longer than a whole window is cut
+        lengths = [len(word) for word in pieces]
+        windows = [(0, len(pieces), 0, len(pieces))]
+        if sum(lengths) > room:
+            encoded.long += 1
+            if on_long == "error":
+                raise UserError(f"{path}:{sentence.line}: the sentence has {sum(lengths) + 2} word pieces, data.max_length is "
+                                f"{max_length}; --set data.on_long=window reads it in windows")
+            windows = word_windows(lengths, room)
+            if on_long == "truncate":
+                windows = [(0, windows[0][1], 0, windows[0][1])]
+                encoded.cut_words += len(pieces) - windows[0][1]
+        for first, last, scored_first, scored_last in windows:
+            encoded.examples.append(_sentence_window(index, sentence, pieces, lengths, tokenizer, label_ids,
+                                                     first, last, scored_first, scored_last))
+        encoded.words += len(pieces)
+    encoded.pieces = sum(len(example.input_ids) for example in encoded.examples)
+    return encoded
+
+
+def _sentence_window(index: int, sentence: Sentence, pieces: list[list[int]], lengths: list[int],
+                     tokenizer: PieceTokenizer, label_ids: Mapping[str, int] | None, first: int, last: int,
+                     scored_first: int, scored_last: int) -> Example:
+    """Words first..last-1 as one example, of which scored_first..scored_last-1 are scored."""
+    ids = [tokenizer.cls_id, *(piece for word in pieces[first:last] for piece in word), tokenizer.sep_id]
+    starts = np.cumsum([1, *lengths[first:last]])                      # row of each word's first piece
+    labels = np.full(scored_last - scored_first, IGNORED)
+    if label_ids is not None and sentence.tags is not None:
+        labels[:] = [label_ids[tag] for tag in sentence.tags[scored_first:scored_last]]
+    return Example(np.array(ids), starts[scored_first - first:scored_last - first], labels, index, scored_first)
+
+
+def word_windows(lengths: Sequence[int], room: int) -> list[tuple[int, int, int, int]]:
+    """Cut words of `lengths` pieces (each at most `room`) into windows of at most `room` pieces.
+
+    Returns (first, last, scored_first, scored_last) for each: neighbours share about a quarter of a window, and each
+    scores its own half of what they share.
+    """
+    ends = np.cumsum([0, *lengths])                                    # pieces before each word
+    bounds = []
+    first = 0
+    while True:
+        last = int(np.searchsorted(ends, ends[first] + room, side="right")) - 1
+        bounds.append((first, last))
+        if last == len(lengths):
+            break
+        shared = int(np.searchsorted(ends, ends[last] - room // 4))    # the first word of the shared quarter
+        first = max(first + 1, min(shared, last))
+    cuts = [0, *((a[1] + b[0]) // 2 for a, b in zip(bounds, bounds[1:], strict=False)), len(lengths)]
+    return [(first, last, cuts[i], cuts[i + 1]) for i, (first, last) in enumerate(bounds)]
+
+
+def encode_documents(documents: Sequence[Document], tokenizer: PieceTokenizer, label_ids: Mapping[str, int] | None, *,
+                     max_length: int, on_long: str = "window", path: str = "input") -> Encoded:
+    """Documents for a classifier; every window of a long document carries its label."""
+    encoded = Encoded([], len(documents))
+    room = _room(max_length, on_long)
+    for index, (document, (ids, offsets)) in enumerate(zip(documents, tokenizer.encode_texts([d.text for d in documents]),
+                                                           strict=True)):
+        windows = [(0, len(ids))]
+        if len(ids) > room:
+            encoded.long += 1
+            if on_long == "error":
+                raise UserError(f"{path}:{document.line}: the text has {len(ids) + 2} word pieces, data.max_length is "
+                                f"{max_length}; --set data.on_long=window reads it in windows")
+            windows = _text_windows(document.text, offsets, room)
+            if on_long == "truncate":
+                windows = windows[:1]
+                encoded.cut_words += len(ids) - windows[0][1]
+        label = IGNORED if label_ids is None or document.label is None else label_ids[document.label]
+        for first, last in windows:
+            pieces = np.array([tokenizer.cls_id, *ids[first:last], tokenizer.sep_id])
+            encoded.examples.append(Example(pieces, np.zeros(0, int), np.array([label]), index, 0))
+        encoded.words += len(document.text.split())
+    encoded.pieces = sum(len(example.input_ids) for example in encoded.examples)
+    return encoded
+
+
+def _text_windows(text: str, offsets: Sequence[tuple[int, int]], room: int) -> list[tuple[int, int]]:
+    """Piece ranges of at most `room` that end before a word where the text has spaces, and anywhere where it has none."""
+    windows, first = [], 0
+    while first < len(offsets):
+        last = min(first + room, len(offsets))
+        if last < len(offsets):
+            begins = (i for i in range(last, first + room // 2, -1)
+                      if offsets[i][0] > 0 and (text[offsets[i][0] - 1].isspace() or text[offsets[i][0]].isspace()))
+            last = next(begins, last)
+        windows.append((first, last))
+        first = last
+    return windows
+
+
+def _room(max_length: int, on_long: str) -> int:
+    """Pieces beside [CLS] and [SEP]."""
+    if on_long not in ON_LONG:
+        raise UserError(f"data.on_long: expected one of {', '.join(ON_LONG)}, got {on_long!r}")
+    if max_length < 8:
+        raise UserError(f"data.max_length: expected at least 8 word pieces, got {max_length}")
+    return max_length - 2

@@ -1,0 +1,183 @@
+"""BERT's encoder on a packed batch, forward and backward.  Devlin et al. 2019 (arXiv:1810.04805); post-norm, exact gelu.
+
+    embeddings   x₀ = dropout(LayerNorm(word[id] + position[p] + type[0]))
+    layer        a  = LayerNorm(x + dropout(output.dense(attention(query(x), key(x), value(x)))))
+                 x' = LayerNorm(a + dropout(output.dense(gelu(intermediate.dense(a)))))
+
+Parameters carry their Hugging Face names.  The sentences of a batch lie one after another in (T, H) arrays without
+padding: only attention knows where one ends.  layer_forward/layer_backward are pure functions over those ops; `Bert`
+strings the layers together and hands the gradients to its ParameterStore.
+Checked against transformers in tests/models/test_bert.py.
+"""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minixl.backend import Array
+from minixl.models.bert_config import BertConfig, encoder_shapes
+from minixl.ops.attention import AttentionCache, attention_backward, attention_forward
+from minixl.ops.dropout import DropoutCache, dropout_backward, dropout_forward
+from minixl.ops.embedding import EmbeddingCache, embedding_backward, embedding_forward
+from minixl.ops.gelu import GeluCache, gelu_backward, gelu_forward
+from minixl.ops.layernorm import LayerNormCache, layernorm_backward, layernorm_forward
+from minixl.ops.linear import LinearCache, linear_backward, linear_forward
+from minixl.parameters import ParameterStore
+
+WORD_TABLE = "bert.embeddings.word_embeddings.weight"
+
+Params = dict[str, dict[str, Array]]
+
+
+class ResidualCache(NamedTuple):
+    """What `LayerNorm(x + dropout(dense(inner)))` keeps."""
+
+    dense: LinearCache
+    dropout: DropoutCache
+    norm: LayerNormCache
+
+
+class LayerCache(NamedTuple):
+    query: LinearCache
+    key: LinearCache
+    value: LinearCache
+    attention: AttentionCache
+    attention_output: ResidualCache
+    intermediate: LinearCache
+    gelu: GeluCache
+    output: ResidualCache
+
+
+class EmbeddingsCache(NamedTuple):
+    word: EmbeddingCache
+    position: EmbeddingCache
+    type: EmbeddingCache
+    norm: LayerNormCache
+    dropout: DropoutCache
+
+
+class BertCache(NamedTuple):
+    embeddings: EmbeddingsCache | None     # None: below the lowest trainable layer, nothing is kept
+    layers: tuple[LayerCache | None, ...]
+
+
+def residual_forward(inner: Array, x: Array, dense: dict[str, Array], norm: dict[str, Array], config: BertConfig,
+                     rng) -> tuple[Array, ResidualCache]:
+    """LayerNorm(x + dropout(dense(inner))): inner (T, I), x (T, H) -> (T, H)."""
+    delta, dense_cache = linear_forward(inner, **dense)                                 # (T, H)
+    delta, dropout_cache = dropout_forward(delta, config.hidden_dropout_prob, rng=rng)
+    delta += x                                                                          # delta is this function's own
+    y, norm_cache = layernorm_forward(delta, **norm, eps=config.layer_norm_eps)
+    return y, ResidualCache(dense_cache, dropout_cache, norm_cache)
+
+
+def residual_backward(dy: Array, cache: ResidualCache) -> tuple[Array, Array, dict, dict]:
+    """dy (T, H) -> dinner (T, I), dx (T, H) through the residual, and the gradients of dense and norm."""
+    dsum, norm_grads = layernorm_backward(dy, cache.norm)
+    ddelta, _ = dropout_backward(dsum, cache.dropout)
+    dinner, dense_grads = linear_backward(ddelta, cache.dense)
+    return dinner, dsum, dense_grads, norm_grads
+
+
+def layer_forward(x: Array, params: Params, starts: np.ndarray, config: BertConfig, rng=None) -> tuple[Array, LayerCache]:
+    """x (T, H), starts (B+1,) -> (T, H).  rng draws the dropout masks; None is evaluation."""
+    query, query_cache = linear_forward(x, **params["attention.self.query"])            # (T, H)
+    key, key_cache = linear_forward(x, **params["attention.self.key"])
+    value, value_cache = linear_forward(x, **params["attention.self.value"])
+    context, attention = attention_forward(query, key, value, starts, heads=config.num_attention_heads,
+                                           dropout=config.attention_probs_dropout_prob, rng=rng)
+    attended, attention_output = residual_forward(context, x, params["attention.output.dense"],
+                                                  params["attention.output.LayerNorm"], config, rng)
+    hidden, intermediate = linear_forward(attended, **params["intermediate.dense"])     # (T, I)
+    active, gelu = gelu_forward(hidden)
+    y, output = residual_forward(active, attended, params["output.dense"], params["output.LayerNorm"], config, rng)
+    return y, LayerCache(query_cache, key_cache, value_cache, attention, attention_output, intermediate, gelu, output)
+
+
+def layer_backward(dy: Array, cache: LayerCache, *, need_dx: bool = True) -> tuple[Array | None, dict[str, dict]]:
+    """dy (T, H) -> dx (T, H) and the gradients by module name.  Lines are those of layer_forward in reverse order."""
+    grads = {}
+    dactive, dattended, grads["output.dense"], grads["output.LayerNorm"] = residual_backward(dy, cache.output)
+    dhidden, _ = gelu_backward(dactive, cache.gelu)
+    dinto, grads["intermediate.dense"] = linear_backward(dhidden, cache.intermediate)
+    dattended += dinto                                                                  # both are fresh arrays
+    dcontext, dx, grads["attention.output.dense"], grads["attention.output.LayerNorm"] = residual_backward(
+        dattended, cache.attention_output)
+    dquery, others = attention_backward(dcontext, cache.attention)
+    for name, dprojection, linear in (("query", dquery, cache.query), ("key", others["key"], cache.key),
+                                      ("value", others["value"], cache.value)):
+        dinto, grads[f"attention.self.{name}"] = linear_backward(dprojection, linear, need_dx=need_dx)
+        if need_dx:
+            dx += dinto
+    return (dx if need_dx else None), grads
+
+
+class Bert:
+    """The encoder: its configuration and its share of a ParameterStore."""
+
+    def __init__(self, config: BertConfig, store: ParameterStore) -> None:
+        self.config, self.store = config, store
+
+    @staticmethod
+    def shapes(config: BertConfig, *, pooler: bool = False) -> dict[str, tuple[int, ...]]:
+        """Name -> shape of every parameter."""
+        return encoder_shapes(config, pooler=pooler)
+
+    def lowest_trainable(self) -> int:
+        """The lowest layer with a trainable parameter: -1 is the embeddings, num_hidden_layers is none."""
+        names = self.store.names(trainable=True)
+        if any(name.startswith("bert.embeddings.") for name in names):
+            return -1
+        layers = [int(name.split(".")[3]) for name in names if name.startswith("bert.encoder.layer.")]
+        return min(layers, default=self.config.num_hidden_layers)
+
+    def embed(self, input_ids: Array, position_ids: Array, rng=None) -> tuple[Array, EmbeddingsCache]:
+        """input_ids, position_ids (T,) -> (T, H)."""
+        params = self.store.under("bert.embeddings")
+        x, word = embedding_forward(input_ids, **params["word_embeddings"])             # (T, H)
+        position, position_cache = embedding_forward(position_ids, **params["position_embeddings"])
+        kind, type_cache = embedding_forward(self.store.xp.zeros_like(input_ids), **params["token_type_embeddings"])
+        x += position
+        x += kind
+        x, norm = layernorm_forward(x, **params["LayerNorm"], eps=self.config.layer_norm_eps)
+        x, dropout = dropout_forward(x, self.config.hidden_dropout_prob, rng=rng)
+        return x, EmbeddingsCache(word, position_cache, type_cache, norm, dropout)
+
+    def forward(self, input_ids: Array, position_ids: Array, starts: np.ndarray, *, rng=None,
+                keep: bool = True) -> tuple[Array, BertCache]:
+        """input_ids, position_ids (T,), starts (B+1,) -> last hidden states (T, H).
+
+        keep=False keeps nothing (prediction); otherwise caches are kept from the lowest trainable layer upwards.
+        """
+        lowest = self.lowest_trainable() if keep else self.config.num_hidden_layers
+        x, embeddings = self.embed(input_ids, position_ids, rng)
+        caches: list[LayerCache | None] = []
+        for i in range(self.config.num_hidden_layers):
+            x, cache = layer_forward(x, self.store.under(f"bert.encoder.layer.{i}"), starts, self.config, rng)
+            caches.append(cache if i >= lowest else None)
+            del cache
+        return x, BertCache(embeddings if lowest < 0 else None, tuple(caches))
+
+    def backward(self, dhidden: Array, cache: BertCache) -> None:
+        """dhidden (T, H): adds the gradient of every trainable parameter to the store, layer by layer."""
+        lowest = self.lowest_trainable()
+        dx: Array | None = dhidden
+        for i in range(self.config.num_hidden_layers - 1, max(lowest, 0) - 1, -1):
+            layer = cache.layers[i]
+            assert layer is not None and dx is not None
+            dx, grads = layer_backward(dx, layer, need_dx=i > lowest)
+            self.store.accumulate(f"bert.encoder.layer.{i}", grads)
+        if lowest < 0:
+            assert cache.embeddings is not None
+            self.store.accumulate("bert.embeddings", embeddings_backward(dx, cache.embeddings))
+
+
+def embeddings_backward(dy: Array, cache: EmbeddingsCache) -> dict[str, dict]:
+    """dy (T, H) -> the gradients of the three tables, row-sparse, and of LayerNorm."""
+    grads = {}
+    dnorm, _ = dropout_backward(dy, cache.dropout)
+    dsum, grads["LayerNorm"] = layernorm_backward(dnorm, cache.norm)
+    for name, table in (("word", cache.word), ("position", cache.position), ("token_type", cache.type)):
+        _, grads[f"{name}_embeddings"] = embedding_backward(dsum, table)
+    return grads

@@ -1,0 +1,134 @@
+"""Multi-head scaled dot-product attention within each sentence of a packed batch.  Vaswani et al. 2017, eq. 1.
+
+    forward    scores  = (query · scale) keyᵀ                 scale = 1/√D, per sentence and head
+               probs   = softmax(scores)
+               context = dropout(probs) value
+    backward   dvalue  = dropout(probs)ᵀ dcontext
+               dprobs  = dropout'(dcontext valueᵀ)
+               dscores = probs · (dprobs - Σ dprobs · probs)
+               dquery  = dscores key · scale,   dkey = dscoresᵀ (query · scale)
+
+Sentences lie one after another, without padding.  Neighbours of equal length are computed together (a batch sorted by
+length has few such groups), so there is no mask, and no score is computed that is not used.  The groups are spread over
+the threads; each is small enough for the cache.  Checked against PyTorch and against loops in tests/ops/test_attention.py.
+"""
+from math import sqrt
+from typing import NamedTuple
+
+import numpy as np
+
+from minixl.backend import Array, array_module, has_kernel, in_parallel
+from minixl.ops.dropout import dropout_mask, dropout_scale
+
+
+class Group(NamedTuple):
+    """Neighbouring sentences of one length, as slices of the packed rows and of the flat scores."""
+
+    rows: slice     # n · length rows of query, key, value
+    scores: slice   # n · heads · length² elements of the flat scores
+    length: int
+
+
+class AttentionCache(NamedTuple):
+    query: Array        # (T, H)   already scaled by 1/√D
+    key: Array          # (T, H)
+    value: Array        # (T, H)
+    probs: Array        # (S,)     S = Σ heads · length²; each group holds an (n, heads, length, length) block
+    mask: Array | None  # (S,)     bool, dropout on probs
+    scale: float        # 1 / (1 - p)
+    groups: list[Group]
+    heads: int
+
+
+@has_kernel
+def attention_forward(query: Array, key: Array, value: Array, starts: np.ndarray, *, heads: int, dropout: float = 0.0,
+                      rng=None, mask: Array | None = None) -> tuple[Array, AttentionCache]:
+    """query, key, value (T, H), starts (B+1,) on the CPU -> context (T, H).
+
+    rng or mask (S,) as in dropout_forward.
+    """
+    xp = array_module(query, key, value)
+    groups = equal_length_groups(starts, heads)
+    query = query * query.dtype.type(1 / sqrt(query.shape[1] // heads))
+    probs = xp.empty(groups[-1].scores.stop if groups else 0, query.dtype)
+    if mask is None and dropout and rng is not None:
+        mask = dropout_mask(probs.shape, dropout, rng, xp)
+    cache = AttentionCache(query, key, value, probs, mask, dropout_scale(dropout), groups, heads)
+    context = xp.empty(query.shape, query.dtype)
+
+    def one_group(group: Group) -> None:
+        q, k, v, out = (_split(array, group, heads) for array in (query, key, value, context))  # (n, A, l, D)
+        p = probs[group.scores].reshape(*q.shape[:2], group.length, group.length)               # (n, A, l, l) view
+        xp.matmul(q, k.swapaxes(2, 3), out=p)
+        p -= p.max(axis=3, keepdims=True)
+        xp.exp(p, out=p)
+        p /= p.sum(axis=3, keepdims=True)
+        out[...] = _dropped(p, group, cache) @ v
+
+    _each(one_group, groups, xp)
+    return context, cache
+
+
+@has_kernel
+def attention_backward(dcontext: Array, cache: AttentionCache) -> tuple[Array, dict[str, Array]]:
+    """dcontext (T, H) -> dquery (T, H) and {"key": dkey, "value": dvalue}, (T, H) each."""
+    xp = array_module(dcontext)
+    dquery, dkey, dvalue = (xp.empty(dcontext.shape, dcontext.dtype) for _ in range(3))
+    scale = dcontext.dtype.type(1 / sqrt(dcontext.shape[1] // cache.heads))
+
+    def one_group(group: Group) -> None:
+        q, k, v, dc, dq, dk, dv = (_split(array, group, cache.heads) for array in
+                                   (cache.query, cache.key, cache.value, dcontext, dquery, dkey, dvalue))
+        p = cache.probs[group.scores].reshape(*q.shape[:2], group.length, group.length)         # (n, A, l, l)
+        dv[...] = _dropped(p, group, cache).swapaxes(2, 3) @ dc
+        dp = dc @ v.swapaxes(2, 3)                                                              # (n, A, l, l)
+        if cache.mask is not None:
+            dp *= cache.mask[group.scores].reshape(p.shape)
+            dp *= dp.dtype.type(cache.scale)
+        dp *= p
+        dp -= p * dp.sum(axis=3, keepdims=True)                                                 # now dscores
+        dq[...] = dp @ k
+        dk[...] = dp.swapaxes(2, 3) @ q
+
+    _each(one_group, cache.groups, xp)
+    dquery *= scale
+    return dquery, {"key": dkey, "value": dvalue}
+
+
+def equal_length_groups(starts: np.ndarray, heads: int) -> list[Group]:
+    """Runs of neighbouring sentences of one length, each cut so that its scores stay in the cache (2^18 elements)."""
+    groups: list[Group] = []
+    lengths = np.diff(starts).tolist()
+    sentence, row, score = 0, 0, 0
+    while sentence < len(lengths):
+        length = lengths[sentence]
+        most = max(1, (1 << 18) // max(1, heads * length * length))
+        count = 1
+        while count < most and sentence + count < len(lengths) and lengths[sentence + count] == length:
+            count += 1
+        if length:
+            size = count * heads * length * length
+            groups.append(Group(slice(row, row + count * length), slice(score, score + size), length))
+            row, score = row + count * length, score + size
+        sentence += count
+    return groups
+
+
+def _each(function, groups: list[Group], xp) -> None:
+    """Over the threads, longest sentences first so that they finish together; one after another on a GPU."""
+    if xp is np and len(groups) > 1:
+        in_parallel(function, sorted(groups, key=lambda group: -(group.scores.stop - group.scores.start)))
+    else:
+        for group in groups:
+            function(group)
+
+
+def _split(array: Array, group: Group, heads: int) -> Array:
+    """The group's rows (n·l, H) seen as (n, A, l, D), without a copy."""
+    return array[group.rows].reshape(-1, group.length, heads, array.shape[1] // heads).swapaxes(1, 2)
+
+
+def _dropped(probs: Array, group: Group, cache: AttentionCache) -> Array:
+    if cache.mask is None:
+        return probs
+    return probs * cache.mask[group.scores].reshape(probs.shape) * probs.dtype.type(cache.scale)

@@ -1,0 +1,59 @@
+"""Inverted dropout, replayable.  Srivastava et al. 2014.
+
+    forward    y  = x · mask / (1 - p)         mask_i = 1 with probability 1 - p
+    backward   dx = dy · mask / (1 - p)
+
+Pass a generator and a fresh mask is drawn; pass `mask` (from an earlier cache) and that step is replayed; pass neither
+and nothing is dropped (evaluation).  A mask is drawn from 16 random bits an element, so p is rounded to a multiple of
+2^-16 and the scale is that of the rounded p.  Checked in tests/ops/test_dropout.py.
+"""
+from typing import NamedTuple
+
+from minixl.backend import Array, array_module, by_rows
+
+LEVELS = 1 << 16
+
+
+class DropoutCache(NamedTuple):
+    mask: Array | None   # x's shape, bool: True is kept; None: nothing was dropped
+    scale: float         # 1 / (1 - p)
+
+
+def dropout_mask(shape: tuple[int, ...], p: float, rng, xp) -> Array:
+    """A bool array, True with probability 1 - p.  `rng` is a numpy or cupy Generator; the draw is made where it lives."""
+    if not 0 <= p < 1:
+        raise ValueError(f"dropout: expected 0 <= p < 1, got {p}")
+    bits = rng.integers(0, LEVELS, shape, dtype=xp.uint16)
+    return bits >= round(p * LEVELS)
+
+
+def dropout_scale(p: float) -> float:
+    """1 / (1 - p) for the p that dropout_mask really uses."""
+    return LEVELS / (LEVELS - round(p * LEVELS))
+
+
+def dropout_forward(x: Array, p: float, *, rng=None, mask: Array | None = None) -> tuple[Array, DropoutCache]:
+    """x (T, H) -> y (T, H).  With neither rng nor mask, or p = 0, y is x."""
+    if p == 0 or (rng is None and mask is None):
+        return x, DropoutCache(None, 1.0)
+    if mask is None:
+        mask = dropout_mask(x.shape, p, rng, array_module(x))
+    cache = DropoutCache(mask, dropout_scale(p))
+    return _keep(x, cache), cache
+
+
+def dropout_backward(dy: Array, cache: DropoutCache) -> tuple[Array, dict[str, Array]]:
+    """dy (T, H) -> dx (T, H)."""
+    return (dy if cache.mask is None else _keep(dy, cache)), {}
+
+
+def _keep(x: Array, cache: DropoutCache) -> Array:
+    xp = array_module(x)
+    mask, y = cache.mask, xp.empty_like(x)
+
+    def block(rows: slice) -> None:
+        xp.multiply(x[rows], cache.scale, out=y[rows])
+        y[rows] *= mask[rows]
+
+    by_rows(block, len(x), x.size // max(len(x), 1), xp)
+    return y

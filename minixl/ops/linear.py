@@ -1,0 +1,39 @@
+"""Affine map of the last axis.
+
+    forward    y = x · weightᵀ + bias                    weight as in PyTorch and Hugging Face: (out, in)
+    backward   dx = dy · weight,   dweight = dyᵀ · x,   dbias = Σ dy
+
+The product is the BLAS's; it is most of the work of a transformer.  Checked in tests/ops/test_linear.py.
+"""
+from typing import NamedTuple
+
+from minixl.backend import Array, array_module, by_rows
+
+
+class LinearCache(NamedTuple):
+    x: Array       # (T, in)     a reference, not a copy
+    weight: Array  # (out, in)   a reference, not a copy
+
+
+def linear_forward(x: Array, weight: Array, bias: Array) -> tuple[Array, LinearCache]:
+    """x (T, in), weight (out, in), bias (out,) -> y (T, out) and what the backward pass needs."""
+    xp = array_module(x, weight, bias)
+    y = x @ weight.T                                                   # (T, out)
+
+    def add_bias(rows: slice) -> None:
+        y[rows] += bias
+
+    by_rows(add_bias, *y.shape, xp)
+    return y, LinearCache(x, weight)
+
+
+def linear_backward(dy: Array, cache: LinearCache, *, need_dx: bool = True) -> tuple[Array, dict[str, Array]]:
+    """dy (T, out) -> dx (T, in) and the gradients of weight (out, in) and bias (out,).
+
+    need_dx=False spares the product for the input of a frozen network below; dx is then None.
+    """
+    xp = array_module(dy)
+    x, weight = cache
+    dx = dy @ weight if need_dx else None                              # (T, in)
+    ones = xp.ones(len(dy), dy.dtype)
+    return dx, {"weight": dy.T @ x, "bias": ones @ dy}                 # the sum over rows as a product: BLAS is faster

@@ -1,0 +1,38 @@
+"""Softmax and cross-entropy in one op: the mean negative log-likelihood of the gold classes.
+
+    forward    loss = 1/N Σ_n  -log softmax(logits_n)[label_n]           over the N rows with label >= 0
+    backward   dlogits_n = dloss/N · (softmax(logits_n) - onehot(label_n)),   0 for a row whose label is negative
+
+A negative label (-100, as in PyTorch) marks a row that is not scored.  With no scored row the loss is 0.
+CUDA version: kernels/softmax_cross_entropy.cu.  Checked in tests/ops/test_softmax_cross_entropy.py.
+"""
+from typing import NamedTuple
+
+from minixl.backend import Array, array_module
+from minixl.ops.softmax import log_softmax_forward
+
+
+class SoftmaxCrossEntropyCache(NamedTuple):
+    log_probs: Array  # (N, K)
+    labels: Array     # (N,)     negative: not scored
+
+
+def softmax_cross_entropy_forward(logits: Array, labels: Array) -> tuple[Array, SoftmaxCrossEntropyCache]:
+    """logits (N, K), labels (N,) -> loss, a scalar array."""
+    xp = array_module(logits, labels)
+    log_probs, _ = log_softmax_forward(logits)
+    scored = labels >= 0
+    gold = log_probs[xp.arange(len(labels)), xp.where(scored, labels, 0)]      # (N,)
+    loss = -(gold * scored).sum() / max(int(scored.sum()), 1)
+    return loss.astype(logits.dtype), SoftmaxCrossEntropyCache(log_probs, labels)
+
+
+def softmax_cross_entropy_backward(dloss: Array, cache: SoftmaxCrossEntropyCache) -> tuple[Array, dict[str, Array]]:
+    """dloss scalar -> dlogits (N, K)."""
+    log_probs, labels = cache
+    xp = array_module(log_probs)
+    scored = labels >= 0
+    dlogits = xp.exp(log_probs)
+    dlogits[xp.arange(len(labels)), xp.where(scored, labels, 0)] -= 1
+    dlogits *= (scored * (dloss / max(int(scored.sum()), 1)))[:, None].astype(dlogits.dtype)
+    return dlogits, {}

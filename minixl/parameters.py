@@ -1,0 +1,135 @@
+"""Every parameter of a model under its Hugging Face name, with its value and its gradient.
+
+Matrices and vectors are views into one flat buffer of values and one of gradients, each view aligned to 256 bytes, the
+matrices first and the vectors behind them: parameters that an optimiser treats alike lie side by side, and it walks over
+long stretches of memory.  A table (the word embeddings) stands apart, because its gradient is row-sparse: see
+minixl/ops/embedding.py.
+"""
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+
+from minixl.backend import Array
+from minixl.errors import UserError
+from minixl.ops.embedding import RowSparse, add_sparse
+
+ALIGNMENT = 64                       # elements: 256 bytes of float32
+
+Gradients = Mapping[str, Any]        # name -> array, RowSparse, or a mapping one level down
+
+
+@dataclass(slots=True)
+class Parameter:
+    """One named parameter."""
+
+    name: str
+    value: Array
+    grad: Array | RowSparse | None   # a table's is RowSparse, or None while nothing was looked up
+    offset: int | None               # where it begins in the flat buffers; None for a table
+    trainable: bool = True
+
+
+class ParameterStore:
+    """name -> Parameter, in the order of `shapes`.
+
+    `tables` names the parameters with a row-sparse gradient.  `xp` is numpy or cupy, `dtype` float32 or float64.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], *, tables: Collection[str] = (), dtype: Any = np.float32,
+                 xp: Any = np) -> None:
+        self.xp, self.dtype = xp, np.dtype(dtype)
+        flat = [name for name in shapes if name not in tables]
+        offsets, size = {}, 0
+        for name in sorted(flat, key=lambda name: len(shapes[name]) < 2):      # stable: matrices first
+            offsets[name] = size
+            size += -(-int(np.prod(shapes[name])) // ALIGNMENT) * ALIGNMENT
+        self.values = xp.zeros(size, dtype)
+        self.grads = xp.zeros(size, dtype)       # pages of frozen parameters are never touched, so they cost no memory
+        self._parameters: dict[str, Parameter] = {}
+        self._under: dict[str, dict[str, dict[str, Array]]] = {}
+        for name, shape in shapes.items():
+            if name in tables:
+                self._parameters[name] = Parameter(name, xp.zeros(shape, dtype), None, None)
+            else:
+                span = slice(offsets[name], offsets[name] + int(np.prod(shape)))
+                self._parameters[name] = Parameter(name, self.values[span].reshape(shape),
+                                                   self.grads[span].reshape(shape), offsets[name])
+
+    def __getitem__(self, name: str) -> Parameter:
+        return self._parameters[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._parameters
+
+    def __iter__(self) -> Iterator[Parameter]:
+        return iter(self._parameters.values())
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+    def names(self, *, trainable: bool | None = None) -> list[str]:
+        """All names, or only those that are (not) trainable."""
+        return [p.name for p in self if trainable is None or p.trainable == trainable]
+
+    def under(self, prefix: str) -> dict[str, dict[str, Array]]:
+        """Values below a prefix, by module: under("bert.encoder.layer.0")["output.dense"] -> {"weight": ..., "bias": ...}."""
+        if prefix not in self._under:
+            modules: dict[str, dict[str, Array]] = {}
+            for parameter in self:
+                if parameter.name.startswith(prefix + "."):
+                    module, _, last = parameter.name[len(prefix) + 1:].rpartition(".")
+                    modules.setdefault(module, {})[last] = parameter.value
+            self._under[prefix] = modules
+        return self._under[prefix]
+
+    def match(self, patterns: Iterable[str]) -> list[str]:
+        """Names that match any shell pattern.  Raises UserError for a pattern that matches nothing."""
+        chosen: set[str] = set()
+        for pattern in patterns:
+            found = {name for name in self._parameters if fnmatchcase(name, pattern)}
+            if not found:
+                raise UserError(f"parameters: the pattern {pattern!r} matches no parameter, for example "
+                                f"{next(iter(self._parameters), '(none)')!r} (minixl weights show lists all)")
+            chosen |= found
+        return [name for name in self._parameters if name in chosen]
+
+    def freeze(self, patterns: Iterable[str]) -> list[str]:
+        """Exclude the parameters that match from training; returns their names."""
+        names = self.match(patterns)
+        for name in names:
+            self[name].trainable = False
+        return names
+
+    def accumulate(self, prefix: str, grads: Gradients) -> None:
+        """Add gradients, the only place where this is done.  `grads` may be nested; a frozen parameter's is dropped."""
+        for key, grad in grads.items():
+            name = f"{prefix}.{key}" if prefix else key
+            if isinstance(grad, Mapping):
+                self.accumulate(name, grad)
+                continue
+            parameter = self[name]
+            if not parameter.trainable:
+                continue
+            if not isinstance(grad, RowSparse):
+                parameter.grad += grad
+            elif parameter.offset is None:
+                parameter.grad = grad if parameter.grad is None else add_sparse(parameter.grad, grad)
+            else:
+                parameter.grad[grad.rows] += grad.values
+
+    def zero_grad(self) -> None:
+        """Set all gradients to zero."""
+        for parameter in self:
+            if parameter.offset is None:
+                parameter.grad = None
+            elif parameter.trainable:
+                parameter.grad[...] = 0
+
+    def count(self, *, trainable: bool | None = None) -> int:
+        """Number of weights."""
+        return sum(self[name].value.size for name in self.names(trainable=trainable))
