@@ -1,0 +1,129 @@
+"""The sizes of a BERT encoder, as config.json of a Hugging Face folder gives them, and the shapes that follow.
+
+Devlin et al. 2019, "BERT", section 3; parameter names as in the published checkpoints, always under `bert.`.
+Reading and checking the file itself: minixl.weights.folder.read_config.  Test: tests/models/test_bert_config.py
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from minixl.errors import UserError
+
+ROBERTA_LIKE = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl")
+
+
+@dataclass(frozen=True, slots=True)
+class BertConfig:
+    """Sizes and rates of one encoder.  `raw` is config.json as it was read, for writing it back unabridged."""
+
+    hidden_size: int                                   # H
+    num_hidden_layers: int                             # L
+    num_attention_heads: int                           # A, a divisor of H
+    intermediate_size: int                             # I
+    vocab_size: int                                    # V
+    max_position_embeddings: int = 512                 # the longest sentence, in pieces with [CLS] and [SEP]
+    type_vocab_size: int = 2
+    layer_norm_eps: float = 1e-12
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    initializer_range: float = 0.02                    # standard deviation of a newly made weight
+    pad_token_id: int = 0
+    hidden_act: str = "gelu"
+    position_embedding_type: str = "absolute"
+    raw: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any], where: str = "config.json") -> BertConfig:
+        """Check what config.json says and keep it.  `where` begins every error.  Raises UserError."""
+        _check_architecture(raw, where)
+        values = {item.name: _number(raw, item.name, item.type == "int", where)
+                  for item in fields(cls) if item.type in ("int", "float") and raw.get(item.name) is not None}
+        for name in REQUIRED:
+            if name not in values:
+                raise UserError(f"{where}: {name} is missing; expected a whole number")
+        config = cls(**values, raw=dict(raw))          # type: ignore[arg-type]
+        config._check_ranges(where)
+        return config
+
+    def _check_ranges(self, where: str) -> None:
+        for name in (*REQUIRED, "max_position_embeddings", "type_vocab_size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{where}: {name}: expected at least 1, found {getattr(self, name)}")
+        if self.hidden_size % self.num_attention_heads:
+            raise UserError(f"{where}: hidden_size {self.hidden_size} is not divisible by "
+                            f"num_attention_heads {self.num_attention_heads}")
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"{where}: {name}: expected 0 <= p < 1, found {getattr(self, name)}")
+        if not self.layer_norm_eps > 0:
+            raise UserError(f"{where}: layer_norm_eps: expected more than 0, found {self.layer_norm_eps}")
+        if not 0 <= self.pad_token_id < self.vocab_size:
+            raise UserError(f"{where}: pad_token_id: expected 0 to {self.vocab_size - 1} (vocab_size - 1), "
+                            f"found {self.pad_token_id}")
+
+
+REQUIRED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
+
+
+def _number(raw: Mapping[str, Any], name: str, whole: bool, where: str) -> int | float:
+    value = raw[name]
+    fits = isinstance(value, int if whole else (int, float))
+    if not fits or isinstance(value, bool):
+        raise UserError(f"{where}: {name}: expected a {'whole ' if whole else ''}number, found {value!r}")
+    return value
+
+
+def _check_architecture(raw: Mapping[str, Any], where: str) -> None:
+    """Refuse what has the same parameter shapes but another forward pass: it would run and be wrong."""
+    kind = raw.get("model_type", "bert")
+    if kind in ROBERTA_LIKE:
+        raise UserError(f"{where}: model_type: expected 'bert', found {kind!r}, which counts its positions from "
+                        f"pad_token_id + 1 and is not supported; use a multilingual BERT, for example "
+                        f"google-bert/bert-base-multilingual-cased or intfloat/multilingual-e5-small")
+    if kind != "bert":
+        raise UserError(f"{where}: model_type: expected 'bert', found {kind!r}")
+    for name, supported in (("hidden_act", "gelu"), ("position_embedding_type", "absolute")):
+        if (found := raw.get(name) or supported) != supported:
+            raise UserError(f"{where}: {name}: expected {supported!r}, found {found!r}")
+    for name in ("is_decoder", "add_cross_attention"):
+        if raw.get(name):
+            raise UserError(f"{where}: {name}: expected false (an encoder), found {raw[name]!r}")
+
+
+def encoder_axes(config: BertConfig, pooler: bool = True) -> dict[str, tuple[str, ...]]:
+    """Parameter name -> the config.json key that gives the length of each axis, in the order of the forward pass."""
+    hidden, inner = "hidden_size", "intermediate_size"
+    axes: dict[str, tuple[str, ...]] = {
+        "bert.embeddings.word_embeddings.weight": ("vocab_size", hidden),
+        "bert.embeddings.position_embeddings.weight": ("max_position_embeddings", hidden),
+        "bert.embeddings.token_type_embeddings.weight": ("type_vocab_size", hidden),
+        "bert.embeddings.LayerNorm.weight": (hidden,),
+        "bert.embeddings.LayerNorm.bias": (hidden,),
+    }
+    for layer in range(config.num_hidden_layers):
+        name = f"bert.encoder.layer.{layer}"
+        for projection in ("query", "key", "value"):
+            axes |= _linear(f"{name}.attention.self.{projection}", hidden, hidden)
+        axes |= _linear(f"{name}.attention.output.dense", hidden, hidden)
+        axes |= _layernorm(f"{name}.attention.output.LayerNorm")
+        axes |= _linear(f"{name}.intermediate.dense", inner, hidden)
+        axes |= _linear(f"{name}.output.dense", hidden, inner)
+        axes |= _layernorm(f"{name}.output.LayerNorm")
+    if pooler:
+        axes |= _linear("bert.pooler.dense", hidden, hidden)
+    return axes
+
+
+def encoder_shapes(config: BertConfig, pooler: bool = True) -> dict[str, tuple[int, ...]]:
+    """Parameter name -> shape, in the order of the forward pass.  Weights of linear layers are (outputs, inputs)."""
+    return {name: tuple(getattr(config, key) for key in keys) for name, keys in encoder_axes(config, pooler).items()}
+
+
+def _linear(name: str, outputs: str, inputs: str) -> dict[str, tuple[str, ...]]:
+    return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
+
+
+def _layernorm(name: str) -> dict[str, tuple[str, ...]]:
+    return {f"{name}.weight": ("hidden_size",), f"{name}.bias": ("hidden_size",)}

@@ -1,0 +1,166 @@
+"""Pieces: the tokenizer of an encoder folder, for words and for running text.
+
+tokenizer.json is used as it is (WordPiece, or Unigram as in XLM-R and multilingual E5).  Where there is only vocab.txt
+it is a BERT tokenizer: control characters dropped, Chinese characters split, text split at spaces and punctuation, each
+word cut into the longest pieces of the vocabulary from the left (Devlin et al. 2019; multilingual BERT is cased and
+keeps its accents).  Nothing is truncated or padded, and special tokens are never added: packing does both.
+
+Test: tests/weights/test_tokenizer.py, against transformers
+"""
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from minixl.backend import threads
+from minixl.errors import UserError
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if threads() > 1 else "false")      # before tokenizers looks
+import tokenizers                                                                              # noqa: E402
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors               # noqa: E402
+
+# What each special token is called when no file says it: BERT's name, then XLM-R's.
+SPECIALS = {"cls_token": ("[CLS]", "<s>"), "sep_token": ("[SEP]", "</s>"), "pad_token": ("[PAD]", "<pad>"),
+            "unk_token": ("[UNK]", "<unk>"), "mask_token": ("[MASK]", "<mask>")}
+MOST_WORDS = 1_000_000                     # distinct words remembered; a corpus has fewer, an endless stream may not
+Encoded = tuple[list[int], list[tuple[int, int]]]      # ids, and for each the characters [start, end) it stands for
+
+
+class Tokenizer:
+    """Words or text -> ids of the encoder's vocabulary."""
+
+    cls_id: int
+    sep_id: int
+    pad_id: int
+    unk_id: int
+    mask_id: int | None                    # not every vocabulary has one
+
+    def __init__(self, folder: str | Path, vocab_size: int | None = None) -> None:
+        """`vocab_size`: rows of the word embeddings; a tokenizer with more pieces than that is refused."""
+        self.folder = Path(folder)
+        self._config = _read_configs(self.folder)
+        self._backend = _load(self.folder, self._config)
+        self._backend.no_truncation()
+        self._backend.no_padding()
+        self.vocab_size: int = max(self._backend.get_vocab().values(), default=-1) + 1
+        if vocab_size is not None and self.vocab_size > vocab_size:
+            raise UserError(f"{self.folder}: the tokenizer has {self.vocab_size} pieces, config.json: vocab_size says "
+                            f"{vocab_size}; the files belong to different models")
+        self.specials = {role: token for role in SPECIALS if (token := self._find(role)) is not None}
+        for role, token in self.specials.items():
+            setattr(self, f"{role[:-6]}_id", self._backend.token_to_id(token))
+        if "mask_token" not in self.specials:
+            self.mask_id = None
+        self._known: dict[str, list[int]] = {}
+
+    def _find(self, role: str) -> str | None:
+        """The token of a role: as the files say, else by its usual name."""
+        named = self._config.get(role)
+        named = named.get("content") if isinstance(named, dict) else named
+        for token in [named] if isinstance(named, str) else SPECIALS[role]:
+            if self._backend.token_to_id(token) is not None:
+                return token
+        if role == "mask_token":
+            return None
+        raise UserError(f"{self.folder}: the vocabulary has no {role}: expected {named or ' or '.join(SPECIALS[role])}; "
+                        f"tokenizer_config.json can name it")
+
+    def pieces(self, words: Sequence[str]) -> list[list[int]]:
+        """Ids of each word of one sentence.  Never an empty list: a word of which nothing is left becomes [unk_id]."""
+        return self.pieces_batch([words])[0]
+
+    def pieces_batch(self, sentences: Sequence[Sequence[str]]) -> list[list[list[int]]]:
+        """Ids of each word of each sentence.
+
+        A word's pieces do not depend on its neighbours, so every distinct word is cut up once and remembered.
+        """
+        if len(self._known) > MOST_WORDS:
+            self._known.clear()
+        fresh = list({word for words in sentences for word in words} - self._known.keys())
+        encodings = self._backend.encode_batch_fast([[word] for word in fresh], is_pretokenized=True,
+                                                    add_special_tokens=False)
+        for word, encoding in zip(fresh, encodings, strict=True):
+            self._known[word] = encoding.ids or [self.unk_id]
+        return [[self._known[word].copy() for word in words] for words in sentences]
+
+    def encode_text(self, text: str) -> Encoded:
+        """Ids of running text, and for each id the characters of `text` it stands for, [start, end)."""
+        encoding = self._backend.encode(text, add_special_tokens=False)
+        return encoding.ids, encoding.offsets
+
+    def encode_texts(self, texts: Iterable[str]) -> list[Encoded]:
+        """encode_text for many texts at once, on all cores."""
+        return [(encoding.ids, encoding.offsets)
+                for encoding in self._backend.encode_batch(list(texts), add_special_tokens=False)]
+
+    def token(self, id: int) -> str:
+        """The piece behind an id, as the vocabulary spells it."""
+        return self._backend.id_to_token(id)
+
+    def save(self, folder: str | Path) -> None:
+        """tokenizer.json, tokenizer_config.json and, for WordPiece, vocab.txt: transformers reads the same ids there."""
+        folder = Path(folder)
+        self._backend.save(str(folder / "tokenizer.json"), pretty=False)
+        kept = ("model_max_length", "do_lower_case", "strip_accents", "tokenize_chinese_chars", "model_input_names")
+        config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False,
+                  **self.specials, **{key: self._config[key] for key in kept if key in self._config}}
+        if isinstance(self._backend.model, models.WordPiece):
+            config.setdefault("do_lower_case", False)
+            pieces = sorted(self._backend.get_vocab().items(), key=lambda item: item[1])
+            if [id for _, id in pieces] == list(range(len(pieces))):       # the line number is the id, or no vocab.txt
+                (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece, _ in pieces), "utf-8")
+        (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _read_configs(folder: Path) -> dict[str, Any]:
+    """special_tokens_map.json and tokenizer_config.json, where they are; the second has the last word."""
+    config: dict[str, Any] = {}
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        if (folder / name).is_file():
+            try:
+                content = json.loads((folder / name).read_text("utf-8"))
+            except ValueError as error:
+                raise UserError(f"{folder / name}: not valid JSON: {error}") from None
+            if not isinstance(content, dict):
+                raise UserError(f"{folder / name}: expected a JSON object {{...}}, found {str(content)[:60]!r}")
+            config |= content
+    return config
+
+
+def _load(folder: Path, config: Mapping[str, Any]) -> tokenizers.Tokenizer:
+    path = folder / "tokenizer.json"
+    if path.is_file():
+        try:
+            return tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:                     # the library raises nothing more specific
+            raise UserError(f"{path}: not a tokenizer file: {' '.join(str(error).split())}") from None
+    if (folder / "vocab.txt").is_file():
+        return _word_piece(folder / "vocab.txt", config)
+    raise UserError(f"{folder}: no tokenizer found; expected tokenizer.json, or vocab.txt of a BERT model")
+
+
+def _word_piece(path: Path, config: Mapping[str, Any]) -> tokenizers.Tokenizer:
+    """BERT's tokenizer from vocab.txt: one piece a line, the line number is the id."""
+    try:
+        lines = path.read_text("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: expected UTF-8, found byte {error.object[error.start]:#04x} at {error.start}") from None
+    vocabulary = {piece: id for id, piece in enumerate(lines[:-1] if lines[-1] == "" else lines)}
+    specials = {role: names[0] for role, names in SPECIALS.items()}
+    for token in specials.values():
+        if token not in vocabulary and token != "[MASK]":
+            raise UserError(f"{path}: expected a BERT vocabulary with the line {token}, found none in {len(lines)} lines")
+    tokenizer = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        clean_text=True, handle_chinese_chars=config.get("tokenize_chinese_chars", True),
+        strip_accents=config.get("strip_accents"), lowercase=config.get("do_lower_case", False))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece(prefix="##")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])])
+    tokenizer.add_special_tokens([token for token in specials.values() if token in vocabulary])
+    return tokenizer
