@@ -1,0 +1,44 @@
+"""The order in which recurrent ops walk over packed sentences: longest sentence first, one time step after another.
+
+Packed arrays hold the sentences one after another.  A recurrence wants all first tokens, then all second tokens, and
+so on.  With the sentences sorted by length, those still running at a step are always the first n of them: step t is
+one contiguous block of rows, the states to go on from are the first n rows of the block before it, and no time is
+spent on padding because there is none.
+
+    packed   a a a | b | c c          step order   a c b | a c | a          bounds  0 3 5 6
+
+Used by viterbi, viterbi_kbest, crf, crf_confidence, lstm, bilstm.
+"""
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+
+from minixl.backend import Array
+
+
+class Steps(NamedTuple):
+    """Where each token of a packed batch stands in step order.  L is the length of the longest sentence."""
+
+    rows: Array          # (T,)    packed row of every token in step order
+    bounds: list[int]    # (L+1,)  step t holds the tokens bounds[t]:bounds[t+1] of the step order
+    order: Array         # (R,)    number of each sentence that has tokens, longest first, ties in their own order
+    last: Array          # (R,)    step-order position of the last token of each of these sentences
+
+
+def time_steps(starts: np.ndarray, xp: ModuleType = np, *, reverse: bool = False) -> Steps:
+    """starts (B+1,) of packed sentences -> their step order; with reverse=True every sentence from right to left."""
+    starts = np.asarray(starts, dtype=np.int64)
+    lengths = np.diff(starts)
+    order = np.argsort(-lengths, kind="stable")[:np.count_nonzero(lengths)]
+    ordered = lengths[order]                                                       # (R,) falling
+    longest = int(ordered[0]) if len(ordered) else 0
+    running = np.searchsorted(-ordered, -np.arange(longest), side="left")          # (L,) sentences longer than t
+    bounds = np.concatenate([[0], np.cumsum(running)])
+    step = np.repeat(np.arange(longest), running)                                  # (T,)
+    sentence = np.arange(int(bounds[-1])) - bounds[step]                           # (T,) index into order
+    rows = starts[order][sentence] + step
+    if reverse:
+        rows = starts[order + 1][sentence] - 1 - step
+    last = bounds[ordered - 1] + np.arange(len(order))
+    return Steps(xp.asarray(rows), bounds.tolist(), xp.asarray(order), xp.asarray(last))

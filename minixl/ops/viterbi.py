@@ -1,0 +1,101 @@
+"""The best tag sequence of every sentence of a batch.  Viterbi 1967; Lafferty et al. 2001 for the linear chain.
+
+    best_1(j) = start_j + score_1j
+    best_t(j) = max_i (best_t-1(i) + transition_ij) + score_tj          i: tag before, j: tag now
+    path      = max_j (best_n(j) + end_j), followed back to the first token
+
+Moves that `legal` forbids cost minus infinity, for a CRF and for a softmax tagger (no transition scores) alike.
+Ties: among equally good paths the last tag is the lowest one, then the tag before it, and so on towards the front.
+
+All sentences advance together (see steps.py).  Arrays hold the tags on the first axis and the sentences on the last:
+the maximum over i is then a comparison of whole blocks of memory.  No back pointers are stored; on the way back the
+maximum is taken again, for the one tag that lies on the path, which is K times less work than for all of them.
+Checked against all K**n paths in tests/ops/test_viterbi.py.
+"""
+from types import ModuleType
+from typing import Protocol
+
+import numpy as np
+
+from minixl.backend import Array, array_module
+from minixl.ops.steps import Steps, time_steps
+
+
+class LegalMoves(Protocol):
+    """What a tag scheme allows: minixl.data.schemes.Legal, or any tuple with these three fields."""
+
+    @property
+    def start(self) -> Array: ...          # (K,)    bool: may a sentence begin with this tag?
+    @property
+    def transitions(self) -> Array: ...    # (K, K)  bool: may the second follow the first?   [from, to]
+    @property
+    def end(self) -> Array: ...            # (K,)    bool: may a sentence end with this tag?
+
+
+def viterbi(scores: Array, starts: np.ndarray, *, transitions: Array | None = None, start: Array | None = None,
+            end: Array | None = None, legal: LegalMoves | None = None) -> tuple[Array, Array]:
+    """scores (T, K) of packed sentences, starts (B+1,) -> tags (T,) int64 and the score (B,) of each best path.
+
+    transitions (K, K) [from, to], start (K,) and end (K,) are scores; None stands for zeros.  The score of a sentence
+    is minus infinity where `legal` leaves no path of its length, and 0 for a sentence without tokens.
+    """
+    xp = array_module(scores, transitions, start, end)
+    tags = xp.zeros(len(scores), dtype=xp.int64)
+    path_scores = xp.zeros(len(starts) - 1, dtype=scores.dtype)
+    if not len(scores):
+        return tags, path_scores
+    if transitions is None and start is None and end is None and legal is None:
+        return _independent(scores, starts, tags, path_scores, xp)
+    transitions, start, end = chain_scores(scores, transitions, start, end, legal)
+    steps = time_steps(starts, xp)
+    best = _forward(scores[steps.rows], steps.bounds, transitions, start, xp)
+    final = best[:, steps.last] + end[:, None]                                     # (K, R)
+    path_scores[steps.order] = final.max(axis=0)
+    tags[steps.rows] = _follow_back(best, transitions, final.argmax(axis=0), steps, xp)
+    return tags, path_scores
+
+
+def chain_scores(scores: Array, transitions: Array | None, start: Array | None, end: Array | None,
+                 legal: LegalMoves | None) -> tuple[Array, Array, Array]:
+    """transitions (K, K), start (K,), end (K,) with zeros for None and minus infinity for illegal moves."""
+    xp, tags = array_module(scores), scores.shape[1]
+    shapes = (tags, tags), (tags,), (tags,)
+    allowed = (None, None, None) if legal is None else (legal.transitions, legal.start, legal.end)
+    filled = []
+    for name, given, shape, mask in zip(("transitions", "start", "end"), (transitions, start, end), shapes, allowed):
+        if given is not None and given.shape != shape:
+            raise ValueError(f"{name}: expected shape {shape} for scores of {tags} tags, got {given.shape}")
+        value = xp.zeros(shape, scores.dtype) if given is None else given
+        filled.append(value if mask is None else xp.where(xp.asarray(mask), value, -xp.inf).astype(value.dtype))
+    return filled[0], filled[1], filled[2]
+
+
+def _forward(scores: Array, bounds: list[int], transitions: Array, start: Array, xp: ModuleType) -> Array:
+    """scores (T, K) in step order -> best (K, T): the best score of a path that ends in this tag at this token."""
+    best = xp.ascontiguousarray(scores.T)                                          # (K, T), becomes the result
+    moves = transitions[:, :, None]                                                # (from, to, 1)
+    best[:, :bounds[1]] += start[:, None]
+    for before, now, after in zip(bounds, bounds[1:], bounds[2:]):
+        running = after - now
+        best[:, now:after] += (best[:, before:before + running][:, None] + moves).max(axis=0)
+    return best
+
+
+def _follow_back(best: Array, transitions: Array, final: Array, steps: Steps, xp: ModuleType) -> Array:
+    """final (R,), the last tag of each sentence -> the tags (T,) of its best path, in step order."""
+    bounds, into = steps.bounds, xp.ascontiguousarray(transitions)
+    tags = xp.empty(bounds[-1], dtype=xp.int64)
+    tags[steps.last] = final
+    for before, now, after in reversed(list(zip(bounds, bounds[1:], bounds[2:]))):
+        previous = slice(before, before + after - now)
+        tags[previous] = (best[:, previous] + into[:, tags[now:after]]).argmax(axis=0)
+    return tags
+
+
+def _independent(scores: Array, starts: np.ndarray, tags: Array, path_scores: Array,
+                 xp: ModuleType) -> tuple[Array, Array]:
+    """Without any score or rule between neighbours the best path is the best tag of every token."""
+    tags[:] = scores.argmax(axis=1)
+    sums = xp.concatenate([xp.zeros(1, scores.dtype), xp.cumsum(scores.max(axis=1), dtype=xp.float64)])
+    path_scores[:] = sums[xp.asarray(starts[1:])] - sums[xp.asarray(starts[:-1])]
+    return tags, path_scores
