@@ -7,3 +7,9 @@ import os
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "16")
 
 __version__ = "0.1.0"
+
+
+def load(folder, *, device="auto"):
+    """Load a model folder: minixl.load("runs/es/model").predict(["A text.", "Another."]).  See minixl/prediction.py."""
+    from minixl.prediction import Predictor
+    return Predictor.load(folder, device=device)

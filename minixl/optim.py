@@ -88,6 +88,7 @@ class Optimizer:
 
     def __init__(self, store: ParameterStore, groups: Sequence[Group], schedule: Schedule = constant) -> None:
         self.store, self.groups, self.schedule, self.steps = store, tuple(groups), schedule, 0
+        self.last_lr = 0.0                                             # of the first group, in the last step
         self.names = [name for group in groups for name in group.names]
         twice = {name for name in self.names if self.names.count(name) > 1}
         if twice:
@@ -103,6 +104,7 @@ class Optimizer:
     def step(self) -> None:
         """One update of every parameter of the groups from its accumulated gradient."""
         factor = self.schedule(self.steps)
+        self.last_lr = self.groups[0].lr * factor
         self.steps += 1
         store = self.store
         for (span, group), state in zip(self.spans, self.span_state, strict=True):

@@ -1,20 +1,16 @@
-"""What the readers of this package return: sentences with tags, documents with labels."""
+"""What the readers hand over: one sentence with a tag per word, or one text with a label."""
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A tokenised sentence."""
-
     words: tuple[str, ...]
-    tags: tuple[str, ...] | None   # one a word; None when they were not read
-    line: int                      # 1-based line of the first word in its file
+    tags: tuple[str, ...] | None      # one a word; None where the file has no tags or they were not read
+    line: int                         # line of the first word, from 1; word i stands on line + i
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text to classify."""
-
     text: str
-    label: str | None              # None when it was not read
-    line: int                      # 1-based line in its file
+    label: str | None                 # None where the file has no labels or they were not read
+    line: int                         # line the text starts on, from 1

@@ -1,0 +1,46 @@
+"""minixl data: the sample corpus, and what a data file holds."""
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def data() -> None:
+    """Write the sample corpus, describe data files."""
+
+
+@data.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the generator.")
+def sample(folder: Path, seed: int) -> None:
+    """Write the sample corpus to FOLDER: ner/LANGUAGE/PART.txt and topic/LANGUAGE/PART.tsv for en, es, de, nl."""
+    from minixl.data.sample import write_sample
+    from minixl.errors import UserError
+
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder}: the folder is in use; choose a new or empty one")
+    for path in write_sample(folder, seed=seed):
+        click.echo(path)
+
+
+@data.command()
+@click.argument("task", type=click.Choice(["ner", "pos", "classification"]))
+@click.argument("files", nargs=-1, required=True, metavar="LANGUAGE=FILE...")
+@click.option("--encoding", default="utf-8", show_default=True, help="Character encoding of the files.")
+def stats(task: str, files: tuple[str, ...], encoding: str) -> None:
+    """Count inputs, words and labels of labelled files."""
+    from minixl.data.corpus import read_corpus
+    from minixl.data.schemes import spans
+    from minixl.runs import parse_named
+
+    for pair in files:
+        corpus = read_corpus(task, *parse_named(pair, "data stats"), encoding=encoding)
+        counts: Counter[str] = Counter()
+        for gold in corpus.gold():
+            counts.update([gold] if isinstance(gold, str) else [kind for kind, _, _ in spans(gold)] if task == "ner" else gold)
+        words = sum(len(s.words) for s in corpus.sentences()) + sum(len(d.text.split()) for d in corpus.documents())
+        listed = ", ".join(f"{label} {count}" for label, count in sorted(counts.items()))
+        click.echo(f"{corpus.language}: {len(corpus.inputs)} inputs, {words} words; {listed or 'no labels'}")

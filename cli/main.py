@@ -1,0 +1,73 @@
+"""The `minixl` command: one file a command, listed here; results on stdout, everything else on stderr.
+
+Exit codes: 0, 1 for what went wrong (UserError), 2 for wrong usage (click).
+"""
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from minixl import __version__
+from minixl.errors import UserError
+
+COMMANDS = {                 # name -> one line of help; the module is imported when its command is run
+    "train": "Train on a labelled language, apply to the others.",
+    "evaluate": "Score a trained model on labelled files.",
+    "predict": "Tag or classify text with a trained model.",
+    "weights": "Show, convert and fetch encoder weights.",
+    "data": "Write the sample corpus, describe data files.",
+    "bench": "Measure training, prediction and kernels.",
+}
+
+
+class Commands(click.Group):
+    """The commands of COMMANDS, each imported only when it is used, so that --help is instant."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        return getattr(importlib.import_module(f"minixl.cli.{name}"), name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] not in COMMANDS:
+            import difflib
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {close[0]!r}?" if close else ""))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="minixl")
+def cli() -> None:
+    """Move a tagger or a text classifier from a language that has labels to languages that have none."""
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one line on stderr and exit code 1."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (UserError, MemoryError, FloatingPointError) as error:
+        click.echo(f"Error: {error or 'out of memory; a smaller train.batch_size or train.accumulate=2 needs less'}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"Error: {where}{error.strerror or error}", err=True)
+        sys.exit(1)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        sys.exit(130)

@@ -1,0 +1,116 @@
+"""minixl predict: tag or classify text from a file or standard input."""
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+TEXTS = 256        # texts predicted together: enough to form batches of similar length, and output soon follows input
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path), default="-")
+@click.option("--format", "output", type=click.Choice(["conll", "jsonl", "text"]), default="text", show_default=True,
+              help="What is printed: the input's columns and one more; JSON with offsets and confidences; readable lines.")
+@click.option("--input", "kind", type=click.Choice(["auto", "text", "conll"]), default="auto", show_default=True,
+              help="What is read: one text a line, or CoNLL columns.  auto: conll with --format conll, else text.")
+@click.option("--encoding", default="utf-8", show_default=True, help="Character encoding of the file.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute.")
+def predict(model: Path, file: Path, output: str, kind: str, encoding: str, device: str) -> None:
+    """Tag or classify FILE (or standard input, -) with the model folder MODEL."""
+    from minixl.errors import UserError
+    from minixl.prediction import Predictor
+
+    predictor = Predictor.load(model, device=device)
+    tagger = predictor.model.pooling == "token"
+    columns = kind == "conll" or (kind == "auto" and output == "conll")
+    if columns and not tagger:
+        raise UserError(f"--format conll: {model} is a classifier, it labels whole texts; use --format jsonl or text")
+    if columns and output != "conll":
+        raise UserError(f"--input conll: the columns go back out with one more column; use --format conll, not {output}")
+    lines = _lines(file, encoding)
+    results = _columns(predictor, lines) if columns else _texts(predictor, lines, output)
+    for line in results:
+        click.echo(line)
+
+
+def _lines(file: Path, encoding: str) -> Iterator[str]:
+    from minixl.data.lines import read_lines
+    from minixl.errors import UserError
+
+    if str(file) != "-":
+        yield from read_lines(file, encoding)
+        return
+    try:
+        for line in sys.stdin.buffer:
+            yield line.decode(encoding).rstrip("\r\n")
+    except (UnicodeDecodeError, LookupError) as error:
+        raise UserError(f"standard input: expected {encoding}: {error}; choose another one with --encoding") from None
+
+
+def _texts(predictor: Any, lines: Iterable[str], output: str) -> Iterator[str]:
+    for chunk in _chunks(lines, TEXTS):
+        texts = [line for line in chunk if line.strip()]
+        answers = iter(predictor.predict(texts))
+        for line in chunk:                                             # an empty line stays an empty line, so line n is text n
+            if not line.strip():
+                yield json.dumps({"text": line}) if output == "jsonl" else ""
+                continue
+            result = next(answers)
+            if output == "jsonl":
+                yield json.dumps(result, ensure_ascii=False)
+            elif output == "conll":
+                for (start, end), tag in zip(result["words"], result["tags"], strict=True):
+                    yield f"{line[start:end]}\t{tag}"
+                yield ""
+            elif "label" in result:
+                yield f"{result['label']}\t{result['confidence']:.2f}\t{line}"
+            else:
+                yield _bracketed(result)
+
+
+def _bracketed(result: dict[str, Any]) -> str:
+    """[Angela Merkel PER 0.99] visited [Seville LOC 0.98]; plain tags as word/TAG."""
+    text = result["text"]
+    if "entities" not in result:
+        return " ".join(f"{text[a:b]}/{tag}" for (a, b), tag in zip(result["words"], result["tags"], strict=True))
+    out, position = [], 0
+    for entity in result["entities"]:
+        out += [text[position:entity["start"]], f"[{entity['text']} {entity['type']} {entity['confidence']:.2f}]"]
+        position = entity["end"]
+    return "".join([*out, text[position:]])
+
+
+def _columns(predictor: Any, lines: Iterable[str]) -> Iterator[str]:
+    """The input's lines with the predicted tag as one more column; sentences are predicted in chunks."""
+    from minixl.data.conll import add_column, sentence_words
+
+    for chunk in _sentence_chunks(lines):
+        tags, _ = predictor.tag(sentence_words(chunk))
+        yield from add_column(chunk, tags)
+
+
+def _sentence_chunks(lines: Iterable[str]) -> Iterator[list[str]]:
+    """Lists of lines that hold about TEXTS whole sentences."""
+    chunk: list[str] = []
+    sentences = 0
+    for line in lines:
+        chunk.append(line)
+        sentences += not line.strip()
+        if sentences >= TEXTS and not line.strip():
+            yield chunk
+            chunk, sentences = [], 0
+    if chunk:
+        yield chunk
+
+
+def _chunks(lines: Iterable[str], size: int) -> Iterator[list[str]]:
+    iterator = iter(lines)
+    while chunk := list(itertools.islice(iterator, size)):
+        yield chunk

@@ -1,0 +1,168 @@
+"""minixl train: parse, run, print the table."""
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from minixl.errors import UserError
+
+NAMED = "LANGUAGE=FILE"
+
+
+class Terminal:
+    """Progress on stderr: a bar with tokens a second and the time left where there is a terminal, lines elsewhere."""
+
+    def __init__(self) -> None:
+        self.bar: Any = None
+        self.rate = 0.0
+
+    def message(self, text: str) -> None:
+        click.echo(f"\r\033[K{text}" if self.bar is not None and sys.stderr.isatty() else text, err=True)
+
+    def start(self, total: int, done: int) -> None:
+        self.bar = click.progressbar(length=total, file=sys.stderr, label="training", show_pos=True, show_eta=True,
+                                     item_show_func=lambda _: f"{self.rate:.0f} tokens/s" if self.rate else None)
+        self.bar.__enter__()
+        if done:
+            self.bar.update(done)
+
+    def step(self, tokens_per_second: float) -> None:
+        self.rate = tokens_per_second
+        self.bar.update(1, current_item=True)
+
+    def finish(self) -> None:
+        self.bar.__exit__(None, None, None)
+        self.bar = None
+
+
+@click.command()
+@click.argument("recipe", required=False)
+@click.option("--encoder", type=click.Path(path_type=Path), help="Hugging Face folder: config.json, model.safetensors and "
+              "tokenizer.json or vocab.txt.")
+@click.option("--source", multiple=True, metavar=NAMED, help="Labelled text; several for multi-source transfer.")
+@click.option("--dev", multiple=True, metavar=NAMED, help="Selects the model; in a target language it adds the column oracle.")
+@click.option("--unlabelled", multiple=True, metavar=NAMED, help="Raw text, or a labelled file whose labels are not read.")
+@click.option("--test", multiple=True, metavar=NAMED, help="Scored at the end, per language.")
+@click.option("--seed", type=int, help="Seed of the run; 1 if left out.")
+@click.option("--seeds", type=click.IntRange(1), help="Run seeds 1 to K and report mean, sd and max.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute.")
+@click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", help="Override a setting of the recipe; "
+              "--show lists all.")
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder; runs/RECIPE if left out.")
+@click.option("--resume", is_flag=True, help="Continue the run in --out.")
+@click.option("--show", is_flag=True, help="Print every setting of the recipe with its meaning, and stop.")
+def train(recipe: str | None, encoder: Path | None, source: tuple[str, ...], dev: tuple[str, ...],
+          unlabelled: tuple[str, ...], test: tuple[str, ...], seed: int | None, seeds: int | None, device: str,
+          assignments: tuple[str, ...], out: Path | None, resume: bool, show: bool) -> None:
+    """Train a tagger or classifier on a language with labels and score it on the others.
+
+    RECIPE is the name of a shipped recipe or a .toml file.  Left out, it is `quickstart`: a real encoder, a sample
+    corpus in four languages, about two minutes on two cores.
+    """
+    from minixl.runs import Inputs, parse_named
+    from minixl.settings import load_recipe
+
+    if seed is not None and seeds is not None:
+        raise click.UsageError("--seed and --seeds exclude each other")
+    settings = load_recipe(recipe or "quickstart").override(assignments)
+    if show:
+        _show(settings)
+        return
+    out = out or Path("runs") / Path(recipe or "quickstart").stem
+    roles = {"source": source, "dev": dev, "unlabelled": unlabelled, "test": test}
+    given = {role: [parse_named(pair, f"--{role}") for pair in pairs] for role, pairs in roles.items()}
+    nothing_given = encoder is None and not any(given.values())
+    if resume and nothing_given:
+        _resume(out, recipe, assignments, seed, seeds, device)
+        return
+    if recipe is None and nothing_given:
+        from minixl.quickstart import quickstart_inputs
+        inputs = quickstart_inputs(lambda text: click.echo(text, err=True))
+    elif encoder is None or not source:
+        missing = "--encoder DIR" if encoder is None else "--source LANGUAGE=FILE"
+        raise click.UsageError(f"{missing} is missing; `minixl train` without any arguments runs the quickstart")
+    else:
+        inputs = Inputs(encoder, **given)
+    _run(settings, inputs, out, seed, seeds, device, resume)
+
+
+def _resume(out: Path, recipe: str | None, assignments: tuple[str, ...], seed: int | None, seeds: int | None,
+            device: str) -> None:
+    """--resume with --out alone: everything else stands in config.toml."""
+    from minixl.runs import read_run
+    from minixl.settings import load_recipe
+
+    first = next(iter(sorted(out.glob("seed-*/config.toml"))), None)
+    settings, inputs, stored_seed = read_run(first.parent if first else out)
+    if recipe or assignments:
+        settings = (load_recipe(recipe) if recipe else settings).override(assignments)
+    if first and seeds is None:
+        raise UserError(f"--resume: {out} holds runs of several seeds; say how many with --seeds K")
+    _run(settings, inputs, out, seed if seed is not None else stored_seed, seeds, device, resume=True)
+
+
+def _run(settings: Any, inputs: Any, out: Path, seed: int | None, seeds: int | None, device: str, resume: bool) -> None:
+    from minixl.backend import array_module_for
+    from minixl.runs import train_run, train_seeds
+    from minixl.training import Stopped
+
+    asked = []
+
+    def ask(number: int, frame: Any) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        click.echo("\nstopping after this step (once more: at once)", err=True)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        xp = array_module_for(device)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    how: dict[str, Any] = {"reporter": Terminal(), "xp": xp, "resume": resume, "stop": lambda: bool(asked)}
+    try:
+        if seeds is not None:
+            metrics = train_seeds(settings, inputs, out, seeds=list(range(1, seeds + 1)), **how)
+        else:
+            metrics = train_run(settings, inputs, out, seed=1 if seed is None else seed, **how)
+    except Stopped:
+        click.echo(f"stopped; continue with: minixl train --resume --out {out}" +
+                   (f" --seeds {seeds}" if seeds else ""), err=True)
+        sys.exit(130)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    print_table(metrics)
+    click.echo(f"{out / 'metrics.json'} has all figures" + ("" if seeds else f", {out / 'model'} the model"), err=True)
+
+
+def print_table(metrics: dict[str, Any]) -> None:
+    """Scores per language: selected on source dev, last step, oracle."""
+    from minixl.evaluation import main_figure
+
+    figure = main_figure(metrics["task"])
+    columns = [("selected", "test"), ("last", "last")] + ([("oracle", "oracle")] if metrics["oracle"] else [])
+    click.echo(f"{'test ' + figure:<14}" + "".join(f"{title:>16}" for title, _ in columns))
+    rows = list(metrics["test"])
+    for language in rows:
+        cells = (_cell(metrics[part].get(language, {}).get(figure)) for _, part in columns)
+        click.echo(f"{language:<14}" + "".join(f"{cell:>16}" for cell in cells))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, dict):
+        return f"{100 * value['mean']:.1f} ±{100 * value['sd']:.1f}"
+    return f"{100 * value:.1f}"
+
+
+def _show(settings: Any) -> None:
+    from minixl.settings import SETTINGS
+    for name, setting in SETTINGS.items():
+        click.echo(f"{name} = {settings[name]!r}")
+        click.echo(f"    {setting.help}" + (f": {', '.join(setting.choices)}" if setting.choices else ""))

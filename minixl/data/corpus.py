@@ -1,0 +1,91 @@
+"""A file in one language, read for a task and encoded for a model."""
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from minixl.data.classification import read_classification
+from minixl.data.conll import read_conll
+from minixl.data.encoding import Encoded, PieceTokenizer, encode_documents, encode_sentences
+from minixl.data.examples import Document, Sentence
+from minixl.data.lines import nearest
+from minixl.data.schemes import label_set
+from minixl.errors import UserError
+
+TAGGING = ("ner", "pos")
+
+
+@dataclass(slots=True)
+class Corpus:
+    """Sentences (tagging) or documents (classification) of one file."""
+
+    language: str
+    path: Path
+    task: str
+    inputs: list[Sentence] | list[Document]
+
+    def gold(self) -> list[list[str]] | list[str]:
+        """The tags of every sentence, or the label of every document."""
+        if self.task in TAGGING:
+            return [list(s.tags or ()) for s in self.sentences()]
+        return [d.label or "" for d in self.documents()]
+
+    def sentences(self) -> list[Sentence]:
+        """The inputs of a tagging task."""
+        return [item for item in self.inputs if isinstance(item, Sentence)]
+
+    def documents(self) -> list[Document]:
+        """The inputs of a classification task."""
+        return [item for item in self.inputs if isinstance(item, Document)]
+
+    def limited(self, count: int) -> Corpus:
+        """The first `count` inputs; 0 keeps all."""
+        return Corpus(self.language, self.path, self.task, self.inputs[:count]) if count else self
+
+
+def read_corpus(task: str, language: str, path: Path, *, encoding: str = "utf-8", labelled: bool = True) -> Corpus:
+    """Read a file for a task.  Entity tags become IOB2, whatever the file has.  Raises UserError with file and line."""
+    if task in TAGGING:
+        file = read_conll(path, encoding=encoding, tags=labelled)
+        if labelled and task == "ner" and file.scheme == "none":
+            odd = next((s for s in file.sentences if any(tag != "O" for tag in s.tags or ())), None)
+            if odd is not None:
+                raise UserError(f"{path}:{odd.line}: expected entity tags such as B-PER, I-PER, O, found {(odd.tags or ('',))[0]!r}; "
+                                f"for part-of-speech tags use --set task=pos")
+        return Corpus(language, path, task, file.sentences)
+    return Corpus(language, path, task, read_classification(path, encoding=encoding, labels=labelled))
+
+
+def labels_of(task: str, corpora: Iterable[Corpus]) -> list[str]:
+    """The label set of training data: for NER O, B-X and I-X of every type; else the labels that occur, sorted."""
+    golds = [corpus.gold() for corpus in corpora]
+    if task in TAGGING:
+        return label_set([tags for gold in golds for tags in gold], "IOB2" if task == "ner" else "none")  # type: ignore[misc]
+    return sorted({label for gold in golds for label in gold if isinstance(label, str)})
+
+
+def check_labels(corpus: Corpus, labels: Sequence[str], model: str = "the training data") -> None:
+    """Raises UserError that names file and line of the first label that is not in `labels`."""
+    known = set(labels)
+    for item in corpus.inputs:
+        found: Iterable[tuple[int, str]]
+        if isinstance(item, Sentence):
+            found = ((item.line + i, tag) for i, tag in enumerate(item.tags or ()))
+        else:
+            found = [(item.line, item.label)] if item.label is not None else []
+        for line, label in found:
+            if label not in known:
+                raise UserError(f"{corpus.path}:{line}: expected a label of {model} ({', '.join(labels)}), found {label!r}"
+                                f"{nearest(label, labels)}")
+
+
+def encode(corpus: Corpus, tokenizer: PieceTokenizer, labels: Sequence[str] | None, *, max_length: int,
+           on_long: str) -> Encoded:
+    """Word pieces of a corpus, with class numbers where `labels` is given."""
+    ids = None if labels is None else {label: i for i, label in enumerate(labels)}
+    if corpus.task in TAGGING:
+        return encode_sentences(corpus.sentences(), tokenizer, ids, max_length=max_length, on_long=on_long,
+                                path=str(corpus.path))
+    return encode_documents(corpus.documents(), tokenizer, ids, max_length=max_length, on_long=on_long,
+                            path=str(corpus.path))

@@ -1,0 +1,205 @@
+"""How spans are written as tags: IOB1, IOB2, IOBES, BIOUL; and "none" for tags that are no spans, such as parts of speech.
+
+    IOB1    I- inside; B- only where a span follows another of its type       Ramshaw and Marcus 1995 (CoNLL 2003 en, de)
+    IOB2    B- first word, I- the others                                      CoNLL 2002; what minixl works with
+    IOBES   IOB2, but E- last word and S- the only word
+    BIOUL   IOBES with L- for E- and U- for S-
+
+A tag is a letter, a hyphen and the type of the span, or O.  Types are compared as a whole ("ORG-GPE" is not "ORG").
+Tags without types (B, I, O) are spans whose type is "".
+"""
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from minixl.errors import UserError
+
+Span = tuple[str, int, int]                                       # type, first word, first word after it
+Parsed = tuple[str, str]                                          # letter and type; ("O", "") outside a span
+
+LETTERS = {"IOB1": "BIO", "IOB2": "BIO", "IOBES": "BIESO", "BIOUL": "BIOUL"}
+AS_IOBES = {"L": "E", "U": "S"}
+OUTSIDE: Parsed = ("O", "")
+
+
+class Legal(NamedTuple):
+    """Which tags may follow each other, as the scheme has it."""
+
+    start: np.ndarray        # (K,) bool    may be the first tag of a sentence
+    transitions: np.ndarray  # (K, K) bool  [from, to]
+    end: np.ndarray          # (K,) bool    may be the last tag of a sentence
+
+
+@functools.cache
+def parse(tag: str) -> Parsed | None:
+    """Letter (L and U as E and S) and type of a tag; None where it is no tag of a span: "B-PER" -> ("B", "PER")."""
+    letter, hyphen, kind = tag[:1], tag[1:2], tag[2:]
+    if tag == "O":
+        return OUTSIDE
+    if letter not in set("BIESLU") or (len(tag) > 1 and (hyphen != "-" or not kind)):
+        return None
+    return AS_IOBES.get(letter, letter), kind
+
+
+def spans(tags: Sequence[str], strict: bool = False) -> list[Span]:
+    """The spans in any scheme's tags, read as conlleval does: an I- (E-) with nothing of its type open opens a span.
+
+    strict: the tags are IOB2 and only B- opens a span; an I- that continues nothing is passed over (seqeval's strict
+    mode).  On tags that obey their scheme both agree.  Raises UserError for a tag that is no span tag.
+    """
+    found: list[Span] = []
+    start, open_kind = 0, None                                    # None: no span is open
+    for i, (letter, kind) in enumerate([*map(_parsed, tags), OUTSIDE]):
+        if strict and letter in "ES":
+            raise UserError(f"tag {i + 1}: expected IOB2 tags for strict spans, found {tags[i]!r}; convert them first")
+        if letter in "IE" and kind == open_kind:
+            opens = False
+        else:
+            if open_kind is not None:
+                found.append((open_kind, start, i))
+            opens = letter == "B" if strict else letter != "O"
+            start, open_kind = i, kind if opens else None
+        if letter in "ES":
+            found.append((kind, start, i + 1))
+            open_kind = None
+    return found
+
+
+def convert(tags: Sequence[str], source: str, target: str) -> list[str]:
+    """The same spans in the target scheme.  Tags that do not obey their scheme are read as spans() reads them, so
+    the result always does, also where source and target are the same.  Raises UserError for a tag not in the source."""
+    _known(source), _known(target)
+    if source == target == "none":
+        return list(tags)
+    if "none" in (source, target):
+        raise UserError(f"scheme: expected two schemes of spans, found {source} and {target}; plain tags have no spans")
+    for tag in tags:
+        if tag[:1] not in LETTERS[source]:
+            raise UserError(f"scheme: expected tags of {source} ({', '.join(LETTERS[source])}), found {tag!r}")
+    return _written(spans(tags), len(tags), target)
+
+
+def legal_transitions(labels: Sequence[str], scheme: str) -> Legal:
+    """start (K,), transitions (K, K) [from, to] and end (K,) of these K labels; all True for the scheme "none"."""
+    if _known(scheme) == "none":
+        size = len(labels)
+        return Legal(np.ones(size, bool), np.ones((size, size), bool), np.ones(size, bool))
+    parsed = [_parsed(label) for label in labels]
+    return Legal(start=np.array([_allowed(OUTSIDE, tag, scheme) for tag in parsed], bool),
+                 transitions=np.array([[_allowed(before, after, scheme) for after in parsed] for before in parsed], bool)
+                 .reshape(len(labels), len(labels)),
+                 end=np.array([_allowed(tag, OUTSIDE, scheme) for tag in parsed], bool))
+
+
+def label_set(sequences: Iterable[Sequence[str]], scheme: str) -> list[str]:
+    """The labels a tagger needs: sorted, for IOB2 with O first and B- and I- of every type, occurring or not."""
+    tags = {tag for sequence in sequences for tag in sequence}
+    if _known(scheme) == "none":
+        return sorted(tags)
+    if scheme != "IOB2":
+        raise UserError(f"scheme: expected IOB2 or none, found {scheme}; convert the tags first")
+    kinds = sorted({_parsed(tag)[1] for tag in tags if tag != "O"})
+    return ["O", *(_tag(letter, kind, scheme) for kind in kinds for letter in "BI")]
+
+
+def detect_scheme(sequences: Iterable[Sequence[str]], where: Callable[[int, int], str] | None = None) -> str:
+    """IOB1, IOB2, IOBES, BIOUL or none, from all tag sequences of a file.
+
+    Between IOB1 and IOB2 the one that fewer tags break (a tie is IOB2, and so is a file of nothing but O); spans() reads
+    what breaks either alike.  where(i, j) names tag j of sequence i in messages (the reader of a file says file:line).
+    Raises UserError for a file that mixes span tags with plain ones, or IOBES (BIOUL) with another scheme.
+    """
+    where = where or (lambda i, j: f"sequence {i + 1}, tag {j + 1}")
+    pairs: dict[tuple[str, str], list[int]] = {}                  # neighbours -> count, first sequence, first place
+    for i, tags in enumerate(sequences):
+        for j, pair in enumerate(zip(("O", *tags), (*tags, "O"))):
+            pairs.setdefault(pair, [0, i, j])[0] += 1             # an O stands for either end of the sentence: same rules
+    first = {after: (i, j) for (_, after), (_, i, j) in reversed(pairs.items())}
+    if not _spanned(first, where):
+        return "none"
+    letters = {tag[0] for tag in first}
+    broken = {scheme: [pair for pair in pairs if not _allowed(_parsed(pair[0]), _parsed(pair[1]), scheme)]
+              for scheme in LETTERS}
+    for scheme, marks, others in (("IOBES", "ES", "LU"), ("BIOUL", "LU", "ES")):
+        if not letters & set(marks):
+            continue
+        sign = next(tag for tag in first if tag[0] in marks)
+        if letters & set(others):
+            odd = next(tag for tag in first if tag[0] in others)
+            raise _mixed(scheme, sign, first[sign], odd, first[odd], where)
+        for pair in broken[scheme]:
+            (before, after), (_, i, j) = pair, pairs[pair]
+            # either the second tag continues what is not open, or the first leaves a span without an end
+            odd, j = (after, j) if after[0] in "IEL" and before[0] not in "BI" else (before, j - 1)
+            raise _mixed(scheme, sign, first[sign], odd, (i, j), where)
+        return scheme
+    strays = {scheme: sum(pairs[pair][0] for pair in broken[scheme]) for scheme in ("IOB1", "IOB2")}
+    return "IOB1" if strays["IOB1"] < strays["IOB2"] else "IOB2"
+
+
+def _spanned(first: dict[str, tuple[int, int]], where: Callable[[int, int], str]) -> bool:
+    """Whether these tags write spans.  first: every tag and where it comes first.  Raises UserError if only some do."""
+    typed = [tag for tag in first if tag != "O" and parse(tag) is not None and len(tag) > 1]
+    plain = [tag for tag in first if tag != "O" and tag not in typed]
+    if not plain:
+        return True                                               # also a file of nothing but O
+    if not typed:
+        return set(plain) <= set("BIESLU") and bool(set(plain) & set("BI"))
+    odd, usual, like = (plain[0], typed[0], "plain") if len(plain) <= len(typed) else (typed[0], plain[0], "span")
+    expected = f"a span tag such as {usual} ({where(*first[usual])})" if like == "plain" else \
+        f"a plain tag such as {usual} ({where(*first[usual])})"
+    raise UserError(f"{where(*first[odd])}: expected {expected}, found {odd!r}; "
+                    "correct it, or --set data.scheme=none reads all tags as plain ones")
+
+
+def _mixed(scheme: str, sign: str, seen: tuple[int, int], odd: str, place: tuple[int, int],
+           where: Callable[[int, int], str]) -> UserError:
+    return UserError(f"{where(*place)}: expected {scheme} tags as {sign} at {where(*seen)} is one, found {odd!r} of "
+                     f"another scheme; write the whole file in one, or --set data.scheme={scheme} reads it as conlleval does")
+
+
+def _allowed(before: Parsed, after: Parsed, scheme: str) -> bool:
+    """Whether the two may be neighbours; either end of a sentence counts as O."""
+    same = before[1] == after[1] and before[0] in "BI"            # a span of after's type is open
+    if scheme == "IOB1":
+        return after[0] != "B" or same
+    if scheme == "IOB2":
+        return after[0] != "I" or same
+    return same if after[0] in "IE" else before[0] not in "BI"
+
+
+def _written(found: Iterable[Span], length: int, scheme: str) -> list[str]:
+    tags = ["O"] * length
+    last_kind, last_stop = "", 0
+    for kind, start, stop in found:
+        letters = ["B"] + ["I"] * (stop - start - 1)
+        if scheme == "IOB1" and not (start == last_stop > 0 and kind == last_kind):
+            letters[0] = "I"
+        if scheme in ("IOBES", "BIOUL"):
+            letters[-1] = "S" if len(letters) == 1 else "E"
+        tags[start:stop] = [_tag(letter, kind, scheme) for letter in letters]
+        last_kind, last_stop = kind, stop
+    return tags
+
+
+def _tag(letter: str, kind: str, scheme: str) -> str:
+    if scheme == "BIOUL":
+        letter = {"E": "L", "S": "U"}.get(letter, letter)
+    return f"{letter}-{kind}" if kind else letter
+
+
+def _parsed(tag: str) -> Parsed:
+    parsed = parse(tag)
+    if parsed is None:
+        raise UserError(f"expected a span tag such as B-PER, I-PER or O, found {tag!r}; plain tags are the scheme none")
+    return parsed
+
+
+def _known(scheme: str) -> str:
+    if scheme != "none" and scheme not in LETTERS:
+        raise UserError(f"scheme: expected {', '.join(LETTERS)} or none, found {scheme!r}")
+    return scheme

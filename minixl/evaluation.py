@@ -1,0 +1,48 @@
+"""Scores: entity F1 by seqeval, accuracy."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+Score = dict[str, Any]
+
+
+def score_entities(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], *, strict: bool = False) -> Score:
+    """Micro-averaged entity precision, recall and F1 (0..1), the number of gold entities, and the same by type.
+
+    Lenient, the default, is conlleval's reading: an I-X that continues nothing opens an entity.  strict=True takes IOB2
+    literally.  Both are seqeval's.
+    """
+    from seqeval.metrics import classification_report                    # imports scikit-learn, so not at the top
+    from seqeval.scheme import IOB2
+
+    if all(tag == "O" for side in (gold, predicted) for tags in side for tag in tags):
+        return {"f1": 0.0, "precision": 0.0, "recall": 0.0, "support": 0, "by_type": {}}
+    how = {"mode": "strict", "scheme": IOB2} if strict else {}
+    report = classification_report(list(gold), list(predicted), output_dict=True, zero_division=0, **how)
+    figures = {name: {"f1": float(row["f1-score"]), "precision": float(row["precision"]), "recall": float(row["recall"]),
+                      "support": int(row["support"])} for name, row in report.items()}
+    return {**figures["micro avg"],
+            "by_type": {name: row for name, row in figures.items() if not name.endswith(" avg")}}
+
+
+def score_labels(gold: Sequence[str], predicted: Sequence[str]) -> Score:
+    """Accuracy (0..1) and the number of items."""
+    right = sum(a == b for a, b in zip(gold, predicted, strict=True))
+    return {"accuracy": right / max(len(gold), 1), "support": len(gold)}
+
+
+def score(task: str, gold: Sequence[Any], predicted: Sequence[Any], *, strict: bool = False) -> Score:
+    """The task's score: entities for ner, words for pos, documents for classification."""
+    if task == "ner":
+        # a truncated sentence has fewer predictions than words: what was cut is not scored, as in the papers
+        return score_entities([g[:len(p)] for g, p in zip(gold, predicted, strict=True)], predicted, strict=strict)
+    if task == "pos":
+        pairs = [(g, p) for gs, ps in zip(gold, predicted, strict=True) for g, p in zip(gs, ps, strict=False)]
+        return score_labels([g for g, _ in pairs], [p for _, p in pairs])
+    return score_labels(gold, predicted)
+
+
+def main_figure(task: str) -> str:
+    """The name of the figure that selects models: "f1" or "accuracy"."""
+    return "f1" if task == "ner" else "accuracy"

@@ -1,0 +1,98 @@
+"""One update and the record of it: what the log, the study page and the tests look at, whatever the method."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minixl.data.batching import Batch
+from minixl.models.transformer import Transformer
+from minixl.ops.softmax_cross_entropy import softmax_cross_entropy_backward, softmax_cross_entropy_forward
+from minixl.optim import (SGD, AdamW, Group, Optimizer, clip_gradients, constant, decay_groups, gradient_norm,
+                          linear_schedule)
+from minixl.settings import Settings
+
+
+class Update(NamedTuple):
+    """What one update did."""
+
+    step: int            # iteration of the method, from 0
+    loss: str            # which loss: "task", "discriminator", "generator", ...
+    value: float         # its value before the update
+    subset: str          # which parameters moved: a key of the method's subsets()
+    gradient_norm: float  # of that subset, before clipping
+    lr: float            # learning rate of the first group of the optimiser
+    tokens: int          # word pieces that were read
+
+
+def step_rng(seed: int, step: int, loss: int, xp: Any) -> Any:
+    """The generator of one update's dropout masks: a function of seed and step, so any step can be replayed."""
+    if xp is np:
+        return np.random.Generator(np.random.SFC64([seed, step, loss]))
+    mixed = int(np.random.SeedSequence([seed, step, loss]).generate_state(1, np.uint64)[0])
+    return xp.random.Generator(xp.random.Philox4x3210(mixed))
+
+
+def split(batch: Batch, parts: int) -> list[Batch]:
+    """Cut a batch into consecutive parts of about equal numbers of examples, for gradient accumulation."""
+    if parts == 1 or len(batch.order) == 1:
+        return [batch]
+    bounds = np.linspace(0, len(batch.order), min(parts, len(batch.order)) + 1).astype(int)
+    classifier = not len(batch.rows)
+    rows = batch.rows if isinstance(batch.rows, np.ndarray) else batch.rows.get()
+    pieces = []
+    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+        begin, end = batch.starts[first], batch.starts[last]
+        words = slice(*np.searchsorted(rows, [begin, end]))
+        pieces.append(Batch(batch.input_ids[begin:end], batch.position_ids[begin:end], batch.starts[first:last + 1] - begin,
+                            batch.rows[words] - begin, batch.labels[first:last] if classifier else batch.labels[words],
+                            batch.order[first:last]))
+    return pieces
+
+
+def train_step(model: Transformer, batch: Batch, optimizer: Optimizer, subset: Sequence[str], settings: Settings, seed: int,
+               step: int) -> Update:
+    """Cross-entropy of one labelled batch, backward, clip, update, gradients back to zero."""
+    scored = max(int((batch.labels >= 0).sum()), 1)
+    rng = step_rng(seed, step, 0, model.store.xp)
+    total = 0.0
+    for part in split(batch, settings["train.accumulate"]):
+        share = model.store.dtype.type(int((part.labels >= 0).sum()) / scored)         # the loss is a mean over the whole batch
+        logits, cache = model.forward(part, rng=rng)
+        loss, loss_cache = softmax_cross_entropy_forward(logits, part.labels)
+        dlogits, _ = softmax_cross_entropy_backward(share, loss_cache)
+        model.backward(dlogits, cache)
+        total += float(loss) * float(share)
+    norm = update_parameters(model, optimizer, subset, settings["optim.clip"])
+    return Update(step, "task", total, "task", norm, optimizer.last_lr, batch.tokens)
+
+
+def update_parameters(model: Transformer, optimizer: Optimizer, subset: Sequence[str], clip: float) -> float:
+    """Clip, step, zero the gradients; returns the norm of the subset's gradients before clipping."""
+    norm = clip_gradients(model.store, subset, clip) if clip else gradient_norm(model.store, subset)
+    if not np.isfinite(norm):
+        raise FloatingPointError(f"the gradient became {norm}: the learning rate (optim.lr) is too high, or the data is broken")
+    optimizer.step()
+    model.store.zero_grad()
+    return norm
+
+
+def make_optimizer(model: Transformer, names: Sequence[str], settings: Settings, total_steps: int) -> Optimizer:
+    """The optimiser of settings [optim] over `names`, the head with its own learning rate."""
+    head = set(model.head_names())
+    decay = settings["optim.weight_decay"] if settings["optim.name"] == "adamw" else 0.0
+    groups: list[Group] = []
+    for part, lr in (([n for n in names if n not in head], settings["optim.lr"]),
+                     ([n for n in names if n in head], settings["optim.head_lr"] or settings["optim.lr"])):
+        groups += decay_groups(model.store, part, lr, decay)
+    warmup = round(settings["optim.warmup"] * total_steps)
+    schedule = constant
+    if settings["optim.schedule"] == "linear":
+        schedule = linear_schedule(total_steps, warmup)
+    elif warmup:
+        schedule = lambda step: min(1.0, step / warmup)
+    if settings["optim.name"] == "sgd":
+        return SGD(model.store, groups, schedule)
+    return AdamW(model.store, groups, schedule, betas=(settings["optim.beta1"], settings["optim.beta2"]),
+                 eps=settings["optim.eps"])

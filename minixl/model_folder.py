@@ -1,0 +1,103 @@
+"""A trained model on disk: a Hugging Face folder, plus minixl.json and a model card.
+
+    config.json, model.safetensors, tokenizer files     what `transformers` reads
+    minixl.json                                         task, labels, scheme, head, length limit, how it was trained
+    README.md                                           the model card
+"""
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minixl import __version__
+from minixl.backend import to_numpy
+from minixl.errors import UserError
+from minixl.models.transformer import Transformer
+from minixl.weights.folder import load_parameters, read_config, save_folder
+from minixl.weights.tokenizer import Tokenizer
+
+ARCHITECTURES = {"token": "BertForTokenClassification", "cls": "BertForSequenceClassification", "mean": "BertModel"}
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """minixl.json."""
+
+    task: str
+    labels: list[str]
+    scheme: str                        # "IOB2", or "none" for plain tags and classes
+    pooling: str
+    max_length: int
+    on_long: str = "window"
+    constrained: bool = True
+    method: str = ""
+    sources: list[str] = field(default_factory=list)
+    seed: int = 0
+    scores: dict[str, Any] = field(default_factory=dict)
+    minixl: str = __version__
+
+
+def save_model(folder: Path, model: Transformer, tokenizer: Tokenizer, info: ModelInfo, raw_config: dict[str, Any]) -> None:
+    """Write the folder in one go: a reader sees the old one or the new one, never half."""
+    config = {**raw_config, "architectures": [ARCHITECTURES[info.pooling]], "model_type": "bert", "torch_dtype": "float32",
+              "id2label": {str(i): label for i, label in enumerate(info.labels)},
+              "label2id": {label: i for i, label in enumerate(info.labels)}, "num_labels": len(info.labels)}
+    tensors = {parameter.name: to_numpy(parameter.value) for parameter in model.store}
+    save_folder(folder, config, tensors, tokenizer, asdict(info), model_card(info))
+
+
+def load_model(folder: Path, *, xp: Any = np) -> tuple[Transformer, Tokenizer, ModelInfo]:
+    """Read a folder that save_model wrote.  Raises UserError when it is not one."""
+    info = read_info(folder)
+    model = Transformer(read_config(folder), info.labels, info.pooling, xp=xp)
+    load_parameters(folder, {parameter.name: parameter.value for parameter in model.store})
+    return model, Tokenizer(folder), info
+
+
+def read_info(folder: Path) -> ModelInfo:
+    """minixl.json of a model folder."""
+    path = folder / "minixl.json"
+    if not path.is_file():
+        inner = folder / "model" / "minixl.json"
+        cure = f"; did you mean {inner.parent}?" if inner.is_file() else "; `minixl train` writes one to RUN/model"
+        raise UserError(f"{folder}: expected a model folder with minixl.json, found "
+                        f"{'none in it' if folder.is_dir() else 'no such folder'}{cure}")
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        known = {f.name for f in fields(ModelInfo)}
+        return ModelInfo(**{name: value for name, value in stored.items() if name in known})
+    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not a model description of minixl: {error}") from None
+
+
+def model_card(info: ModelInfo) -> str:
+    """README.md of the folder."""
+    figures = "\n".join(f"| {language} | {100 * scores.get('f1', scores.get('accuracy', 0)):.1f} |"
+                        for language, scores in info.scores.items())
+    table = f"\n## Scores on the test files\n\n| language | {'F1' if info.task == 'ner' else 'accuracy'} |\n|---|---|\n{figures}\n"
+    loads = {"token": "AutoModelForTokenClassification", "cls": "AutoModelForSequenceClassification",
+             "mean": "AutoModel (the head on the mean of its last hidden states is classifier.weight and classifier.bias)"}
+    return f"""# {info.task} model of minixl {info.minixl}
+
+Method {info.method or 'unknown'}, trained on labelled {', '.join(info.sources) or 'unknown'} text, seed {info.seed}.
+
+- labels: {', '.join(info.labels)}
+- scheme: {info.scheme}; head: {info.pooling}; at most {info.max_length} word pieces ({info.on_long} beyond)
+- `transformers` loads it with {loads[info.pooling]}
+{table if figures else ''}
+## Use
+
+```console
+$ echo "Angela Merkel visited Seville." | minixl predict {'PATH/TO/THIS/FOLDER'}
+```
+
+```python
+import minixl
+model = minixl.load("PATH/TO/THIS/FOLDER")
+model.predict(["Angela Merkel visited Seville."])
+```
+"""

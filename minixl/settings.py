@@ -1,0 +1,163 @@
+"""Every setting of a run: name, default, type, meaning.  A recipe (TOML) sets them, --set overrides them.
+
+    settings = load_recipe("finetune-ner").override(["train.epochs=3"])
+    settings["train.epochs"]
+"""
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from minixl.errors import UserError
+
+
+class Setting(NamedTuple):
+    """One setting; its type is that of the default."""
+
+    default: Any
+    help: str
+    choices: tuple[str, ...] = ()
+    at_least: float | None = None
+
+
+SETTINGS: dict[str, Setting] = {
+    "method": Setting("finetune", "the method, a file of minixl/methods"),
+    "task": Setting("ner", "what is learnt", ("ner", "pos", "classification")),
+    "data.max_length": Setting(128, "longest input in word pieces, [CLS] and [SEP] included", at_least=8),
+    "data.on_long": Setting("window", "what happens to a longer input", ("window", "truncate", "error")),
+    "data.limit": Setting(0, "train on the first N source sentences only; 0: on all", at_least=0),
+    "data.test_limit": Setting(0, "score the first N inputs of every dev and test file only; 0: all", at_least=0),
+    "data.encoding": Setting("utf-8", "character encoding of the files"),
+    "model.pooling": Setting("auto", "head of a classifier", ("auto", "token", "mean", "cls")),
+    "model.freeze": Setting([], "parameters that are not trained: shell patterns over their names, or a number of layers "
+                                "as 'bottom:3' (with the embeddings)"),
+    "model.dropout": Setting(-1.0, "dropout of the encoder and the head; -1: as config.json says"),
+    "train.epochs": Setting(3, "passes over the source sentences", at_least=0),
+    "train.max_steps": Setting(0, "stop after N updates, whatever train.epochs says; 0: no limit", at_least=0),
+    "train.batch_size": Setting(32, "sentences an update", at_least=1),
+    "train.accumulate": Setting(1, "split a batch into N parts whose gradients are added up, to save memory", at_least=1),
+    "train.eval_every": Setting(0, "evaluate every N updates; 0: after every epoch", at_least=0),
+    "train.patience": Setting(0, "stop after N evaluations without a better source dev score; 0: never", at_least=0),
+    "train.checkpoint_every": Setting(0, "write a checkpoint every N updates; 0: at every evaluation", at_least=0),
+    "optim.name": Setting("adamw", "optimiser", ("adamw", "adam", "sgd")),
+    "optim.lr": Setting(5e-5, "learning rate of the encoder", at_least=0),
+    "optim.head_lr": Setting(0.0, "learning rate of the head; 0: optim.lr", at_least=0),
+    "optim.schedule": Setting("linear", "learning rate after the warm-up", ("linear", "constant")),
+    "optim.warmup": Setting(0.1, "share of all updates in which the learning rate rises from 0", at_least=0),
+    "optim.weight_decay": Setting(0.01, "decoupled weight decay, not on LayerNorm and biases", at_least=0),
+    "optim.beta1": Setting(0.9, "Adam's decay of the first moment", at_least=0),
+    "optim.beta2": Setting(0.999, "Adam's decay of the second moment", at_least=0),
+    "optim.eps": Setting(1e-8, "Adam's epsilon", at_least=0),
+    "optim.clip": Setting(1.0, "limit on the norm of all gradients together; 0: none", at_least=0),
+    "decode.constrained": Setting(True, "only tag sequences that the scheme allows (Viterbi)"),
+}
+
+
+class Settings(Mapping[str, Any]):
+    """Resolved settings by dotted name; immutable."""
+
+    def __init__(self, given: Mapping[str, Any], where: str = "settings") -> None:
+        self._values = {name: setting.default for name, setting in SETTINGS.items()}
+        for name, value in given.items():
+            self._values[name] = _checked(name, value, where)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def override(self, assignments: Iterable[str]) -> Settings:
+        """A copy with `section.key=value` assignments applied; a value is read as TOML, or else as a string."""
+        values = dict(self._values)
+        for assignment in assignments:
+            name, equals, text = assignment.partition("=")
+            if not equals:
+                raise UserError(f"--set {assignment}: expected section.key=value, for example train.epochs=3")
+            values[name.strip()] = _checked(name.strip(), _parse(text.strip()), "--set")
+        return Settings(values)
+
+    def to_toml(self) -> str:
+        """TOML text, one section a prefix."""
+        lines, section = [], ""
+        for name in sorted(self._values, key=lambda name: ("." in name, name)):
+            prefix, _, key = name.rpartition(".")
+            if prefix != section:
+                lines.append(f"\n[{prefix}]")
+                section = prefix
+            lines.append(f"{key} = {json.dumps(self._values[name], ensure_ascii=False)}")
+        return "\n".join(lines) + "\n"
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Name -> file of the recipes that come with minixl."""
+    folder = resources.files("minixl.recipes")
+    return {Path(str(entry)).stem: Path(str(entry)) for entry in sorted(folder.iterdir(), key=str)
+            if str(entry).endswith(".toml")}
+
+
+def load_recipe(name: str) -> Settings:
+    """A shipped recipe by name, or a .toml file by path."""
+    shipped = shipped_recipes()
+    path = Path(name) if name.endswith(".toml") else shipped.get(name)
+    if path is None:
+        raise UserError(f"recipe {name!r}: expected a .toml file or one of {', '.join(shipped)}{_meant(name, shipped)}")
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a TOML file: {error}") from None
+    return Settings(flatten(tables), str(path))
+
+
+def flatten(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """{"train": {"epochs": 3}} -> {"train.epochs": 3}; [paper] and [inputs] hold notes, not settings."""
+    flat: dict[str, Any] = {}
+    for key, value in tables.items():
+        if isinstance(value, Mapping):
+            if key not in ("paper", "inputs", "versions"):
+                flat.update({f"{key}.{name}": inner for name, inner in flatten(value).items()})
+        else:
+            flat[key] = value
+    return flat
+
+
+def _parse(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _checked(name: str, value: Any, where: str) -> Any:
+    """The value in the setting's own type, or a UserError that names the setting, what it takes and what it got."""
+    if name not in SETTINGS:
+        raise UserError(f"{where}: there is no setting {name!r}{_meant(name, SETTINGS)}")
+    setting = SETTINGS[name]
+    kind = type(setting.default)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if kind is list and isinstance(value, str):
+        value = [part for part in value.split(",") if part]
+    if type(value) is not kind:
+        raise UserError(f"{where}: {name}: expected {kind.__name__}, got {value!r} ({setting.help})")
+    if setting.choices and value not in setting.choices:
+        raise UserError(f"{where}: {name}: expected one of {', '.join(setting.choices)}, got {value!r}"
+                        f"{_meant(value, setting.choices)}")
+    if setting.at_least is not None and not value >= setting.at_least:
+        raise UserError(f"{where}: {name}: expected at least {setting.at_least:g}, got {value!r} ({setting.help})")
+    return value

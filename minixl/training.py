@@ -1,0 +1,195 @@
+"""The loop around a method: evaluation, model selection, early stopping, checkpoints, log and metrics.
+
+It runs a method and does not know which: it calls step(), writes down the Update records, and asks for optimizers().
+What a run leaves in its folder is described in docs/runs.md.
+"""
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from minixl.checkpoint import Checkpoint, write_atomically
+from minixl.data.corpus import Corpus
+from minixl.data.encoding import Encoded
+from minixl.evaluation import Score, main_figure, score
+from minixl.methods.update import Update
+from minixl.models.transformer import Transformer
+from minixl.prediction import predict_labels
+from minixl.settings import Settings
+
+
+class Stopped(Exception):
+    """The run was asked to stop; its checkpoint is written."""
+
+
+class Reporter(Protocol):
+    """Where progress goes; cli/train.py shows it on the terminal."""
+
+    def message(self, text: str) -> None: ...
+    def start(self, total: int, done: int) -> None: ...
+    def step(self, tokens_per_second: float) -> None: ...
+    def finish(self) -> None: ...
+
+
+class Method(Protocol):
+    """What the loop needs of a method."""
+
+    def step(self) -> list[Update]: ...
+    def optimizers(self) -> dict[str, Any]: ...
+
+
+class Evaluation:
+    """The dev and test files of a run, encoded once."""
+
+    def __init__(self, task: str, settings: Settings, sources: list[str]) -> None:
+        self.task, self.settings, self.sources = task, settings, sources
+        self.files: dict[str, dict[str, tuple[Corpus, Encoded]]] = {"dev": {}, "test": {}}
+
+    def add(self, part: str, corpus: Corpus, encoded: Encoded) -> None:
+        """A dev or test file."""
+        self.files[part][corpus.language] = (corpus, encoded)
+
+    def run(self, model: Transformer, part: str) -> dict[str, Score]:
+        """language -> score on its dev or test file."""
+        return {language: self.one(model, part, language) for language in self.files[part]}
+
+    def one(self, model: Transformer, part: str, language: str) -> Score:
+        """The score of one language's file."""
+        corpus, encoded = self.files[part][language]
+        predicted = predict_labels(model, encoded, self.task, constrained=self.settings["decode.constrained"])
+        return score(self.task, corpus.gold(), predicted)
+
+
+class Training:
+    """One run of one method over its steps."""
+
+    def __init__(self, model: Transformer, method: Method, streams: dict[str, Any], evaluation: Evaluation, settings: Settings,
+                 folder: Path, reporter: Reporter, *, total_steps: int, eval_every: int,
+                 stop: Callable[[], bool] = lambda: False) -> None:
+        self.model, self.method, self.streams, self.evaluation = model, method, streams, evaluation
+        self.settings, self.folder, self.reporter, self.stop = settings, folder, reporter, stop
+        self.total_steps, self.eval_every = total_steps, eval_every
+        self.checkpoint = Checkpoint(folder / "checkpoint")
+        self.log = folder / "log.jsonl"
+        self.figure = main_figure(evaluation.task)
+        # everything below is the state of the run, saved with every checkpoint
+        self.steps = 0
+        self.tokens = 0
+        self.seconds = 0.0
+        self.best: dict[str, float] = {}           # "best" and "oracle-LANGUAGE" -> highest dev score so far
+        self.best_step: dict[str, int] = {}
+        self.without_progress = 0                  # evaluations since the source dev score last rose
+        self.finished = False
+
+    def resume(self) -> None:
+        """Continue from the checkpoint: parameters, moments, streams, log; the next step is bit-equal."""
+        state = self.checkpoint.load(self.model.store, self.method.optimizers())
+        for name, stream in self.streams.items():
+            stream.load_state_dict(state["streams"][name])
+        for name in ("steps", "tokens", "seconds", "best", "best_step", "without_progress", "finished"):
+            setattr(self, name, state["run"][name])
+        self.method.steps = self.steps             # type: ignore[attr-defined]
+        with open(self.log, "r+b") as log:         # what was logged after the checkpoint will be logged again
+            log.truncate(state["log_bytes"])
+        self.reporter.message(f"continuing at step {self.steps} of {self.total_steps}")
+
+    def run(self) -> dict[str, Any]:
+        """All remaining steps, then the scores: returns the content of metrics.json."""
+        self.reporter.start(self.total_steps, self.steps)
+        try:
+            while self.steps < self.total_steps and not self.finished:
+                self._step()
+        finally:
+            self.reporter.finish()
+        return self._final_scores()
+
+    def _step(self) -> None:
+        begin = time.perf_counter()
+        updates = self.method.step()
+        seconds = time.perf_counter() - begin
+        self.steps += 1
+        tokens = sum(update.tokens for update in updates)
+        self.tokens += tokens
+        self.seconds += seconds
+        for update in updates:
+            self._write({"kind": "update", **update._asdict()})
+        self.reporter.step(self.tokens / max(self.seconds, 1e-9))
+        evaluated = self.steps % self.eval_every == 0 or self.steps == self.total_steps
+        if evaluated:
+            self._evaluate()
+        every = self.settings["train.checkpoint_every"]
+        stopping = self.stop()
+        if evaluated or (every and self.steps % every == 0) or stopping:
+            self._save()
+        if stopping and self.steps < self.total_steps and not self.finished:
+            raise Stopped
+
+    def _evaluate(self) -> None:
+        scores = self.evaluation.run(self.model, "dev")
+        self._write({"kind": "evaluation", "step": self.steps, "dev": scores})
+        source = [scores[language][self.figure] for language in self.evaluation.sources if language in scores]
+        if source:
+            mean = sum(source) / len(source)
+            self.reporter.message(f"step {self.steps}: source dev {self.figure} {100 * mean:.1f}")
+            self.without_progress = 0 if self._keep_if_better("best", mean) else self.without_progress + 1
+        for language, result in scores.items():
+            if language not in self.evaluation.sources:
+                self._keep_if_better(f"oracle-{language}", result[self.figure])
+        patience = self.settings["train.patience"]
+        if patience and self.without_progress >= patience:
+            self.reporter.message(f"stopping: no better source dev {self.figure} in {patience} evaluations")
+            self.finished = True
+
+    def _keep_if_better(self, name: str, value: float) -> bool:
+        if name in self.best and value <= self.best[name]:
+            return False
+        self.best[name], self.best_step[name] = value, self.steps
+        self.checkpoint.snapshot(name, self.steps, self.model.store)
+        return True
+
+    def _save(self) -> None:
+        run = {name: getattr(self, name) for name in
+               ("steps", "tokens", "seconds", "best", "best_step", "without_progress", "finished")}
+        state = {"run": run, "streams": {name: stream.state_dict() for name, stream in self.streams.items()},
+                 "log_bytes": self.log.stat().st_size}
+        self.checkpoint.save(self.steps, self.model.store, self.method.optimizers(), state)
+
+    def _final_scores(self) -> dict[str, Any]:
+        """Test scores of the last parameters, of the best on target dev (oracle), and of those selected on source dev."""
+        metrics: dict[str, Any] = {"last": self.evaluation.run(self.model, "test"), "oracle": {}}
+        for name in self.best:
+            language = name.removeprefix("oracle-")
+            if name != "best" and language in self.evaluation.files["test"]:
+                self.checkpoint.restore(name, self.model.store)
+                metrics["oracle"][language] = self.evaluation.one(self.model, "test", language)
+        if "best" in self.best:
+            self.checkpoint.restore("best", self.model.store)
+            metrics["test"] = self.evaluation.run(self.model, "test")
+        elif self.best:                            # the oracle's parameters are in the model: put the last ones back
+            self.checkpoint.load(self.model.store, self.method.optimizers())
+            metrics["test"] = metrics["last"]
+        else:
+            metrics["test"] = metrics["last"]
+        metrics.update(steps=self.steps, selected_step=self.best_step.get("best", self.steps), seconds=round(self.seconds, 3),
+                       tokens_per_second=round(self.tokens / max(self.seconds, 1e-9), 1),
+                       peak_memory_bytes=peak_memory())
+        return metrics
+
+    def _write(self, record: dict[str, Any]) -> None:
+        with open(self.log, "a", encoding="utf-8") as log:
+            log.write(json.dumps(record) + "\n")
+
+
+def peak_memory() -> int:
+    """The most memory this process has held, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
+    """metrics.json, in one go."""
+    write_atomically(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
