@@ -30,6 +30,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Item = TypeVar("Item")
 
 BLOCK = 1 << 18                            # elements a block: the fastest of 2^13 ... 2^18, see docs/performance.md
+WORTH_A_THREAD = 1 << 19                   # elements times passes below which one thread is faster
 
 
 def _keep_freed_memory() -> None:
@@ -104,12 +105,13 @@ def in_parallel(function: Callable[[Item], object], items: Iterable[Item]) -> No
         helper.result()
 
 
-def by_rows(block: Callable[[slice], object], rows: int, width: int, xp: ModuleType = np) -> None:
+def by_rows(block: Callable[[slice], object], rows: int, width: int, xp: ModuleType = np, *, passes: int = 4) -> None:
     """Run block(rows[i:j]) over row blocks that fit the cache, on all threads; on a GPU run it once.
 
-    `width` is the number of elements a row.  Each block must write rows of its own only.
+    `width` is the number of elements a row, `passes` how often the block goes over them: a second thread takes 0.1 ms to
+    wake, so little work stays on one.  Each block must write rows of its own only.
     """
-    if xp is not np or rows * width <= BLOCK:
+    if xp is not np or rows * width * passes <= WORTH_A_THREAD:
         block(slice(0, rows))
         return
     blocks = -(-rows * width // BLOCK)

@@ -113,7 +113,7 @@ class Optimizer:
             def block(rows: slice, lr=lr, value=value, grad=grad, state=state, group=group) -> None:
                 self.update(value[rows], grad[rows], {key: m[rows] for key, m in state.items()}, lr, group.weight_decay)
 
-            by_rows(block, len(value), 1, store.xp)
+            by_rows(block, len(value), 1, store.xp, passes=14)
         for (name, group), state, active in zip(self.tables, self.table_state, self.active, strict=True):
             self._table_step(name, group, group.lr * factor, state, active)
 

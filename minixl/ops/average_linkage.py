@@ -1,7 +1,7 @@
-"""Energy distance between two clouds of points, by average linkage.  Bao et al. 2019, "Low-resource ... MLMA", section 3.
+"""Energy distance between two clouds of points, by average linkage.  Székely & Rizzo 2013; MLMA's domain loss.
 
     avl(a, b)  = mean over all pairs of d(a_i, b_j),       d = √clip(|a_i - b_j|², 1e-6, 1e6)
-    forward    value = 2 avl(x, y) - avl(x, x) - avl(y, y)         pairs with itself included: value >= 0, 0 iff equal
+    forward    value = 2 avl(x, y) - avl(x, x) - avl(y, y)         with i = j: then value >= 0, and 0 iff x, y are equal
     backward   dx_i  = 2/(nm) Σ_j (x_i - y_j)/d_ij - 2/n² Σ_j (x_i - x_j)/d_ij      0 where clipped;  dy likewise
 
 With z = x and y one under the other, and the weights w = 1/n for rows of x and -1/m for rows of y, the three terms are one:
@@ -9,13 +9,13 @@ With z = x and y one under the other, and the weights w = 1/n for rows of x and 
     value = -Σ_ij w_i w_j d_ij                 dz_i = -2 w_i Σ_j w_j (z_i - z_j)/d_ij
                                                     = -2 w_i (z_i Σ_j w_j R_ij - Σ_j w_j R_ij z_j),   R = 1/d
 
-This is symmetric, so only tiles on and above the diagonal are computed, and no more than one tile is in memory.
-The forward pass has R in its hands and computes the gradient at once; the backward pass only scales it.  That takes 3
-matrix products a tile where computing it later would take 4; a value alone would need 1.
+This is symmetric, so only tiles on and above the diagonal are computed, and no more than one of them is in memory.
+The forward pass holds R in its hands, so it computes the gradients too and the backward pass only scales them: three
+matrix products a tile, where a backward pass that starts again takes four.
 
-|a - b|² = |a|² + |b|² - 2ab is one matrix product, but wrong by some roundings of |a|² + |b|².  Subtracting the centre
-of all points first makes that small.  Where the points still lie nearer than NEAR times it, few such pairs are computed
-from their difference, and a tile with many of them in float64.
+|a - b|² = |a|² + |b|² - 2ab is one matrix product, but off by roundings of |a|² + |b|².  Subtracting the centre of all
+points first keeps those small.  Pairs that lie nearer than NEAR times it are computed from their difference when they
+are few; a tile with many of them is computed in float64.
 CUDA version: kernels/average_linkage.cu.  Checked against PyTorch in tests/ops/test_average_linkage.py.
 """
 from collections.abc import Iterator
@@ -25,93 +25,145 @@ import numpy as np
 
 from minixl.backend import Array, array_module, has_kernel
 
-LOWEST, HIGHEST = 1e-6, 1e6           # the clip on squared distances
-TILE = 512                            # points a side: the fastest of 128 ... 1024 at 2048 x 512
-FEW = 64                              # a tile of n by m points has few near pairs when they are at most nm/FEW
-NEAR = {"float32": 1e-3, "float64": 1e-6}      # squared distance over |a|² + |b|² below which a product is too coarse
-NEAR_AGAIN = 1e-10                    # the same for a tile of float32 points that is computed in float64
+LOWEST, HIGHEST = 1e-6, 1e6               # the clip on squared distances
+TILE = 512                                # points a side: the fastest of 128, 256, 512, 1024 at n = m = 2048, H = 512
+FEW = 1 / 64                              # of the pairs of a tile may be computed one by one
+NEAR = {"float32": 1e-2, "float64": 1e-6}           # |a - b|² / (|a|² + |b|²) below which the product is too coarse
+NEAR_PROMOTED = 1e-9                      # the same for a tile of float32 points computed in float64
+ROUNDINGS = 32                            # a product is off by less than this many roundings of |a|² + |b|²
 
 
 class AverageLinkageCache(NamedTuple):
-    dx: Array      # (n, H)  gradient for dvalue = 1
+    dx: Array      # (n, H)  gradients for dvalue = 1
     dy: Array      # (m, H)
 
 
 class Tile(NamedTuple):
-    """Points that share a weight, and where their gradient is added up."""
+    """Points of one weight, and where their gradient is added up."""
 
     points: Array  # (t, H)  view of x or y
     grad: Array    # (t, H)  view of dx or dy
-    weight: float
+    norms: Array   # (t,)    float64, squared distance to the centre
+    weight: float  # 1/n or -1/m
+
+
+class Near(NamedTuple):
+    """The p pairs of a tile that are computed from their difference."""
+
+    left: Array    # (p,)    row in the first tile
+    right: Array   # (p,)    row in the second
 
 
 @has_kernel
 def average_linkage_forward(x: Array, y: Array) -> tuple[Array, AverageLinkageCache]:
-    """x (n, H), y (m, H), n and m at least 1 -> value, a scalar array."""
+    """x (n, H), y (m, H), at least one point each -> value, a scalar array."""
     xp = array_module(x, y)
     check_points(x, y)
     cache = AverageLinkageCache(xp.zeros_like(x), xp.zeros_like(y))
-    centre = (x.mean(axis=0) + y.mean(axis=0)) / 2                                     # (H,)
-    tiles = [*_tiles(x, cache.dx, 1 / len(x)), *_tiles(y, cache.dy, -1 / len(y))]
+    centre = (x.mean(axis=0) + y.mean(axis=0)) / 2                                 # (H,)
+    tiles = [*_tiles(x, cache.dx, 1 / len(x), centre), *_tiles(y, cache.dy, -1 / len(y), centre)]
     value = 0.0
     for i, first in enumerate(tiles):
-        a = first.points - centre                                                      # (t, H)
-        value += _pair(a, a, first, first, xp)
-        for second in tiles[i + 1:]:
-            value += 2 * _pair(a, second.points - centre, first, second, xp)
+        for second in tiles[i:]:
+            distances = _pair(first, second, centre, x.dtype, NEAR[str(x.dtype)])
+            value -= distances * first.weight * second.weight * (1 if first is second else 2)
     for tile in tiles:
-        tile.grad[...] *= -2 * tile.weight
-    return xp.asarray(-value, dtype=x.dtype), cache
+        tile.grad[...] *= x.dtype.type(-2 * tile.weight)
+    return xp.asarray(value, x.dtype), cache
 
 
 @has_kernel
 def average_linkage_backward(dvalue: Array, cache: AverageLinkageCache) -> tuple[Array, dict[str, Array]]:
-    """dvalue scalar -> dx (n, H) and {"y": dy (m, H)}."""
-    scale = cache.dx.dtype.type(1) * dvalue
-    return cache.dx * scale, {"y": cache.dy * scale}
+    """dvalue scalar -> dx (n, H) and {"y": dy}, (m, H)."""
+    dvalue = array_module(cache.dx).asarray(dvalue, cache.dx.dtype)
+    return cache.dx * dvalue, {"y": cache.dy * dvalue}
 
 
 def check_points(x: Array, y: Array) -> None:
-    """ValueError unless x and y are (n, H) and (m, H) floats of one dtype, with at least one point each."""
+    """ValueError unless x is (n, H) and y is (m, H), float32 or both float64, n and m at least 1."""
     for name, points in (("x", x), ("y", y)):
         if points.ndim != 2 or not len(points) or str(points.dtype) not in NEAR:
             raise ValueError(f"{name}: expected float32 or float64 of shape (points, H) with at least one point, "
                              f"got {points.dtype} {points.shape}")
     if y.shape[1] != x.shape[1] or y.dtype != x.dtype:
-        raise ValueError(f"y: expected {x.dtype} of shape (points, {x.shape[1]}) like x, got {y.dtype} {y.shape}")
+        raise ValueError(f"y: expected {x.dtype} with {x.shape[1]} columns as in x, got {y.dtype} {y.shape}")
 
 
-def _tiles(points: Array, grad: Array, weight: float) -> Iterator[Tile]:
+def _tiles(points: Array, grad: Array, weight: float, centre: Array) -> Iterator[Tile]:
     for start in range(0, len(points), TILE):
-        yield Tile(points[start:start + TILE], grad[start:start + TILE], weight)
+        rows = slice(start, start + TILE)
+        centred = (points[rows] - centre).astype(np.float64)
+        yield Tile(points[rows], grad[rows], (centred * centred).sum(axis=1), weight)
 
 
-def _pair(a: Array, b: Array, first: Tile, second: Tile, xp, near: float | None = None) -> float:
-    """Σ w_i w_j d_ij of one tile; adds Σ_j w_j (z_i - z_j)/d_ij to both gradients.  a (s, H), b (t, H) are centred."""
-    square, size = _squares(a, b, xp), None                                            # (s, t)
-    if a is b:
-        xp.fill_diagonal(square, xp.inf)                                               # coincides; no need to look at it
-    near = near or NEAR[str(a.dtype)]
-    left = right = None
-    if len(a) > 0 and float(square.min()) < near * (_largest(a, xp) + _largest(b, xp)):
-        left, right = _near_pairs(square, a, b, near, xp)                              # (p,) rows and columns
-        if a.dtype == np.float32 and len(left) > square.size // FEW:
-            a64 = a.astype(np.float64)
-            return _pair(a64, a64 if a is b else b.astype(np.float64), first, second, xp, NEAR_AGAIN)
-    if a is b:
+def _pair(first: Tile, second: Tile, centre: Array, dtype: np.dtype, near: float) -> float:
+    """Σ d_ij over a tile (s, t); adds Σ_j w_j (z_i - z_j)/d_ij to the gradients of both sides."""
+    xp, same = array_module(first.points), first is second
+    a = first.points.astype(dtype, copy=False) - centre                            # (s, H)
+    b = a if same else second.points.astype(dtype, copy=False) - centre            # (t, H)
+    square = a @ b.T                                                               # (s, t)
+    square *= dtype.type(-2)
+    square += first.norms.astype(dtype)[:, None]
+    square += second.norms.astype(dtype)
+    pairs = _near_pairs(square, first, second, near)
+    if pairs and dtype == np.float32 and len(pairs.left) > FEW * square.size:
+        return _pair(first, second, centre, np.dtype(np.float64), NEAR_PROMOTED)
+    if same:
         xp.fill_diagonal(square, 0)
-    total = 0.0
-    if left is not None and len(left):
-        total = _exact_pairs(left, right, square, a, b, first, second, xp)
-    inverse, size = _distances(square, xp)                                             # (s, t), Σ d
-    row_sums = inverse.sum(axis=1)[:, None]                                            # (s, 1)
-    product = inverse @ b                                                              # (s, H)
-    xp.subtract(row_sums * a, product, out=product)
-    product *= product.dtype.type(second.weight)
-    first.grad[...] += product
-    if a is not b:
-        product = inverse.T @ a                                                        # (t, H)
-        xp.subtract(inverse.sum(axis=0)[:, None] * b, product, out=product)
-        product *= product.dtype.type(first.weight)
-        second.grad[...] += product
-    return (size + total) * first.weight * second.weight
+    if pairs:
+        _set_exactly(square, pairs, first, second)
+    distances = xp.sqrt(xp.clip(square, LOWEST, HIGHEST))                          # (s, t)
+    total = float(distances.sum(dtype=np.float64))
+    inverse = xp.reciprocal(distances, out=distances)                              # (s, t)  R
+    inverse *= (square >= LOWEST) & (square <= HIGHEST)                            # a clipped distance does not move
+    if pairs:
+        _pull_exactly(inverse, pairs, first, second)
+    _pull(inverse, a, b, first.grad, second.weight)
+    if not same:
+        _pull(inverse.T, b, a, second.grad, first.weight)
+    return total
+
+
+def _pull(inverse: Array, a: Array, b: Array, grad: Array, weight: float) -> None:
+    """grad_i += weight · Σ_j (a_i - b_j) R_ij for R (s, t), a (s, H), b (t, H)."""
+    pull = inverse @ b                                                             # (s, H)
+    pull -= inverse.sum(axis=1)[:, None] * a
+    pull *= pull.dtype.type(-weight)
+    grad += pull
+
+
+def _near_pairs(square: Array, first: Tile, second: Tile, near: float) -> Near | None:
+    """Pairs i != j too near for the product, but not so near that the clip takes them whatever their exact distance."""
+    xp = array_module(square)
+    if first is second:
+        xp.fill_diagonal(square, xp.inf)
+    if float(square.min()) >= near * float(first.norms.max() + second.norms.max()):
+        return None                                                                # the usual case, for one pass
+    scale = first.norms[:, None] + second.norms                                    # (s, t)
+    error = ROUNDINGS * float(np.finfo(square.dtype).eps) * scale
+    return Near(*xp.nonzero((square < near * scale) & (square + error > LOWEST)))
+
+
+def _differences(pairs: Near, first: Tile, second: Tile) -> Iterator[tuple[slice, Array]]:
+    """The differences (p, H) of the near pairs in float64, some thousand numbers at a time."""
+    step = max(1, (TILE * TILE) // max(1, first.points.shape[1]))
+    for start in range(0, len(pairs.left), step):
+        part = slice(start, start + step)
+        yield part, (first.points[pairs.left[part]].astype(np.float64) - second.points[pairs.right[part]])
+
+
+def _set_exactly(square: Array, pairs: Near, first: Tile, second: Tile) -> None:
+    for part, difference in _differences(pairs, first, second):
+        square[pairs.left[part], pairs.right[part]] = (difference * difference).sum(axis=1)
+
+
+def _pull_exactly(inverse: Array, pairs: Near, first: Tile, second: Tile) -> None:
+    """Adds the near pairs' share to the gradients and takes them out of R: z_i R - z_j R would cancel."""
+    xp = array_module(inverse)
+    for part, difference in _differences(pairs, first, second):
+        left, right = pairs.left[part], pairs.right[part]
+        pull = difference * inverse[left, right][:, None]                          # (p, H)
+        xp.add.at(first.grad, left, (second.weight * pull).astype(first.grad.dtype))
+        if first is not second:                                                    # else (j, i) is a pair as well
+            xp.add.at(second.grad, right, (-first.weight * pull).astype(first.grad.dtype))
+    inverse[pairs.left, pairs.right] = 0

@@ -55,5 +55,5 @@ def _keep(x: Array, cache: DropoutCache) -> Array:
         xp.multiply(x[rows], cache.scale, out=y[rows])
         y[rows] *= mask[rows]
 
-    by_rows(block, len(x), x.size // max(len(x), 1), xp)
+    by_rows(block, len(x), x.size // max(len(x), 1), xp, passes=3)
     return y

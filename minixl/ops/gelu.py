@@ -35,7 +35,7 @@ def gelu_forward(x: Array) -> tuple[Array, GeluCache]:
     xp = array_module(x)
     y, slope = xp.empty_like(x), xp.empty_like(x)
     formula = _float32_block if xp is np and x.dtype == np.float32 else _exact_block
-    by_rows(lambda rows: formula(xp, x[rows], y[rows], slope[rows]), *x.shape, xp)
+    by_rows(lambda rows: formula(xp, x[rows], y[rows], slope[rows]), *x.shape, xp, passes=24)
     return y, GeluCache(slope)
 
 
@@ -44,7 +44,7 @@ def gelu_backward(dy: Array, cache: GeluCache) -> tuple[Array, dict[str, Array]]
     """dy (T, I) -> dx (T, I)."""
     xp = array_module(dy)
     dx = xp.empty_like(dy)
-    by_rows(lambda rows: xp.multiply(dy[rows], cache.slope[rows], out=dx[rows]), *dy.shape, xp)
+    by_rows(lambda rows: xp.multiply(dy[rows], cache.slope[rows], out=dx[rows]), *dy.shape, xp, passes=1)
     return dx, {}
 
 

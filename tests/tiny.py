@@ -1,0 +1,50 @@
+"""A tiny encoder folder written by transformers, and small data files: what tests of whole runs use."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import transformers
+
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz", *(f"##{c}" for c in
+          "abcdefghijklmnopqrstuvwxyz"), "the", "visit", "##ed", "paris", "madrid", "anna", "ben", "in", "lives", "."]
+
+SENTENCES = {
+    "en": [("anna visited paris .", "B-PER O B-LOC O"), ("ben lives in madrid .", "B-PER O O B-LOC O"),
+           ("the paris visit .", "O B-LOC O O"), ("anna ben visited madrid .", "B-PER I-PER O B-LOC O"),
+           ("ben visited the madrid .", "B-PER O O B-LOC O"), ("anna lives .", "B-PER O O")],
+    "es": [("anna visita madrid .", "B-PER O B-LOC O"), ("ben vive en paris .", "B-PER O O B-LOC O"),
+           ("paris .", "B-LOC O")],
+}
+TOPICS = {
+    "en": [("travel", "anna visited paris ."), ("home", "ben lives in madrid ."), ("travel", "ben visited madrid"),
+           ("home", "anna lives in the paris")],
+    "es": [("travel", "anna visita madrid ."), ("home", "ben vive en paris .")],
+}
+
+
+def write_encoder(folder: Path, *, hidden: int = 32, layers: int = 3, seed: int = 0) -> Path:
+    """A random BERT with a WordPiece vocabulary of PIECES."""
+    import torch
+
+    torch.manual_seed(seed)
+    config = transformers.BertConfig(vocab_size=len(PIECES), hidden_size=hidden, num_hidden_layers=layers,
+                                     num_attention_heads=4, intermediate_size=2 * hidden, max_position_embeddings=64)
+    transformers.BertModel(config).save_pretrained(folder)
+    (folder / "vocab.txt").write_text("\n".join(PIECES) + "\n", encoding="utf-8")
+    return folder
+
+
+def write_ner(path: Path, language: str, repeat: int = 1) -> Path:
+    """Two-column CoNLL."""
+    blocks = ["\n".join(f"{word}\t{tag}" for word, tag in zip(words.split(), tags.split(), strict=True))
+              for words, tags in SENTENCES[language]]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n\n".join(blocks * repeat) + "\n", encoding="utf-8")
+    return path
+
+
+def write_topics(path: Path, language: str, repeat: int = 1) -> Path:
+    """label TAB text."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{label}\t{text}\n" for label, text in TOPICS[language] * repeat), encoding="utf-8")
+    return path
