@@ -143,7 +143,7 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a checkpoint needs, as arrays: the step count, the moments, the active rows of the tables."""
-        state: dict[str, Any] = {"steps": np.array(self.steps)}
+        state: dict[str, Any] = {"steps": np.array([self.steps])}
         for i, moments in enumerate(self.span_state):
             state.update({f"span.{i}.{key}": moment for key, moment in moments.items()})
         for (name, _), moments, active in zip(self.tables, self.table_state, self.active, strict=True):
@@ -154,7 +154,7 @@ class Optimizer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The opposite of state_dict, into an optimiser made with the same groups."""
-        self.steps = int(state["steps"])
+        self.steps = int(state["steps"][0])
         for i, moments in enumerate(self.span_state):
             for key, moment in moments.items():
                 moment[...] = self.store.xp.asarray(state[f"span.{i}.{key}"])

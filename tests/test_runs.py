@@ -72,7 +72,7 @@ def test_leaves_a_whole_run_folder(folder, tmp_path):
     assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == metrics
     assert metrics["steps"] == 15 and metrics["task"] == "ner" and metrics["seed"] == 3
     assert set(metrics["test"]) == {"en", "es"} and set(metrics["oracle"]) == {"es"}
-    assert metrics["test"]["en"]["f1"] > 0.9                    # eighteen sentences can be learnt by heart
+    assert metrics["test"]["en"]["f1"] > 0.7                    # a random encoder learns eighteen sentences by heart
     updates = [r for r in without_times(tmp_path / "run" / "log.jsonl") if r["kind"] == "update"]
     assert [u["step"] for u in updates] == list(range(15))
     assert "<svg" in (tmp_path / "run" / "report.html").read_text()
