@@ -1,0 +1,4 @@
+"""python -m minixl."""
+from minixl.cli.main import main
+
+main()
