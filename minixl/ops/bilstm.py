@@ -18,7 +18,7 @@ def bilstm_forward(x: Array, weight_ih: Array, weight_hh: Array, bias: Array,
                    bias_reverse: Array | None = None, bias_hh: Array | None = None,
                    bias_hh_reverse: Array | None = None, *,
                    starts: np.ndarray) -> tuple[tuple[Array, Array], RecurrentCache]:
-    """x (T, I) packed, weight_ih (4H, I), weight_hh (4H, H), bias (4H,) -> hidden (T, 2H), final (B, 2H), and the cache.
+    """x (T, I) packed, weight_ih (4H, I), weight_hh (4H, H), bias (4H,) -> hidden (T, 2H), final (B, 2H), cache.
 
     Without the parameters of the reverse direction the two directions are tied.  bias_hh is PyTorch's second bias.
     """
@@ -33,7 +33,7 @@ def bilstm_forward(x: Array, weight_ih: Array, weight_hh: Array, bias: Array,
 
 
 def bilstm_backward(dy: tuple[Array | None, Array | None], cache: RecurrentCache) -> tuple[Array, dict[str, Array]]:
-    """dy = (dhidden (T, 2H), dfinal (B, 2H)), None for the one that is not used -> dx (T, I), gradients of the weights."""
+    """dy = (dhidden (T, 2H), dfinal (B, 2H)), either may be None -> dx (T, I) and the gradients of the weights."""
     dx, grads = recurrent_backward(*dy, cache)
     reverse = {f"{name}_reverse": value for name, value in grads[1].items()} if len(grads) > 1 else {}
     return dx, grads[0] | reverse

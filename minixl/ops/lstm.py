@@ -12,7 +12,7 @@ from minixl.ops.lstm_steps import Cell, RecurrentCache, recurrent_backward, recu
 
 def lstm_forward(x: Array, weight_ih: Array, weight_hh: Array, bias: Array, bias_hh: Array | None = None, *,
                  starts: np.ndarray, reverse: bool = False) -> tuple[tuple[Array, Array], RecurrentCache]:
-    """x (T, I) packed, weight_ih (4H, I), weight_hh (4H, H), bias (4H,) -> hidden (T, H), final (B, H), and the cache.
+    """x (T, I) packed, weight_ih (4H, I), weight_hh (4H, H), bias (4H,) -> hidden (T, H), final (B, H), cache.
 
     starts (B+1,) says where each sentence begins.  With reverse=True it is read from right to left, and its final
     state is the one at its first token.  The final state of a sentence without tokens is zero.
@@ -21,6 +21,6 @@ def lstm_forward(x: Array, weight_ih: Array, weight_hh: Array, bias: Array, bias
 
 
 def lstm_backward(dy: tuple[Array | None, Array | None], cache: RecurrentCache) -> tuple[Array, dict[str, Array]]:
-    """dy = (dhidden (T, H), dfinal (B, H)), None for the one that is not used -> dx (T, I), gradients of the weights."""
+    """dy = (dhidden (T, H), dfinal (B, H)), either may be None -> dx (T, I) and the gradients of the weights."""
     dx, grads = recurrent_backward(*dy, cache)
     return dx, grads[0]

@@ -10,7 +10,7 @@
 Only the product with h' and what depends on it has to wait for the step before.  The product of the inputs is one
 for all steps (the bias is the weight of an input that is always 1), and the factors beside dc and dh are computed for
 all steps before the loop begins.  All four gates take one call of tanh, since σ(a) = ½ + ½·tanh(a/2): the halves are
-multiplied into the weights beforehand.  Arrays are in step order (see steps.py), with the directions on their first axis.
+multiplied into the weights beforehand.  Arrays are in step order (see steps.py), the directions on their first axis.
 """
 from collections.abc import Sequence
 from types import ModuleType
