@@ -26,7 +26,7 @@ def evaluate(model: Path, files: tuple[str, ...], as_json: bool, strict: bool, l
     info = predictor.info
     corpora = [read_corpus(info.task, *parse_named(pair, "evaluate"), encoding=encoding).limited(limit) for pair in files]
     for corpus in corpora:
-        check_labels(corpus, info.labels, f"the model {model}")
+        check_labels(corpus, info.labels)
     results = {}
     for corpus in corpora:
         encoded = encode(corpus, predictor.tokenizer, info.labels, max_length=info.max_length, on_long=info.on_long)

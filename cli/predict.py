@@ -34,22 +34,25 @@ def predict(model: Path, file: Path, output: str, kind: str, encoding: str, devi
         raise UserError(f"--format conll: {model} is a classifier, it labels whole texts; use --format jsonl or text")
     if columns and output != "conll":
         raise UserError(f"--input conll: the columns go back out with one more column; use --format conll, not {output}")
-    lines = _lines(file, encoding)
-    results = _columns(predictor, lines) if columns else _texts(predictor, lines, output)
-    for line in results:
+    if columns:
+        for line in _columns(predictor, file, encoding):
+            click.echo(line, nl=False)
+        return
+    for line in _texts(predictor, (line.rstrip("\r\n") for line in _lines(file, encoding)), output):
         click.echo(line)
 
 
 def _lines(file: Path, encoding: str) -> Iterator[str]:
-    from minixl.data.lines import read_lines
+    """Lines with their endings."""
+    from minixl.data.lines import raw_lines
     from minixl.errors import UserError
 
     if str(file) != "-":
-        yield from read_lines(file, encoding)
+        yield from raw_lines(file, encoding)
         return
     try:
         for line in sys.stdin.buffer:
-            yield line.decode(encoding).rstrip("\r\n")
+            yield line.decode(encoding)
     except (UnicodeDecodeError, LookupError) as error:
         raise UserError(f"standard input: expected {encoding}: {error}; choose another one with --encoding") from None
 
@@ -87,27 +90,14 @@ def _bracketed(result: dict[str, Any]) -> str:
     return "".join([*out, text[position:]])
 
 
-def _columns(predictor: Any, lines: Iterable[str]) -> Iterator[str]:
-    """The input's lines with the predicted tag as one more column; sentences are predicted in chunks."""
-    from minixl.data.conll import add_column, sentence_words
+def _columns(predictor: Any, file: Path, encoding: str) -> Iterator[str]:
+    """The input's lines, endings and all, with the predicted tag as one more column."""
+    from minixl.data.conll import add_column, parse_conll
 
-    for chunk in _sentence_chunks(lines):
-        tags, _ = predictor.tag(sentence_words(chunk))
-        yield from add_column(chunk, tags)
-
-
-def _sentence_chunks(lines: Iterable[str]) -> Iterator[list[str]]:
-    """Lists of lines that hold about TEXTS whole sentences."""
-    chunk: list[str] = []
-    sentences = 0
-    for line in lines:
-        chunk.append(line)
-        sentences += not line.strip()
-        if sentences >= TEXTS and not line.strip():
-            yield chunk
-            chunk, sentences = [], 0
-    if chunk:
-        yield chunk
+    lines = list(_lines(file, encoding))
+    sentences = parse_conll((line.lstrip("\ufeff").rstrip("\r\n") for line in lines), str(file), tags=False).sentences
+    tags, _ = predictor.tag([sentence.words for sentence in sentences])
+    return add_column(lines, tags)
 
 
 def _chunks(lines: Iterable[str], size: int) -> Iterator[list[str]]:

@@ -151,7 +151,7 @@ def prepare(settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prep
     if settings["data.max_length"] > config.max_position_embeddings:
         raise UserError(f"data.max_length: {settings['data.max_length']} word pieces are more than the encoder's "
                         f"{config.max_position_embeddings} positions ({inputs.encoder / 'config.json'})")
-    read = lambda pairs: [read_corpus(task, language, path, encoding=encoding) for language, path in pairs]
+    read = lambda pairs: [read_corpus(task, language, path, encoding=encoding, scheme=settings["data.scheme"]) for language, path in pairs]
     sources = [corpus.limited(settings["data.limit"]) for corpus in read(inputs.source)]
     labels = labels_of(task, sources)
     if len(labels) < 2:

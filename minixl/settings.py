@@ -32,6 +32,7 @@ SETTINGS: dict[str, Setting] = {
     "data.on_long": Setting("window", "what happens to a longer input", ("window", "truncate", "error")),
     "data.limit": Setting(0, "train on the first N source sentences only; 0: on all", at_least=0),
     "data.test_limit": Setting(0, "score the first N inputs of every dev and test file only; 0: all", at_least=0),
+    "data.scheme": Setting("auto", "how entity tags are written", ("auto", "IOB1", "IOB2", "IOBES", "BIOUL")),
     "data.encoding": Setting("utf-8", "character encoding of the files"),
     "model.pooling": Setting("auto", "head of a classifier", ("auto", "token", "mean", "cls")),
     "model.freeze": Setting([], "parameters that are not trained: shell patterns over their names, or a number of layers "

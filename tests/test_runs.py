@@ -191,7 +191,7 @@ def test_mistakes_leave_no_folder_behind(folder, tmp_path):
         (Inputs(folder / "encoder", source=[("en", tmp_path / "none.txt")]), "none.txt"),
         (Inputs(folder / "encoder", source=[]), "--source"),
         (Inputs(folder / "encoder", source=[("en", folder / "en.txt")], test=[("es", unknown)]),
-         "unknown.txt:2: expected a label of the training data .*found 'B-GEO'"),
+         "unknown.txt:2: expected one of the tags .*found 'B-GEO'"),
         (Inputs(folder / "encoder", source=[("en", folder / "en.txt")] * 2), "--source en=...: given twice"),
     ]
     for inputs, message in cases:

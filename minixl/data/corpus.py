@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from minixl.data.classification import read_classification
-from minixl.data.conll import read_conll
+from minixl.data.classification import check_document_labels, read_classification
+from minixl.data.conll import ConllFile, read_conll
+from minixl.data.conll import check_labels as check_tags
 from minixl.data.encoding import Encoded, PieceTokenizer, encode_documents, encode_sentences
 from minixl.data.examples import Document, Sentence
-from minixl.data.lines import nearest
 from minixl.data.schemes import label_set
 from minixl.errors import UserError
 
@@ -24,6 +24,7 @@ class Corpus:
     path: Path
     task: str
     inputs: list[Sentence] | list[Document]
+    found: str = "none"        # the tag scheme of the file; the tags here are IOB2, or plain
 
     def gold(self) -> list[list[str]] | list[str]:
         """The tags of every sentence, or the label of every document."""
@@ -41,19 +42,21 @@ class Corpus:
 
     def limited(self, count: int) -> Corpus:
         """The first `count` inputs; 0 keeps all."""
-        return Corpus(self.language, self.path, self.task, self.inputs[:count]) if count else self
+        return Corpus(self.language, self.path, self.task, self.inputs[:count], self.found) if count else self
 
 
-def read_corpus(task: str, language: str, path: Path, *, encoding: str = "utf-8", labelled: bool = True) -> Corpus:
+def read_corpus(task: str, language: str, path: Path, *, encoding: str = "utf-8", scheme: str = "auto",
+                labelled: bool = True) -> Corpus:
     """Read a file for a task.  Entity tags become IOB2, whatever the file has.  Raises UserError with file and line."""
     if task in TAGGING:
-        file = read_conll(path, encoding=encoding, tags=labelled)
+        given = "none" if task == "pos" else None if scheme == "auto" else scheme
+        file = read_conll(path, encoding=encoding, tags=labelled, scheme=given)
         if labelled and task == "ner" and file.scheme == "none":
             odd = next((s for s in file.sentences if any(tag != "O" for tag in s.tags or ())), None)
             if odd is not None:
                 raise UserError(f"{path}:{odd.line}: expected entity tags such as B-PER, I-PER, O, found {(odd.tags or ('',))[0]!r}; "
                                 f"for part-of-speech tags use --set task=pos")
-        return Corpus(language, path, task, file.sentences)
+        return Corpus(language, path, task, file.sentences, file.found)
     return Corpus(language, path, task, read_classification(path, encoding=encoding, labels=labelled))
 
 
@@ -65,19 +68,12 @@ def labels_of(task: str, corpora: Iterable[Corpus]) -> list[str]:
     return sorted({label for gold in golds for label in gold if isinstance(label, str)})
 
 
-def check_labels(corpus: Corpus, labels: Sequence[str], model: str = "the training data") -> None:
+def check_labels(corpus: Corpus, labels: Sequence[str]) -> None:
     """Raises UserError that names file and line of the first label that is not in `labels`."""
-    known = set(labels)
-    for item in corpus.inputs:
-        found: Iterable[tuple[int, str]]
-        if isinstance(item, Sentence):
-            found = ((item.line + i, tag) for i, tag in enumerate(item.tags or ()))
-        else:
-            found = [(item.line, item.label)] if item.label is not None else []
-        for line, label in found:
-            if label not in known:
-                raise UserError(f"{corpus.path}:{line}: expected a label of {model} ({', '.join(labels)}), found {label!r}"
-                                f"{nearest(label, labels)}")
+    if corpus.task in TAGGING:
+        check_tags(ConllFile(corpus.sentences(), "", str(corpus.path), corpus.found), labels)
+    else:
+        check_document_labels(corpus.documents(), labels, corpus.path)
 
 
 def encode(corpus: Corpus, tokenizer: PieceTokenizer, labels: Sequence[str] | None, *, max_length: int,

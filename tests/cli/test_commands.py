@@ -145,7 +145,7 @@ def test_evaluate(minixl, trained):
 def test_evaluate_with_other_labels(minixl, trained, tmp_path):
     (tmp_path / "x.txt").write_text("anna\tB-PER\nparis\tB-PLACE\n")
     code, out, err = minixl("evaluate", trained / "tagger" / "model", f"en={tmp_path}/x.txt")
-    assert code == 1 and out == "" and "x.txt:2: expected a label of the model" in one_line(err)
+    assert code == 1 and out == "" and "x.txt:2: expected one of the tags" in one_line(err)
 
 
 def test_predict_text_jsonl_and_columns(minixl, trained):

@@ -1,0 +1,69 @@
+"""minixl bench: measure training, prediction and kernels."""
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import click
+
+from minixl.errors import UserError
+
+
+@click.group()
+def bench() -> None:
+    """Measure training, prediction and kernels."""
+
+
+@bench.command()
+@click.option("--encoder", type=click.Path(path_type=Path), help="Hugging Face folder; the quickstart's if left out.")
+@click.option("--source", metavar="LANGUAGE=FILE", help="Sentences with entity tags; the sample corpus if left out.")
+@click.option("--against", type=click.Choice(["torch"]), help="Compare with transformers' model of the same weights.")
+@click.option("--model", "family", type=click.Choice(["bert"]), default="bert", show_default=True,
+              help="Family of models.")
+@click.option("--batches", type=click.Choice(["both", "random", "grouped"]), default="both", show_default=True,
+              help="Random batches padded to their longest sentence, or batches of sentences of similar length.")
+@click.option("--steps", type=click.IntRange(1), default=6, show_default=True, help="Number of batches of each kind.")
+@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Times each batch is measured.")
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Sentences a batch.")
+@click.option("--max-length", type=click.IntRange(8), default=128, show_default=True, help="Longest input, word pieces.")
+@click.option("--limit", type=click.IntRange(0), default=2000, show_default=True,
+              help="Read the first N sentences; 0: all.")
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Threads of each engine.")
+@click.option("--freeze", multiple=True, default=["bottom:3"], show_default=True, metavar="PATTERN",
+              help="Parameters that are not trained: shell patterns, bottom:N (embeddings and N layers), or none.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Chooses the batches.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures here.")
+def train(encoder: Path | None, source: str | None, against: str | None, family: str, batches: str, steps: int,
+          repeats: int, batch_size: int, max_length: int, limit: int, threads: int, freeze: tuple[str, ...], seed: int,
+          json_file: Path | None) -> None:
+    """Time a training step (forward, backward, clip, AdamW, zero) and prediction, on real sentences.
+
+    With --against torch the same batches go through transformers with the same weights, in turn in one process.
+    """
+    from minixl.bench.report import table
+    from minixl.bench.train import Options, run
+    from minixl.bench.work import SETTINGS
+    from minixl.runs import parse_named
+
+    if json_file and not json_file.absolute().parent.is_dir():
+        raise UserError(f"--json {json_file}: there is no folder {json_file.parent}")
+    options = Options(encoder=encoder, source=parse_named(source, "--source") if source else None, against=against,
+                      family=family, settings=tuple(SETTINGS) if batches == "both" else (batches,), steps=steps,
+                      repeats=repeats, batch_size=batch_size, max_length=max_length, limit=limit, threads=threads,
+                      freeze=tuple(pattern for pattern in freeze if pattern != "none"), seed=seed)
+    result = run(options, lambda text: click.echo(text, err=True))
+    if json_file:
+        json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    click.echo(table(result))
+
+
+@bench.command()
+@click.argument("ops", nargs=-1)
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures here.")
+def kernels(ops: tuple[str, ...], json_file: Path | None) -> None:
+    """Time the CUDA kernels of OPS (all if left out) against their formulas, PyTorch and the limit of the device."""
+    if importlib.util.find_spec("minixl.bench_kernels") is None:
+        raise UserError("bench kernels: this installation has no kernel benchmarks (minixl.bench_kernels is missing)")
+    from minixl import bench_kernels
+    bench_kernels.run(ops, json_file=json_file)
