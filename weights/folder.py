@@ -140,9 +140,10 @@ def save_folder(folder: str | Path, config_json: Mapping[str, Any], tensors: Map
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Array]) -> None:
-    """One safetensors file, marked as transformers expects it.  The library writes strided views wrongly, so: copies."""
+    """One safetensors file, marked as transformers expects it.  The library writes strided views wrongly."""
     values = {name: np.ascontiguousarray(to_numpy(value)).reshape(value.shape) for name, value in tensors.items()}
     save_file(values, path, metadata={"format": "pt"})
+    path.chmod(path.parent.stat().st_mode & 0o666)     # the library makes it readable for its owner only
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -25,14 +25,14 @@ import numpy as np
 from minixl.backend import Array, array_module
 from minixl.errors import UserError
 
-MAX_HEADER = 100_000_000                   # bytes; the limit of the format, so that a stray file cannot ask for terabytes
+MAX_HEADER = 100_000_000                   # bytes; the limit of the format: a stray file cannot ask for terabytes
 BLOCK = 1 << 20                            # weights converted at a time: 4 MB, small beside any buffer it fills
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2",
           "I8": "i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?"}
 INDEX = "model.safetensors.index.json"
 PICKLE = """python -c "import sys, torch, safetensors.torch as s; f = sys.argv[1]; \
-s.save_file({k: v.clone().contiguous() for k, v in torch.load(f + '/pytorch_model.bin', 'cpu', weights_only=True).items()\
-}, f + '/model.safetensors', {'format': 'pt'})" """
+s.save_file({k: v.clone().contiguous() for k, v in \
+torch.load(f + '/pytorch_model.bin', 'cpu', weights_only=True).items()}, f + '/model.safetensors', {'format': 'pt'})" """
 
 
 class TensorInfo(NamedTuple):
@@ -60,12 +60,12 @@ def read_header(path: str | Path) -> dict[str, TensorInfo]:
     for name, info in tensors.items():
         if info.start != end:
             what = "overlaps the tensor before it" if info.start < end else "leaves a hole before it"
-            raise UserError(f"{path}: tensor {name!r} {what}: expected to begin at byte {end - data_start} of the data, "
-                            f"found {info.start - data_start}")
+            raise UserError(f"{path}: tensor {name!r} {what}: expected to begin at byte {end - data_start} of the "
+                            f"data, found {info.start - data_start}")
         end = info.end
         if end > file_size:
-            raise UserError(f"{path}: truncated, or offsets out of the file: tensor {name!r}: expected data up to byte "
-                            f"{end}, found a file of {file_size} bytes; copy or download it again")
+            raise UserError(f"{path}: truncated, or offsets out of the file: tensor {name!r}: expected data up to "
+                            f"byte {end}, found a file of {file_size} bytes; copy or download it again")
     if end != file_size:
         raise UserError(f"{path}: expected the file to end with its last tensor at byte {end}, "
                         f"found {file_size - end} bytes more")

@@ -65,8 +65,8 @@ class Tokenizer:
                 return token
         if role == "mask_token":
             return None
-        raise UserError(f"{self.folder}: the vocabulary has no {role}: expected {named or ' or '.join(SPECIALS[role])}; "
-                        f"tokenizer_config.json can name it")
+        raise UserError(f"{self.folder}: the vocabulary has no {role}: expected {named or ' or '.join(SPECIALS[role])}"
+                        f"; tokenizer_config.json can name it")
 
     def pieces(self, words: Sequence[str]) -> list[list[int]]:
         """Ids of each word of one sentence.  Never an empty list: a word of which nothing is left becomes [unk_id]."""
@@ -98,10 +98,13 @@ class Tokenizer:
 
     def token(self, id: int) -> str:
         """The piece behind an id, as the vocabulary spells it."""
-        return self._backend.id_to_token(id)
+        piece = self._backend.id_to_token(id)
+        if piece is None:
+            raise ValueError(f"id: expected 0 to {self.vocab_size - 1}, got {id}")
+        return piece
 
     def save(self, folder: str | Path) -> None:
-        """tokenizer.json, tokenizer_config.json and, for WordPiece, vocab.txt: transformers reads the same ids there."""
+        """tokenizer.json, tokenizer_config.json and, for WordPiece, vocab.txt; transformers gives the same ids."""
         folder = Path(folder)
         self._backend.save(str(folder / "tokenizer.json"), pretty=False)
         kept = ("model_max_length", "do_lower_case", "strip_accents", "tokenize_chinese_chars", "model_input_names")
@@ -147,12 +150,14 @@ def _word_piece(path: Path, config: Mapping[str, Any]) -> tokenizers.Tokenizer:
     try:
         lines = path.read_text("utf-8").split("\n")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: expected UTF-8, found byte {error.object[error.start]:#04x} at {error.start}") from None
+        raise UserError(f"{path}: expected UTF-8, found byte {error.object[error.start]:#04x} at "
+                        f"{error.start}") from None
     vocabulary = {piece: id for id, piece in enumerate(lines[:-1] if lines[-1] == "" else lines)}
     specials = {role: names[0] for role, names in SPECIALS.items()}
     for token in specials.values():
         if token not in vocabulary and token != "[MASK]":
-            raise UserError(f"{path}: expected a BERT vocabulary with the line {token}, found none in {len(lines)} lines")
+            raise UserError(f"{path}: expected a BERT vocabulary with the line {token}, found none in {len(lines)} "
+                            f"lines")
     tokenizer = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
     tokenizer.normalizer = normalizers.BertNormalizer(
         clean_text=True, handle_chinese_chars=config.get("tokenize_chinese_chars", True),

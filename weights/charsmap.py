@@ -1,0 +1,91 @@
+"""A normaliser table as the character map that SentencePiece models carry and `tokenizers` calls Precompiled.
+
+The map is: u32 length in bytes of a trie, the trie, then the replacements as zero-terminated UTF-8.  The trie is a
+double array (Aoe 1989, "An efficient digital search algorithm by using a double-array structure") of u32 units over the
+bytes of the keys.  A unit at position p whose children start from `base` is
+
+    bits 10-30  p xor base          bit 8  whether a key ends here          bits 0-7  the byte that leads here
+
+the child for byte c is the unit at base xor c, and where a key ends the unit at `base` holds 2^31 + the offset of its
+replacement.  All replacements of a text are then one pass, however long the table: thousands of Replace normalisers,
+the other way to write it down, would be as many passes.
+
+Test: tests/weights/test_charsmap.py
+"""
+from __future__ import annotations
+
+import struct
+import sys
+import unicodedata
+from collections.abc import Mapping
+
+import numpy as np
+
+HAS_LEAF, IS_VALUE, MAX_OFFSET = 1 << 8, 1 << 31, 1 << 21
+Node = dict[int, "Node | int"]             # byte -> child; 0 -> offset of the replacement of the key that ends here
+
+
+def precompiled_charsmap(replacements: Mapping[str, str]) -> bytes:
+    """The bytes for tokenizers.normalizers.Precompiled.  Keys and values must not contain U+0000.
+
+    `tokenizers` looks keys up at grapheme boundaries, and takes the shortest that begins a grapheme of under 6 bytes.
+    """
+    root: Node = {}
+    texts, offsets = bytearray(), dict[str, int]()
+    for key, value in replacements.items():
+        if value not in offsets:
+            offsets[value] = len(texts)
+            texts += value.encode() + b"\0"
+        node = root
+        for byte in key.encode():
+            node = node.setdefault(byte, {})           # type: ignore[assignment]
+        node[0] = offsets[value]
+    trie = _double_array(root).tobytes()
+    return struct.pack("<I", len(trie)) + trie + bytes(texts)
+
+
+def _double_array(root: Node) -> np.ndarray:
+    """Lay the nodes out, each at a base where all its children find a free place.  -> (units,) uint32."""
+    taken, bases = {0}, set[int]()
+    units: dict[int, int] = {0: 0}
+    cursors: dict[int, int] = {}                       # where the search for a place begins: see below
+    queue: list[tuple[int, Node]] = [(0, root)]
+    for position, node in queue:                       # grows while it is walked: breadth first
+        lowest = min(node)
+        # A place that one only child for this byte could not have, none ever can.  Nodes with several children share
+        # a cursor: gaps they leave behind are filled by the many only children, and no search starts from the beginning.
+        kind = lowest if len(node) == 1 else -1
+        place = cursors.get(kind, 1)                   # of the lowest child; the others follow from it
+        while (base := place ^ lowest) in bases or any(base ^ byte in taken for byte in node) or base == position:
+            place += 1
+        cursors[kind] = place
+        assert position ^ base < MAX_OFFSET, "the table is too long for this layout"
+        bases.add(base)
+        units[position] |= (position ^ base) << 10 | (HAS_LEAF if 0 in node else 0)
+        for byte, child in node.items():
+            taken.add(base ^ byte)
+            if isinstance(child, dict):
+                units[base ^ byte] = byte
+                queue.append((base ^ byte, child))
+            else:
+                units[base] = IS_VALUE | child
+    array = np.zeros(max(units) // 256 * 256 + 256, "<u4")     # a whole block: base xor byte never points outside
+    array[list(units)] = list(units.values())
+    return array
+
+
+def compositions() -> dict[str, str]:
+    """Letter and combining marks -> the one character Unicode has for them ("e" + U+0301 -> "é"), as NFKC composes.
+
+    For tables that list single code points only, where text in decomposed form would miss its pieces.
+    """
+    composed = {}
+    for code in range(sys.maxunicode + 1):
+        character = chr(code)
+        pair = unicodedata.decomposition(character)
+        if 0xAC00 <= code < 0xD7A4:                    # Hangul syllables are composed by rule, not by table
+            composed[unicodedata.normalize("NFD", character)] = character
+        elif pair and not pair.startswith("<") and unicodedata.normalize("NFKC", character) == character:
+            composed["".join(chr(int(part, 16)) for part in pair.split())] = character
+            composed[unicodedata.normalize("NFD", character)] = character
+    return composed
