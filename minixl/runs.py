@@ -157,8 +157,9 @@ def prepare(settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prep
     if len(labels) < 2:
         raise UserError(f"{sources[0].path}: expected at least two different labels, found only {', '.join(labels) or 'none'}")
     model = _build(settings, config, labels, seed, xp)
-    messages = [str(load_parameters(inputs.encoder, {p.name: p.value for p in model.store if p.name.startswith("bert.")},
-                                    optional=model.head_names()))]
+    report = load_parameters(inputs.encoder, {p.name: p.value for p in model.store if p.name.startswith("bert.")},
+                             optional=model.head_names())
+    messages = [str(replace(report, new=tuple(name for name in model.head_names() if name not in report.loaded)))]
     frozen = freeze(model, settings["model.freeze"])
     if frozen:
         messages.append(f"frozen: {len(frozen)} parameters; trained: {model.store.count(trainable=True):,} of "
