@@ -24,7 +24,7 @@ def bench() -> None:
 @click.option("--batches", type=click.Choice(["both", "random", "grouped"]), default="both", show_default=True,
               help="Random batches padded to their longest sentence, or batches of sentences of similar length.")
 @click.option("--steps", type=click.IntRange(1), default=6, show_default=True, help="Number of batches of each kind.")
-@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Times each batch is measured.")
+@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Times each is measured.")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Sentences a batch.")
 @click.option("--max-length", type=click.IntRange(8), default=128, show_default=True, help="Longest input, word pieces.")
 @click.option("--limit", type=click.IntRange(0), default=2000, show_default=True,
@@ -33,7 +33,7 @@ def bench() -> None:
 @click.option("--freeze", multiple=True, default=["bottom:3"], show_default=True, metavar="PATTERN",
               help="Parameters that are not trained: shell patterns, bottom:N (embeddings and N layers), or none.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Chooses the batches.")
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures here.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures to FILE.")
 def train(encoder: Path | None, source: str | None, against: str | None, family: str, batches: str, steps: int,
           repeats: int, batch_size: int, max_length: int, limit: int, threads: int, freeze: tuple[str, ...], seed: int,
           json_file: Path | None) -> None:
@@ -60,7 +60,7 @@ def train(encoder: Path | None, source: str | None, against: str | None, family:
 
 @bench.command()
 @click.argument("ops", nargs=-1)
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures here.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures to FILE.")
 def kernels(ops: tuple[str, ...], json_file: Path | None) -> None:
     """Time the CUDA kernels of OPS (all if left out) against their formulas, PyTorch and the limit of the device."""
     if importlib.util.find_spec("minixl.bench_kernels") is None:

@@ -1,0 +1,56 @@
+"""minixl's BERT tagger as a contender: the model, the training step and the prediction that `minixl train` uses."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from minixl.bench.work import Examples, Work
+from minixl.data.batching import Batch, pack
+from minixl.data.encoding import Encoded, Example
+from minixl.methods.update import make_optimizer, train_step
+from minixl.models.transformer import Transformer
+from minixl.ops.softmax_cross_entropy import softmax_cross_entropy_forward
+from minixl.prediction import log_probabilities
+from minixl.settings import Settings
+from minixl.weights.folder import load_parameters, read_config
+
+
+class MinixlBert:
+    """See minixl/bench/contender.py.  The number of threads is set by the environment of the process."""
+
+    def __init__(self, work: Work, threads: int) -> None:
+        self.settings, self.seed, self.steps = Settings(work.settings), work.seed, 0
+        config, dropout = read_config(work.encoder), self.settings["model.dropout"]
+        if dropout >= 0:
+            config = replace(config, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout)
+        labels = [str(i) for i in range(len(work.head["classifier.bias"]))]
+        self.model = Transformer(config, labels, "token")
+        store = self.model.store
+        load_parameters(work.encoder, {name: store[name].value for name in self.model.encoder_names()})
+        for name, value in work.head.items():
+            store[name].value[...] = value
+        for name in work.frozen:
+            store[name].trainable = False
+        self.subset = store.names(trainable=True)
+        self.optimizer = make_optimizer(self.model, self.subset, self.settings, total_steps=1)
+
+    def prepare(self, batch: Sequence[Example]) -> Batch:
+        """Packed, shortest first."""
+        return pack(batch)
+
+    def step(self, prepared: Batch) -> float:
+        """One update as in training."""
+        self.steps += 1
+        return train_step(self.model, prepared, self.optimizer, self.subset, self.settings, self.seed, self.steps).value
+
+    def loss(self, prepared: Batch) -> float:
+        """Cross-entropy, dropout off."""
+        logits, _ = self.model.forward(prepared, keep=False)
+        return float(softmax_cross_entropy_forward(logits, prepared.labels)[0])
+
+    def predict(self, batches: Sequence[Examples]) -> list[np.ndarray]:
+        """As `minixl predict` does: it makes batches of its own from all sentences."""
+        examples = [replace(example, source=i) for i, example in enumerate(e for batch in batches for e in batch)]
+        return log_probabilities(self.model, Encoded(examples, len(examples)))

@@ -1,0 +1,97 @@
+"""transformers' BertForTokenClassification as a contender, run as its Trainer runs it by default on a CPU.
+
+Batches are padded to their longest sentence, attention is the library's own choice (scaled_dot_product_attention), the
+optimiser is the fused AdamW with no decay on LayerNorm and biases, gradients are set to None.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import transformers
+
+from minixl.bench.work import Examples, Work, rates
+from minixl.data.encoding import IGNORED, Example
+
+
+class Padded(NamedTuple):
+    """B sentences padded to the longest, N pieces."""
+
+    inputs: dict[str, torch.Tensor]    # input_ids, attention_mask (B, N) int64
+    labels: torch.Tensor               # (B, N) int64, on first pieces
+
+
+class TransformersBert:
+    """See minixl/bench/contender.py."""
+
+    def __init__(self, work: Work, threads: int) -> None:
+        torch.set_num_threads(threads)
+        torch.manual_seed(work.seed)
+        transformers.logging.set_verbosity_error()                     # the head is not in the folder, as intended
+        transformers.logging.disable_progress_bar()
+        config = transformers.BertConfig.from_pretrained(work.encoder, num_labels=len(work.head["classifier.bias"]))
+        if work.settings["model.dropout"] >= 0:
+            config.hidden_dropout_prob = config.attention_probs_dropout_prob = work.settings["model.dropout"]
+        tagger = transformers.BertForTokenClassification
+        self.model = tagger.from_pretrained(work.encoder, config=config, dtype=torch.float32)
+        for name, value in work.head.items():
+            self.model.get_parameter(name).data.copy_(torch.from_numpy(value))
+        for name in work.frozen:
+            self.model.get_parameter(name).requires_grad_(False)
+        self.pad_id, self.clip = config.pad_token_id or 0, work.settings["optim.clip"]
+        self.trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(self._groups(work), fused=True, eps=work.settings["optim.eps"],
+                                           betas=(work.settings["optim.beta1"], work.settings["optim.beta2"]))
+
+    def _groups(self, work: Work) -> list[dict[str, Any]]:
+        """Encoder and head, each with and without weight decay."""
+        encoder_lr, head_lr = rates(work.settings)
+        groups: dict[tuple[bool, bool], list[torch.Tensor]] = {}
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                key = name in work.head, name.endswith(".bias") or "LayerNorm" in name
+                groups.setdefault(key, []).append(parameter)
+        return [{"params": parameters, "lr": head_lr if head else encoder_lr,
+                 "weight_decay": 0.0 if plain else work.settings["optim.weight_decay"]}
+                for (head, plain), parameters in groups.items()]
+
+    def prepare(self, batch: Sequence[Example]) -> Padded:
+        """Padded to the longest sentence of the batch."""
+        shape = len(batch), max(len(example.input_ids) for example in batch)
+        ids, mask, labels = np.full(shape, self.pad_id), np.zeros(shape, np.int64), np.full(shape, IGNORED)
+        for row, example in enumerate(batch):
+            ids[row, :len(example.input_ids)] = example.input_ids
+            mask[row, :len(example.input_ids)] = 1
+            labels[row, example.rows] = example.labels
+        inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+        return Padded(inputs, torch.from_numpy(labels))
+
+    def step(self, prepared: Padded) -> float:
+        """Forward with dropout, backward, clip, update."""
+        self.model.train()
+        loss = self.model(**prepared.inputs, labels=prepared.labels).loss
+        loss.backward()
+        if self.clip:
+            torch.nn.utils.clip_grad_norm_(self.trained, self.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return float(loss.detach())
+
+    def loss(self, prepared: Padded) -> float:
+        """Cross-entropy, dropout off."""
+        self.model.eval()
+        with torch.inference_mode():
+            return float(self.model(**prepared.inputs, labels=prepared.labels).loss)
+
+    def predict(self, batches: Sequence[Examples]) -> list[np.ndarray]:
+        """Batch by batch, each padded to its longest sentence."""
+        self.model.eval()
+        scores = []
+        with torch.inference_mode():
+            for batch in batches:
+                logits = self.model(**self.prepare(batch).inputs).logits
+                log_probs = logits.log_softmax(-1).numpy()             # (B, N, K)
+                scores += [log_probs[row, example.rows] for row, example in enumerate(batch)]
+        return scores

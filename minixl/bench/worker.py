@@ -1,0 +1,129 @@
+"""One measuring process: a pickled Job on stdin, one line of JSON on stdout.
+
+A process of its own because the number of threads must stand in the environment before NumPy or PyTorch is imported,
+and because the most memory a process ever held can be asked for but not reset.
+"""
+from __future__ import annotations
+
+import json
+import pickle
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from minixl.bench.contender import Contender, make
+from minixl.bench.work import Work, pieces
+from minixl.errors import UserError
+
+TOLERANCE = 1e-3                       # of two losses in float32, relative: more is another computation
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one process is to measure."""
+
+    kind: str                          # "time": all engines in turn; "peak": one engine alone
+    family: str
+    engines: tuple[str, ...]
+    work: Work
+    setting: str                       # which of work.batches
+    repeats: int
+    threads: int
+
+
+def run(job: Job) -> dict[str, Any]:
+    """The figures of one job."""
+    contenders = {engine: make(job.family, engine, job.work, job.threads) for engine in job.engines}
+    return time_in_turn(job, contenders) if job.kind == "time" else alone(job, contenders[job.engines[0]])
+
+
+def time_in_turn(job: Job, contenders: dict[str, Contender]) -> dict[str, Any]:
+    """Seconds of every engine, batch by batch in turn so that whatever else the machine does hits all alike."""
+    batches = job.work.batches[job.setting]
+    prepared = {engine: [c.prepare(batch) for batch in batches] for engine, c in contenders.items()}
+    losses = {engine: c.loss(prepared[engine][0]) for engine, c in contenders.items()}
+    check_equal(losses)
+    for engine, contender in contenders.items():
+        contender.step(prepared[engine][0])
+    rate = product_rate(job)
+    rates: list[float] = []
+    seconds: dict[str, list[list[float]]] = {engine: [[] for _ in batches] for engine in contenders}
+    predictions: dict[str, list[float]] = {engine: [] for engine in contenders}
+    for turn in range(job.repeats):
+        order = list(contenders)[::1 if turn % 2 else -1]              # neither is always the first
+        for i in range(len(batches)):
+            rates.append(rate())
+            for engine in order:
+                seconds[engine][i].append(timed(contenders[engine].step, prepared[engine][i]))
+        for engine in order:
+            predictions[engine].append(timed(contenders[engine].predict, batches))
+    return {"engines": {engine: {"loss": losses[engine], "batch_seconds": [median(s) for s in seconds[engine]],
+                                 "predict_seconds": median(predictions[engine])} for engine in contenders},
+            "operations_per_second": median(rates)}
+
+
+def check_equal(losses: dict[str, float]) -> None:
+    """Raises UserError when the engines do not compute the same thing: their times could not be compared."""
+    lowest, highest = min(losses.values()), max(losses.values())
+    if highest - lowest > TOLERANCE * max(abs(highest), 1e-3):
+        listed = ", ".join(f"{engine} {loss:.6f}" for engine, loss in losses.items())
+        raise UserError(f"the engines do not compute the same loss on the first batch without dropout: {listed}")
+
+
+def alone(job: Job, contender: Contender) -> dict[str, Any]:
+    """Peak memory of loading and training, and seconds a batch, of an engine with a process to itself."""
+    prepared = [contender.prepare(batch) for batch in job.work.batches[job.setting]]
+    contender.step(prepared[0])
+    return {"batch_seconds": [timed(contender.step, batch) for batch in prepared], "peak_memory_bytes": peak_memory()}
+
+
+def product_rate(job: Job) -> Callable[[], float]:
+    """The matrix products of one layer at the mean size of this setting's batches."""
+    from minixl.bench.products import ProductRate
+    from minixl.weights.folder import read_config
+
+    batches = job.work.batches[job.setting]
+    return ProductRate(read_config(job.work.encoder), sum(map(pieces, batches)) // len(batches)).measure
+
+
+def timed(function: Callable[[Any], object], argument: Any) -> float:
+    """Seconds of one call."""
+    begin = time.perf_counter()
+    function(argument)
+    return time.perf_counter() - begin
+
+
+def peak_memory() -> int:
+    """The most resident memory this process has held, in bytes.
+
+    getrusage also counts what the process that started this one held, so Linux is asked for VmHWM.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        line = next(line for line in status.read_text("ascii").splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def main() -> None:
+    """Entry point of the process."""
+    try:
+        result = run(pickle.load(sys.stdin.buffer))
+    except UserError as error:
+        result = {"error": str(error)}
+    except MemoryError:
+        result = {"error": "out of memory; a smaller --batch-size needs less"}
+    except KeyboardInterrupt:
+        sys.exit(130)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    # pickle looks for Job in minixl.bench.worker, which is another module than __main__
+    from minixl.bench import worker
+    worker.main()
