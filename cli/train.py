@@ -110,7 +110,7 @@ def _run(settings: Any, inputs: Any, out: Path, seed: int | None, seeds: int | N
     from minixl.runs import train_run, train_seeds
     from minixl.training import Stopped
 
-    asked = []
+    asked: list[int] = []
 
     def ask(number: int, frame: Any) -> None:
         if asked:

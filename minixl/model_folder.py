@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ class ModelInfo:
     minixl: str = __version__
 
 
-def save_model(folder: Path, model: Transformer, tokenizer: Tokenizer, info: ModelInfo, raw_config: dict[str, Any]) -> None:
+def save_model(folder: Path, model: Transformer, tokenizer: Tokenizer, info: ModelInfo, raw_config: Mapping[str, Any]) -> None:
     """Write the folder in one go: a reader sees the old one or the new one, never half."""
     config = {**raw_config, "architectures": [ARCHITECTURES[info.pooling]], "model_type": "bert", "torch_dtype": "float32",
               "id2label": {str(i): label for i, label in enumerate(info.labels)},

@@ -50,7 +50,8 @@ def linear_schedule(total: int, warmup: int) -> Schedule:
 
 def decay_groups(store: ParameterStore, names: Iterable[str], lr: float, weight_decay: float) -> list[Group]:
     """One group with weight decay and one without: LayerNorm and biases are not decayed (Devlin et al. 2019, A.2)."""
-    decayed, plain = [], []
+    decayed: list[str] = []
+    plain: list[str] = []
     for name in names:
         (plain if name.endswith(".bias") or "LayerNorm" in name else decayed).append(name)
     groups = [Group(tuple(decayed), lr, weight_decay), Group(tuple(plain), lr)]
@@ -204,11 +205,12 @@ class AdamW(Optimizer):
 
 def _spans(store: ParameterStore, names: Iterable[str]) -> list[slice]:
     """Stretches of the flat buffer that hold exactly the given parameters (and the padding between them)."""
-    wanted = sorted((store[name].offset, store[name].value.size) for name in names if store[name].offset is not None)
+    chosen = set(names)
+    wanted = sorted(p.offset for p in store if p.offset is not None and p.name in chosen)
     everything = sorted(p.offset for p in store if p.offset is not None)
     following = dict(zip(everything, everything[1:] + [len(store.values)], strict=True))
     spans: list[slice] = []
-    for offset, _ in wanted:
+    for offset in wanted:
         if spans and spans[-1].stop == offset:
             spans[-1] = slice(spans[-1].start, following[offset])
         else:

@@ -29,7 +29,7 @@ class Parameter:
 
     name: str
     value: Array
-    grad: Array | RowSparse | None   # a table's is RowSparse, or None while nothing was looked up
+    grad: Any                        # an array; a table's is RowSparse, or None while nothing was looked up
     offset: int | None               # where it begins in the flat buffers; None for a table
     trainable: bool = True
 

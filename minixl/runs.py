@@ -14,7 +14,7 @@ import hashlib
 import json
 import statistics
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import metadata
@@ -26,7 +26,7 @@ import numpy as np
 from minixl import __version__
 from minixl.checkpoint import write_atomically
 from minixl.data.batching import Stream
-from minixl.data.corpus import TAGGING, Corpus, check_labels, encode, labels_of, read_corpus
+from minixl.data.corpus import TAGGING, check_labels, encode, labels_of, read_corpus
 from minixl.errors import UserError
 from minixl.methods import METHODS
 from minixl.model_folder import ModelInfo, save_model
@@ -80,7 +80,7 @@ class Prepared:
 
     model: Transformer
     tokenizer: Tokenizer
-    raw_config: dict[str, Any]
+    raw_config: Mapping[str, Any]
     labels: list[str]
     streams: dict[str, Stream]
     evaluation: Evaluation
@@ -97,7 +97,7 @@ def train_run(settings: Settings, inputs: Inputs, out: Path, *, seed: int, repor
     if resume:
         _check_resumable(out, settings, inputs, seed)
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--out {out}: the folder is in use; choose another one, or continue that run with --resume --out {out}")
+        raise UserError(f"--out {out}: the folder is in use; choose another, or continue that run with --resume --out {out}")
     prepared = prepare(settings, inputs, seed, xp)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
@@ -151,7 +151,8 @@ def prepare(settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prep
     if settings["data.max_length"] > config.max_position_embeddings:
         raise UserError(f"data.max_length: {settings['data.max_length']} word pieces are more than the encoder's "
                         f"{config.max_position_embeddings} positions ({inputs.encoder / 'config.json'})")
-    read = lambda pairs: [read_corpus(task, language, path, encoding=encoding, scheme=settings["data.scheme"]) for language, path in pairs]
+    reading: dict[str, Any] = {"encoding": encoding, "scheme": settings["data.scheme"]}
+    read = lambda pairs: [read_corpus(task, language, path, **reading) for language, path in pairs]
     sources = [corpus.limited(settings["data.limit"]) for corpus in read(inputs.source)]
     labels = labels_of(task, sources)
     if len(labels) < 2:
@@ -218,7 +219,7 @@ def train_seeds(settings: Settings, inputs: Inputs, out: Path, *, seeds: list[in
     """One run a seed, into OUT/seed-N; OUT/metrics.json has mean, sd and max of every figure."""
     if not resume and out.exists() and any(out.iterdir()):
         raise UserError(f"--out {out}: the folder is in use; choose another one, or continue with --resume --out {out}")
-    runs = []
+    runs: list[dict[str, Any]] = []
     for seed in seeds:
         reporter.message(f"seed {seed} ({len(runs) + 1} of {len(seeds)})")
         folder = out / f"seed-{seed}"

@@ -52,10 +52,9 @@ def read_corpus(task: str, language: str, path: Path, *, encoding: str = "utf-8"
         given = "none" if task == "pos" else None if scheme == "auto" else scheme
         file = read_conll(path, encoding=encoding, tags=labelled, scheme=given)
         if labelled and task == "ner" and file.scheme == "none":
-            odd = next((s for s in file.sentences if any(tag != "O" for tag in s.tags or ())), None)
-            if odd is not None:
-                raise UserError(f"{path}:{odd.line}: expected entity tags such as B-PER, I-PER, O, found {(odd.tags or ('',))[0]!r}; "
-                                f"for part-of-speech tags use --set task=pos")
+            line, tag = next((s.line + i, tag) for s in file.sentences for i, tag in enumerate(s.tags or ()) if tag != "O")
+            raise UserError(f"{path}:{line}: expected entity tags such as B-PER, I-PER and O, found {tag!r}; "
+                            "for part-of-speech tags use --set task=pos")
         return Corpus(language, path, task, file.sentences, file.found)
     return Corpus(language, path, task, read_classification(path, encoding=encoding, labels=labelled))
 
@@ -64,7 +63,7 @@ def labels_of(task: str, corpora: Iterable[Corpus]) -> list[str]:
     """The label set of training data: for NER O, B-X and I-X of every type; else the labels that occur, sorted."""
     golds = [corpus.gold() for corpus in corpora]
     if task in TAGGING:
-        return label_set([tags for gold in golds for tags in gold], "IOB2" if task == "ner" else "none")  # type: ignore[misc]
+        return label_set([tags for gold in golds for tags in gold], "IOB2" if task == "ner" else "none")
     return sorted({label for gold in golds for label in gold if isinstance(label, str)})
 
 

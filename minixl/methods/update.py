@@ -9,8 +9,8 @@ import numpy as np
 from minixl.data.batching import Batch
 from minixl.models.transformer import Transformer
 from minixl.ops.softmax_cross_entropy import softmax_cross_entropy_backward, softmax_cross_entropy_forward
-from minixl.optim import (SGD, AdamW, Group, Optimizer, clip_gradients, constant, decay_groups, gradient_norm,
-                          linear_schedule)
+from minixl.optim import (SGD, AdamW, Group, Optimizer, Schedule, clip_gradients, constant, decay_groups,
+                          gradient_norm, linear_schedule)
 from minixl.settings import Settings
 
 
@@ -87,7 +87,7 @@ def make_optimizer(model: Transformer, names: Sequence[str], settings: Settings,
                      ([n for n in names if n in head], settings["optim.head_lr"] or settings["optim.lr"])):
         groups += decay_groups(model.store, part, lr, decay)
     warmup = round(settings["optim.warmup"] * total_steps)
-    schedule = constant
+    schedule: Schedule = constant
     if settings["optim.schedule"] == "linear":
         schedule = linear_schedule(total_steps, warmup)
     elif warmup:

@@ -49,7 +49,8 @@ def dropout_backward(dy: Array, cache: DropoutCache) -> tuple[Array, dict[str, A
 
 def _keep(x: Array, cache: DropoutCache) -> Array:
     xp = array_module(x)
-    mask, y = cache.mask, xp.empty_like(x)
+    mask: Array = cache.mask
+    y = xp.empty_like(x)
 
     def block(rows: slice) -> None:
         xp.multiply(x[rows], cache.scale, out=y[rows])

@@ -35,7 +35,7 @@ def gelu_forward(x: Array) -> tuple[Array, GeluCache]:
     xp = array_module(x)
     y, slope = xp.empty_like(x), xp.empty_like(x)
     formula = _float32_block if xp is np and x.dtype == np.float32 else _exact_block
-    by_rows(lambda rows: formula(xp, x[rows], y[rows], slope[rows]), *x.shape, xp, passes=24)
+    by_rows(lambda rows: formula(xp, x[rows], y[rows], slope[rows]), len(x), x.shape[1], xp, passes=24)
     return y, GeluCache(slope)
 
 
@@ -44,17 +44,21 @@ def gelu_backward(dy: Array, cache: GeluCache) -> tuple[Array, dict[str, Array]]
     """dy (T, I) -> dx (T, I)."""
     xp = array_module(dy)
     dx = xp.empty_like(dy)
-    by_rows(lambda rows: xp.multiply(dy[rows], cache.slope[rows], out=dx[rows]), *dy.shape, xp, passes=1)
+    by_rows(lambda rows: xp.multiply(dy[rows], cache.slope[rows], out=dx[rows]), len(dy), dy.shape[1], xp, passes=1)
     return dx, {}
 
 
 def _exact_block(xp, x: Array, y: Array, slope: Array) -> None:
-    special_erf = erf
-    if xp is not np:
-        from cupyx.scipy.special import erf as special_erf
-    cdf = 0.5 * (1 + special_erf(x / sqrt(2)))
+    cdf = 0.5 * (1 + _erf(xp)(x / sqrt(2)))
     y[...] = x * cdf
     slope[...] = cdf + x * xp.exp(-0.5 * x * x) / sqrt(2 * pi)
+
+
+def _erf(xp):
+    if xp is np:
+        return erf
+    from cupyx.scipy.special import erf as cupy_erf                    # the same function on the GPU
+    return cupy_erf
 
 
 def _float32_block(xp, x: Array, y: Array, slope: Array) -> None:

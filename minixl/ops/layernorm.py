@@ -37,7 +37,7 @@ def layernorm_forward(x: Array, weight: Array, bias: Array, eps: float = 1e-12) 
         xp.multiply(centered, weight, out=out)
         out += bias
 
-    by_rows(block, *x.shape, xp, passes=8)
+    by_rows(block, len(x), hidden, xp, passes=8)
     return y, LayerNormCache(norm, rstd, weight)
 
 
@@ -58,6 +58,6 @@ def layernorm_backward(dy: Array, cache: LayerNormCache) -> tuple[Array, dict[st
         dnorm -= norm[rows] * slope[:, None]
         dnorm *= rstd[rows]
 
-    by_rows(block, *dy.shape, xp, passes=8)
+    by_rows(block, len(dy), dy.shape[1], xp, passes=8)
     ones = xp.ones(len(dy), dy.dtype)
     return dx, {"weight": ones @ product, "bias": ones @ dy}
