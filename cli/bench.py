@@ -26,7 +26,8 @@ def bench() -> None:
 @click.option("--steps", type=click.IntRange(1), default=6, show_default=True, help="Number of batches of each kind.")
 @click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Times each is measured.")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Sentences a batch.")
-@click.option("--max-length", type=click.IntRange(8), default=128, show_default=True, help="Longest input, word pieces.")
+@click.option("--max-length", type=click.IntRange(8), default=128, show_default=True,
+              help="Longest input in word pieces.")
 @click.option("--limit", type=click.IntRange(0), default=2000, show_default=True,
               help="Read the first N sentences; 0: all.")
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Threads of each engine.")

@@ -1,0 +1,117 @@
+"""minixl bench: the table, the JSON, the errors."""
+import importlib.util
+import json
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from minixl.cli.main import cli
+from minixl.errors import UserError
+from tests.bench_inputs import write_encoder, write_sentences
+
+
+@pytest.fixture
+def arguments(tmp_path):
+    return ["bench", "train", "--encoder", str(write_encoder(tmp_path / "encoder")), "--source",
+            f"en={write_sentences(tmp_path / 'en.txt')}", "--batch-size", "4", "--steps", "2", "--repeats", "1",
+            "--max-length", "32", "--threads", "1", "--freeze", "bottom:1"]
+
+
+def run(arguments, **kwargs):
+    return CliRunner().invoke(cli, arguments, catch_exceptions=False, **kwargs)
+
+
+def test_against_torch(arguments, tmp_path):
+    file = tmp_path / "figures.json"
+    done = run([*arguments, "--against", "torch", "--batches", "random", "--json", str(file)])
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    assert "3 layers, 32 wide" in lines[0] and "1 threads" in lines[1] and "transformers " in lines[1]
+    header = next(i for i, line in enumerate(lines) if line.startswith("engine"))
+    assert lines[header].split("  ")[0] == "engine"
+    assert [cell.strip() for cell in lines[header].split("  ") if cell][1:] == [
+        "step s", "alone s", "tokens/s", "predict tokens/s", "peak MiB"]
+    assert [line.split()[0] for line in lines[header + 1:header + 4]] == ["minixl", "transformers", "minixl"]
+    assert lines[header + 3].startswith("minixl is") and lines[header + 3].count(" x") == 2
+    assert lines[header + 4].startswith("matrix products: ") and "timing minixl and transformers" in done.stderr
+    check_figures(json.loads(file.read_text(encoding="utf-8")))
+
+
+def check_figures(result):
+    assert result["threads"] == 1 and result["frozen"] == ["bottom:1"] and 0 < result["trained"] < result["weights"]
+    assert {"python", "minixl", "numpy", "torch", "transformers"} == set(result["versions"])
+    assert list(result["settings"]) == ["random"]
+    figures = result["settings"]["random"]
+    assert figures["batches"] == 2 and 0 < figures["tokens"] < figures["padded_tokens"]
+    ours, theirs = figures["engines"]["minixl"], figures["engines"]["transformers"]
+    assert ours["first_loss"] == pytest.approx(theirs["first_loss"], rel=1e-5)
+    for engine in (ours, theirs):
+        assert set(engine) == {"step_seconds", "train_tokens_per_second", "predict_tokens_per_second",
+                               "alone_step_seconds", "peak_memory_bytes", "first_loss", "batch_seconds"}
+        assert engine["train_tokens_per_second"] == pytest.approx(figures["tokens"] / sum(engine["batch_seconds"]))
+        assert engine["peak_memory_bytes"] > 20 << 20
+    assert figures["ratio"]["train"] == pytest.approx(theirs["step_seconds"] / ours["step_seconds"])
+    assert figures["ratio"]["peak_memory"] < 1, "minixl's process must not hold PyTorch"
+    products = figures["products"]
+    assert products["seconds"] == pytest.approx(products["operations_per_step"] / products["operations_per_second"])
+    assert products["share_of_step"] == pytest.approx(products["seconds"] / ours["step_seconds"])
+
+
+def test_alone_needs_no_torch(arguments, tmp_path):
+    (tmp_path / "hidden").mkdir()
+    for package in ("torch", "transformers"):
+        (tmp_path / "hidden" / f"{package}.py").write_text("raise ImportError('not installed')", encoding="utf-8")
+    done = run([*arguments, "--freeze", "none"], env={"PYTHONPATH": str(tmp_path / "hidden")})
+    assert done.exit_code == 0
+    assert "batches random, padded" in done.stdout and "batches grouped by length" in done.stdout
+    assert "minixl is" not in done.stdout and "transformers 5" not in done.stdout
+
+
+def test_torch_missing(arguments, monkeypatch):
+    hide(monkeypatch, "torch")
+    with pytest.raises(UserError, match=r"--against torch: torch is not installed; pip install 'minixl\[test\]'"):
+        run([*arguments, "--against", "torch"])
+
+
+def hide(monkeypatch, package):
+    """Make find_spec say that a package is not there."""
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == package else found(name, *a))
+
+
+@pytest.mark.parametrize(("extra", "said"), [
+    (["--encoder", "nowhere"], "nowhere: no such folder"),
+    (["--freeze", "bottom:9"], "bottom:9: expected bottom:N with N from 0 to 3"),
+    (["--freeze", "bert.nothing.*"], "matches no parameter"),
+    (["--json", "nowhere/figures.json"], "--json nowhere/figures.json: there is no folder nowhere"),
+    (["--source", "en.txt"], "--source en.txt: expected LANGUAGE=FILE"),
+    (["--max-length", "500"], "500 word pieces are more than the encoder's 64 positions"),
+])
+def test_errors(arguments, extra, said):
+    with pytest.raises(UserError) as caught:
+        run([*arguments, *extra])
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("extra", [["--steps", "0"], ["--against", "jax"], ["--model", "gpt"]])
+def test_usage_errors(arguments, extra):
+    done = run([*arguments, *extra])
+    assert done.exit_code == 2 and extra[0] in done.stderr
+
+
+def test_kernels_absent(monkeypatch):
+    hide(monkeypatch, "minixl.bench_kernels")
+    with pytest.raises(UserError, match="this installation has no kernel benchmarks"):
+        run(["bench", "kernels"])
+
+
+def test_kernels_are_handed_the_ops(monkeypatch):
+    calls = []
+    module = type(sys)("minixl.bench_kernels")
+    module.run = lambda ops, *, json_file: calls.append((ops, json_file))
+    monkeypatch.setitem(sys.modules, "minixl.bench_kernels", module)
+    monkeypatch.setattr("minixl.bench_kernels", module, raising=False)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: object())
+    assert run(["bench", "kernels", "gelu", "layernorm"]).exit_code == 0
+    assert calls == [(("gelu", "layernorm"), None)]
