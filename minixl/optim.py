@@ -161,10 +161,11 @@ class Optimizer:
                 moment[...] = self.store.xp.asarray(state[f"span.{i}.{key}"])
         for (name, _), moments, active in zip(self.tables, self.table_state, self.active, strict=True):
             rows = self.store.xp.asarray(state[f"table.{name}.rows"])
+            for key, moment in moments.items():
+                moment[active] = 0                                     # of rows that this optimiser has seen since
+                moment[rows] = self.store.xp.asarray(state[f"table.{name}.{key}"])
             active[...] = False
             active[rows] = True
-            for key, moment in moments.items():
-                moment[rows] = self.store.xp.asarray(state[f"table.{name}.{key}"])
 
 
 class SGD(Optimizer):

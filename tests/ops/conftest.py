@@ -1,0 +1,21 @@
+"""A fixture for ops that walk over their rows in blocks."""
+import pytest
+
+from minixl import backend
+
+
+@pytest.fixture
+def many_blocks(monkeypatch):
+    """Cut everything into small blocks on three threads; the fixture counts how many were worked on."""
+    monkeypatch.setattr(backend, "BLOCK", 256)
+    monkeypatch.setattr(backend, "WORTH_A_THREAD", 0)
+    monkeypatch.setattr(backend, "threads", lambda: 3)
+    worked, in_parallel = [], backend.in_parallel
+
+    def counting(function, items):
+        items = list(items)
+        worked.extend(items)
+        in_parallel(function, items)
+
+    monkeypatch.setattr(backend, "in_parallel", counting)
+    return lambda: len(worked)

@@ -1,0 +1,140 @@
+"""attention on packed sentences: the checks of every op, with and without dropout, and four nested loops."""
+from math import exp, sqrt
+
+import numpy as np
+import pytest
+import torch
+
+from minixl.backend import to_numpy
+from minixl.ops import attention
+from minixl.ops.attention import attention_backward, attention_forward, equal_length_groups
+from tests.ops.checks import CHECKS, Case, assert_close, packed
+
+P = 0.25
+# lengths, heads, head size, dropout
+SHAPES = [((1,), 1, 1, False), ((1, 1, 3, 3, 3, 7), 2, 5, False), ((4, 1, 4, 0, 2, 2), 3, 4, False), ((6, 2), 12, 64, False),
+          ((1, 2, 2, 5), 2, 3, True)]
+
+
+def mask_size(lengths, heads: int) -> int:
+    return sum(heads * length * length for length in lengths)
+
+
+def by_sentence(query, key, value, lengths, heads: int, mask=None):
+    """The textbook formula, one sentence at a time, in PyTorch."""
+    contexts, used = [], 0
+    for q, k, v in zip(query.split(list(lengths)), key.split(list(lengths)), value.split(list(lengths)), strict=True):
+        q, k, v = (part.reshape(len(part), heads, query.shape[1] // heads).transpose(0, 1) for part in (q, k, v))
+        probs = torch.softmax(q @ k.transpose(1, 2) / sqrt(q.shape[-1]), -1)                      # (A, l, l)
+        if mask is not None:
+            kept = torch.tensor(mask[used:used + probs.numel()]).reshape(probs.shape)
+            used += probs.numel()
+            probs = probs * kept / (1 - P)
+        contexts.append((probs @ v).transpose(0, 1).reshape(q.shape[1], query.shape[1]))
+    return torch.cat(contexts)
+
+
+def case(module, rng, shape) -> Case:
+    lengths, heads, head_size, dropped = shape
+    arrays = {name: rng.normal(size=(sum(lengths), heads * head_size)) for name in ("query", "key", "value")}
+    fixed = {"starts": packed(lengths), "heads": heads}
+    mask = None
+    if dropped:
+        mask = rng.random(mask_size(lengths, heads)) >= P
+        fixed |= {"dropout": P, "mask": mask}
+    return Case(module.attention_forward, module.attention_backward, arrays,
+                lambda query, key, value: by_sentence(query, key, value, lengths, heads, mask), fixed)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_checks(check, xp, rng, shape):
+    check(case(attention, rng, shape), xp, rng)
+
+
+def test_by_loops(xp, rng):
+    lengths, heads, size = (3, 1, 4), 2, 3
+    starts = packed(lengths)
+    query, key, value = rng.normal(size=(3, sum(lengths), heads * size))
+    expected = np.zeros_like(query)
+    for first, last in zip(starts[:-1], starts[1:], strict=True):
+        for head in range(heads):
+            columns = range(head * size, (head + 1) * size)
+            for i in range(first, last):
+                weights = [exp(sum(query[i, c] * key[j, c] for c in columns) / sqrt(size)) for j in range(first, last)]
+                for c in columns:
+                    expected[i, c] = sum(w * value[j, c] for w, j in zip(weights, range(first, last), strict=True)) / sum(weights)
+    context, _ = attention_forward(*map(xp.asarray, (query, key, value)), starts, heads=heads)
+    assert_close(to_numpy(context), expected, 1e-12)
+
+
+def test_sentences_do_not_see_each_other(xp, rng):
+    query, key, value = rng.normal(size=(3, 7, 6))
+    starts = packed((3, 4))
+    before, _ = attention_forward(*map(xp.asarray, (query, key, value)), starts, heads=2)
+    for array in (query, key, value):
+        array[3:] = rng.normal(size=(4, 6))
+    after, _ = attention_forward(*map(xp.asarray, (query, key, value)), starts, heads=2)
+    np.testing.assert_array_equal(to_numpy(after)[:3], to_numpy(before)[:3])
+    assert (to_numpy(after)[3:] != to_numpy(before)[3:]).all()
+
+
+def test_large_scores_do_not_overflow(xp):
+    q = xp.asarray([[1e3, 0], [0, 1e3]], dtype=xp.float32)
+    context, _ = attention_forward(q, q, q, packed((2,)), heads=1)
+    np.testing.assert_allclose(to_numpy(context), to_numpy(q), rtol=1e-6)
+
+
+def test_a_batch_of_many_groups_equals_its_sentences_one_by_one(rng):
+    """More scores than one group may hold, so that equal neighbours are split, and more groups than threads."""
+    lengths, heads = [1, 1, *[40] * 45, *range(2, 30), 200], 4
+    starts = packed(lengths)
+    assert len([g for g in equal_length_groups(starts, heads) if g.length == 40]) > 1
+    query, key, value, dcontext = rng.normal(size=(4, sum(lengths), 8))
+    context, cache = attention_forward(query, key, value, starts, heads=heads)
+    dquery, grads = attention_backward(dcontext, cache)
+    for first, last in zip(starts[:-1], starts[1:], strict=True):
+        rows = slice(first, last)
+        alone, alone_cache = attention_forward(query[rows], key[rows], value[rows], packed((last - first,)), heads=heads)
+        dalone, alone_grads = attention_backward(dcontext[rows], alone_cache)
+        for ours, expected in ((context, alone), (dquery, dalone), (grads["key"], alone_grads["key"]),
+                               (grads["value"], alone_grads["value"])):
+            assert_close(ours[rows], expected, 1e-11)
+
+
+@pytest.mark.parametrize("lengths", [(), (0,), (3,), (2, 2, 2), (1, 0, 0, 1, 5, 5, 2), (600, 600)], ids=str)
+def test_groups_cover_every_row_and_score_once(lengths):
+    groups = equal_length_groups(packed(lengths), 3)
+    rows = [row for group in groups for row in range(group.rows.start, group.rows.stop)]
+    assert rows == list(range(sum(lengths)))
+    assert [g.scores.start for g in groups] == [0, *(g.scores.stop for g in groups)][:len(groups)]
+    assert (groups[-1].scores.stop if groups else 0) == mask_size(lengths, 3)
+
+
+def test_dropout_replays_and_has_its_rate(xp, rng):
+    lengths = (5, 5, 30)
+    starts = packed(lengths)
+    query, key, value, dcontext = (xp.asarray(a) for a in rng.normal(size=(4, sum(lengths), 8)))
+    settings = {"heads": 2, "dropout": 0.4}
+    first, cache = attention_forward(query, key, value, starts, rng=xp.random.default_rng(5), **settings)
+    again, replayed = attention_forward(query, key, value, starts, mask=cache.mask, **settings)
+    np.testing.assert_array_equal(to_numpy(again), to_numpy(first))
+    gradients = [_flat(attention_backward(dcontext, one)) for one in (replayed, cache)]
+    for ours, expected in zip(*gradients, strict=True):
+        np.testing.assert_array_equal(ours, expected)
+    assert cache.mask.shape == (mask_size(lengths, 2),)
+    assert abs(to_numpy(cache.mask).mean() - 0.6) < 5 * np.sqrt(0.24 / cache.mask.size)
+    evaluation, cache = attention_forward(query, key, value, starts, **settings)
+    assert cache.mask is None
+    np.testing.assert_array_equal(to_numpy(evaluation), to_numpy(attention_forward(query, key, value, starts, heads=2)[0]))
+
+
+def _flat(result):
+    return [to_numpy(result[0]), to_numpy(result[1]["key"]), to_numpy(result[1]["value"])]
+
+
+def test_no_sentences(xp):
+    empty = xp.zeros((0, 4))
+    context, cache = attention_forward(empty, empty, empty, packed(()), heads=2)
+    dquery, grads = attention_backward(context, cache)
+    assert context.shape == dquery.shape == grads["key"].shape == grads["value"].shape == (0, 4)
