@@ -28,7 +28,7 @@ WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def read_lines(path: PathLike, encoding: str = "utf-8") -> Iterator[str]:
-    """Every line without its ending; the byte order mark of the first is dropped.  Raises UserError as raw_lines does."""
+    """Every line without its ending; the first loses its byte order mark.  Raises UserError as raw_lines does."""
     for i, line in enumerate(raw_lines(path, encoding)):
         yield (line if i else line.removeprefix(MARK)).rstrip("\r\n")
 
@@ -43,8 +43,8 @@ def raw_lines(path: PathLike, encoding: str = "utf-8") -> Iterator[str]:
     with _open(path) as file:
         number = 0
         try:
-            for number, line in enumerate(_decode_all(file, path, encoding) if wide else file, 1):
-                text = line if isinstance(line, str) else _decode(line, path, number, encoding)
+            texts = iter(_decode_all(file, path, encoding)) if wide else _decode_each(file, path, encoding)
+            for number, text in enumerate(texts, 1):
                 if "\0" in text:
                     raise UserError(f"{path}:{number}: expected text, found a zero byte; give a text file "
                                     "(or, for UTF-16 text, --set data.encoding=utf-16)")
@@ -93,6 +93,11 @@ def _line_feed(encoding: str) -> bytes:
     except LookupError:
         raise UserError("data.encoding: expected an encoding such as utf-8, latin-1 or utf-16, "
                         f"found {encoding!r}") from None
+
+
+def _decode_each(file: BinaryIO, path: PathLike, encoding: str) -> Iterator[str]:
+    for number, line in enumerate(file, 1):
+        yield _decode(line, path, number, encoding)
 
 
 def _decode(line: bytes, path: PathLike, number: int, encoding: str) -> str:

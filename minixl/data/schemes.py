@@ -1,6 +1,6 @@
-"""How spans are written as tags: IOB1, IOB2, IOBES, BIOUL; and "none" for tags that are no spans, such as parts of speech.
+"""How spans are written as tags: IOB1, IOB2, IOBES, BIOUL; and "none" for tags that are no spans (parts of speech).
 
-    IOB1    I- inside; B- only where a span follows another of its type       Ramshaw and Marcus 1995 (CoNLL 2003 en, de)
+    IOB1    I- inside; B- only where a span follows another of its type       Ramshaw, Marcus 1995 (CoNLL 2003 en, de)
     IOB2    B- first word, I- the others                                      CoNLL 2002; what minixl works with
     IOBES   IOB2, but E- last word and S- the only word
     BIOUL   IOBES with L- for E- and U- for S-
@@ -20,6 +20,8 @@ from minixl.errors import UserError
 
 Span = tuple[str, int, int]                                       # type, first word, first word after it
 Parsed = tuple[str, str]                                          # letter and type; ("O", "") outside a span
+
+Pairs = dict[tuple[str, str], list[int]]                          # neighbours -> count, first sequence, first place
 
 LETTERS = {"IOB1": "BIO", "IOB2": "BIO", "IOBES": "BIESO", "BIOUL": "BIOUL"}
 AS_IOBES = {"L": "E", "U": "S"}
@@ -72,25 +74,26 @@ def spans(tags: Sequence[str], strict: bool = False) -> list[Span]:
 def convert(tags: Sequence[str], source: str, target: str) -> list[str]:
     """The same spans in the target scheme.  Tags that do not obey their scheme are read as spans() reads them, so
     the result always does, also where source and target are the same.  Raises UserError for a tag not in the source."""
-    _known(source), _known(target)
-    if source == target == "none":
+    if _known(source) == _known(target) == "none":
         return list(tags)
     if "none" in (source, target):
         raise UserError(f"scheme: expected two schemes of spans, found {source} and {target}; plain tags have no spans")
-    for tag in tags:
-        if tag[:1] not in LETTERS[source]:
-            raise UserError(f"scheme: expected tags of {source} ({', '.join(LETTERS[source])}), found {tag!r}")
+    _check_letters(tags, source)
     return _written(spans(tags), len(tags), target)
 
 
 def legal_transitions(labels: Sequence[str], scheme: str) -> Legal:
-    """start (K,), transitions (K, K) [from, to] and end (K,) of these K labels; all True for the scheme "none"."""
+    """start (K,), transitions (K, K) [from, to] and end (K,) of these K labels; all True for the scheme "none".
+
+    Raises UserError for a label that is no tag of the scheme.
+    """
     if _known(scheme) == "none":
         size = len(labels)
         return Legal(np.ones(size, bool), np.ones((size, size), bool), np.ones(size, bool))
+    _check_letters(labels, scheme)
     parsed = [_parsed(label) for label in labels]
     return Legal(start=np.array([_allowed(OUTSIDE, tag, scheme) for tag in parsed], bool),
-                 transitions=np.array([[_allowed(before, after, scheme) for after in parsed] for before in parsed], bool)
+                 transitions=np.array([_allowed(before, after, scheme) for before in parsed for after in parsed], bool)
                  .reshape(len(labels), len(labels)),
                  end=np.array([_allowed(tag, OUTSIDE, scheme) for tag in parsed], bool))
 
@@ -109,36 +112,42 @@ def label_set(sequences: Iterable[Sequence[str]], scheme: str) -> list[str]:
 def detect_scheme(sequences: Iterable[Sequence[str]], where: Callable[[int, int], str] | None = None) -> str:
     """IOB1, IOB2, IOBES, BIOUL or none, from all tag sequences of a file.
 
-    Between IOB1 and IOB2 the one that fewer tags break (a tie is IOB2, and so is a file of nothing but O); spans() reads
-    what breaks either alike.  where(i, j) names tag j of sequence i in messages (the reader of a file says file:line).
+    Between IOB1 and IOB2 the one that fewer tags break (a tie is IOB2, and so is a file of nothing but O); spans()
+    reads what breaks either alike.  where(i, j) names tag j of sequence i in messages (file and line, say).
     Raises UserError for a file that mixes span tags with plain ones, or IOBES (BIOUL) with another scheme.
     """
     where = where or (lambda i, j: f"sequence {i + 1}, tag {j + 1}")
-    pairs: dict[tuple[str, str], list[int]] = {}                  # neighbours -> count, first sequence, first place
+    pairs: Pairs = {}
     for i, tags in enumerate(sequences):
         for j, pair in enumerate(zip(("O", *tags), (*tags, "O"))):
-            pairs.setdefault(pair, [0, i, j])[0] += 1             # an O stands for either end of the sentence: same rules
+            pairs.setdefault(pair, [0, i, j])[0] += 1         # O stands for either end of a sentence too: same rules
     first = {after: (i, j) for (_, after), (_, i, j) in reversed(pairs.items())}
     if not _spanned(first, where):
         return "none"
-    letters = {tag[0] for tag in first}
-    broken = {scheme: [pair for pair in pairs if not _allowed(_parsed(pair[0]), _parsed(pair[1]), scheme)]
-              for scheme in LETTERS}
-    for scheme, marks, others in (("IOBES", "ES", "LU"), ("BIOUL", "LU", "ES")):
-        if not letters & set(marks):
-            continue
-        sign = next(tag for tag in first if tag[0] in marks)
-        if letters & set(others):
-            odd = next(tag for tag in first if tag[0] in others)
-            raise _mixed(scheme, sign, first[sign], odd, first[odd], where)
-        for pair in broken[scheme]:
-            (before, after), (_, i, j) = pair, pairs[pair]
-            # either the second tag continues what is not open, or the first leaves a span without an end
-            odd, j = (after, j) if after[0] in "IEL" and before[0] not in "BI" else (before, j - 1)
-            raise _mixed(scheme, sign, first[sign], odd, (i, j), where)
-        return scheme
-    strays = {scheme: sum(pairs[pair][0] for pair in broken[scheme]) for scheme in ("IOB1", "IOB2")}
+    for scheme, marks in (("IOBES", "ES"), ("BIOUL", "LU")):
+        sign = next((tag for tag in first if tag[0] in marks), None)
+        if sign is not None:
+            odd = _breach(pairs, scheme)
+            if odd is not None:
+                tag, i, j = odd
+                raise UserError(
+                    f"{where(i, j)}: expected {scheme} tags, as {sign} at {where(*first[sign])} is one, found {tag!r} of "
+                    f"another scheme; write the file in one, or --set data.scheme={scheme} reads it as conlleval does")
+            return scheme
+    strays = {scheme: sum(count for pair, (count, _, _) in pairs.items() if not _neighbours(pair, scheme))
+              for scheme in ("IOB1", "IOB2")}
     return "IOB1" if strays["IOB1"] < strays["IOB2"] else "IOB2"
+
+
+def _breach(pairs: Pairs, scheme: str) -> tuple[str, int, int] | None:
+    """The first tag that IOBES (BIOUL) does not allow where it stands, its sequence and its place; None if all are."""
+    for (before, after), (_, i, j) in pairs.items():
+        if after[0] not in LETTERS[scheme]:
+            return after, i, j
+        if not _neighbours((before, after), scheme):
+            # either the second tag continues what is not open, or the first leaves a span without an end
+            return (after, i, j) if after[0] in "IEL" and before[0] not in "BI" else (before, i, j - 1)
+    return None
 
 
 def _spanned(first: dict[str, tuple[int, int]], where: Callable[[int, int], str]) -> bool:
@@ -156,10 +165,8 @@ def _spanned(first: dict[str, tuple[int, int]], where: Callable[[int, int], str]
                     "correct it, or --set data.scheme=none reads all tags as plain ones")
 
 
-def _mixed(scheme: str, sign: str, seen: tuple[int, int], odd: str, place: tuple[int, int],
-           where: Callable[[int, int], str]) -> UserError:
-    return UserError(f"{where(*place)}: expected {scheme} tags as {sign} at {where(*seen)} is one, found {odd!r} of "
-                     f"another scheme; write the whole file in one, or --set data.scheme={scheme} reads it as conlleval does")
+def _neighbours(pair: tuple[str, str], scheme: str) -> bool:
+    return _allowed(_parsed(pair[0]), _parsed(pair[1]), scheme)
 
 
 def _allowed(before: Parsed, after: Parsed, scheme: str) -> bool:
@@ -197,6 +204,12 @@ def _parsed(tag: str) -> Parsed:
     if parsed is None:
         raise UserError(f"expected a span tag such as B-PER, I-PER or O, found {tag!r}; plain tags are the scheme none")
     return parsed
+
+
+def _check_letters(tags: Iterable[str], scheme: str) -> None:
+    for tag in tags:
+        if tag[:1] not in set(LETTERS[scheme]):
+            raise UserError(f"scheme: expected tags of {scheme} ({', '.join(LETTERS[scheme])}), found {tag!r}")
 
 
 def _known(scheme: str) -> str:
