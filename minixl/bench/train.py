@@ -105,7 +105,7 @@ def measure(options: Options, engines: tuple[str, ...], work: Work, facts: dict[
     batches = work.batches[setting]
     job = Job("time", options.family, engines, replace(work, batches={setting: batches}), setting, options.repeats,
               options.threads)
-    say(f"{SETTINGS[setting]}: timing {' and '.join(engines)} in turn")
+    say(f"{SETTINGS[setting]}: timing {' and '.join(engines)}")
     shared = start(job)
     own = {}
     for engine in engines:
