@@ -85,7 +85,8 @@ MISTAKES: dict[str, list[Mistake]] = {
     "minixl.ops.soft_squared_error": [
         ("factor 2 forgotten", "2 * dloss", "dloss"),
         ("mean over rows only", "2 * dloss / cache.difference.size", "2 * dloss / len(cache.difference)"),
-        ("gradient stops at the probabilities", "softmax_backward(cache.difference", "(lambda dprobs, _: (dprobs, {}))(cache.difference"),
+        ("gradient stops at the probabilities",
+         "softmax_backward(cache.difference", "(lambda dprobs, _: (dprobs, {}))(cache.difference"),
     ],
     "minixl.ops.mean_pooling": [
         ("sum instead of mean", "return total / xp.asarray(lengths, x.dtype)[:, None]", "return total"),
