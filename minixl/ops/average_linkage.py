@@ -92,7 +92,7 @@ def check_points(x: Array, y: Array) -> None:
 def _tiles(points: Array, grad: Array, weight: float, centre: Array) -> Iterator[Tile]:
     for start in range(0, len(points), TILE):
         rows = slice(start, start + TILE)
-        centred = (points[rows] - centre).astype(np.float64)
+        centred = points[rows].astype(np.float64) - centre
         yield Tile(points[rows], grad[rows], (centred * centred).sum(axis=1), weight)
 
 
@@ -101,8 +101,7 @@ def _pair(first: Tile, second: Tile, centre: Array, dtype: np.dtype, near: float
     xp, same = array_module(first.points), first is second
     a = first.points.astype(dtype, copy=False) - centre                            # (s, H)
     b = a if same else second.points.astype(dtype, copy=False) - centre            # (t, H)
-    square = a @ b.T                                                               # (s, t)
-    square *= dtype.type(-2)
+    square = (a * dtype.type(-2)) @ b.T                                            # (s, t)
     square += first.norms.astype(dtype)[:, None]
     square += second.norms.astype(dtype)
     pairs = _near_pairs(square, first, second, near)
@@ -112,7 +111,8 @@ def _pair(first: Tile, second: Tile, centre: Array, dtype: np.dtype, near: float
         xp.fill_diagonal(square, 0)
     if pairs:
         _set_exactly(square, pairs, first, second)
-    distances = xp.sqrt(xp.clip(square, LOWEST, HIGHEST))                          # (s, t)
+    distances = xp.clip(square, LOWEST, HIGHEST)                                   # (s, t)
+    xp.sqrt(distances, out=distances)
     total = float(distances.sum(dtype=np.float64))
     inverse = xp.reciprocal(distances, out=distances)                              # (s, t)  R
     inverse *= (square >= LOWEST) & (square <= HIGHEST)                            # a clipped distance does not move
