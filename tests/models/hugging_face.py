@@ -45,7 +45,7 @@ def random_examples(rng, lengths=LENGTHS, vocabulary: int = 47, *, documents: bo
     """Sequences of these lengths with random ids, some of them repeated; about half of the pieces begin a word."""
     examples = []
     for source, length in enumerate(lengths):
-        ids = rng.integers(0, vocabulary, length)
+        ids = rng.integers(1, vocabulary, length)                      # never [PAD]: PyTorch gives it no gradient
         rows = np.flatnonzero(rng.random(length) < 0.6) if not documents else np.zeros(0, int)
         labels = rng.integers(0, len(LABELS), len(rows) if not documents else 1)
         if not documents:
