@@ -16,7 +16,8 @@ def score_entities(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[s
     from seqeval.metrics import classification_report                    # imports scikit-learn, so not at the top
     from seqeval.scheme import IOB2
 
-    if all(tag == "O" for side in (gold, predicted) for tags in side for tag in tags):
+    opens = (lambda tag: tag.startswith("B")) if strict else (lambda tag: tag != "O")
+    if not any(opens(tag) for side in (gold, predicted) for tags in side for tag in tags):      # seqeval divides by zero
         return {"f1": 0.0, "precision": 0.0, "recall": 0.0, "support": 0, "by_type": {}}
     how = {"mode": "strict", "scheme": IOB2} if strict else {}
     report = classification_report(list(gold), list(predicted), output_dict=True, zero_division=0, **how)

@@ -1,0 +1,100 @@
+"""Settings: types, choices, limits, overrides, the round trip through TOML, the shipped recipes, and every error text."""
+import tomllib
+
+import pytest
+
+from minixl.errors import UserError
+from minixl.settings import SETTINGS, Settings, flatten, load_recipe, shipped_recipes
+
+
+def test_defaults_are_valid():
+    for name, setting in SETTINGS.items():
+        assert Settings({name: setting.default})[name] == setting.default, name
+        assert setting.help
+    assert list(Settings({})) == list(SETTINGS) and len(Settings({})) == len(SETTINGS)
+
+
+@pytest.mark.parametrize("assignment, name, value", [
+    ("train.epochs=7", "train.epochs", 7), (" optim.lr = 1e-3 ", "optim.lr", 1e-3), ("optim.lr=1", "optim.lr", 1.0),
+    ("decode.constrained=false", "decode.constrained", False), ("task=pos", "task", "pos"), ('task="pos"', "task", "pos"),
+    ("model.freeze=bert.embeddings.*,*.bias", "model.freeze", ["bert.embeddings.*", "*.bias"]),
+    ('model.freeze=["a,b"]', "model.freeze", ["a,b"]), ("model.freeze=", "model.freeze", []),
+    ("data.encoding=latin-1", "data.encoding", "latin-1")])
+def test_override(assignment, name, value):
+    before = Settings({"train.batch_size": 5})
+    after = before.override([assignment])
+    assert after[name] == value and type(after[name]) is type(value)
+    assert after["train.batch_size"] == 5
+    assert before[name] == SETTINGS[name].default, "the original is unchanged"
+
+
+def test_later_assignments_win():
+    assert Settings({}).override(["train.epochs=1", "train.epochs=2"])["train.epochs"] == 2
+
+
+@pytest.mark.parametrize("assignment, text", [
+    ("train.epochs", "--set train.epochs: expected section.key=value, for example train.epochs=3"),
+    ("train.epoch=1", "--set: there is no setting 'train.epoch'; did you mean train.epochs?"),
+    ("zzzzzz=1", "--set: there is no setting 'zzzzzz'"),
+    ("train.epochs=1.5", "--set: train.epochs: expected int, got 1.5 (passes over the source sentences)"),
+    ("train.epochs=true", "--set: train.epochs: expected int, got True (passes over the source sentences)"),
+    ("train.epochs=three", "--set: train.epochs: expected int, got 'three' (passes over the source sentences)"),
+    ("decode.constrained=1", "--set: decode.constrained: expected bool, got 1 "
+                             "(only tag sequences that the scheme allows (Viterbi))"),
+    ("task=nerr", "--set: task: expected one of ner, pos, classification, got 'nerr'; did you mean ner?"),
+    ("train.batch_size=0", "--set: train.batch_size: expected at least 1, got 0 (sentences an update)"),
+    ("optim.lr=nan", "--set: optim.lr: expected at least 0, got nan (learning rate of the encoder)"),
+    ("data.max_length=7", "--set: data.max_length: expected at least 8, got 7 "
+                          "(longest input in word pieces, [CLS] and [SEP] included)")])
+def test_errors(assignment, text):
+    with pytest.raises(UserError) as error:
+        Settings({}).override([assignment])
+    assert str(error.value) == text
+
+
+def test_toml_round_trip():
+    settings = Settings({}).override(["optim.lr=3e-5", "model.freeze=bert.embeddings.*", "data.encoding=latin-1"])
+    text = settings.to_toml()
+    assert dict(Settings(flatten(tomllib.loads(text)))) == dict(settings)
+    assert settings.override([])["optim.lr"] == 3e-5
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_shipped_recipes_load(name):
+    settings = load_recipe(name)
+    assert settings["task"] in ("ner", "pos", "classification")
+    assert dict(Settings(flatten(tomllib.loads(settings.to_toml())))) == dict(settings)
+
+
+def test_a_recipe_file(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('task = "pos"\n[train]\nepochs = 2\n[paper]\ntitle = "not a setting"\n[inputs]\nsource = []\n')
+    settings = load_recipe(str(path))
+    assert (settings["task"], settings["train.epochs"]) == ("pos", 2)
+
+
+@pytest.mark.parametrize("content, text", [
+    (None, "{path}: cannot be read: No such file or directory"),
+    (b"[train\n", "{path}: not a TOML file: Expected ']' at the end of a table declaration (at line 1, column 7)"),
+    (b"[train]\nepochs = -1\n", "{path}: train.epochs: expected at least 0, got -1 (passes over the source sentences)"),
+    (b"[train]\nepocs = 1\n", "{path}: there is no setting 'train.epocs'; did you mean train.epochs?")])
+def test_a_broken_recipe_file(tmp_path, content, text):
+    path = tmp_path / "mine.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        load_recipe(str(path))
+    assert str(error.value) == text.format(path=path)
+
+
+def test_a_recipe_that_is_not_utf8(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b'task = "\xff"\n')
+    with pytest.raises(UserError, match=rf"^{path}: not a TOML file: .*utf-8"):
+        load_recipe(str(path))
+
+
+def test_an_unknown_recipe():
+    with pytest.raises(UserError, match=r"^recipe 'finetune-nre': "
+                                        r"expected a .toml file or one of .*; did you mean finetune-ner\?$"):
+        load_recipe("finetune-nre")
