@@ -124,8 +124,8 @@ def word_windows(lengths: Sequence[int], room: int) -> list[tuple[int, int, int,
         bounds.append((first, last))
         if last == len(lengths):
             break
-        shared = int(np.searchsorted(ends, ends[last] - room // 4))    # the first word of the shared quarter
-        first = max(first + 1, min(shared, last))
+        shared, fits = ends[last] - room // 4, ends[last + 1] - room   # the shared quarter; less, if the next word is long
+        first = int(np.searchsorted(ends, max(shared, fits)))
     cuts = [0, *((a[1] + b[0]) // 2 for a, b in zip(bounds, bounds[1:], strict=False)), len(lengths)]
     return [(first, last, cuts[i], cuts[i + 1]) for i, (first, last) in enumerate(bounds)]
 

@@ -1,0 +1,95 @@
+"""Packing, batches by length, and a stream that deals every example once an epoch and continues exactly."""
+import json
+
+import numpy as np
+import pytest
+
+from minixl.data.batching import Stream, length_batches, pack
+from minixl.data.encoding import Example
+
+
+def example(length: int, number: int = 0, rows=(), labels=None) -> Example:
+    """`length` pieces: 100 * number, 100 * number + 1, ..."""
+    labels = rows if labels is None else labels
+    return Example(100 * number + np.arange(length), np.array(rows, int), np.array(labels, int), number, 0)
+
+
+def test_pack_sorts_by_length_and_keeps_ties_in_order():
+    given = [example(4, 0, (1, 3), (7, 8)), example(1, 1, (0,), (9,)), example(4, 2, (), ()), example(2, 3, (1,), (-100,))]
+    batch = pack(given)
+    np.testing.assert_array_equal(batch.order, [1, 3, 0, 2])
+    np.testing.assert_array_equal(batch.starts, [0, 1, 3, 7, 11])
+    np.testing.assert_array_equal(batch.input_ids, [100, 300, 301, 0, 1, 2, 3, 200, 201, 202, 203])
+    np.testing.assert_array_equal(batch.position_ids, [0, 0, 1, 0, 1, 2, 3, 0, 1, 2, 3])
+    np.testing.assert_array_equal(batch.rows, [0, 2, 4, 6])
+    np.testing.assert_array_equal(batch.labels, [9, -100, 7, 8])
+    assert batch.tokens == 11
+
+
+def test_pack_of_documents():
+    batch = pack([example(3, 0, (), (5,)), example(2, 1, (), (6,))])
+    assert not len(batch.rows)
+    np.testing.assert_array_equal(batch.labels, [6, 5])
+
+
+@pytest.mark.parametrize("tokens", [1, 10, 64, 10**6])
+def test_length_batches_hold_every_example_once(rng, tokens):
+    examples = [example(n) for n in rng.integers(1, 30, 57)]
+    batches = list(length_batches(examples, tokens))
+    assert sorted(i for batch in batches for i in batch) == list(range(57))
+    lengths = [len(examples[i].input_ids) for batch in batches for i in batch]
+    assert lengths == sorted(lengths)
+    for batch in batches:
+        assert len(batch) == 1 or sum(len(examples[i].input_ids) for i in batch) <= tokens
+    assert len(batches) == {1: 57, 10**6: 1}.get(tokens, len(batches))
+    assert list(length_batches([], tokens)) == []
+
+
+def numbers(batch) -> list[int]:
+    """Which examples a batch holds, by their ids."""
+    return sorted((batch.input_ids[batch.starts[:-1]] // 100).tolist())
+
+
+@pytest.mark.parametrize("count, size", [(10, 3), (9, 3), (1, 4), (5, 1)])
+def test_a_stream_deals_every_example_once_an_epoch(count, size):
+    stream = Stream([example(2 + i % 3, i) for i in range(count)], size, seed=1)
+    assert stream.batches_per_epoch == -(-count // size)
+    for epoch in range(3):
+        dealt = [numbers(next(stream)) for _ in range(stream.batches_per_epoch)]
+        assert sorted(sum(dealt, [])) == list(range(count)) and stream.epoch == epoch
+        assert all(len(batch) == size for batch in dealt[:-1])
+
+
+def test_order_depends_on_seed_and_epoch():
+    def epochs(seed):
+        stream = Stream([example(2, i) for i in range(40)], 4, seed)
+        return [[numbers(next(stream)) for _ in range(10)] for _ in range(2)]
+
+    assert epochs(1) == epochs(1)
+    assert epochs(1) != epochs(2)
+    assert epochs(1)[0] != epochs(1)[1]
+
+
+@pytest.mark.parametrize("before", [0, 2, 4, 5, 11])
+def test_a_stream_continues_from_its_state(before):
+    examples = [example(2 + i % 3, i) for i in range(9)]
+    stream = Stream(examples, 2, seed=3)
+    for _ in range(before):
+        next(stream)
+    state = json.loads(json.dumps(stream.state_dict()))
+    other = Stream(examples, 2, seed=99)
+    next(other)
+    other.load_state_dict(state)
+    for _ in range(12):
+        ours, expected = next(other), next(stream)
+        for a, b in zip(ours, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert other.epoch == stream.epoch
+
+
+def test_errors():
+    with pytest.raises(ValueError, match="^stream: no examples$"):
+        Stream([], 2, seed=0)
+    state = Stream([example(1)] * 3, 2, seed=0).state_dict()
+    with pytest.raises(ValueError, match="^the checkpoint was made with 3 training examples, now there are 2$"):
+        Stream([example(1)] * 2, 2, seed=0).load_state_dict(state)
