@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from typing import Any
 
 import numpy as np
@@ -73,7 +73,7 @@ def gradient_norm(store: ParameterStore, names: Iterable[str]) -> float:
 def clip_gradients(store: ParameterStore, names: Sequence[str], limit: float) -> float:
     """Scale the gradients of `names` so that their common norm is at most `limit`; returns the norm before."""
     norm = gradient_norm(store, names)
-    if norm > limit:
+    if limit < norm < inf:                                             # a norm that is not finite is the caller's to refuse
         for name in names:
             grad = store[name].grad
             values = getattr(grad, "values", grad)

@@ -131,7 +131,7 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("clipping: the norm of each parameter", "total += float(flat @ flat)", "total = float(flat @ flat)"),
         ("clipping: tables forgotten", 'values = getattr(grad, "values", grad)\n            if values',
          "values = getattr(grad, 'values', None) if False else (grad if hasattr(grad, 'dtype') else None)\n            if values"),
-        ("clipping: scaled up as well", "if norm > limit:", "if True:"),
+        ("clipping: scaled up as well", "if limit < norm < inf:", "if True:"),
     ],
 }
 

@@ -1,0 +1,187 @@
+"""Prediction: the order of inputs, windows, decoding, what a Predictor returns for taggers and classifiers."""
+import numpy as np
+import pytest
+
+from minixl.data.encoding import encode_documents, encode_sentences
+from minixl.data.examples import Document, Sentence
+from minixl.data.schemes import legal_transitions
+from minixl.model_folder import ModelInfo, save_model
+from minixl.models.bert_config import BertConfig
+from minixl.models.transformer import Transformer
+from minixl.prediction import Predictor, decode_tags, log_probabilities, predict_labels, split_words
+from minixl.weights.folder import read_config
+from minixl.weights.tokenizer import Tokenizer
+from tests.data.piece_tokenizer import LetterTokenizer
+from tests.tiny import write_encoder
+
+LABELS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
+SIZES = {"vocab_size": 200, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 20,
+         "max_position_embeddings": 40}
+TEXTS = ["ab cd", "x", "abcd efgh ijkl mn", "", "y z", "ab cd"]
+
+
+def model(pooling: str, labels=LABELS, config: BertConfig | None = None) -> Transformer:
+    made, rng = Transformer(config or BertConfig.from_json(SIZES), labels, pooling), np.random.default_rng(2)
+    for parameter in made.store:
+        parameter.value[...] = 0.4 * rng.normal(size=parameter.value.shape) + ("LayerNorm.weight" in parameter.name)
+    return made
+
+
+def sentences(texts=TEXTS, max_length: int = 30, **options):
+    rows = [Sentence(tuple(text.split()), None, i + 1) for i, text in enumerate(texts)]
+    return encode_sentences(rows, LetterTokenizer(), None, max_length=max_length, **options)
+
+
+def documents(texts=TEXTS, max_length: int = 30, **options):
+    return encode_documents([Document(text, None, i + 1) for i, text in enumerate(texts)], LetterTokenizer(), None,
+                            max_length=max_length, **options)
+
+
+@pytest.mark.parametrize("tokens", [1, 12, 1000])
+@pytest.mark.parametrize("pooling", ["token", "mean", "cls"])
+def test_results_stand_in_the_order_of_the_inputs(pooling, tokens):
+    """Whatever is computed together, each input's result is the one it has alone."""
+    made, encode = model(pooling), sentences if pooling == "token" else documents
+    seen = []
+    found = log_probabilities(made, encode(), tokens=tokens, progress=seen.append)
+    assert sum(seen) == encode().pieces and len(found) == len(TEXTS)
+    for text, part in zip(TEXTS, found, strict=True):
+        expected = log_probabilities(made, encode([text]))[0]
+        assert part.shape == ((len(text.split()), 5) if pooling == "token" else (5,))
+        np.testing.assert_allclose(part, expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(np.exp(part).sum(-1), 1, rtol=1e-5)
+    np.testing.assert_allclose(found[0], found[5], rtol=1e-5)
+
+
+def test_a_long_sentence_is_put_together_from_its_windows():
+    made, text = model("token"), "abc de fgh i jk lmn op qrs"
+    encoded = sentences([text], max_length=12)
+    assert len(encoded.examples) > 2
+    found = log_probabilities(made, encoded)[0]
+    parts = []
+    for example in encoded.examples:
+        letters = "".join(map(chr, example.input_ids[1:-1]))
+        words = text.split()
+        first = next(i for i in range(len(words)) if "".join(words[i:]).startswith(letters))
+        here = [w for w in words[first:] if "".join(words[first:]).index(w) < len(letters)]
+        alone = log_probabilities(made, sentences([" ".join(here)]))[0]
+        parts.append(alone[example.first_word - first:][:len(example.rows)])
+    np.testing.assert_allclose(found, np.concatenate(parts), rtol=1e-4, atol=1e-5)
+
+
+def test_a_long_document_is_the_mean_of_its_windows():
+    made = model("mean")
+    found = log_probabilities(made, documents(["abc def ghi jkl"], max_length=8))[0]
+    parts = log_probabilities(made, documents(["abc def", "ghi jkl"]))
+    np.testing.assert_allclose(found, np.mean(parts, axis=0), rtol=1e-4, atol=1e-5)
+
+
+def test_no_inputs():
+    assert log_probabilities(model("token"), sentences([])) == [] == decode_tags([], LABELS, "IOB2")
+
+
+def test_constrained_decoding(rng):
+    """Never an illegal tag sequence, and no worse than any legal one; unconstrained it is the best tag of every word."""
+    scores = [np.log(rng.dirichlet(np.ones(5), n)) for n in (3, 0, 1, 6, 2)]
+    legal = legal_transitions(LABELS, "IOB2")
+    tags = decode_tags(scores, LABELS, "IOB2")
+    assert [len(t) for t in tags] == [3, 0, 1, 6, 2]
+    for one in tags:
+        numbers = [LABELS.index(tag) for tag in one]
+        assert all(legal.transitions[a, b] for a, b in zip(numbers, numbers[1:], strict=False))
+        assert not numbers or legal.start[numbers[0]]
+    free = decode_tags(scores, LABELS, "IOB2", constrained=False)
+    assert free == [[LABELS[i] for i in part.argmax(1)] for part in scores]
+    assert free != tags, "the random scores should make the rule bite"
+
+
+@pytest.mark.parametrize("task, pooling", [("ner", "token"), ("pos", "token"), ("classification", "cls")])
+def test_predict_labels(task, pooling):
+    made, encoded = model(pooling), (sentences if pooling == "token" else documents)()
+    log_probs = log_probabilities(made, encoded)
+    expected = {"ner": lambda: decode_tags(log_probs, LABELS, "IOB2"), "pos": lambda: decode_tags(log_probs, LABELS, "none"),
+                "classification": lambda: [LABELS[p.argmax()] for p in log_probs]}[task]()
+    assert predict_labels(made, encoded, task) == expected
+
+
+@pytest.mark.parametrize("text, words", [
+    ("Angela Merkel visited Seville.", ["Angela", "Merkel", "visited", "Seville", "."]),
+    ("  L'état-major, 3.5 % (1,000,000)!", ["L'état-major", ",", "3.5", "%", "(", "1,000,000", ")", "!"]),
+    ("don’t end-", ["don’t", "end", "-"]), ("我爱北京。", ["我", "爱", "北", "京", "。"]), ("U.S.", ["U", ".", "S", "."]),
+    ("", []), (" \n\t", []), ("année 2020/21", ["année", "2020", "/", "21"])])
+def test_words_of_a_text(text, words):
+    ranges = split_words(text)
+    assert [text[a:b] for a, b in ranges] == words
+    assert "".join(text[a:b] for a, b in ranges) == "".join(text.split())
+
+
+def predictor(folder, pooling: str, task: str, **options) -> Predictor:
+    """A model with random weights, saved and loaded again."""
+    write_encoder(folder / "encoder")
+    info = ModelInfo(task=task, labels=LABELS, scheme="IOB2" if task == "ner" else "none", pooling=pooling, max_length=32,
+                     **options)
+    made = model(pooling, config=read_config(folder / "encoder"))
+    save_model(folder / "model", made, Tokenizer(folder / "encoder"), info, dict(made.config.raw))
+    loaded = Predictor.load(folder / "model", device="cpu")
+    for parameter in made.store:
+        np.testing.assert_array_equal(loaded.model.store[parameter.name].value, parameter.value)
+    return loaded
+
+
+def test_a_tagger_on_texts(tmp_path):
+    ours = predictor(tmp_path, "token", "ner")
+    texts = ["anna visited paris .", "", "ben lives in madrid.", "the the anna ben paris " * 3]
+    results = ours.predict(texts)
+    assert [r["text"] for r in results] == texts and results[1] == {"text": "", "words": [], "tags": [], "entities": []}
+    assert any(r["entities"] for r in results), "the random model should tag something"
+    for result in results:
+        words = [result["text"][a:b] for a, b in result["words"]]
+        tags, probs = ours.tag([words])
+        assert result["tags"] == tags[0] and len(tags[0]) == len(words) == len(probs[0])
+        for entity in result["entities"]:
+            first, last = entity["first_word"], entity["last_word"]
+            assert result["tags"][first:last + 1] == [f"B-{entity['type']}"] + [f"I-{entity['type']}"] * (last - first)
+            assert entity["text"] == result["text"][entity["start"]:entity["end"]]
+            assert (entity["start"], entity["end"]) == (result["words"][first][0], result["words"][last][1])
+            geometric = float(np.prod(probs[0][first:last + 1])) ** (1 / (last - first + 1))
+            assert entity["confidence"] == pytest.approx(geometric, abs=1e-4)
+    assert sum(len(r["entities"]) for r in results) == sum(tag.startswith("B-") for r in results for tag in r["tags"])
+
+
+def test_probabilities_of_the_tags_given(tmp_path):
+    ours = predictor(tmp_path, "token", "ner")
+    words = "anna ben visited paris in madrid".split()
+    (tags,), (probs,) = ours.tag([words])
+    encoded = encode_sentences([Sentence(tuple(words), None, 1)], ours.tokenizer, None, max_length=32)
+    log_probs = log_probabilities(ours.model, encoded)[0]
+    np.testing.assert_allclose(probs, np.exp([log_probs[i, LABELS.index(tag)] for i, tag in enumerate(tags)]), rtol=1e-5)
+
+
+def test_words_beyond_a_cut_are_outside(tmp_path):
+    ours = predictor(tmp_path, "token", "ner", on_long="truncate")
+    (tags,), (probs,) = ours.tag([["anna"] * 50])
+    assert len(tags) == 50 and len(probs) == 30 and tags[30:] == ["O"] * 20
+
+
+def test_plain_tags_have_no_entities(tmp_path):
+    result, = predictor(tmp_path, "token", "pos").predict(["anna lives ."])
+    assert result.keys() == {"text", "words", "tags"} and set(result["tags"]) <= set(LABELS)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_a_classifier(tmp_path, pooling):
+    ours = predictor(tmp_path, pooling, "classification")
+    texts = ["anna visited paris .", "the madrid " * 30]
+    results = ours.predict(texts)
+    for text, result in zip(texts, results, strict=True):
+        assert result["text"] == text and list(result["probabilities"]) == LABELS
+        assert sum(result["probabilities"].values()) == pytest.approx(1, abs=5e-4)
+        assert result["label"] == max(result["probabilities"], key=result["probabilities"].get)
+        assert result["confidence"] == result["probabilities"][result["label"]]
+    with pytest.raises(ValueError, match="^this model is a classification model; it has no tags$"):
+        ours.tag([["anna"]])
+
+
+def test_one_string_is_a_mistake(tmp_path):
+    with pytest.raises(TypeError, match=r"^predict: expected a list of strings, got one string; use predict\(\[text\]\)$"):
+        predictor(tmp_path, "token", "ner").predict("anna")
