@@ -22,13 +22,15 @@ from collections.abc import Mapping
 import numpy as np
 
 HAS_LEAF, IS_VALUE, MAX_OFFSET = 1 << 8, 1 << 31, 1 << 21
+GRAPHEME_BYTES = 6                         # `tokenizers` looks up graphemes shorter than this, then single characters
 Node = dict[int, "Node | int"]             # byte -> child; 0 -> offset of the replacement of the key that ends here
 
 
 def precompiled_charsmap(replacements: Mapping[str, str]) -> bytes:
     """The bytes for tokenizers.normalizers.Precompiled.  Keys and values must not contain U+0000.
 
-    `tokenizers` looks keys up at grapheme boundaries, and takes the shortest that begins a grapheme of under 6 bytes.
+    Of the keys that begin a grapheme of under 6 bytes the shortest replaces it, whole; else each character is replaced.
+    That is the rule of `tokenizers`, and the published models of this kind live with it.
     """
     root: Node = {}
     texts, offsets = bytearray(), dict[str, int]()
@@ -77,15 +79,14 @@ def _double_array(root: Node) -> np.ndarray:
 def compositions() -> dict[str, str]:
     """Letter and combining marks -> the one character Unicode has for them ("e" + U+0301 -> "é"), as NFKC composes.
 
-    For tables that list single code points only, where text in decomposed form would miss its pieces.
+    For tables that list single code points only, where text in decomposed form would miss its pieces.  Keys longer than
+    `tokenizers` looks up (Hangul, letters with several marks) are left out.
     """
     composed = {}
-    for code in range(sys.maxunicode + 1):
-        character = chr(code)
-        pair = unicodedata.decomposition(character)
-        if 0xAC00 <= code < 0xD7A4:                    # Hangul syllables are composed by rule, not by table
-            composed[unicodedata.normalize("NFD", character)] = character
-        elif pair and not pair.startswith("<") and unicodedata.normalize("NFKC", character) == character:
-            composed["".join(chr(int(part, 16)) for part in pair.split())] = character
-            composed[unicodedata.normalize("NFD", character)] = character
+    for character in map(chr, range(sys.maxunicode + 1)):
+        parts = unicodedata.decomposition(character).split()
+        if parts and not parts[0].startswith("<") and unicodedata.normalize("NFKC", character) == character:
+            one_step = "".join(chr(int(part, 16)) for part in parts)
+            composed |= {key: character for key in (one_step, unicodedata.normalize("NFD", character))
+                         if len(key.encode()) < GRAPHEME_BYTES}
     return composed

@@ -1,0 +1,62 @@
+"""Converting: shards to one file, old names to today's, dtypes."""
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+from safetensors.torch import save_file as save_torch
+
+from minixl.errors import UserError
+from minixl.weights.convert import convert
+from minixl.weights.folder import load_parameters
+from minixl.weights.tokenizer import Tokenizer
+
+
+def test_old_shards_to_one_folder(encoder, tensors, config_json, tmp_path):
+    (encoder / "model.safetensors").unlink()
+    old = {name.removeprefix("bert.").replace("LayerNorm.weight", "LayerNorm.gamma"): value
+           for name, value in tensors.items()}
+    files = {name: f"model-0000{1 + i % 3}-of-00003.safetensors" for i, name in enumerate(old)}
+    for file in set(files.values()):
+        save_file({name: value for name, value in old.items() if files[name] == file}, encoder / file)
+    (encoder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
+    assert convert(encoder, tmp_path / "new", "float16") == len(tensors)
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["config.json", "model.safetensors", "vocab.txt"]
+    assert json.loads((tmp_path / "new/config.json").read_text()) == config_json | {"torch_dtype": "float16"}
+    found = load_file(tmp_path / "new/model.safetensors")
+    assert set(found) == set(tensors)
+    for name, value in tensors.items():
+        np.testing.assert_array_equal(found[name], value.astype(np.float16), err_msg=name)
+    targets = {name: np.empty(value.shape, np.float32) for name, value in tensors.items()}
+    load_parameters(tmp_path / "new", targets)
+    assert Tokenizer(tmp_path / "new").pieces(["Sevilla"]) == [[5]]
+
+
+@pytest.mark.parametrize("dtype, expected", [(None, "float32"), ("float32", "float32"), ("float16", "float16")])
+def test_one_file(tmp_path, dtype, expected):
+    values = {"w": torch.randn(3, 4).bfloat16(), "ids": torch.arange(5)}
+    save_torch(values, tmp_path / "a.safetensors")
+    convert(tmp_path / "a.safetensors", tmp_path / "deep/b.safetensors", dtype)
+    found = load_file(tmp_path / "deep/b.safetensors")
+    assert found["w"].dtype == expected and found["ids"].dtype == np.int64         # whole numbers stay as they are
+    np.testing.assert_array_equal(found["w"], values["w"].to(getattr(torch, expected)).numpy())
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["b.safetensors"]
+
+
+def test_what_float16_cannot_hold(tmp_path):
+    save_file({"w": np.array([1e5], np.float32)}, tmp_path / "a.safetensors")
+    with pytest.raises(UserError, match="w: expected weights within ±65504 for float16, found larger ones"):
+        convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", "float16")
+    assert not (tmp_path / "b.safetensors").exists()
+
+
+def test_onto_itself(encoder):
+    with pytest.raises(UserError, match="expected another place than the source"):
+        convert(encoder, encoder.parent / "." / "encoder")
+
+
+def test_a_folder_named_like_a_file(encoder, tmp_path):
+    (tmp_path / "b.safetensors").mkdir()
+    with pytest.raises(UserError, match="expected a file to write to, found a folder"):
+        convert(encoder, tmp_path / "b.safetensors")
