@@ -6,8 +6,6 @@ What a run leaves in its folder is described in docs/runs.md.
 from __future__ import annotations
 
 import json
-import resource
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +15,7 @@ from minixl.checkpoint import Checkpoint, write_atomically
 from minixl.data.corpus import Corpus
 from minixl.data.encoding import Encoded
 from minixl.evaluation import Score, main_figure, score
+from minixl.memory import peak_memory
 from minixl.methods.update import Update
 from minixl.models.transformer import Transformer
 from minixl.prediction import predict_labels
@@ -183,11 +182,6 @@ class Training:
     def _write(self, record: dict[str, Any]) -> None:
         with open(self.log, "a", encoding="utf-8") as log:
             log.write(json.dumps(record) + "\n")
-
-
-def peak_memory() -> int:
-    """The most memory this process has held, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:

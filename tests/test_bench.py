@@ -141,7 +141,7 @@ def test_product_rate_counts_one_layer():
 def test_peak_memory_is_that_of_the_process_itself():
     """A child of a large process starts from nothing, though getrusage gives it its parent's size."""
     ballast = np.ones(60 << 20, np.float64)                            # 480 MiB here
-    code = ("import numpy as np; from minixl.bench.worker import peak_memory; before = peak_memory(); "
+    code = ("import numpy as np; from minixl.memory import peak_memory; before = peak_memory(); "
             "x = np.ones(16 << 20); print(before, peak_memory())")
     before, after = map(int, subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
                                             check=True).stdout.split())

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import json
 import pickle
-import resource
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 from minixl.bench.contender import Contender, make
 from minixl.bench.work import Work, pieces
 from minixl.errors import UserError
+from minixl.memory import peak_memory
 
 TOLERANCE = 1e-3                       # of two losses in float32, relative: more is another computation
 
@@ -96,18 +95,6 @@ def timed(function: Callable[[Any], object], argument: Any) -> float:
     begin = time.perf_counter()
     function(argument)
     return time.perf_counter() - begin
-
-
-def peak_memory() -> int:
-    """The most resident memory this process has held, in bytes.
-
-    getrusage also counts what the process that started this one held, so Linux is asked for VmHWM.
-    """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        line = next(line for line in status.read_text("ascii").splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def main() -> None:

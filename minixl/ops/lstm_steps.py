@@ -67,25 +67,18 @@ def recurrent_forward(x: Array, cells: tuple[Cell, ...], reverse: Sequence[bool]
 def recurrent_backward(dhidden: Array | None, dfinal: Array | None,
                        cache: RecurrentCache) -> tuple[Array, list[dict[str, Array]]]:
     """dhidden (T, D·H), dfinal (B, D·H), either may be None -> dx (T, I) and the gradients of each cell."""
-    xp, bounds = array_module(cache.gates), cache.steps[0].bounds
+    xp = array_module(cache.gates)
     grown = xp.zeros_like(cache.hidden)                                            # dh, grows during the loop
     for d, (step, own) in enumerate(zip(cache.steps, _columns(cache))):
         if dhidden is not None:
             grown[d] = dhidden[step.rows, own]
         if dfinal is not None:
             grown[d, step.last] += dfinal[step.order, own]
-    before = previous_positions(bounds, xp)                                        # (T - n_0,)
-    first = bounds[1] if len(bounds) > 1 else 0                                    # n_0: tokens without a predecessor
+    before, first = cache.steps[0].before, len(cache.steps[0].order)         # first step: nothing before it
     dgates, carry = _local_factors(cache, before, first, xp)
-    if len(before) or first:
+    if first:
         _retreat(grown, dgates, carry, cache, xp)
     return _gradients(dgates, cache.hidden[:, before], first, cache, xp)
-
-
-def previous_positions(bounds: list[int], xp: ModuleType) -> Array:
-    """For every token of the second step and later: the step-order position of the token before it, (T - n_0,)."""
-    running = np.diff(bounds)
-    return xp.asarray(np.arange(sum(running[:1]), bounds[-1]) - np.repeat(running[:-1], running[1:]))
 
 
 def _advance(gates: Array, recurrent: Array, halves: Array, bounds: list[int], states: tuple[Array, Array, Array],

@@ -24,6 +24,8 @@ class Steps(NamedTuple):
     bounds: list[int]    # (L+1,)  step t holds the tokens bounds[t]:bounds[t+1] of the step order
     order: Array         # (R,)    number of each sentence that has tokens, longest first, ties in their own order
     last: Array          # (R,)    step-order position of the last token of each of these sentences
+    sentence: Array      # (T,)    for every token in step order: its sentence, as an index into `order`
+    before: Array        # (T-R,)  for every token of the second step and later: position of the token before it
 
 
 def time_steps(starts: np.ndarray, xp: ModuleType = np, *, reverse: bool = False) -> Steps:
@@ -41,4 +43,6 @@ def time_steps(starts: np.ndarray, xp: ModuleType = np, *, reverse: bool = False
     if reverse:
         rows = starts[order + 1][sentence] - 1 - step
     last = bounds[ordered - 1] + np.arange(len(order))
-    return Steps(xp.asarray(rows), bounds.tolist(), xp.asarray(order), xp.asarray(last))
+    before = np.arange(len(order), len(rows)) - running[step[len(order):] - 1]
+    return Steps(xp.asarray(rows), bounds.tolist(), xp.asarray(order), xp.asarray(last), xp.asarray(sentence),
+                 xp.asarray(before))
