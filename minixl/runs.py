@@ -121,7 +121,9 @@ def _train(settings: Settings, inputs: Inputs, out: Path, seed: int, prepared: P
     method = METHODS[settings["method"]](model, prepared.streams, settings, seed, total)
     training = Training(model, method, prepared.streams, prepared.evaluation, settings, out, reporter, total_steps=total,
                         eval_every=settings["train.eval_every"] or per_epoch, stop=stop)
-    if resume and training.checkpoint.exists():
+    if resume and not training.checkpoint.exists():                # it was stopped before its first checkpoint
+        (out / "log.jsonl").write_text("", encoding="utf-8")
+    elif resume:
         if (out / "inputs.json").is_file():
             _check_unchanged(json.loads((out / "inputs.json").read_text(encoding="utf-8")), prepared.fingerprints)
         training.resume()
@@ -171,6 +173,10 @@ def prepare(settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prep
         encoded = encode(corpus, tokenizer, labels, **how)
         examples += encoded.examples
         messages.append(encoded.report(f"source {corpus.language}"))
+    for language, path in inputs.unlabelled:
+        if not path.is_file():
+            raise UserError(f"--unlabelled {language}={path}: no such file")
+        messages.append(f"unlabelled {language}: not used, {settings['method']} trains on labelled text only")
     evaluation = Evaluation(task, settings, [corpus.language for corpus in sources])
     for part in ("dev", "test"):
         for corpus in read(getattr(inputs, part)):
