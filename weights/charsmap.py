@@ -82,7 +82,7 @@ def compositions() -> dict[str, str]:
     For tables that list single code points only, where text in decomposed form would miss its pieces.  Keys longer than
     `tokenizers` looks up (Hangul, letters with several marks) are left out.
     """
-    composed = {}
+    composed: dict[str, str] = {}
     for character in map(chr, range(sys.maxunicode + 1)):
         parts = unicodedata.decomposition(character).split()
         if parts and not parts[0].startswith("<") and unicodedata.normalize("NFKC", character) == character:
