@@ -54,9 +54,10 @@ def save_model(folder: Path, model: Transformer, tokenizer: Tokenizer, info: Mod
 def load_model(folder: Path, *, xp: Any = np) -> tuple[Transformer, Tokenizer, ModelInfo]:
     """Read a folder that save_model wrote.  Raises UserError when it is not one."""
     info = read_info(folder)
-    model = Transformer(read_config(folder), info.labels, info.pooling, xp=xp)
+    config = read_config(folder)
+    model = Transformer(config, info.labels, info.pooling, xp=xp)
     load_parameters(folder, {parameter.name: parameter.value for parameter in model.store})
-    return model, Tokenizer(folder), info
+    return model, Tokenizer(folder, config.vocab_size), info
 
 
 def read_info(folder: Path) -> ModelInfo:

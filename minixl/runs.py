@@ -149,7 +149,7 @@ def prepare(settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prep
     for role in ("source", "dev", "unlabelled", "test"):
         _once(role, getattr(inputs, role))
     config = read_config(inputs.encoder)
-    tokenizer = Tokenizer(inputs.encoder)
+    tokenizer = Tokenizer(inputs.encoder, config.vocab_size)
     if settings["data.max_length"] > config.max_position_embeddings:
         raise UserError(f"data.max_length: {settings['data.max_length']} word pieces are more than the encoder's "
                         f"{config.max_position_embeddings} positions ({inputs.encoder / 'config.json'})")
