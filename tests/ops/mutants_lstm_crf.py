@@ -71,6 +71,14 @@ LOGARITHMIC = [
     ("edges without emission", "onward = scores.emissions[steps.rows] + beta", "onward = beta"),
     ("unstable sum", "largest = xp.where(xp.isfinite(largest), largest, 0)", "largest = 0 * largest"),
 ]
+CHAR_LSTM = [
+    ("a word gets the gradient of its last token only", "dfinal[tokens.rows] = tokens.values",
+     "dfinal[cache.word_of] = dy"),
+    ("no gradient", "(None, dfinal)", "(None, 0 * dfinal)"),
+    ("words mixed up", "return final[word_of]", "return final[xp.sort(word_of)]"),
+    ("repeated characters not added", 'embedding_backward(dx, cache.embedding)[1]',
+     '{"weight": __import__("minixl.ops.embedding").ops.embedding.RowSparse(cache.embedding.ids, dx)}'),
+]
 
 
 def mutant(module: str, old: str, new: str, entry: str | None = None) -> ModuleType:
