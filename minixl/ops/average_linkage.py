@@ -72,7 +72,6 @@ def average_linkage_forward(x: Array, y: Array) -> tuple[Array, AverageLinkageCa
     return xp.asarray(value, x.dtype), cache
 
 
-@has_kernel
 def average_linkage_backward(dvalue: Array, cache: AverageLinkageCache) -> tuple[Array, dict[str, Array]]:
     """dvalue scalar -> dx (n, H) and {"y": dy}, (m, H)."""
     dvalue = array_module(cache.dx).asarray(dvalue, cache.dx.dtype)

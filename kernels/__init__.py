@@ -1,0 +1,98 @@
+"""CUDA kernels and what every launcher needs: compiling, checking arguments, the table of ops that have a kernel.
+
+CuPy checks nothing at a launch: a view is read as if it were contiguous, a float64 array as if it were float32, and a
+Python float arrives as a double.  So a launcher passes its arrays through `check` and its sizes through `size`.
+Kernels compute in float32; a launcher marked `@float32_only` hands float64 arrays to the readable op.
+"""
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from minixl.backend import Array, array_module, cupy
+
+KERNELS = Path(__file__).parent
+OPTIONS = ("-std=c++17", f"-I{KERNELS}")
+LARGEST_GRID = 65535                        # blocks along y and z
+Launcher = TypeVar("Launcher", bound=Callable[..., Any])
+
+# op (minixl/ops/NAME.py, kernels/NAME.py, kernels/NAME.cu) -> the functions that have a launcher
+OPS: dict[str, tuple[str, ...]] = {
+    "average_linkage": ("average_linkage_forward",),
+    "viterbi": ("viterbi",),
+    "layernorm": ("layernorm_forward", "layernorm_backward"),
+    "gelu": ("gelu_forward", "gelu_backward"),
+    "softmax_cross_entropy": ("softmax_cross_entropy_forward", "softmax_cross_entropy_backward"),
+    "embedding": ("sum_rows",),
+    "adamw": ("adamw_step",),                # called by minixl/optim.py
+}
+
+
+@functools.cache
+def load(filename: str, function: str) -> Callable[..., None]:
+    """`function` of kernels/`filename`, compiled once a process (CuPy keeps it on disk too).  Call: (grid, block, args)."""
+    if cupy is None or not cupy.cuda.is_available():
+        raise ValueError(f"kernel {function}: expected a CUDA device, found none (on a CPU call the op in minixl.ops)")
+    return _module(filename).get_function(function)
+
+
+@functools.cache
+def _module(filename: str) -> Any:
+    return cupy.RawModule(code=(KERNELS / filename).read_text(), options=OPTIONS)
+
+
+def check(name: str, array: Array, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
+    """The array itself.  ValueError unless it is C-contiguous with this shape and dtype."""
+    found = getattr(array, "dtype", type(array).__name__), getattr(array, "shape", None)
+    if found != (np.dtype(dtype), shape) or not array.flags.c_contiguous:
+        strides = f", strides {array.strides}" if hasattr(array, "strides") else ""
+        raise ValueError(f"{name}: expected a C-contiguous {np.dtype(dtype)} array of shape {shape}, "
+                         f"got {found[0]} {found[1]}{strides}")
+    return array
+
+
+def size(name: str, value: int) -> np.int32:
+    """A size as the kernels take it.  ValueError when it does not fit 32 bits."""
+    if not 0 <= value < 2 ** 31:
+        raise ValueError(f"{name}: expected a size of at most {2 ** 31 - 1}, got {value}")
+    return np.int32(value)
+
+
+def block_threads(threads: int) -> tuple[int]:
+    """A block of whole warps.  ValueError for anything else, because warp shuffles need all 32 lanes."""
+    if threads % 32 or not 32 <= threads <= 1024:
+        raise ValueError(f"threads: expected a multiple of 32 from 32 to 1024, got {threads}")
+    return (threads,)
+
+
+def empty(like: Array, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
+    """An array that is not filled, where `like` lives.  A kernel must write all of it."""
+    return array_module(like).empty(shape, dtype)
+
+
+def blocks(items: int, per_block: int) -> int:
+    """How many blocks it takes to cover the items."""
+    return -(-items // per_block)
+
+
+def float32_only(reference: Callable[..., Any]) -> Callable[[Launcher], Launcher]:
+    """Decorate a launcher: when any array is float64 the readable op, `reference`, takes its place."""
+    readable = getattr(reference, "__wrapped__", reference)
+
+    def decorate(launcher: Launcher) -> Launcher:
+        @functools.wraps(launcher)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            kwargs_of_reference = {name: value for name, value in kwargs.items() if name not in ("threads", "version")}
+            return readable(*args, **kwargs_of_reference) if _float64(args) else launcher(*args, **kwargs)
+        return run                                                     # type: ignore[return-value]
+
+    return decorate
+
+
+def _float64(args: tuple[Any, ...]) -> bool:
+    return any(getattr(arg, "dtype", None) == np.float64 and getattr(arg, "ndim", 0) > 0
+               or hasattr(arg, "_fields") and _float64(arg) for arg in args)

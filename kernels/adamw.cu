@@ -1,0 +1,25 @@
+/* One AdamW step over a stretch of the flat parameter buffer, float32, in place.  Maths: minixl/optim.py.
+
+     adamw_step      one pass: 16 bytes read, 12 written a parameter; written with array operations it is a dozen passes
+
+   The factors that depend on the step alone are computed in float64 by the launcher.
+
+   launched by  kernels/adamw.py
+   test         pytest tests/kernels/test_adamw.py
+   benchmark    minixl bench kernels adamw                results: kernels/README.md                                      */
+
+// value, m, v: (size,), updated.  grad: (size,).  any grid, any block.
+//   keep = 1 - lr * decay,  step = lr / (1 - beta1^t),  debias = 1 / sqrt(1 - beta2^t),  new1 = 1 - beta1, new2 = 1 - beta2
+extern "C" __global__
+void adamw_step(float* __restrict__ value, const float* __restrict__ grad, float* __restrict__ m, float* __restrict__ v,
+                float keep, float beta1, float new1, float beta2, float new2, float debias, float eps, float step,
+                long long size) {
+    for (long long e = (long long)blockIdx.x * blockDim.x + threadIdx.x; e < size; e += (long long)gridDim.x * blockDim.x) {
+        const float g = grad[e];
+        const float m_now = beta1 * m[e] + new1 * g;
+        const float v_now = beta2 * v[e] + new2 * g * g;
+        m[e] = m_now;
+        v[e] = v_now;
+        value[e] = value[e] * keep - step * (m_now / (sqrtf(v_now) * debias + eps));
+    }
+}

@@ -1,0 +1,55 @@
+/* Sums and maxima over a warp and over a block, in a fixed order: the same input gives the same bits.
+
+     warp_sum(v), warp_max(v)      over the 32 lanes, the result in every lane
+     block_sum(v), block_max(v)    over the block, the result in every thread
+
+   The block is one-dimensional and a multiple of 32 threads.  Every thread must call; a block_ function begins and ends
+   with a barrier of its own, so it can be called again at once. */
+#pragma once
+
+#define ALL_LANES 0xffffffffu
+#define INFINITE (__int_as_float(0x7f800000))
+#define NOT_A_NUMBER (__int_as_float(0x7fc00000))
+
+template <class T> static __device__ __forceinline__ T warp_sum(T v) {
+    for (int other = 16; other > 0; other /= 2) v += __shfl_xor_sync(ALL_LANES, v, other);
+    return v;
+}
+
+static __device__ __forceinline__ float warp_max(float v) {
+    for (int other = 16; other > 0; other /= 2) v = fmaxf(v, __shfl_xor_sync(ALL_LANES, v, other));
+    return v;
+}
+
+static __device__ __forceinline__ float block_sum(float v) {
+    __shared__ float of_warp[32];
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    v = warp_sum(v);
+    if (lane == 0) of_warp[warp] = v;
+    __syncthreads();
+    v = warp_sum(lane < blockDim.x / 32 ? of_warp[lane] : 0.0f);       // every warp does it: no second broadcast
+    __syncthreads();                                                   // of_warp may now be written again
+    return v;
+}
+
+static __device__ __forceinline__ double block_sum_double(double v) {
+    __shared__ double of_warp[32];
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    v = warp_sum(v);
+    if (lane == 0) of_warp[warp] = v;
+    __syncthreads();
+    v = warp_sum(lane < blockDim.x / 32 ? of_warp[lane] : 0.0);
+    __syncthreads();
+    return v;
+}
+
+static __device__ __forceinline__ float block_max(float v) {
+    __shared__ float of_warp[32];
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    v = warp_max(v);
+    if (lane == 0) of_warp[warp] = v;
+    __syncthreads();
+    v = warp_max(lane < blockDim.x / 32 ? of_warp[lane] : -INFINITE);
+    __syncthreads();
+    return v;
+}

@@ -1,0 +1,55 @@
+/* A stack that waits, and changing to another one.  The C library's swapcontext makes a system call each time (0.7 us); on
+   x86-64 a dozen instructions do the same in some nanoseconds.
+
+     prepare(context, stack, bytes, entry)     the first change to `context` calls entry(), which must not return
+     change(from, to)                          returns when somebody changes back to `from`                              */
+#pragma once
+#include <cstddef>
+
+#ifdef __x86_64__
+namespace shim {
+struct Context { void** top; };                   // saved registers, then the address to return to
+extern "C" void shim_change(void*** save, void** top);
+asm(R"(
+    .text
+    .local shim_change
+    .type shim_change, @function
+shim_change:
+    pushq %rbp
+    pushq %rbx
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    movq %rsp, (%rdi)
+    movq %rsi, %rsp
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbx
+    popq %rbp
+    ret
+    .size shim_change, .-shim_change
+)");
+inline void prepare(Context& context, char* stack, size_t bytes, void (*entry)()) {
+    void** end = (void**)(stack + bytes);         // aligned to 16, as a call expects 8 bytes below such an address
+    end[-2] = (void*)entry;
+    context.top = end - 8;                        // six registers below it, whatever they hold
+}
+inline void change(Context& from, Context& to) { shim_change(&from.top, to.top); }
+}  // namespace shim
+#else
+#include <ucontext.h>
+namespace shim {
+using Context = ucontext_t;
+inline void prepare(Context& context, char* stack, size_t bytes, void (*entry)()) {
+    getcontext(&context);
+    context.uc_stack.ss_sp = stack;
+    context.uc_stack.ss_size = bytes;
+    context.uc_link = nullptr;
+    makecontext(&context, entry, 0);
+}
+inline void change(Context& from, Context& to) { swapcontext(&from, &to); }
+}  // namespace shim
+#endif
