@@ -11,7 +11,7 @@ scaled        each A_t is divided by its sum c_t (Rabiner 1989, section V.A), so
               matrices, and all edges of a batch are one product too.  What underflows here is below e^(-limit)³ of
               the sums it belongs to as long as no two transition (start, end) scores lie further apart than `limit`;
               the emissions may be of any size.
-logarithmic   log A and log B with log-sum-exp: any scores, minus infinity (illegal moves) included; some 10 times slower.
+logarithmic   log A and log B with log-sum-exp: any scores, minus infinity (illegal moves) included.
 
 Arrays are in step order (see steps.py).
 """
