@@ -302,12 +302,12 @@ void shim_launch(Index grid, Index block, size_t shared_bytes, void (*body)(void
     if (!blocks || grid.y > 65535 || grid.z > 65535)
         return shim::fail("launch: grid (%u,%u,%u) is not possible", grid.x, grid.y, grid.z);
     if (!threads || threads > 1024) return shim::fail("launch: a block of %zu threads is not possible", threads);
+    if (shared_bytes > 48 << 10)         // static shared memory: the compiler for the device looks at each kernel's
+        return shim::fail("launch: %zu bytes of dynamic shared memory, 49152 are possible", shared_bytes);
     m.grid = grid, m.block = block, m.body = body, m.arguments = arguments;
     m.dynamic.assign(shared_bytes, 0);
     m.fibers.resize(threads);
     const size_t statics = __stop_cuda_shared - __start_cuda_shared;
-    if (statics + shared_bytes > 48 << 10)
-        return shim::fail("launch: %zu bytes of shared memory, 49152 are possible", statics + shared_bytes);
     std::vector<shim::Shadow> of_dynamic(shared_bytes), of_static(statics);
     m.regions.push_back({m.dynamic.data(), shared_bytes, true, true, "dynamic shared memory", of_dynamic});
     m.regions.push_back({__start_cuda_shared, statics, true, true, "shared memory", of_static});

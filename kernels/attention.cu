@@ -1,0 +1,203 @@
+/* Attention within each sentence of a packed batch, float32.  Maths and names: minixl/ops/attention.py.
+
+     attention_forward          32 queries of one head a block    walks over the keys, 32 at a time
+     attention_backward_query   32 queries of one head a block    dquery, and delta = Σ probs · dprobs for the next one
+     attention_backward_key     32 keys of one head a block       dkey and dvalue
+
+   No matrix of length x length is in memory: the softmax is corrected while it grows (Milakov & Gimelshein 2018,
+   arXiv:1805.02867), and the backward pass computes the probabilities again from log_sum (Dao et al. 2022,
+   arXiv:2205.14135).  Nothing is added up by two blocks, so there is no atomic and the result is always the same.
+   A warp owns 4 rows of the tile, a lane one row of the other side for the scores and one or two dimensions for the sums.
+   Dropout on the probabilities comes from `mask` (the op's layout) or from `keep`, a hash of the seed and of the element's
+   place in that mask, which the backward pass computes again.
+
+   launched by  kernels/attention.py
+   test         pytest tests/kernels/test_attention.py
+   benchmark    minixl bench kernels attention                results: kernels/README.md                                  */
+#include "reduce.cuh"
+
+#define ROWS 32              // queries and keys of a tile
+#define MOST 64              // the largest head; larger ones take the readable op
+#define OWN 4                // rows of the tile that a warp owns; 8 warps
+#define LEVELS 65536u        // dropout: random numbers of 16 bits
+
+struct Sentence { long long first; int length; size_t scores; };       // first row, rows, place of its scores in the mask
+
+// Whether probability number `place` is kept: a mask, a seed (splitmix64 of Steele et al. 2014), or no dropout at all.
+static __device__ __forceinline__ bool keep(const bool* mask, const long long* seed, int use_mask, int dropped, size_t place) {
+    if (use_mask) return mask[place];
+    if (!dropped) return true;
+    unsigned long long z = (unsigned long long)seed[0] + place * 0x9E3779B97F4A7C15ull;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
+    return ((z ^ (z >> 31)) & (LEVELS - 1)) >= (unsigned)dropped;
+}
+
+// tile[r][d] = factor * rows first + r of one head, zeros beyond the sentence.
+static __device__ __forceinline__ void load_tile(float tile[ROWS][MOST + 1], const float* x, Sentence s, int first,
+                                                 int head, int heads, int D, float factor) {
+    for (int e = threadIdx.x; e < ROWS * D; e += blockDim.x) {
+        const int r = e / D, d = e % D;
+        tile[r][d] = first + r < s.length ? factor * x[((size_t)(s.first + first + r) * heads + head) * D + d] : 0.0f;
+    }
+}
+
+static __device__ __forceinline__ float dot(const float* a, const float* b, int D) {
+    float sum = 0.0f;
+    for (int d = 0; d < D; ++d) sum += a[d] * b[d];
+    return sum;
+}
+
+static __device__ __forceinline__ Sentence sentence_of(const long long* tiles) {
+    const long long* tile = tiles + 4 * (size_t)blockIdx.x;
+    return {tile[0], (int)tile[1], (size_t)tile[2]};
+}
+
+// query, key, value, context: (T, A, D).  log_sum: (T, A).  tiles: (n, 4) first row of the sentence, its length, the place
+// of its scores in the mask, first row of the tile within the sentence.  mask: (S,) or (1,).  seed: (1,).
+// grid = (n, heads), block = 256.  dropped: of 65536 random numbers those that drop; keep_scale = 1 / (1 - p).
+extern "C" __global__ void __launch_bounds__(256)
+attention_forward(const float* __restrict__ query, const float* __restrict__ key, const float* __restrict__ value,
+                  const long long* __restrict__ tiles, const bool* __restrict__ mask, const long long* __restrict__ seed,
+                  float* __restrict__ context, float* __restrict__ log_sum, int heads, int D, float scale,
+                  int use_mask, int dropped, float keep_scale) {
+    __shared__ float q[ROWS][MOST + 1], k[ROWS][MOST + 1], v[ROWS][MOST + 1], weights[ROWS][ROWS];
+    const Sentence s = sentence_of(tiles);
+    const int begin = (int)tiles[4 * (size_t)blockIdx.x + 3], head = blockIdx.y;
+    const int lane = threadIdx.x % 32, own = threadIdx.x / 32 * OWN;
+    float most[OWN], total[OWN], sum[OWN][2];
+    for (int r = 0; r < OWN; ++r) { most[r] = -INFINITE; total[r] = sum[r][0] = sum[r][1] = 0.0f; }
+    load_tile(q, query, s, begin, head, heads, D, scale);
+    for (int first = 0; first < s.length; first += ROWS) {
+        load_tile(k, key, s, first, head, heads, D, 1.0f);
+        load_tile(v, value, s, first, head, heads, D, 1.0f);
+        __syncthreads();                                               // the tiles are loaded
+        for (int r = 0; r < OWN; ++r) {
+            const int i = begin + own + r, j = first + lane;
+            const float score = j < s.length ? dot(q[own + r], k[lane], D) : -INFINITE;
+            const float now = fmaxf(most[r], warp_max(score)), shrink = expf(most[r] - now), p = expf(score - now);
+            total[r] = total[r] * shrink + warp_sum(p);
+            most[r] = now;
+            const bool inside = i < s.length && j < s.length;
+            const size_t place = s.scores + ((size_t)head * s.length + i) * s.length + j;
+            weights[own + r][lane] = inside && keep(mask, seed, use_mask, dropped, place) ? p * keep_scale : 0.0f;
+            __syncwarp();                                              // the row of weights is complete
+            for (int c = 0; c < 2; ++c) {
+                const int d = lane + 32 * c;
+                sum[r][c] *= shrink;
+                for (int e = 0; e < ROWS && d < D; ++e) sum[r][c] += weights[own + r][e] * v[e][d];
+            }
+        }
+        __syncthreads();                                               // before the tiles are loaded again
+    }
+    for (int r = 0; r < OWN; ++r) {
+        const int i = begin + own + r;
+        if (i >= s.length) continue;
+        const size_t row = (size_t)(s.first + i) * heads + head;
+        for (int d = lane; d < D; d += 32) context[row * D + d] = sum[r][d / 32] / total[r];
+        if (lane == 0) log_sum[row] = most[r] + logf(total[r]);
+    }
+}
+
+// dcontext, dquery: (T, A, D).  delta: (T, A), written.  The rest as above.  grid = (n, heads), block = 256.
+extern "C" __global__ void __launch_bounds__(256)
+attention_backward_query(const float* __restrict__ query, const float* __restrict__ key, const float* __restrict__ value,
+                         const float* __restrict__ context, const float* __restrict__ log_sum,
+                         const float* __restrict__ dcontext, const long long* __restrict__ tiles,
+                         const bool* __restrict__ mask, const long long* __restrict__ seed, float* __restrict__ dquery,
+                         float* __restrict__ delta, int heads, int D, float scale, int use_mask, int dropped,
+                         float keep_scale) {
+    __shared__ float q[ROWS][MOST + 1], dc[ROWS][MOST + 1], k[ROWS][MOST + 1], v[ROWS][MOST + 1], weights[ROWS][ROWS];
+    const Sentence s = sentence_of(tiles);
+    const int begin = (int)tiles[4 * (size_t)blockIdx.x + 3], head = blockIdx.y;
+    const int lane = threadIdx.x % 32, own = threadIdx.x / 32 * OWN;
+    float row_delta[OWN], sum[OWN][2];
+    load_tile(q, query, s, begin, head, heads, D, scale);
+    load_tile(dc, dcontext, s, begin, head, heads, D, 1.0f);
+    for (int r = 0; r < OWN; ++r) {                                    // Σ probs · dprobs = dcontext · context, row by row
+        const int i = begin + own + r;
+        const size_t row = (size_t)(s.first + i) * heads + head;
+        float part = 0.0f;
+        for (int d = lane; d < D && i < s.length; d += 32) part += dcontext[row * D + d] * context[row * D + d];
+        row_delta[r] = warp_sum(part);
+        if (lane == 0 && i < s.length) delta[row] = row_delta[r];
+        sum[r][0] = sum[r][1] = 0.0f;
+    }
+    for (int first = 0; first < s.length; first += ROWS) {
+        load_tile(k, key, s, first, head, heads, D, 1.0f);
+        load_tile(v, value, s, first, head, heads, D, 1.0f);
+        __syncthreads();                                               // the tiles are loaded
+        for (int r = 0; r < OWN; ++r) {
+            const int i = begin + own + r, j = first + lane;
+            float dscore = 0.0f;
+            if (i < s.length && j < s.length) {
+                const float p = expf(dot(q[own + r], k[lane], D) - log_sum[(size_t)(s.first + i) * heads + head]);
+                const size_t place = s.scores + ((size_t)head * s.length + i) * s.length + j;
+                const bool kept = keep(mask, seed, use_mask, dropped, place);
+                dscore = p * ((kept ? keep_scale * dot(dc[own + r], v[lane], D) : 0.0f) - row_delta[r]);
+            }
+            weights[own + r][lane] = dscore;
+            __syncwarp();                                              // the row of weights is complete
+            for (int c = 0; c < 2; ++c)
+                for (int e = 0, d = lane + 32 * c; e < ROWS && d < D; ++e) sum[r][c] += weights[own + r][e] * k[e][d];
+        }
+        __syncthreads();                                               // before the tiles are loaded again
+    }
+    for (int r = 0; r < OWN; ++r) {
+        const int i = begin + own + r;
+        for (int d = lane; d < D && i < s.length; d += 32)
+            dquery[((size_t)(s.first + i) * heads + head) * D + d] = scale * sum[r][d / 32];
+    }
+}
+
+// dkey, dvalue: (T, A, D).  The rest as above; a warp owns keys, a lane is a query.  grid = (n, heads), block = 256.
+extern "C" __global__ void __launch_bounds__(256)
+attention_backward_key(const float* __restrict__ query, const float* __restrict__ key, const float* __restrict__ value,
+                       const float* __restrict__ log_sum, const float* __restrict__ delta,
+                       const float* __restrict__ dcontext, const long long* __restrict__ tiles,
+                       const bool* __restrict__ mask, const long long* __restrict__ seed, float* __restrict__ dkey,
+                       float* __restrict__ dvalue, int heads, int D, float scale, int use_mask, int dropped,
+                       float keep_scale) {
+    __shared__ float q[ROWS][MOST + 1], dc[ROWS][MOST + 1], k[ROWS][MOST + 1], v[ROWS][MOST + 1];
+    __shared__ float dscores[ROWS][ROWS], probs[ROWS][ROWS];
+    const Sentence s = sentence_of(tiles);
+    const int begin = (int)tiles[4 * (size_t)blockIdx.x + 3], head = blockIdx.y;
+    const int lane = threadIdx.x % 32, own = threadIdx.x / 32 * OWN;
+    float dk[OWN][2], dv[OWN][2];
+    for (int r = 0; r < OWN; ++r) dk[r][0] = dk[r][1] = dv[r][0] = dv[r][1] = 0.0f;
+    load_tile(k, key, s, begin, head, heads, D, 1.0f);
+    load_tile(v, value, s, begin, head, heads, D, 1.0f);
+    for (int first = 0; first < s.length; first += ROWS) {
+        load_tile(q, query, s, first, head, heads, D, scale);
+        load_tile(dc, dcontext, s, first, head, heads, D, 1.0f);
+        __syncthreads();                                               // the tiles are loaded
+        for (int r = 0; r < OWN; ++r) {
+            const int i = first + lane, j = begin + own + r;
+            float dscore = 0.0f, dropped_prob = 0.0f;
+            if (i < s.length && j < s.length) {
+                const size_t row = (size_t)(s.first + i) * heads + head;
+                const float p = expf(dot(q[lane], k[own + r], D) - log_sum[row]);
+                const size_t place = s.scores + ((size_t)head * s.length + i) * s.length + j;
+                const float kept = keep(mask, seed, use_mask, dropped, place) ? keep_scale : 0.0f;
+                dropped_prob = kept * p;
+                dscore = p * (kept * dot(dc[lane], v[own + r], D) - delta[row]);
+            }
+            dscores[own + r][lane] = dscore;
+            probs[own + r][lane] = dropped_prob;
+            __syncwarp();                                              // both rows are complete
+            for (int c = 0; c < 2; ++c)
+                for (int e = 0, d = lane + 32 * c; e < ROWS && d < D; ++e) {
+                    dk[r][c] += dscores[own + r][e] * q[e][d];
+                    dv[r][c] += probs[own + r][e] * dc[e][d];
+                }
+        }
+        __syncthreads();                                               // before the tiles are loaded again
+    }
+    for (int r = 0; r < OWN; ++r) {
+        const int j = begin + own + r;
+        for (int d = lane; d < D && j < s.length; d += 32) {
+            dkey[((size_t)(s.first + j) * heads + head) * D + d] = dk[r][d / 32];
+            dvalue[((size_t)(s.first + j) * heads + head) * D + d] = dv[r][d / 32];
+        }
+    }
+}

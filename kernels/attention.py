@@ -1,0 +1,101 @@
+"""Launches kernels/attention.cu.  Same contract as minixl.ops.attention, with a cache without probabilities.
+
+The op keeps (S,) probabilities, S = Σ heads · length²; the kernels keep one number a row and head and compute them again.
+Heads of more than LARGEST_HEAD dimensions, and float64, take the readable op and its cache.
+"""
+from __future__ import annotations
+
+from math import sqrt
+from typing import NamedTuple
+
+import numpy as np
+
+from minixl import kernels
+from minixl.backend import Array, array_module
+from minixl.kernels import check, float32_only, size
+from minixl.ops import attention as op
+from minixl.ops.dropout import LEVELS, dropout_scale
+
+LARGEST_HEAD = 64
+ROWS = 32             # queries or keys of a block
+THREADS = (256,)
+
+
+class PackedAttentionCache(NamedTuple):
+    query: Array      # (T, H)
+    key: Array        # (T, H)
+    value: Array      # (T, H)
+    context: Array    # (T, H)   Σ probs · dprobs is dcontext · context
+    log_sum: Array    # (T, A)   log Σ exp(scores): a probability is exp(score - log_sum)
+    tiles: Array      # (n, 4)   first row of the sentence, its length, place of its scores, first row of the tile in it
+    mask: Array       # (S,)     bool, dropout on probs; (1,) when there is none
+    seed: Array       # (1,)     int64, for dropout without a mask
+    dropout: tuple[int, int, float]   # use the mask?  how many of 65536 are dropped;  1 / (1 - p)
+    heads: int
+
+
+@float32_only(op.attention_forward)
+def attention_forward(query: Array, key: Array, value: Array, starts: np.ndarray, *, heads: int, dropout: float = 0.0,
+                      rng=None, mask: Array | None = None) -> tuple[Array, op.AttentionCache | PackedAttentionCache]:
+    """query, key, value (T, H), starts (B+1,) on the CPU -> context (T, H)."""
+    xp, (tokens, hidden) = array_module(query, key, value), query.shape
+    if hidden % heads:
+        raise ValueError(f"heads: expected a divisor of {hidden}, got {heads}")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout: expected 0 <= p < 1, got {dropout}")
+    if hidden // heads > LARGEST_HEAD:
+        readable = getattr(op.attention_forward, "__wrapped__")
+        return readable(query, key, value, starts, heads=heads, dropout=dropout, rng=rng, mask=mask)
+    for name, array in (("query", query), ("key", key), ("value", value)):
+        check(name, array, (tokens, hidden))
+    tiles, scores = plan(np.asarray(starts, np.int64), heads, tokens)
+    if mask is not None:
+        check("mask", mask, (scores,), bool)
+    random = mask is None and rng is not None and dropout > 0
+    seed = xp.asarray(rng.integers(0, 1 << 62, 1, dtype=np.int64) if random else np.zeros(1, np.int64))
+    settings = int(mask is not None), round(dropout * LEVELS) if random else 0, 1.0
+    if mask is not None or random:
+        settings = *settings[:2], dropout_scale(dropout)
+    cache = PackedAttentionCache(query, key, value, kernels.empty(query, query.shape),
+                                 kernels.empty(query, (tokens, heads)), xp.asarray(tiles),
+                                 xp.zeros(1, bool) if mask is None else mask, seed, settings, heads)
+    _launch("forward", cache, (query, key, value, cache.tiles, cache.mask, seed, cache.context, cache.log_sum))
+    return cache.context, cache
+
+
+@float32_only(op.attention_backward)
+def attention_backward(dcontext: Array, cache: op.AttentionCache | PackedAttentionCache) -> tuple[Array, dict[str, Array]]:
+    """dcontext (T, H) -> dquery (T, H) and {"key": dkey, "value": dvalue}, (T, H) each."""
+    if isinstance(cache, op.AttentionCache):
+        return getattr(op.attention_backward, "__wrapped__")(dcontext, cache)
+    check("dcontext", dcontext, cache.query.shape)
+    dquery, dkey, dvalue = (kernels.empty(dcontext, dcontext.shape) for _ in range(3))
+    delta = kernels.empty(dcontext, cache.log_sum.shape)
+    inputs, random = (cache.query, cache.key, cache.value), (cache.tiles, cache.mask, cache.seed)
+    _launch("backward_query", cache, (*inputs, cache.context, cache.log_sum, dcontext, *random, dquery, delta))
+    _launch("backward_key", cache, (*inputs, cache.log_sum, delta, dcontext, *random, dkey, dvalue))
+    return dquery, {"key": dkey, "value": dvalue}
+
+
+def plan(starts: np.ndarray, heads: int, tokens: int) -> tuple[np.ndarray, int]:
+    """The tiles (n, 4), longest sentences first so that no block begins long work at the end, and S."""
+    lengths = np.diff(starts)
+    if not len(starts) or starts[0] or starts[-1] != tokens or (lengths < 0).any():
+        raise ValueError(f"starts: expected (B+1,) numbers that rise from 0 to T = {tokens}, got {starts}")
+    places = np.concatenate([[0], np.cumsum(heads * lengths * lengths)])
+    order = np.argsort(-lengths, kind="stable")
+    counts = -(-lengths[order] // ROWS)                                        # tiles of each sentence
+    sentence = np.repeat(order, counts)                                        # (n,)
+    first = (np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)) * ROWS
+    tiles = np.stack([starts[sentence], lengths[sentence], places[sentence], first], axis=1)
+    return np.ascontiguousarray(tiles, np.int64), int(places[-1])
+
+
+def _launch(part: str, cache: PackedAttentionCache, arrays: tuple[Array, ...]) -> None:
+    head_size = cache.query.shape[1] // cache.heads
+    if len(cache.tiles) and head_size:
+        use_mask, dropped, scale = cache.dropout
+        kernels.load("attention.cu", f"attention_{part}")(
+            (len(cache.tiles), cache.heads), THREADS,
+            (*arrays, size("heads", cache.heads), size("head size", head_size), np.float32(1 / sqrt(head_size)),
+             np.int32(use_mask), np.int32(dropped), np.float32(scale)))
