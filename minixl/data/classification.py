@@ -68,9 +68,7 @@ def _tsv_rows(lines: Iterable[str], path: PathLike, labels: bool) -> Iterator[Ro
     rows = [(i, line) for i, line in enumerate(lines, 1) if line.strip()]
     header = bool(rows) and _header(rows[0][1].split("\t")) is not None
     most = rows[0][1].count("\t") if header else 1        # further tabs belong to the last column
-    if not labels and not any("\t" in line for _, line in rows):
-        most = 0                                          # a file of texts alone
-    return _columns([(i, line.split("\t", most) if most else [line]) for i, line in rows], path, labels, "a tab")
+    return _columns([(i, line.split("\t", most)) for i, line in rows], path, labels, "a tab")
 
 
 def _csv_rows(lines: Iterable[str], path: PathLike) -> Iterator[Row]:
@@ -97,7 +95,7 @@ def _columns(rows: list[Row], path: PathLike, labels: bool, divider: str) -> Ite
     label_at, text_at = header or ((0, 1) if width > 1 else (None, 0))
     if rows and labels and label_at is None:
         raise UserError(f"{path}:{rows[0][0]}: expected label and text separated by {divider}, found "
-                        f"{shown(divider.join(rows[0][1]))}; write the label before the text")
+                        f"{shown(' '.join(rows[0][1]))}; write the label before the text")
     wanted = width if header else min(width, 2)
     for line, cells in rows[1 if header else 0:]:
         if len(cells) != wanted:

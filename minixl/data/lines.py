@@ -40,7 +40,7 @@ def raw_lines(path: PathLike, encoding: str = "utf-8") -> Iterator[str]:
     not readable, a damaged gzip file, not text, or not in this encoding (naming the line).
     """
     wide = _line_feed(encoding) != b"\n"
-    with _open(path) as file:
+    with _open(path) as stored, _unpacked(stored) as file:
         number = 0
         try:
             texts = iter(_decode_all(file, path, encoding)) if wide else _decode_each(file, path, encoding)
@@ -67,15 +67,14 @@ def shown(text: str, most: int = 40) -> str:
     return repr(text if len(text) <= most else text[:most] + "…")
 
 
-def _open(path: PathLike) -> BinaryIO:
-    """The bytes of the file, unpacked if it starts as a gzip file does (its name is not asked)."""
+def _open(path: PathLike) -> io.BufferedReader:
     place = Path(path)
     if place.is_dir():
         inside = sorted(entry.name for entry in place.iterdir() if entry.is_file())
         raise UserError(f"{path}: expected a file, found a directory; name a file in it"
                         + (f", such as {place / inside[0]}" if inside else ""))
     try:
-        file = open(place, "rb")
+        return open(place, "rb")
     except FileNotFoundError:
         siblings = [entry.name for entry in place.parent.iterdir()] if place.parent.is_dir() else []
         hint = nearest(place.name, siblings) or "; check the path"
@@ -83,8 +82,11 @@ def _open(path: PathLike) -> BinaryIO:
         raise UserError(f"{path}: expected a file, found nothing{where}{hint}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
-    packed = file.peek(2)[:2] == GZIP
-    return cast(BinaryIO, gzip.open(file) if packed else file)
+
+
+def _unpacked(file: io.BufferedReader) -> BinaryIO:
+    """The file unpacked if it starts as a gzip file does (its name is not asked), else itself."""
+    return cast(BinaryIO, gzip.open(file) if file.peek(2)[:2] == GZIP else file)
 
 
 def _line_feed(encoding: str) -> bytes:

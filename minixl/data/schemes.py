@@ -121,7 +121,9 @@ def detect_scheme(sequences: Iterable[Sequence[str]], where: Callable[[int, int]
     for i, tags in enumerate(sequences):
         for j, pair in enumerate(zip(("O", *tags), (*tags, "O"))):
             pairs.setdefault(pair, [0, i, j])[0] += 1         # O stands for either end of a sentence too: same rules
-    first = {after: (i, j) for (_, after), (_, i, j) in reversed(pairs.items())}
+    first: dict[str, tuple[int, int]] = {}                        # every tag and where it comes first
+    for (_, after), (_, i, j) in pairs.items():
+        first.setdefault(after, (i, j))
     if not _spanned(first, where):
         return "none"
     for scheme, marks in (("IOBES", "ES"), ("BIOUL", "LU")):

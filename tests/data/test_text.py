@@ -1,0 +1,113 @@
+"""Raw text and what every reader shares: encodings, gzip, line endings, and the text of every error."""
+import gzip
+import itertools
+
+import pytest
+
+from minixl.data.lines import nearest, raw_lines, read_lines, shown
+from minixl.data.text import iterate_text, read_text
+from minixl.errors import UserError
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes bytes and gives the path."""
+    def write(content, name="text.txt"):
+        (tmp_path / name).write_bytes(content)
+        return tmp_path / name
+    return write
+
+
+def error_of(call):
+    with pytest.raises(UserError) as error:
+        call()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("content, encoding", [
+    ("Größe\n\n  \n Ähre \n".encode(), "utf-8"),
+    ("\ufeffGröße\r\n\r\nÄhre".encode(), "utf-8"),
+    ("Größe\nÄhre\n".encode("latin-1"), "latin-1"),
+    ("Größe\n\nÄhre\n".encode("utf-16"), "utf-16"),
+    ("Größe\r\nÄhre".encode("utf-16-le"), "utf-16-le"),
+    (gzip.compress("Größe\nÄhre\n".encode()), "utf-8"),
+    (gzip.compress("Größe\n".encode()) + gzip.compress("Ähre\n".encode()), "utf-8"),
+], ids=["blank lines", "mark and CRLF", "latin-1", "utf-16", "utf-16-le", "gzip", "two gzip members"])
+def test_reads_the_same_text(write, content, encoding):
+    assert read_text(write(content), encoding=encoding) == ["Größe", "Ähre"]
+
+
+def test_only_a_line_feed_ends_a_line(write):
+    path = write("a\u2028b\x85c\x0bd\re\nf".encode())
+    assert list(read_lines(path)) == ["a\u2028b\x85c\x0bd\re", "f"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le"])
+def test_raw_lines_can_be_written_again(write, encoding):
+    content = "\ufeffa\r\n\r\nb\u2028c\n d\t".encode(encoding)
+    assert "".join(raw_lines(write(content), encoding)).encode(encoding) == content
+
+
+def test_streams(write):
+    """The first lines come before a fault further on is met."""
+    path = write(b"one\n" * 1000 + b"\xff\n")
+    assert list(itertools.islice(iterate_text(path), 2)) == ["one", "one"]
+
+
+def test_a_missing_file_and_its_neighbour(write, tmp_path):
+    write(b"a\n", "train.txt")
+    assert error_of(lambda: read_text(tmp_path / "trian.txt")) == \
+        f"{tmp_path}/trian.txt: expected a file, found nothing; did you mean train.txt?"
+    assert error_of(lambda: read_text(tmp_path / "no" / "x.txt")) == \
+        f"{tmp_path}/no/x.txt: expected a file, found nothing (there is no directory {tmp_path}/no either); check the path"
+
+
+def test_a_directory(write, tmp_path):
+    path = write(b"a\n")
+    assert error_of(lambda: read_text(tmp_path)) == \
+        f"{tmp_path}: expected a file, found a directory; name a file in it, such as {path}"
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \n", gzip.compress(b"")], ids=["nothing", "blank", "gzip of nothing"])
+def test_an_empty_file(write, content):
+    path = write(content)
+    assert error_of(lambda: read_text(path)) == \
+        f"{path}: expected a sentence or paragraph a line, found no text; is this the right file?"
+
+
+@pytest.mark.parametrize("content, encoding, message", [
+    (b"a\nGr\xf6\xdfe\n", "utf-8", "2: expected utf-8, found byte 0xf6 after 'Gr'; "
+     "name the file's encoding, for example --set data.encoding=latin-1"),
+    (b"a \x93quoted\x94\n", "utf-8", "1: expected utf-8, found byte 0x93 after 'a '; "
+     "name the file's encoding, for example --set data.encoding=cp1252"),
+    ("a\n".encode("utf-16"), "utf-8", "1: expected utf-8, found byte 0xff after ''; "
+     "name the file's encoding, for example --set data.encoding=utf-16"),
+    ("a\nGröße\n".encode(), "ascii", "2: expected ascii, found byte 0xc3 after 'Gr'; "
+     "name the file's encoding, for example --set data.encoding=utf-8"),
+    ("a\nb".encode("utf-16") + b"x", "utf-16", "2: expected utf-16, found bytes that are not; "
+     "name the file's encoding, for example --set data.encoding=utf-8"),
+    ("a\nb\n".encode("utf-16-le"), "utf-8", "1: expected text, found a zero byte; "
+     "give a text file (or, for UTF-16 text, --set data.encoding=utf-16)"),
+], ids=["latin-1", "cp1252", "utf-16", "ascii", "odd utf-16", "zero byte"])
+def test_bytes_of_another_encoding(write, content, encoding, message):
+    path = write(content)
+    assert error_of(lambda: read_text(path, encoding=encoding)) == f"{path}:{message}"
+
+
+@pytest.mark.parametrize("encoding", ["utf-9", "hex"])
+def test_an_unknown_encoding(write, encoding):
+    path = write(b"a\n")
+    assert error_of(lambda: read_text(path, encoding=encoding)) == \
+        f"data.encoding: expected an encoding such as utf-8, latin-1 or utf-16, found '{encoding}'"
+
+
+def test_a_gzip_file_cut_short(write):
+    path = write(gzip.compress(b"a\n" * 9)[:-9], "text.txt.gz")
+    assert "expected a complete gzip file, found a damaged one" in error_of(lambda: read_text(path))
+
+
+def test_helpers_of_messages():
+    assert nearest("B-PRE", ["B-PER", "O"]) == "; did you mean B-PER?"
+    assert nearest("zzz", ["B-PER", "O"]) == ""
+    assert shown("a\nb") == r"'a\nb'" and shown("x" * 50, 3) == "'xxx…'"
