@@ -29,7 +29,7 @@ OPS: dict[str, tuple[str, ...]] = {
     "softmax_cross_entropy": ("softmax_cross_entropy_forward", "softmax_cross_entropy_backward"),
     "embedding": ("sum_rows",),
     "attention": ("attention_forward", "attention_backward"),
-    "adamw": ("adamw_step",),                # called by minixl/optim.py
+    "adamw": ("adamw_step",),
 }
 
 

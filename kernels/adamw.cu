@@ -1,4 +1,4 @@
-/* One AdamW step over a stretch of the flat parameter buffer, float32, in place.  Maths: minixl/optim.py.
+/* One AdamW step over a stretch of the flat parameter buffer, float32, in place.  Maths: minixl/ops/adamw.py.
 
      adamw_step      one pass: 16 bytes read, 12 written a parameter; written with array operations it is a dozen passes
 

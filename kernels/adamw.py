@@ -1,16 +1,18 @@
-"""Launches kernels/adamw.cu: what minixl.optim.AdamW does to a stretch of the flat buffer, in one pass."""
+"""Launches kernels/adamw.cu.  Same contract as minixl.ops.adamw."""
 from math import sqrt
 
 import numpy as np
 
 from minixl import kernels
 from minixl.backend import Array
-from minixl.kernels import block_threads, blocks, check
+from minixl.kernels import block_threads, blocks, check, float32_only
+from minixl.ops import adamw as op
 
 THREADS = 256
 MOST_BLOCKS = 4096
 
 
+@float32_only(op.adamw_step)
 def adamw_step(value: Array, grad: Array, m: Array, v: Array, *, lr: float, weight_decay: float,
                betas: tuple[float, float], eps: float, steps: int, threads: int = THREADS) -> None:
     """value, m, v (n,) or (n, H) are updated in place from grad of the same shape; `steps` counts from 1."""

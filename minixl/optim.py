@@ -1,9 +1,7 @@
 """Optimisers over a named subset of a ParameterStore, clipping, and learning-rate schedules.
 
     SGD      p ← p - lr · g
-    Adam     m ← β₁m + (1-β₁)g,   v ← β₂v + (1-β₂)g²                     Kingma & Ba 2015, alg. 1
-             p ← p - lr/(1-β₁ᵗ) · m / (√v / √(1-β₂ᵗ) + eps)
-    AdamW    p ← p · (1 - lr · decay) before that                        Loshchilov & Hutter 2019, alg. 2
+    AdamW    minixl/ops/adamw.py; with no weight decay it is Adam
 
 Each optimiser owns its moments, so the three losses of an adversarial method never mix theirs.  Neighbours in the flat
 buffer with the same settings are updated in one pass.  A table with a row-sparse gradient follows the dense rule exactly:
@@ -20,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from minixl.backend import Array, by_rows
+from minixl.ops.adamw import adamw_step
 from minixl.parameters import ParameterStore
 
 Schedule = Callable[[int], float]    # step, counted from 0 -> factor on the learning rate
@@ -186,22 +185,8 @@ class AdamW(Optimizer):
         self.betas, self.eps = betas, eps
 
     def update(self, value: Array, grad: Array, state: dict[str, Array], lr: float, weight_decay: float) -> None:
-        xp, number, (beta1, beta2), (m, v) = self.store.xp, value.dtype.type, self.betas, (state["m"], state["v"])
-        if weight_decay:
-            value *= number(1 - lr * weight_decay)
-        scratch = grad * number(1 - beta1)
-        m *= number(beta1)
-        m += scratch
-        xp.multiply(grad, grad, out=scratch)
-        scratch *= number(1 - beta2)
-        v *= number(beta2)
-        v += scratch
-        xp.sqrt(v, out=scratch)
-        scratch *= number(1 / sqrt(1 - beta2 ** self.steps))
-        scratch += number(self.eps)
-        xp.divide(m, scratch, out=scratch)
-        scratch *= number(lr / (1 - beta1 ** self.steps))
-        value -= scratch
+        adamw_step(value, grad, state["m"], state["v"], lr=lr, weight_decay=weight_decay, betas=self.betas, eps=self.eps,
+                   steps=self.steps)
 
 
 def _spans(store: ParameterStore, names: Iterable[str]) -> list[slice]:

@@ -22,6 +22,11 @@ def comparisons(module: str, changed, rng, check=matches_pytorch) -> Iterator[Ca
     if module == "minixl.optim":
         yield lambda: test_optim.adamw_equals_torch(changed, rng)
         return
+    if module == "minixl.ops.adamw":
+        user = mutant("minixl.optim", "import adamw_step", f"import adamw_step  # then {module}'s mutant")
+        user.adamw_step = changed.adamw_step
+        yield lambda: test_optim.adamw_equals_torch(user, rng)
+        return
     file = OPS[module]
     makers = [file.case, file.log_case] if hasattr(file, "log_case") else [file.case]
     for make in makers:
@@ -54,7 +59,7 @@ def test_the_unchanged_module_passes(rng, module):
 
 
 def test_there_are_enough():
-    assert len(MUTANTS) >= 30 and MISTAKES.keys() == {*OPS, "minixl.optim"}
+    assert len(MUTANTS) >= 30 and MISTAKES.keys() == {*OPS, "minixl.optim", "minixl.ops.adamw"}
 
 
 def test_a_mistake_that_no_longer_applies_is_an_error():

@@ -8,7 +8,7 @@ Checked in tests/ops/test_embedding.py.
 """
 from typing import NamedTuple
 
-from minixl.backend import Array, array_module
+from minixl.backend import Array, array_module, has_kernel
 
 
 class RowSparse(NamedTuple):
@@ -32,6 +32,7 @@ def embedding_backward(dy: Array, cache: EmbeddingCache) -> tuple[None, dict[str
     return None, {"weight": sum_rows(cache.ids, dy)}
 
 
+@has_kernel
 def sum_rows(ids: Array, values: Array) -> RowSparse:
     """Add up the rows of `values` (n, H) that belong to the same id, in the order in which they stand."""
     xp = array_module(ids, values)

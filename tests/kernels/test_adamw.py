@@ -49,7 +49,7 @@ def test_planted_mistakes_are_caught(mutant, rng, old, new, monkeypatch):
 
 def test_bad_input_is_named():
     value = np.ones(4, np.float32)
-    with pytest.raises(ValueError, match=r"grad: expected a C-contiguous float32 array of shape \(4,\), got float64 \(4,\)"):
-        adamw_step(value, np.ones(4), value.copy(), value.copy(), steps=1, **SETTINGS)
+    with pytest.raises(ValueError, match=r"grad: expected a C-contiguous float32 array of shape \(4,\), got float16 \(4,\)"):
+        adamw_step(value, np.ones(4, np.float16), value.copy(), value.copy(), steps=1, **SETTINGS)
     with pytest.raises(ValueError, match="steps: expected at least 1, got 0"):
         adamw_step(value, value.copy(), value.copy(), value.copy(), steps=0, **SETTINGS)
