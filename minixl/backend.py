@@ -20,6 +20,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from minixl.errors import UserError
+
 try:
     import cupy
 except ImportError:                        # no GPU build of minixl: every array is a NumPy array
@@ -71,11 +73,11 @@ def to_numpy(array: Array) -> np.ndarray:
 def array_module_for(device: str) -> ModuleType:
     """The array module for --device: "cpu", "cuda", or "auto" (CUDA where cupy finds a device)."""
     if device not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"device: expected auto, cpu or cuda, got {device!r}")
+        raise UserError(f"device: expected auto, cpu or cuda, got {device!r}")
     found = cupy is not None and cupy.cuda.is_available()
     if device == "cuda" and not found:
         reason = "cupy is not installed (pip install 'minixl[cuda12]')" if cupy is None else "cupy finds no CUDA device"
-        raise ValueError(f"device: cuda was asked for, but {reason}")
+        raise UserError(f"device: cuda was asked for, but {reason}")
     return cupy if found and device != "cpu" else np
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from minixl import backend
+from minixl.errors import UserError
 
 
 class GpuArray:
@@ -34,16 +35,16 @@ def test_without_cupy(monkeypatch):
     monkeypatch.setattr(backend, "cupy", None)
     assert backend.array_module(np.ones(2)) is np is backend.array_module_for("auto") is backend.array_module_for("cpu")
     text = r"^device: cuda was asked for, but cupy is not installed \(pip install 'minixl\[cuda12\]'\)$"
-    with pytest.raises(ValueError, match=text):
+    with pytest.raises(UserError, match=text):
         backend.array_module_for("cuda")
 
 
 def test_without_a_device(fake_cupy):
     fake_cupy.cuda.is_available = lambda: False
     assert backend.array_module_for("auto") is np
-    with pytest.raises(ValueError, match="^device: cuda was asked for, but cupy finds no CUDA device$"):
+    with pytest.raises(UserError, match="^device: cuda was asked for, but cupy finds no CUDA device$"):
         backend.array_module_for("cuda")
-    with pytest.raises(ValueError, match="^device: expected auto, cpu or cuda, got 'gpu'$"):
+    with pytest.raises(UserError, match="^device: expected auto, cpu or cuda, got 'gpu'$"):
         backend.array_module_for("gpu")
 
 

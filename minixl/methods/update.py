@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minixl.backend import to_numpy
 from minixl.data.batching import Batch
 from minixl.models.transformer import Transformer
 from minixl.ops.softmax_cross_entropy import softmax_cross_entropy_backward, softmax_cross_entropy_forward
@@ -30,8 +31,7 @@ def step_rng(seed: int, step: int, loss: int, xp: Any) -> Any:
     """The generator of one update's dropout masks: a function of seed and step, so any step can be replayed."""
     if xp is np:
         return np.random.Generator(np.random.SFC64([seed, step, loss]))
-    mixed = int(np.random.SeedSequence([seed, step, loss]).generate_state(1, np.uint64)[0])
-    return xp.random.Generator(xp.random.Philox4x3210(mixed))
+    return xp.random.Generator(xp.random.Philox4x3210(np.random.SeedSequence([seed, step, loss])))
 
 
 def split(batch: Batch, parts: int) -> list[Batch]:
@@ -40,7 +40,7 @@ def split(batch: Batch, parts: int) -> list[Batch]:
         return [batch]
     bounds = np.linspace(0, len(batch.order), min(parts, len(batch.order)) + 1).astype(int)
     classifier = not len(batch.rows)
-    rows = batch.rows if isinstance(batch.rows, np.ndarray) else batch.rows.get()
+    rows = to_numpy(batch.rows)
     pieces = []
     for first, last in zip(bounds[:-1], bounds[1:], strict=True):
         begin, end = batch.starts[first], batch.starts[last]
