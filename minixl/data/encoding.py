@@ -3,8 +3,8 @@
 A tagger scores the first piece of every word (Devlin et al. 2019, section 5.3).  An input of more than `max_length`
 pieces, [CLS] and [SEP] included, is handled as `on_long` says:
 
-    window     overlapping windows that begin and end at word boundaries; every word is scored once, in the window where
-               it has the most context; a document's scores are the mean over its windows
+    window     a sentence: overlapping windows that begin and end at word boundaries; every word is scored once, in the
+               window where it has the most context.  A document: windows side by side; its scores are their mean
     truncate   only what fits is kept (what the papers do); the words that were cut are counted
     error      the first long input is an error that names its line
 """
@@ -78,13 +78,14 @@ def encode_sentences(sentences: Sequence[Sentence], tokenizer: PieceTokenizer, l
     room = _room(max_length, on_long)
     for index, (sentence, pieces) in enumerate(zip(sentences, tokenizer.pieces_batch([s.words for s in sentences]),
                                                    strict=True)):
+        whole = sum(len(word) for word in pieces)
         pieces = [word[:room] for word in pieces]                      # one word longer than a whole window is cut
         lengths = [len(word) for word in pieces]
         windows = [(0, len(pieces), 0, len(pieces))]
-        if sum(lengths) > room:
+        if whole > room:
             encoded.long += 1
             if on_long == "error":
-                raise UserError(f"{path}:{sentence.line}: the sentence has {sum(lengths) + 2} word pieces, data.max_length is "
+                raise UserError(f"{path}:{sentence.line}: the sentence has {whole + 2} word pieces, data.max_length is "
                                 f"{max_length}; --set data.on_long=window reads it in windows")
             windows = word_windows(lengths, room)
             if on_long == "truncate":

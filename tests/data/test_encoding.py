@@ -101,6 +101,15 @@ def test_a_word_longer_than_a_window_is_cut_and_keeps_its_label():
     assert [e.labels.tolist() for e in encoded.examples] == [[0], [1], [0]]
 
 
+def test_one_word_longer_than_a_window_is_long():
+    """Also alone in its sentence: it is counted, and an error where long sentences are."""
+    word = sentence("bbbbbbbbbb", "B-X")
+    encoded = encode_sentences([word], LetterTokenizer(), TAGS, max_length=8)
+    assert [read(e) for e in encoded.examples] == ["bbbbbb"] and encoded.long == 1
+    with pytest.raises(UserError, match="has 12 word pieces, data.max_length is 8"):
+        encode_sentences([word], LetterTokenizer(), TAGS, max_length=8, on_long="error")
+
+
 @pytest.mark.parametrize("encode, item", [(encode_sentences, sentence("abc def gh", line=7)),
                                           (encode_documents, Document("abc def gh", None, 7))], ids=["sentence", "text"])
 def test_long_inputs_as_an_error(encode, item):
