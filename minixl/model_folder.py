@@ -94,7 +94,7 @@ Method {info.method or 'unknown'}, trained on labelled {', '.join(info.sources) 
 ## Use
 
 ```console
-$ echo "Angela Merkel visited Seville." | minixl predict {'PATH/TO/THIS/FOLDER'}
+$ echo "Angela Merkel visited Seville." | minixl predict PATH/TO/THIS/FOLDER
 ```
 
 ```python

@@ -38,6 +38,8 @@ class Reporter(Protocol):
 class Method(Protocol):
     """What the loop needs of a method."""
 
+    steps: int           # iterations so far; resuming sets it
+
     def step(self) -> list[Update]: ...
     def optimizers(self) -> dict[str, Any]: ...
 
@@ -92,7 +94,7 @@ class Training:
             stream.load_state_dict(state["streams"][name])
         for name in ("steps", "tokens", "seconds", "best", "best_step", "without_progress", "finished"):
             setattr(self, name, state["run"][name])
-        self.method.steps = self.steps             # type: ignore[attr-defined]
+        self.method.steps = self.steps
         with open(self.log, "r+b") as log:         # what was logged after the checkpoint will be logged again
             log.truncate(state["log_bytes"])
         self.reporter.message(f"continuing at step {self.steps} of {self.total_steps}")
