@@ -18,6 +18,7 @@ from minixl.data.batching import length_batches, pack
 from minixl.data.encoding import Encoded, PieceTokenizer, encode_documents, encode_sentences
 from minixl.data.examples import Document, Sentence
 from minixl.data.schemes import legal_transitions, spans
+from minixl.errors import UserError
 from minixl.model_folder import ModelInfo, load_model
 from minixl.models.transformer import Transformer
 from minixl.ops.softmax import log_softmax_forward
@@ -94,7 +95,8 @@ class Predictor:
 
     def tag(self, sentences: Sequence[Sequence[str]]) -> tuple[list[list[str]], list[np.ndarray]]:
         """Tags of tokenised sentences, and the probability (words,) of each tag.  Words beyond a cut are tagged O."""
-        self._require(tagger=True)
+        if self.model.pooling != "token":
+            raise UserError(f"this model is a {self.info.task} model; it has no tags")
         rows = [Sentence(tuple(words), None, i + 1) for i, words in enumerate(sentences)]
         encoded = encode_sentences(rows, self.tokenizer, None, max_length=self.info.max_length, on_long=self.info.on_long)
         log_probs = log_probabilities(self.model, encoded)
@@ -148,7 +150,3 @@ class Predictor:
         confidence = exp(float(np.log(np.maximum(probs[first:end], 1e-30)).mean()))
         return {"type": kind, "text": text[start:stop], "start": start, "end": stop, "first_word": first,
                 "last_word": end - 1, "confidence": round(confidence, 4)}
-
-    def _require(self, *, tagger: bool) -> None:
-        if tagger != (self.model.pooling == "token"):
-            raise ValueError(f"this model is a {self.info.task} model; it has no tags")
