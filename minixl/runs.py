@@ -1,6 +1,7 @@
 """A run from its inputs to its folder: what `minixl train` does, without the terminal.
 
     OUT/config.toml     every setting resolved, inputs, versions, seed
+    OUT/inputs.json     a digest of every text file, so that --resume sees the same data
     OUT/log.jsonl       one line an update, one an evaluation
     OUT/metrics.json    the scores, see docs/runs.md
     OUT/model/          the selected model, a Hugging Face folder
@@ -104,9 +105,9 @@ def train_run(settings: Settings, inputs: Inputs, out: Path, *, seed: int, repor
         for message in prepared.messages:
             reporter.message(message)
         if not resume:
-            write_atomically(out / "config.toml", _config(settings, inputs, seed))
-            write_atomically(out / "inputs.json", json.dumps(prepared.fingerprints, indent=2))
             (out / "log.jsonl").touch()
+            write_atomically(out / "inputs.json", json.dumps(prepared.fingerprints, indent=2))
+            write_atomically(out / "config.toml", _config(settings, inputs, seed))     # last: from here on it can be resumed
         return _train(settings, inputs, out, seed, prepared, reporter, resume, stop)
 
 
@@ -121,12 +122,12 @@ def _train(settings: Settings, inputs: Inputs, out: Path, seed: int, prepared: P
     method = METHODS[settings["method"]](model, prepared.streams, settings, seed, total)
     training = Training(model, method, prepared.streams, prepared.evaluation, settings, out, reporter, total_steps=total,
                         eval_every=settings["train.eval_every"] or per_epoch, stop=stop)
-    if resume and not training.checkpoint.exists():                # it was stopped before its first checkpoint
-        (out / "log.jsonl").write_text("", encoding="utf-8")
-    elif resume:
-        if (out / "inputs.json").is_file():
-            _check_unchanged(json.loads((out / "inputs.json").read_text(encoding="utf-8")), prepared.fingerprints)
-        training.resume()
+    if resume:
+        _check_unchanged(json.loads((out / "inputs.json").read_text(encoding="utf-8")), prepared.fingerprints)
+        if training.checkpoint.exists():
+            training.resume()
+        else:                                                      # it was stopped before its first checkpoint
+            (out / "log.jsonl").write_text("", encoding="utf-8")
     scores = training.run()
     metrics = {"method": settings["method"], "task": settings["task"], "seed": seed, **scores}
     info = ModelInfo(task=settings["task"], labels=prepared.labels, scheme="IOB2" if settings["task"] == "ner" else "none",
@@ -134,8 +135,8 @@ def _train(settings: Settings, inputs: Inputs, out: Path, seed: int, prepared: P
                      constrained=settings["decode.constrained"], method=settings["method"],
                      sources=[language for language, _ in inputs.source], seed=seed, scores=scores["test"])
     save_model(out / "model", model, prepared.tokenizer, info, prepared.raw_config)
-    write_metrics(out, metrics)
     write_report(out, metrics)
+    write_metrics(out, metrics)                                    # last: it marks a run as finished
     return metrics
 
 
@@ -231,6 +232,7 @@ def train_seeds(settings: Settings, inputs: Inputs, out: Path, *, seeds: list[in
         folder = out / f"seed-{seed}"
         finished = folder / "metrics.json"
         if resume and finished.is_file():
+            _check_same(folder, settings, inputs, seed)
             runs.append(json.loads(finished.read_text(encoding="utf-8")))
             continue
         runs.append(train_run(settings, inputs, folder, seed=seed, reporter=reporter, xp=xp,
@@ -241,9 +243,14 @@ def train_seeds(settings: Settings, inputs: Inputs, out: Path, *, seeds: list[in
 
 
 def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Figures of several runs, each as {"mean", "sd", "max", "runs"}; sd is that of a sample (n - 1)."""
+    """Figures of several runs, each as {"mean", "sd", "max", "runs"}; sd is that of a sample (n - 1).
+
+    What not every run has is left out: an entity type that only some of them predicted.
+    """
     merged: dict[str, Any] = {}
     for key, first in runs[0].items():
+        if not all(key in run for run in runs):
+            continue
         values = [run[key] for run in runs]
         if isinstance(first, dict):
             merged[key] = summarise(values) if first else {}
@@ -282,6 +289,12 @@ def _config(settings: Settings, inputs: Inputs, seed: int) -> str:
 
 
 def _check_resumable(out: Path, settings: Settings, inputs: Inputs, seed: int) -> None:
+    _check_same(out, settings, inputs, seed)
+    if (out / "metrics.json").is_file():
+        raise UserError(f"--resume: the run in {out} is finished, its scores are in {out / 'metrics.json'}")
+
+
+def _check_same(out: Path, settings: Settings, inputs: Inputs, seed: int) -> None:
     before, files, number = read_run(out)
     changed = [name for name in settings if settings[name] != before[name]]
     if changed:
@@ -290,8 +303,6 @@ def _check_resumable(out: Path, settings: Settings, inputs: Inputs, seed: int) -
     if seed != number or files != inputs:
         raise UserError(f"--resume: the inputs or the seed differ from those in {out / 'config.toml'}; leave them out to "
                         f"continue that run")
-    if (out / "metrics.json").is_file():
-        raise UserError(f"--resume: the run in {out} is finished, its scores are in {out / 'metrics.json'}")
 
 
 def _once(role: str, pairs: Named) -> None:
@@ -304,7 +315,12 @@ def _once(role: str, pairs: Named) -> None:
 def _fingerprints(inputs: Inputs) -> dict[str, str]:
     """SHA-256 of every text file, so that a resumed run is known to see the same data."""
     paths = [path for role in (inputs.source, inputs.dev, inputs.unlabelled, inputs.test) for _, path in role]
-    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    return {str(path): _digest(path) for path in paths}
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:                                     # raw text can be larger than memory
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_unchanged(before: dict[str, str], now: dict[str, str]) -> None:

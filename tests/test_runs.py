@@ -156,6 +156,19 @@ def test_summarise_uses_the_sample_standard_deviation():
                                                            "runs": [1.0, 3.0]}
 
 
+def test_seeds_resume_refuses_finished_runs_of_other_settings(folder, tmp_path):
+    how = {"seeds": [1], "reporter": Quiet()}
+    train_seeds(settings(train__max_steps=2), ner_inputs(folder), tmp_path / "runs", **how)
+    with pytest.raises(UserError, match="train.max_steps was 2 when the run began, now it is 3"):
+        train_seeds(settings(train__max_steps=3), ner_inputs(folder), tmp_path / "runs", resume=True, **how)
+
+
+def test_summarise_leaves_out_what_only_some_runs_have():
+    """A type that is not in the gold file is in by_type only where a run predicted it."""
+    assert set(summarise([{"PER": 1.0, "MISC": 0.0}, {"PER": 0.5}])) == {"PER"}
+    assert set(summarise([{"PER": 1.0}, {"PER": 0.5, "MISC": 0.0}])) == {"PER"}
+
+
 def test_config_can_be_read_back(folder, tmp_path):
     run(folder, tmp_path / "run")
     stored, inputs, seed = read_run(tmp_path / "run")
