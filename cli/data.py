@@ -14,7 +14,7 @@ def data() -> None:
 
 @data.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the generator.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the generator.")
 def sample(folder: Path, seed: int) -> None:
     """Write the sample corpus to FOLDER: ner/LANGUAGE/PART.txt and topic/LANGUAGE/PART.tsv for en, es, de, nl."""
     from minixl.data.sample import write_sample

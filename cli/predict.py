@@ -30,8 +30,9 @@ def predict(model: Path, file: Path, output: str, kind: str, encoding: str, devi
     predictor = Predictor.load(model, device=device)
     tagger = predictor.model.pooling == "token"
     columns = kind == "conll" or (kind == "auto" and output == "conll")
-    if columns and not tagger:
-        raise UserError(f"--format conll: {model} is a classifier, it labels whole texts; use --format jsonl or text")
+    if not tagger and (columns or output == "conll"):
+        raise UserError(f"{'--input' if kind == 'conll' else '--format'} conll: {model} is a classifier, it labels whole texts; use --input text "
+                        "and --format jsonl or text")
     if columns and output != "conll":
         raise UserError(f"--input conll: the columns go back out with one more column; use --format conll, not {output}")
     if columns:

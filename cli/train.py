@@ -47,7 +47,7 @@ class Terminal:
 @click.option("--dev", multiple=True, metavar=NAMED, help="Selects the model; in a target language it adds the column oracle.")
 @click.option("--unlabelled", multiple=True, metavar=NAMED, help="Raw text, or a labelled file whose labels are not read.")
 @click.option("--test", multiple=True, metavar=NAMED, help="Scored at the end, per language.")
-@click.option("--seed", type=int, help="Seed of the run; 1 if left out.")
+@click.option("--seed", type=click.IntRange(0), help="Seed of the run; 1 if left out.")
 @click.option("--seeds", type=click.IntRange(1), help="Run seeds 1 to K and report mean, sd and max.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute.")
 @click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", help="Override a setting of the recipe; "
@@ -68,18 +68,19 @@ def train(recipe: str | None, encoder: Path | None, source: tuple[str, ...], dev
 
     if seed is not None and seeds is not None:
         raise click.UsageError("--seed and --seeds exclude each other")
-    settings = load_recipe(recipe or "quickstart").override(assignments)
+    name = recipe or "quickstart"
+    settings = load_recipe(name).override(assignments)
     if show:
         _show(settings)
         return
-    out = out or Path("runs") / Path(recipe or "quickstart").stem
+    out = out or Path("runs") / Path(name).stem
     roles = {"source": source, "dev": dev, "unlabelled": unlabelled, "test": test}
     given = {role: [parse_named(pair, f"--{role}") for pair in pairs] for role, pairs in roles.items()}
     nothing_given = encoder is None and not any(given.values())
     if resume and nothing_given:
         _resume(out, recipe, assignments, seed, seeds, device)
         return
-    if recipe is None and nothing_given:
+    if name == "quickstart" and nothing_given:
         from minixl.quickstart import quickstart_inputs
         inputs = quickstart_inputs(lambda text: click.echo(text, err=True))
     elif encoder is None or not source:
@@ -118,11 +119,8 @@ def _run(settings: Any, inputs: Any, out: Path, seed: int | None, seeds: int | N
         asked.append(number)
         click.echo("\nstopping after this step (once more: at once)", err=True)
 
+    xp = array_module_for(device)
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        xp = array_module_for(device)
-    except ValueError as error:
-        raise UserError(str(error)) from None
     how: dict[str, Any] = {"reporter": Terminal(), "xp": xp, "resume": resume, "stop": lambda: bool(asked)}
     try:
         if seeds is not None:

@@ -39,7 +39,7 @@ SETTINGS: dict[str, Setting] = {
                                 "as 'bottom:3' (with the embeddings)"),
     "model.dropout": Setting(-1.0, "dropout of the encoder and the head; -1: as config.json says"),
     "train.epochs": Setting(3, "passes over the source sentences", at_least=0),
-    "train.max_steps": Setting(0, "stop after N updates, whatever train.epochs says; 0: no limit", at_least=0),
+    "train.max_steps": Setting(0, "at most N updates; exactly N with train.epochs=0; 0: no limit", at_least=0),
     "train.batch_size": Setting(32, "sentences an update", at_least=1),
     "train.accumulate": Setting(1, "split a batch into N parts whose gradients are added up, to save memory", at_least=1),
     "train.eval_every": Setting(0, "evaluate every N updates; 0: after every epoch", at_least=0),
@@ -50,7 +50,7 @@ SETTINGS: dict[str, Setting] = {
     "optim.head_lr": Setting(0.0, "learning rate of the head; 0: optim.lr", at_least=0),
     "optim.schedule": Setting("linear", "learning rate after the warm-up", ("linear", "constant")),
     "optim.warmup": Setting(0.1, "share of all updates in which the learning rate rises from 0", at_least=0),
-    "optim.weight_decay": Setting(0.01, "decoupled weight decay, not on LayerNorm and biases", at_least=0),
+    "optim.weight_decay": Setting(0.01, "decoupled weight decay of adamw, not on LayerNorm and biases", at_least=0),
     "optim.beta1": Setting(0.9, "Adam's decay of the first moment", at_least=0),
     "optim.beta2": Setting(0.999, "Adam's decay of the second moment", at_least=0),
     "optim.eps": Setting(1e-8, "Adam's epsilon", at_least=0),
@@ -154,7 +154,7 @@ def _checked(name: str, value: Any, where: str) -> Any:
         value = float(value)
     if kind is list and isinstance(value, str):
         value = [part for part in value.split(",") if part]
-    if type(value) is not kind:
+    if type(value) is not kind or (kind is list and not all(isinstance(part, str) for part in value)):
         raise UserError(f"{where}: {name}: expected {kind.__name__}, got {value!r} ({setting.help})")
     if setting.choices and value not in setting.choices:
         raise UserError(f"{where}: {name}: expected one of {', '.join(setting.choices)}, got {value!r}"
