@@ -80,15 +80,18 @@ def blocks(items: int, per_block: int) -> int:
     return -(-items // per_block)
 
 
+def readable(op: Callable[..., Any]) -> Callable[..., Any]:
+    """The op itself, without the turn to its launcher that @has_kernel adds."""
+    return getattr(op, "__wrapped__", op)
+
+
 def float32_only(reference: Callable[..., Any]) -> Callable[[Launcher], Launcher]:
     """Decorate a launcher: when any array is float64 the readable op, `reference`, takes its place."""
-    readable = getattr(reference, "__wrapped__", reference)
-
     def decorate(launcher: Launcher) -> Launcher:
         @functools.wraps(launcher)
         def run(*args: Any, **kwargs: Any) -> Any:
             kwargs_of_reference = {name: value for name, value in kwargs.items() if name not in ("threads", "version")}
-            return readable(*args, **kwargs_of_reference) if _float64(args) else launcher(*args, **kwargs)
+            return readable(reference)(*args, **kwargs_of_reference) if _float64(args) else launcher(*args, **kwargs)
         return run                                                     # type: ignore[return-value]
 
     return decorate

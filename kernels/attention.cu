@@ -66,12 +66,14 @@ attention_forward(const float* __restrict__ query, const float* __restrict__ key
     const int begin = (int)tiles[4 * (size_t)blockIdx.x + 3], head = blockIdx.y;
     const int lane = threadIdx.x % 32, own = threadIdx.x / 32 * OWN;
     float most[OWN], total[OWN], sum[OWN][2];
+#pragma unroll
     for (int r = 0; r < OWN; ++r) { most[r] = -INFINITE; total[r] = sum[r][0] = sum[r][1] = 0.0f; }
     load_tile(q, query, s, begin, head, heads, D, scale);
     for (int first = 0; first < s.length; first += ROWS) {
         load_tile(k, key, s, first, head, heads, D, 1.0f);
         load_tile(v, value, s, first, head, heads, D, 1.0f);
         __syncthreads();                                               // the tiles are loaded
+#pragma unroll
         for (int r = 0; r < OWN; ++r) {
             const int i = begin + own + r, j = first + lane;
             const float score = j < s.length ? dot(q[own + r], k[lane], D) : -INFINITE;
@@ -82,6 +84,7 @@ attention_forward(const float* __restrict__ query, const float* __restrict__ key
             const size_t place = s.scores + ((size_t)head * s.length + i) * s.length + j;
             weights[own + r][lane] = inside && keep(mask, seed, use_mask, dropped, place) ? p * keep_scale : 0.0f;
             __syncwarp();                                              // the row of weights is complete
+#pragma unroll
             for (int c = 0; c < 2; ++c) {
                 const int d = lane + 32 * c;
                 sum[r][c] *= shrink;
@@ -90,11 +93,13 @@ attention_forward(const float* __restrict__ query, const float* __restrict__ key
         }
         __syncthreads();                                               // before the tiles are loaded again
     }
+#pragma unroll
     for (int r = 0; r < OWN; ++r) {
         const int i = begin + own + r;
         if (i >= s.length) continue;
         const size_t row = (size_t)(s.first + i) * heads + head;
-        for (int d = lane; d < D; d += 32) context[row * D + d] = sum[r][d / 32] / total[r];
+#pragma unroll
+        for (int c = 0, d = lane; c < 2; ++c, d += 32) if (d < D) context[row * D + d] = sum[r][c] / total[r];
         if (lane == 0) log_sum[row] = most[r] + logf(total[r]);
     }
 }
@@ -114,6 +119,7 @@ attention_backward_query(const float* __restrict__ query, const float* __restric
     float row_delta[OWN], sum[OWN][2];
     load_tile(q, query, s, begin, head, heads, D, scale);
     load_tile(dc, dcontext, s, begin, head, heads, D, 1.0f);
+#pragma unroll
     for (int r = 0; r < OWN; ++r) {                                    // Σ probs · dprobs = dcontext · context, row by row
         const int i = begin + own + r;
         const size_t row = (size_t)(s.first + i) * heads + head;
@@ -127,6 +133,7 @@ attention_backward_query(const float* __restrict__ query, const float* __restric
         load_tile(k, key, s, first, head, heads, D, 1.0f);
         load_tile(v, value, s, first, head, heads, D, 1.0f);
         __syncthreads();                                               // the tiles are loaded
+#pragma unroll
         for (int r = 0; r < OWN; ++r) {
             const int i = begin + own + r, j = first + lane;
             float dscore = 0.0f;
@@ -138,15 +145,18 @@ attention_backward_query(const float* __restrict__ query, const float* __restric
             }
             weights[own + r][lane] = dscore;
             __syncwarp();                                              // the row of weights is complete
+#pragma unroll
             for (int c = 0; c < 2; ++c)
                 for (int e = 0, d = lane + 32 * c; e < ROWS && d < D; ++e) sum[r][c] += weights[own + r][e] * k[e][d];
         }
         __syncthreads();                                               // before the tiles are loaded again
     }
+#pragma unroll
     for (int r = 0; r < OWN; ++r) {
         const int i = begin + own + r;
-        for (int d = lane; d < D && i < s.length; d += 32)
-            dquery[((size_t)(s.first + i) * heads + head) * D + d] = scale * sum[r][d / 32];
+#pragma unroll
+        for (int c = 0, d = lane; c < 2; ++c, d += 32)
+            if (d < D && i < s.length) dquery[((size_t)(s.first + i) * heads + head) * D + d] = scale * sum[r][c];
     }
 }
 
@@ -164,6 +174,7 @@ attention_backward_key(const float* __restrict__ query, const float* __restrict_
     const int begin = (int)tiles[4 * (size_t)blockIdx.x + 3], head = blockIdx.y;
     const int lane = threadIdx.x % 32, own = threadIdx.x / 32 * OWN;
     float dk[OWN][2], dv[OWN][2];
+#pragma unroll
     for (int r = 0; r < OWN; ++r) dk[r][0] = dk[r][1] = dv[r][0] = dv[r][1] = 0.0f;
     load_tile(k, key, s, begin, head, heads, D, 1.0f);
     load_tile(v, value, s, begin, head, heads, D, 1.0f);
@@ -171,6 +182,7 @@ attention_backward_key(const float* __restrict__ query, const float* __restrict_
         load_tile(q, query, s, first, head, heads, D, scale);
         load_tile(dc, dcontext, s, first, head, heads, D, 1.0f);
         __syncthreads();                                               // the tiles are loaded
+#pragma unroll
         for (int r = 0; r < OWN; ++r) {
             const int i = first + lane, j = begin + own + r;
             float dscore = 0.0f, dropped_prob = 0.0f;
@@ -185,6 +197,7 @@ attention_backward_key(const float* __restrict__ query, const float* __restrict_
             dscores[own + r][lane] = dscore;
             probs[own + r][lane] = dropped_prob;
             __syncwarp();                                              // both rows are complete
+#pragma unroll
             for (int c = 0; c < 2; ++c)
                 for (int e = 0, d = lane + 32 * c; e < ROWS && d < D; ++e) {
                     dk[r][c] += dscores[own + r][e] * q[e][d];
@@ -193,11 +206,14 @@ attention_backward_key(const float* __restrict__ query, const float* __restrict_
         }
         __syncthreads();                                               // before the tiles are loaded again
     }
+#pragma unroll
     for (int r = 0; r < OWN; ++r) {
         const int j = begin + own + r;
-        for (int d = lane; d < D && j < s.length; d += 32) {
-            dkey[((size_t)(s.first + j) * heads + head) * D + d] = dk[r][d / 32];
-            dvalue[((size_t)(s.first + j) * heads + head) * D + d] = dv[r][d / 32];
-        }
+#pragma unroll
+        for (int c = 0, d = lane; c < 2; ++c, d += 32)
+            if (d < D && j < s.length) {
+                dkey[((size_t)(s.first + j) * heads + head) * D + d] = dk[r][c];
+                dvalue[((size_t)(s.first + j) * heads + head) * D + d] = dv[r][c];
+            }
     }
 }

@@ -44,8 +44,8 @@ def attention_forward(query: Array, key: Array, value: Array, starts: np.ndarray
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout: expected 0 <= p < 1, got {dropout}")
     if hidden // heads > LARGEST_HEAD:
-        readable = getattr(op.attention_forward, "__wrapped__")
-        return readable(query, key, value, starts, heads=heads, dropout=dropout, rng=rng, mask=mask)
+        return kernels.readable(op.attention_forward)(query, key, value, starts, heads=heads, dropout=dropout, rng=rng,
+                                                      mask=mask)
     for name, array in (("query", query), ("key", key), ("value", value)):
         check(name, array, (tokens, hidden))
     tiles, scores = plan(np.asarray(starts, np.int64), heads, tokens)
@@ -67,7 +67,7 @@ def attention_forward(query: Array, key: Array, value: Array, starts: np.ndarray
 def attention_backward(dcontext: Array, cache: op.AttentionCache | PackedAttentionCache) -> tuple[Array, dict[str, Array]]:
     """dcontext (T, H) -> dquery (T, H) and {"key": dkey, "value": dvalue}, (T, H) each."""
     if isinstance(cache, op.AttentionCache):
-        return getattr(op.attention_backward, "__wrapped__")(dcontext, cache)
+        return kernels.readable(op.attention_backward)(dcontext, cache)
     check("dcontext", dcontext, cache.query.shape)
     dquery, dkey, dvalue = (kernels.empty(dcontext, dcontext.shape) for _ in range(3))
     delta = kernels.empty(dcontext, cache.log_sum.shape)

@@ -16,8 +16,8 @@ def viterbi(scores: Array, starts: np.ndarray, *, transitions: Array | None = No
     xp = array_module(scores, transitions, start, end)
     tokens, tags_of_set = check_scores(scores, starts, legal)
     if tags_of_set > MOST_TAGS:
-        readable = getattr(op.viterbi, "__wrapped__", op.viterbi)
-        return readable(scores, starts, transitions=transitions, start=start, end=end, legal=legal)
+        return kernels.readable(op.viterbi)(scores, starts, transitions=transitions, start=start, end=end,
+                                            legal=legal)
     chain = [xp.ascontiguousarray(part) for part in op.chain_scores(scores, transitions, start, end, legal)]
     for name, part, ndim in zip(("transitions", "start", "end"), chain, (2, 1, 1), strict=True):
         check(name, part, (tags_of_set,) * ndim)

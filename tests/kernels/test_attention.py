@@ -76,7 +76,7 @@ def test_no_probabilities_are_kept(rng, device):
     ("sum[r][c] *= shrink;", ""),
     ("- row_delta[r]", ""),
     ("- delta[row]", ""),
-    ("= scale * sum[r][d / 32]", "= sum[r][d / 32]"),
+    ("= scale * sum[r][c]", "= sum[r][c]"),
     ("j < s.length ? dot", "j <= s.length ? dot"),
     ("first + r < s.length", "first + r <= s.length"),
     ("(size_t)head * s.length + i", "(size_t)head * s.length"),

@@ -1,0 +1,229 @@
+"""What `minixl bench kernels` times: for each op its inputs, one call forward and backward, and PyTorch's way of doing it.
+
+Bytes and operations are those that the task needs at least: every input read once, every output written once; a
+product of (n, k) by (k, m) is 2nkm operations.  What an implementation does on top counts against it.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+Inputs = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One op.  `call` gets the op's functions (NumPy, CuPy or kernels) and returns arrays that can be compared."""
+
+    sizes: tuple[dict[str, int], ...]                     # the first is for warming up and is not reported
+    inputs: Callable[..., Inputs]                         # (rng, **size) -> NumPy arrays, float32 or int64
+    call: Callable[[SimpleNamespace, Inputs], tuple]
+    prepare: Callable[[Inputs, Any], Any]                 # (inputs, torch device) -> what `torch` takes; not timed
+    torch: Callable[[Any], Any]
+    torch_name: str
+    bytes: Callable[..., int]
+    operations: Callable[..., int]
+    bound: str = "copy"                                   # the ceiling: "copy" (GB/s) or "product" (GFLOP/s)
+
+
+def floats(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Standard normal float32."""
+    return rng.standard_normal(shape, np.float32)
+
+
+def packed_starts(rng: np.random.Generator, sentences: int, longest: int) -> np.ndarray:
+    """Starts of sentences with a third of the longest length up to all of it."""
+    return np.concatenate([[0], np.cumsum(rng.integers(max(1, longest // 3), longest + 1, sentences))])
+
+
+def leaves(inputs: Inputs, device: Any) -> dict[str, Any]:
+    """Torch tensors of all arrays; the floating-point ones ask for a gradient."""
+    import torch
+    tensors = {name: torch.tensor(array, device=device) for name, array in inputs.items()}
+    return {name: t.requires_grad_() if t.is_floating_point() and name != "dy" else t for name, t in tensors.items()}
+
+
+def linkage_call(op: SimpleNamespace, x: Inputs) -> tuple:
+    value, cache = op.average_linkage_forward(x["x"], x["y"])
+    dx, grads = op.average_linkage_backward(1.0, cache)
+    return value, dx, grads["y"]
+
+
+def linkage_torch(t: dict[str, Any]) -> None:
+    import torch
+
+    def linkage(a: Any, b: Any) -> Any:
+        return torch.cdist(a, b).clamp(1e-3, 1e3).mean()
+
+    (2 * linkage(t["x"], t["y"]) - linkage(t["x"], t["x"]) - linkage(t["y"], t["y"])).backward()
+
+
+def viterbi_inputs(rng: np.random.Generator, sentences: int, longest: int, tags: int) -> Inputs:
+    starts = packed_starts(rng, sentences, longest)
+    return {"scores": floats(rng, int(starts[-1]), tags), "transitions": floats(rng, tags, tags), "start": floats(rng, tags),
+            "end": floats(rng, tags), "starts": starts}
+
+
+def viterbi_call(op: SimpleNamespace, x: Inputs) -> tuple:
+    tags, path_scores = op.viterbi(x["scores"], x["starts"], transitions=x["transitions"], start=x["start"], end=x["end"])
+    return path_scores, tags
+
+
+def viterbi_prepare(inputs: Inputs, device: Any) -> tuple:
+    import torch
+    from torchcrf import CRF
+    lengths = np.diff(inputs["starts"])
+    crf = CRF(inputs["scores"].shape[1], batch_first=True).to(device)
+    for name, value in (("transitions", "transitions"), ("start_transitions", "start"), ("end_transitions", "end")):
+        getattr(crf, name).data = torch.tensor(inputs[value], device=device)
+    padded = np.zeros((len(lengths), lengths.max(), inputs["scores"].shape[1]), np.float32)
+    mask = np.arange(lengths.max()) < lengths[:, None]
+    padded[mask] = inputs["scores"]
+    return crf, torch.tensor(padded, device=device), torch.tensor(mask, device=device)
+
+
+def viterbi_torch(prepared: tuple) -> list[list[int]]:
+    crf, scores, mask = prepared
+    return crf.decode(scores, mask)
+
+
+def layernorm_call(op: SimpleNamespace, x: Inputs) -> tuple:
+    y, cache = op.layernorm_forward(x["x"], x["weight"], x["bias"])
+    dx, grads = op.layernorm_backward(x["dy"], cache)
+    return y, dx, grads["weight"], grads["bias"]
+
+
+def layernorm_torch(t: dict[str, Any]) -> None:
+    import torch
+    torch.nn.functional.layer_norm(t["x"], t["weight"].shape, t["weight"], t["bias"], 1e-12).backward(t["dy"])
+
+
+def gelu_call(op: SimpleNamespace, x: Inputs) -> tuple:
+    y, cache = op.gelu_forward(x["x"])
+    return y, op.gelu_backward(x["dy"], cache)[0]
+
+
+def gelu_torch(t: dict[str, Any]) -> None:
+    import torch
+    torch.nn.functional.gelu(t["x"]).backward(t["dy"])
+
+
+def entropy_call(op: SimpleNamespace, x: Inputs) -> tuple:
+    loss, cache = op.softmax_cross_entropy_forward(x["logits"], x["labels"])
+    return loss, op.softmax_cross_entropy_backward(np.float32(1), cache)[0]
+
+
+def entropy_torch(t: dict[str, Any]) -> None:
+    import torch
+    torch.nn.functional.cross_entropy(t["logits"], t["labels"]).backward()
+
+
+def attention_inputs(rng: np.random.Generator, sentences: int, length: int, heads: int, head: int) -> Inputs:
+    shape = sentences * length, heads * head
+    starts = np.arange(sentences + 1, dtype=np.int64) * length
+    return {**{name: floats(rng, *shape) for name in ("query", "key", "value", "dy")}, "starts": starts,
+            "heads": np.array(heads)}
+
+
+def attention_call(op: SimpleNamespace, x: Inputs) -> tuple:
+    context, cache = op.attention_forward(x["query"], x["key"], x["value"], x["starts"], heads=int(x["heads"]))
+    dquery, grads = op.attention_backward(x["dy"], cache)
+    return context, dquery, grads["key"], grads["value"]
+
+
+def attention_prepare(inputs: Inputs, device: Any) -> dict[str, Any]:
+    import torch
+    sentences, heads = len(inputs["starts"]) - 1, int(inputs["heads"])
+    shaped = {name: torch.tensor(inputs[name], device=device).reshape(sentences, -1, heads, inputs[name].shape[1] // heads)
+              .transpose(1, 2).contiguous() for name in ("query", "key", "value", "dy")}
+    return {name: tensor.requires_grad_(name != "dy") for name, tensor in shaped.items()}
+
+
+def attention_torch(t: dict[str, Any]) -> None:
+    import torch
+    torch.nn.functional.scaled_dot_product_attention(t["query"], t["key"], t["value"]).backward(t["dy"])
+
+
+def embedding_inputs(rng: np.random.Generator, tokens: int, vocabulary: int, hidden: int) -> Inputs:
+    return {"ids": rng.integers(0, vocabulary, tokens), "dy": floats(rng, tokens, hidden), "vocabulary": np.array(vocabulary)}
+
+
+def embedding_call(op: SimpleNamespace, x: Inputs) -> tuple:
+    return tuple(op.sum_rows(x["ids"], x["dy"]))
+
+
+def embedding_torch(t: dict[str, Any]) -> Any:
+    import torch
+    shape = int(t["vocabulary"]), t["dy"].shape[1]
+    return torch.sparse_coo_tensor(t["ids"][None], t["dy"], shape, check_invariants=False).coalesce()
+
+
+def adamw_inputs(rng: np.random.Generator, weights: int) -> Inputs:
+    return {"value": floats(rng, weights), "grad": floats(rng, weights), "m": floats(rng, weights),
+            "v": np.square(floats(rng, weights))}
+
+
+def adamw_call(op: SimpleNamespace, x: Inputs) -> tuple:
+    op.adamw_step(x["value"], x["grad"], x["m"], x["v"], lr=1e-3, weight_decay=0.01, betas=(0.9, 0.999), eps=1e-8, steps=10)
+    return x["value"], x["m"], x["v"]
+
+
+def adamw_prepare(inputs: Inputs, device: Any) -> Any:
+    import torch
+    weights = torch.tensor(inputs["value"], device=device, requires_grad=True)
+    weights.grad = torch.tensor(inputs["grad"], device=device)
+    return torch.optim.AdamW([weights], lr=1e-3, fused=True)
+
+
+CASES = {
+    "average_linkage": Case(
+        ({"points": 64, "hidden": 64}, {"points": 512, "hidden": 512}, {"points": 2048, "hidden": 512},
+         {"points": 4096, "hidden": 512}),
+        lambda rng, points, hidden: {"x": floats(rng, points, hidden), "y": floats(rng, points, hidden) + np.float32(0.1)},
+        linkage_call, leaves, linkage_torch, "torch.cdist",
+        lambda points, hidden: 16 * points * hidden, lambda points, hidden: 12 * points * points * hidden, "product"),
+    "viterbi": Case(
+        ({"sentences": 4, "longest": 6, "tags": 5}, {"sentences": 64, "longest": 60, "tags": 17},
+         {"sentences": 512, "longest": 60, "tags": 17}, {"sentences": 512, "longest": 60, "tags": 64}),
+        viterbi_inputs, viterbi_call, viterbi_prepare, viterbi_torch, "pytorch-crf",
+        lambda sentences, longest, tags: sentences * longest * 2 // 3 * (4 * tags + 8),
+        lambda sentences, longest, tags: sentences * longest * 2 // 3 * 2 * tags * tags),
+    "layernorm": Case(
+        ({"tokens": 8, "hidden": 64}, {"tokens": 256, "hidden": 768}, {"tokens": 1024, "hidden": 768},
+         {"tokens": 8192, "hidden": 768}),
+        lambda rng, tokens, hidden: {"x": floats(rng, tokens, hidden), "dy": floats(rng, tokens, hidden),
+                                     "weight": floats(rng, hidden), "bias": floats(rng, hidden)},
+        layernorm_call, leaves, layernorm_torch, "torch",
+        lambda tokens, hidden: 24 * tokens * hidden, lambda tokens, hidden: 16 * tokens * hidden),
+    "gelu": Case(
+        ({"tokens": 8, "inner": 64}, {"tokens": 256, "inner": 3072}, {"tokens": 1024, "inner": 3072},
+         {"tokens": 4096, "inner": 3072}),
+        lambda rng, tokens, inner: {"x": floats(rng, tokens, inner), "dy": floats(rng, tokens, inner)},
+        gelu_call, leaves, gelu_torch, "torch",
+        lambda tokens, inner: 24 * tokens * inner, lambda tokens, inner: 30 * tokens * inner),
+    "softmax_cross_entropy": Case(
+        ({"rows": 8, "classes": 5}, {"rows": 8192, "classes": 17}, {"rows": 256, "classes": 30000}),
+        lambda rng, rows, classes: {"logits": floats(rng, rows, classes), "labels": rng.integers(0, classes, rows)},
+        entropy_call, leaves, entropy_torch, "torch",
+        lambda rows, classes: 16 * rows * classes, lambda rows, classes: 10 * rows * classes),
+    "attention": Case(
+        ({"sentences": 2, "length": 8, "heads": 2, "head": 8}, {"sentences": 32, "length": 32, "heads": 12, "head": 64},
+         {"sentences": 32, "length": 128, "heads": 12, "head": 64}),
+        attention_inputs, attention_call, attention_prepare, attention_torch, "torch sdpa",
+        lambda sentences, length, heads, head: 32 * sentences * length * heads * head,
+        lambda sentences, length, heads, head: 14 * sentences * length * length * heads * head, "product"),
+    "embedding": Case(
+        ({"tokens": 16, "vocabulary": 8, "hidden": 8}, {"tokens": 1024, "vocabulary": 119547, "hidden": 768},
+         {"tokens": 8192, "vocabulary": 2000, "hidden": 768}),
+        embedding_inputs, embedding_call, lambda inputs, device: leaves(inputs, device), embedding_torch, "torch coalesce",
+        lambda tokens, vocabulary, hidden: 4 * tokens * hidden + 4 * min(tokens, vocabulary) * hidden,
+        lambda tokens, vocabulary, hidden: tokens * hidden),
+    "adamw": Case(
+        ({"weights": 100}, {"weights": 100_000}, {"weights": 10_000_000}),
+        adamw_inputs, adamw_call, adamw_prepare, lambda optimizer: optimizer.step(), "torch fused",
+        lambda weights: 28 * weights, lambda weights: 14 * weights),
+}

@@ -1,0 +1,77 @@
+"""What `minixl bench kernels` shows: the table, the part of kernels/README.md that it owns, and the picture."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from minixl.bench_kernel_resources import markdown as registers
+from minixl.errors import UserError
+
+BEGIN, END = "<!-- begin: minixl bench kernels -->", "<!-- end -->"
+COLUMNS = ("op", "size", "engine", "ms", "10-90 %", "GB/s", "GFLOP/s", "of ceiling", "extra MiB", "time / minixl's")
+LEGEND = ("ms: median of a call forward and backward; of ceiling: of the copy or product rate, whichever the op is near; "
+          "extra MiB: what a call holds at its peak, results included")
+
+
+def cells(row: dict[str, Any]) -> tuple[str, ...]:
+    """One row of the table as text."""
+    size = " x ".join(str(value) for value in row["size"].values())
+    spread = f"{1e3 * row['tenth_seconds']:.3g}-{1e3 * row['ninetieth_seconds']:.3g}"
+    extra = "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 2 ** 20:.1f}"
+    return (row["op"], size, row["engine"], f"{1e3 * row['median_seconds']:.3g}", spread,
+            f"{row['gigabytes_per_second']:.3g}", f"{row['gigaflops']:.3g}",
+            f"{row['percent_of_ceiling']:.0f} % {row['bound']}", extra, f"{row['ratio']:.2f}")
+
+
+def heading(result: dict[str, Any]) -> str:
+    """Where the figures are from."""
+    place = result["device"] if result["threads"] is None else f"{result['device']}, {result['threads']} threads, NumPy ops"
+    return (f"{place}: copy {result['ceiling']['copy']:.0f} GB/s, "
+            f"product {result['ceiling']['product']:.0f} GFLOP/s (float32)")
+
+
+def table(result: dict[str, Any]) -> str:
+    """Readable text, columns aligned."""
+    lines = [COLUMNS, *(cells(row) for row in result["rows"])]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS))]
+    text = ["  ".join(cell.ljust(width) if i < 3 else cell.rjust(width) for i, (cell, width) in
+                      enumerate(zip(line, widths, strict=True))) for line in lines]
+    return "\n".join([heading(result), *text, LEGEND])
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The same as a Markdown table."""
+    command = "minixl bench kernels --readme" + (f" --against {result['against']}" if result["against"] else "")
+    lines = ["| " + " | ".join(line) + " |" for line in (COLUMNS, ("---",) * len(COLUMNS), *map(cells, result["rows"]))]
+    return "\n".join([f"`{command}`", "", heading(result), "", *lines, "", LEGEND + ".", "", registers(result["resources"])])
+
+
+def write_readme(result: dict[str, Any], file: Path) -> None:
+    """Put the table between the markers of the file; UserError when they are not there."""
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise UserError(f"{file}: expected the markers {BEGIN} and {END}, found none")
+    file.write_text(f"{before}{BEGIN}\n{markdown(result)}\n{END}{after}", encoding="utf-8")
+
+
+def draw(result: dict[str, Any], file: Path) -> None:
+    """A log-log picture: milliseconds over the bytes that have to be moved, one line an op and engine."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise UserError("--plot: matplotlib is not installed; pip install 'minixl[plots]' brings it") from None
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    figure, axes = pyplot.subplots(figsize=(9, 6))
+    lines = dict.fromkeys((row["op"], row["engine"]) for row in result["rows"])
+    for op, engine in lines:
+        points = [(row["gigabytes_per_second"] * row["median_seconds"] * 1e9, 1e3 * row["median_seconds"])
+                  for row in result["rows"] if (row["op"], row["engine"]) == (op, engine)]
+        axes.loglog(*zip(*sorted(points), strict=True), marker="o", label=f"{op}, {engine}")
+    axes.set(xlabel="bytes that have to be moved", ylabel="ms a call", title=heading(result))
+    axes.legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(file)
+    pyplot.close(figure)

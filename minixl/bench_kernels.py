@@ -1,0 +1,256 @@
+"""`minixl bench kernels`: how fast each op is, and how far from what this device can do.
+
+On a GPU the kernels are timed (CUDA events), beside the same formula in plain CuPy; on a CPU the NumPy ops.  Results are
+checked against the op in float64 before anything is timed.  Inputs rotate, so that together they do not fit the cache.
+The ceiling is measured in the same run: the rate of a copy for ops that move memory, of a float32 matrix product for ops
+that compute.  Extra memory is what the process grows by during one call, results included, in a process of its own.
+"""
+from __future__ import annotations
+
+import itertools
+import json
+import multiprocessing
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from minixl import kernels
+from minixl.backend import Array, cupy, threads, to_numpy
+from minixl.bench_kernel_cases import CASES, Case, Inputs
+from minixl.bench_kernel_report import draw, table, write_readme
+from minixl.bench_kernel_resources import resources
+from minixl.errors import UserError
+
+CACHE = 64 << 20            # bytes that the rotating inputs exceed: no cache of a CPU or GPU of today is larger
+MOST_COPIES = 8
+SECONDS = 1.0               # each timing goes on for so long, and for at least FEWEST calls
+FEWEST = 5
+TOLERANCE = 2e-3            # of the largest element, float32 against float64
+
+
+def run(names: Sequence[str] = (), *, against: str | None = None, json_file: Path | None = None,
+        plot_file: Path | None = None, readme: bool = False, say: Callable[[str], None] = print) -> dict[str, Any]:
+    """Time the ops of `names` (all if empty) on the GPU if there is one; prints the table and returns all figures.
+
+    against="torch" times PyTorch's way too.  `readme` rewrites the table in kernels/README.md.
+    """
+    _check_wishes(names, against, json_file, plot_file, readme)
+    rows: list[dict[str, Any]] = []
+    result = {"device": device_name(), "threads": None if on_gpu() else threads(), "against": against,
+              "ceiling": ceilings(), "rows": rows, "resources": resources() if readme or json_file else []}
+    for name in names or CASES:
+        for number, size in enumerate(CASES[name].sizes[1:], 1):
+            rows += _rows(name, number, size, against, result["ceiling"])
+    if json_file:
+        json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    if plot_file:
+        draw(result, plot_file)
+    if readme:
+        write_readme(result, kernels.KERNELS / "README.md")
+    say(table(result))
+    return result
+
+
+def _check_wishes(names: Sequence[str], against: str | None, json_file: Path | None, plot_file: Path | None,
+                  readme: bool) -> None:
+    for name in names:
+        if name not in CASES:
+            raise UserError(f"bench kernels: expected some of {', '.join(CASES)}, got {name!r}")
+    if against not in (None, "torch"):
+        raise UserError(f"--against: expected torch, got {against!r}")
+    if readme and names:
+        raise UserError("--readme: the table holds all ops; name none")
+    for option, file in (("--json", json_file), ("--plot", plot_file)):
+        if file and not file.absolute().parent.is_dir():
+            raise UserError(f"{option} {file}: there is no folder {file.parent}")
+
+
+def on_gpu() -> bool:
+    """Whether the kernels can be timed here."""
+    return cupy is not None and cupy.cuda.is_available()
+
+
+def device_name() -> str:
+    """The GPU's name, or the processor's."""
+    if on_gpu():
+        return cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def functions(name: str, kind: str) -> SimpleNamespace:
+    """The functions of an op: "ops" as a user calls them, "readable" without kernels, "kernels" the launchers."""
+    if name == "adamw":
+        launcher = __import__("minixl.kernels.adamw", fromlist=["adamw_step"])
+        return SimpleNamespace(adamw_step=launcher.adamw_step if kind == "kernels" else _adamw_readable)
+    module = __import__(f"minixl.ops.{name}", fromlist=["*"])
+    found = {key: getattr(value, "__wrapped__", value) for key, value in vars(module).items() if callable(value)}
+    if kind == "kernels":
+        launchers = __import__(f"minixl.kernels.{name}", fromlist=["*"])
+        found.update({function: getattr(launchers, function) for function in kernels.OPS[name]})
+    return SimpleNamespace(**found)
+
+
+def _adamw_readable(value: Array, grad: Array, m: Array, v: Array, *, lr: float, weight_decay: float,
+                    betas: tuple[float, float], eps: float, steps: int) -> None:
+    """The update rule of minixl.optim.AdamW on one stretch, in blocks as the optimiser does it."""
+    from minixl.backend import array_module, by_rows
+    from minixl.optim import AdamW
+    xp = array_module(value)
+    rule = SimpleNamespace(store=SimpleNamespace(xp=xp), betas=betas, eps=eps, steps=steps)
+
+    def block(rows: slice) -> None:
+        AdamW.update(rule, value[rows], grad[rows], {"m": m[rows], "v": v[rows]}, lr, weight_decay)   # type: ignore[arg-type]
+
+    by_rows(block, len(value), 1, xp)
+
+
+def _rows(name: str, number: int, size: dict[str, int], against: str | None,
+          ceiling: dict[str, float]) -> Iterator[dict[str, Any]]:
+    """One row an engine: minixl first."""
+    case = CASES[name]
+    check(name, size)
+    engines = [("kernel", "kernels"), ("cupy", "readable")] if on_gpu() else [("numpy", "readable")]
+    own = None
+    for engine, kind in [*engines, *([(case.torch_name, "torch")] if against else [])]:
+        times = measure(name, size, kind)
+        own = own or times[len(times) // 2]
+        yield _row(name, size, engine, times, case, ceiling) | {
+            "ratio": times[len(times) // 2] / own, "peak_bytes": peak(name, number, kind)}
+
+
+def _row(name: str, size: dict[str, int], engine: str, times: list[float], case: Case,
+         ceiling: dict[str, float]) -> dict[str, Any]:
+    median, moved, done = times[len(times) // 2], case.bytes(**size), case.operations(**size)
+    rates = {"copy": moved / median / 1e9, "product": done / median / 1e9}
+    return {"op": name, "size": size, "engine": engine, "calls": len(times), "median_seconds": median,
+            "tenth_seconds": times[len(times) // 10], "ninetieth_seconds": times[len(times) * 9 // 10],
+            "gigabytes_per_second": rates["copy"], "gigaflops": rates["product"], "bound": case.bound,
+            "percent_of_ceiling": 100 * rates[case.bound] / ceiling[case.bound]}
+
+
+def check(name: str, size: dict[str, int]) -> None:
+    """UserError unless the engine of minixl agrees with the op in float64, at a size that takes a moment."""
+    case = CASES[name]
+    inputs = case.inputs(np.random.default_rng(7), **{key: min(value, 300) for key, value in size.items()})
+    wide = {key: array.astype(np.float64) if array.dtype == np.float32 else array.copy() for key, array in inputs.items()}
+    ours = case.call(functions(name, "kernels" if on_gpu() else "readable"), _on_device(inputs))
+    for number, (found, exact) in enumerate(zip(ours, case.call(functions(name, "readable"), wide), strict=True)):
+        difference = np.abs(to_numpy(found).astype(np.float64) - exact).max(initial=0)
+        if not difference <= TOLERANCE * np.abs(exact).max(initial=1e-30):
+            raise UserError(f"bench kernels: {name} {size}, result {number}: expected float64's within {TOLERANCE}, "
+                            f"found a difference of {difference:.3g}")
+
+
+def measure(name: str, size: dict[str, int], kind: str) -> list[float]:
+    """Seconds of each call, sorted."""
+    case, rng = CASES[name], np.random.default_rng(0)
+    once = case.inputs(rng, **size)
+    copies = max(1, min(MOST_COPIES, -(-CACHE // sum(array.nbytes for array in once.values()))))
+    sets = [once, *(case.inputs(rng, **size) for _ in range(copies - 1))]
+    call, prepared = _engine(name, kind, sets)
+    turn = itertools.cycle(prepared)
+    if on_gpu():
+        from cupyx.profiler import benchmark
+        first = benchmark(lambda: call(next(turn)), (), n_repeat=FEWEST, n_warmup=2).gpu_times[0]
+        repeats = int(min(200, max(FEWEST, SECONDS / max(first.mean(), 1e-6))))
+        return sorted(benchmark(lambda: call(next(turn)), (), n_repeat=repeats, n_warmup=2).gpu_times[0].tolist())
+    for _ in range(2):
+        call(next(turn))
+    times: list[float] = []
+    while len(times) < FEWEST or sum(times) < SECONDS:
+        item = next(turn)
+        begin = time.perf_counter()
+        call(item)
+        times.append(time.perf_counter() - begin)
+    return sorted(times)
+
+
+def _engine(name: str, kind: str, sets: list[Inputs]) -> tuple[Callable[[Any], Any], list[Any]]:
+    """What is called, and with what, for each set of inputs."""
+    case = CASES[name]
+    if kind == "torch":
+        import torch
+        torch.set_num_threads(threads())
+        return case.torch, [case.prepare(inputs, "cuda" if on_gpu() else "cpu") for inputs in sets]
+    op = functions(name, kind)
+    return lambda inputs: case.call(op, inputs), [_on_device(inputs) for inputs in sets]
+
+
+def _on_device(inputs: Inputs) -> Inputs:
+    """Copies on the GPU if there is one; starts and single numbers stay with the CPU, where the ops want them."""
+    if not on_gpu():
+        return {key: array.copy() for key, array in inputs.items()}
+    return {key: array if key == "starts" or not array.ndim else cupy.asarray(array) for key, array in inputs.items()}
+
+
+def peak(name: str, number: int, kind: str) -> int | None:
+    """Bytes that one call takes at its peak, results included; None where the system does not say."""
+    if on_gpu():
+        return _peak_gpu(name, number, kind)
+    if not Path("/proc/self/clear_refs").exists():
+        return None
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak_cpu, (name, number, kind))
+
+
+def _peak_cpu(name: str, number: int, kind: str) -> int:
+    case, rng = CASES[name], np.random.default_rng(0)
+    call, (small, large) = _engine(name, kind, [case.inputs(rng, **case.sizes[i]) for i in (0, number)])
+    call(small)                                                        # libraries load and start their threads
+    Path("/proc/self/clear_refs").write_text("5")                      # the peak is what is held now
+    before = _status("VmRSS")
+    kept = call(large)
+    del kept
+    return max(0, _status("VmHWM") - before)
+
+
+def _status(field: str) -> int:
+    lines = Path("/proc/self/status").read_text("ascii").splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(field)).split()[1])
+
+
+def _peak_gpu(name: str, number: int, kind: str) -> int:
+    case = CASES[name]
+    call, (inputs,) = _engine(name, kind, [case.inputs(np.random.default_rng(0), **case.sizes[number])])
+    if kind == "torch":
+        import torch
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call(inputs)
+        return int(torch.cuda.max_memory_allocated() - before)
+    pool = cupy.get_default_memory_pool()
+    pool.free_all_blocks()
+    before = pool.total_bytes()
+    call(inputs)
+    return int(pool.total_bytes() - before)
+
+
+def ceilings() -> dict[str, float]:
+    """GB/s of a copy (read and written bytes) and GFLOP/s of a float32 product, measured here and now."""
+    xp, side, bytes_copied = (cupy, 8192, 1 << 30) if on_gpu() else (np, 2048, 1 << 28)
+    source = xp.ones(bytes_copied // 4, xp.float32)
+    target, a = xp.empty_like(source), xp.ones((side, side), xp.float32)
+    product = xp.empty_like(a)
+    best = {"copy": lambda: xp.copyto(target, source), "product": lambda: xp.matmul(a, a, out=product)}
+    work = {"copy": 2 * source.nbytes, "product": 2 * side ** 3}
+    return {name: work[name] / _median(function) / 1e9 for name, function in best.items()}
+
+
+def _median(function: Callable[[], Any]) -> float:
+    if on_gpu():
+        from cupyx.profiler import benchmark
+        return float(np.median(benchmark(function, (), n_repeat=20, n_warmup=3).gpu_times[0]))
+    function()
+    times = []
+    for _ in range(7):
+        begin = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - begin)
+    return sorted(times)[3]

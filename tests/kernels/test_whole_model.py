@@ -1,0 +1,60 @@
+"""A BERT tagger whose ops go through the launchers: what the ops hand to each other is what the kernels accept.
+
+`FakeCupy` is NumPy under another name, so that every op takes the path that it takes on a GPU.
+"""
+import types
+
+import numpy as np
+import pytest
+
+from minixl import backend, kernels
+from minixl.models.transformer import Transformer
+from minixl.ops.softmax_cross_entropy import softmax_cross_entropy_backward, softmax_cross_entropy_forward
+from tests.kernels import host
+from tests.models.hugging_face import copy_weights, make_batch, tiny_pair
+
+
+class FakeCupy(types.ModuleType):
+    """Everything that NumPy has; isinstance(array, cupy.ndarray) holds for every NumPy array."""
+
+    def __getattr__(self, name):
+        return getattr(np, name)
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """The launchers that run from now on, by name."""
+    called = []
+
+    def load(filename, function):
+        called.append(function)
+        return host.load(filename, function)
+
+    def begin():
+        monkeypatch.setattr(backend, "cupy", FakeCupy("cupy"))
+        monkeypatch.setattr(kernels, "load", load)
+        return called
+    return begin
+
+
+def test_gradients_of_a_tagger(rng, as_on_a_gpu):
+    """Loss and every gradient of a float32 step, with the kernels and without."""
+    theirs, wide = tiny_pair("token")
+    model = Transformer(wide.bert.config, wide.labels, "token", dtype=np.float32)
+    copy_weights(theirs, model)
+    batch = make_batch(rng)
+    results = []
+    for on_gpu in (False, True):
+        called = as_on_a_gpu() if on_gpu else []
+        model.store.zero_grad()
+        logits, cache = model.forward(batch)
+        loss, loss_cache = softmax_cross_entropy_forward(logits, batch.labels)
+        dlogits, _ = softmax_cross_entropy_backward(np.float32(1), loss_cache)
+        model.backward(dlogits, cache)
+        results.append((float(loss), {p.name: getattr(p.grad, "values", p.grad).copy() for p in model.store}))
+    (loss, grads), (kernel_loss, kernel_grads) = results
+    assert {"layernorm_forward_v2", "layernorm_backward_v2", "gelu_forward", "attention_forward",
+            "attention_backward_key"} <= set(called)
+    np.testing.assert_allclose(kernel_loss, loss, rtol=1e-5)
+    for name, grad in grads.items():
+        np.testing.assert_allclose(kernel_grads[name], grad, rtol=1e-3, atol=1e-4 * max(1e-3, abs(grad).max()), err_msg=name)

@@ -1,0 +1,127 @@
+"""`minixl bench kernels` on the smallest sizes: every op is checked, timed and reported; PyTorch computes the same."""
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from minixl import bench_kernels, kernels
+from minixl.bench_kernel_cases import CASES
+from minixl.bench_kernel_report import BEGIN, END, write_readme
+from minixl.bench_kernel_resources import markdown, resources
+from minixl.errors import UserError
+
+CEILING = {"copy": 10.0, "product": 100.0}
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """The smallest size of every op, the fewest calls, no process for the memory, no ceiling."""
+    monkeypatch.setattr(bench_kernels, "SECONDS", 0)
+    monkeypatch.setattr(bench_kernels, "CACHE", 0)
+    monkeypatch.setattr(bench_kernels, "ceilings", lambda: CEILING)
+    monkeypatch.setattr(bench_kernels, "peak", lambda name, number, kind: 1 << 20)
+    monkeypatch.setattr(bench_kernels, "CASES", {name: replace(case, sizes=(case.sizes[0], case.sizes[0]))
+                                                 for name, case in CASES.items()})
+
+
+def test_every_op_with_a_kernel_has_a_benchmark():
+    assert set(CASES) == set(kernels.OPS)
+
+
+def test_all_ops_in_one_run(quick, tmp_path, monkeypatch):
+    texts = []
+    monkeypatch.setattr(bench_kernels, "resources", lambda: [])
+    result = bench_kernels.run(against="torch", json_file=tmp_path / "figures.json", plot_file=tmp_path / "figure.png",
+                               say=texts.append)
+    assert json.loads((tmp_path / "figures.json").read_text()) == result
+    assert (tmp_path / "figure.png").stat().st_size > 1000
+    assert [row["op"] for row in result["rows"][::2]] == list(CASES)
+    for own, torch in zip(result["rows"][::2], result["rows"][1::2], strict=True):
+        assert own["engine"] == "numpy" and own["ratio"] == 1 and torch["engine"] == CASES[own["op"]].torch_name
+        assert 0 < own["tenth_seconds"] <= own["median_seconds"] <= own["ninetieth_seconds"]
+        rate = own["gigabytes_per_second"] if own["bound"] == "copy" else own["gigaflops"]
+        assert own["percent_of_ceiling"] == pytest.approx(100 * rate / CEILING[own["bound"]])
+    assert re.search("average_linkage +64 x 64 +numpy", texts[0]) and "copy 10 GB/s, product 100 GFLOP/s" in texts[0]
+
+
+def test_pytorchs_way_computes_the_same(rng):
+    """Where PyTorch's call leaves gradients, they are those of the op."""
+    gradients = {"average_linkage": ["x", "y"], "layernorm": ["x", "weight", "bias"], "gelu": ["x"],
+                 "softmax_cross_entropy": ["logits"]}
+    for name, inputs_with_gradient in gradients.items():
+        case = CASES[name]
+        inputs = case.inputs(rng, **case.sizes[0])
+        prepared = case.prepare(inputs, "cpu")
+        case.torch(prepared)
+        ours = case.call(bench_kernels.functions(name, "readable"), inputs)[1:]
+        for key, gradient in zip(inputs_with_gradient, ours, strict=True):
+            np.testing.assert_allclose(gradient, prepared[key].grad.numpy(), rtol=1e-3, atol=1e-5, err_msg=f"{name} {key}")
+
+
+def test_pytorch_crf_finds_the_same_tags(rng):
+    case = CASES["viterbi"]
+    inputs = case.inputs(rng, **case.sizes[0])
+    tags = case.call(bench_kernels.functions("viterbi", "readable"), inputs)[1]
+    assert sum(case.torch(case.prepare(inputs, "cpu")), []) == tags.tolist()
+
+
+def test_a_wrong_op_is_not_timed(monkeypatch):
+    def wrong(name, kind):
+        op = functions(name, kind)
+        forward = op.gelu_forward
+        op.gelu_forward = lambda x: (forward(x)[0] * (1.01 if x.dtype == np.float32 else 1), forward(x)[1])
+        return op
+
+    functions = bench_kernels.functions
+    monkeypatch.setattr(bench_kernels, "functions", wrong)
+    with pytest.raises(UserError, match=r"gelu .*, result 0: expected float64's within 0.002, found a difference"):
+        bench_kernels.check("gelu", CASES["gelu"].sizes[0])
+
+
+def test_peak_memory_of_one_call():
+    """Value, dx and dy of 512 points with 512 dimensions are 2 MiB; n by m matrices would be more than twice that."""
+    peak = bench_kernels.peak("average_linkage", 1, "readable")
+    assert peak is None or 2 << 20 <= peak < 20 << 20
+
+
+def test_ceilings():
+    ceilings = bench_kernels.ceilings()
+    assert 0.1 < ceilings["copy"] < 1e5 and 1 < ceilings["product"] < 1e6
+
+
+def test_the_readme_is_written_between_the_markers(tmp_path):
+    result = {"device": "Test", "threads": 2, "against": None, "ceiling": CEILING, "rows": [], "resources": []}
+    file = tmp_path / "README.md"
+    file.write_text(f"before\n{BEGIN}\nstale\n{END}\nafter\n")
+    write_readme(result, file)
+    text = file.read_text()
+    assert text.startswith(f"before\n{BEGIN}\n`minixl bench kernels --readme`\n\nTest, 2 threads") and "stale" not in text
+    assert text.endswith(f"{END}\nafter\n")
+    file.write_text("no markers")
+    with pytest.raises(UserError, match="expected the markers"):
+        write_readme(result, file)
+
+
+def test_resources_are_listed_by_kernel(monkeypatch):
+    entry = {"kernel": "k", "file": "k.cu", "registers": 20, "spilled_bytes": 0, "shared_bytes": 128}
+    found = [entry | {"architecture": a, "spilled_bytes": 8 * (a == 75)} for a in (75, 80, 90, 100)]
+    assert "| k | 20, 8 bytes spilled | 20 | 20 | 20 | 128 |" in markdown(found)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert resources() == [] and "nvcc was not found" in markdown([])
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ({"names": ["relu"]}, "bench kernels: expected some of average_linkage, .*, got 'relu'"),
+    ({"against": "jax"}, "--against: expected torch, got 'jax'"),
+    ({"names": ["gelu"], "readme": True}, "--readme: the table holds all ops; name none"),
+])
+def test_bad_input_is_named(arguments, message):
+    with pytest.raises(UserError, match=message):
+        bench_kernels.run(**arguments)
+
+
+def test_a_file_in_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match="--json .*: there is no folder"):
+        bench_kernels.run(["gelu"], json_file=tmp_path / "no" / "file.json")
