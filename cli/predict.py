@@ -31,8 +31,9 @@ def predict(model: Path, file: Path, output: str, kind: str, encoding: str, devi
     tagger = predictor.model.pooling == "token"
     columns = kind == "conll" or (kind == "auto" and output == "conll")
     if not tagger and (columns or output == "conll"):
-        raise UserError(f"{'--input' if kind == 'conll' else '--format'} conll: {model} is a classifier, it labels whole texts; use --input text "
-                        "and --format jsonl or text")
+        option = "--input" if kind == "conll" else "--format"
+        raise UserError(f"{option} conll: {model} is a classifier, it labels whole texts; use --input text and --format jsonl "
+                        "or text")
     if columns and output != "conll":
         raise UserError(f"--input conll: the columns go back out with one more column; use --format conll, not {output}")
     if columns:

@@ -66,6 +66,7 @@ def test_wrong_usage_is_exit_code_2(minixl):
     assert minixl("train", "--no-such-option")[0] == 2
     code, _, err = minixl("train", "finetune-ner", "--source", "en=x")
     assert code == 2 and "--encoder DIR is missing" in err
+    assert minixl("train", "--seed", "-1")[0] == 2
     code, _, err = minixl("train", "--seed", "1", "--seeds", "2")
     assert code == 2 and "exclude each other" in err
 
@@ -104,6 +105,9 @@ def test_cuda_without_a_device(minixl, trained, tmp_path):
     code, _, err = minixl("train", "finetune-ner", "--encoder", trained / "encoder", "--source", f"en={trained}/en.txt",
                           "--device", "cuda", "--out", tmp_path / "run")
     assert code == 1 and "cuda was asked for, but" in one_line(err)
+    for command in (["predict", trained / "tagger" / "model"], ["evaluate", trained / "tagger" / "model", f"en={trained}/en.txt"]):
+        code, _, err = minixl(*command, "--device", "cuda")
+        assert code == 1 and "cuda was asked for, but" in one_line(err)
 
 
 def test_train_prints_the_table(minixl, trained, tmp_path):
@@ -177,6 +181,12 @@ def test_predict_classes(minixl, trained):
     assert rows[0]["label"] in ("home", "travel")
     code, _, err = minixl("predict", model, "--format", "conll", stdin="a")
     assert code == 1 and "is a classifier" in one_line(err)
+
+
+@pytest.mark.parametrize("kind", ["auto", "text", "conll"])
+def test_a_classifier_has_no_columns(minixl, trained, kind):
+    code, out, err = minixl("predict", trained / "classifier" / "model", "--format", "conll", "--input", kind, stdin="anna lives\n")
+    assert code == 1 and out == "" and "is a classifier, it labels whole texts" in one_line(err)
 
 
 def test_predict_bad_bytes(minixl, trained):
