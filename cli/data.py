@@ -32,12 +32,14 @@ def sample(folder: Path, seed: int) -> None:
 @click.option("--encoding", default="utf-8", show_default=True, help="Character encoding of the files.")
 def stats(task: str, files: tuple[str, ...], encoding: str) -> None:
     """Count inputs, words and labels of labelled files."""
+    from minixl.cli.options import encoding_option
     from minixl.data.corpus import read_corpus
     from minixl.data.schemes import spans
     from minixl.runs import parse_named
 
     for pair in files:
-        corpus = read_corpus(task, *parse_named(pair, "data stats"), encoding=encoding)
+        with encoding_option():
+            corpus = read_corpus(task, *parse_named(pair, "data stats"), encoding=encoding)
         counts: Counter[str] = Counter()
         for gold in corpus.gold():
             counts.update([gold] if isinstance(gold, str) else [kind for kind, _, _ in spans(gold)] if task == "ner" else gold)

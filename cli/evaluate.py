@@ -17,14 +17,18 @@ import click
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute.")
 def evaluate(model: Path, files: tuple[str, ...], as_json: bool, strict: bool, limit: int, encoding: str, device: str) -> None:
     """Score the model folder MODEL on labelled files, one a language."""
+    from minixl.cli.options import encoding_option
     from minixl.data.corpus import check_labels, encode, read_corpus
     from minixl.evaluation import score
     from minixl.prediction import Predictor, predict_labels
-    from minixl.runs import parse_named
+    from minixl.runs import once, parse_named
 
     predictor = Predictor.load(model, device=device)
     info = predictor.info
-    corpora = [read_corpus(info.task, *parse_named(pair, "evaluate"), encoding=encoding).limited(limit) for pair in files]
+    named = [parse_named(pair, "evaluate") for pair in files]
+    once("evaluate ", [language for language, _ in named])
+    with encoding_option():
+        corpora = [read_corpus(info.task, language, path, encoding=encoding).limited(limit) for language, path in named]
     for corpus in corpora:
         check_labels(corpus, info.labels)
     results = {}

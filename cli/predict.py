@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+STDIN = "standard input"     # in messages
 TEXTS = 256        # texts predicted together: enough to form batches of similar length, and output soon follows input
 
 
@@ -40,23 +41,18 @@ def predict(model: Path, file: Path, output: str, kind: str, encoding: str, devi
         for line in _columns(predictor, file, encoding):
             click.echo(line, nl=False)
         return
-    for line in _texts(predictor, (line.rstrip("\r\n") for line in _lines(file, encoding)), output):
+    lines = (line.removeprefix("\ufeff" if i == 0 else "").rstrip("\r\n") for i, line in enumerate(_lines(file, encoding)))
+    for line in _texts(predictor, lines, output):
         click.echo(line)
 
 
 def _lines(file: Path, encoding: str) -> Iterator[str]:
     """Lines with their endings."""
-    from minixl.data.lines import raw_lines
-    from minixl.errors import UserError
+    from minixl.cli.options import encoding_option
+    from minixl.data.lines import raw_lines, stream_lines
 
-    if str(file) != "-":
-        yield from raw_lines(file, encoding)
-        return
-    try:
-        for line in sys.stdin.buffer:
-            yield line.decode(encoding)
-    except (UnicodeDecodeError, LookupError) as error:
-        raise UserError(f"standard input: expected {encoding}: {error}; choose another one with --encoding") from None
+    with encoding_option():
+        yield from raw_lines(file, encoding) if str(file) != "-" else stream_lines(sys.stdin.buffer, STDIN, encoding)
 
 
 def _texts(predictor: Any, lines: Iterable[str], output: str) -> Iterator[str]:
@@ -97,7 +93,10 @@ def _columns(predictor: Any, file: Path, encoding: str) -> Iterator[str]:
     from minixl.data.conll import add_column, parse_conll
 
     lines = list(_lines(file, encoding))
-    sentences = parse_conll((line.lstrip("\ufeff").rstrip("\r\n") for line in lines), str(file), tags=False).sentences
+    if str(file) == "-" and not any(line.strip() for line in lines):       # nothing came through the pipe: nothing goes out
+        return iter(lines)
+    bare = (line.lstrip("\ufeff").rstrip("\r\n") for line in lines)
+    sentences = parse_conll(bare, STDIN if str(file) == "-" else str(file), tags=False).sentences
     tags, _ = predictor.tag([sentence.words for sentence in sentences])
     return add_column(lines, tags)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,9 @@ def train(recipe: str | None, encoder: Path | None, source: tuple[str, ...], dev
     if name == "quickstart" and nothing_given:
         from minixl.quickstart import quickstart_inputs
         inputs = quickstart_inputs(lambda text: click.echo(text, err=True))
+    elif resume and (encoder is None or not source):
+        raise click.UsageError("--resume: the inputs stand in config.toml; leave out --encoder, --source, --dev, --unlabelled "
+                               "and --test")
     elif encoder is None or not source:
         missing = "--encoder DIR" if encoder is None else "--source LANGUAGE=FILE"
         raise click.UsageError(f"{missing} is missing; `minixl train` without any arguments runs the quickstart")
@@ -123,6 +127,7 @@ def _run(settings: Any, inputs: Any, out: Path, seed: int | None, seeds: int | N
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     how: dict[str, Any] = {"reporter": Terminal(), "xp": xp, "resume": resume, "stop": lambda: bool(asked)}
     try:
+        warnings.filterwarnings("ignore", category=RuntimeWarning)      # overflow: the method stops with one clear line
         if seeds is not None:
             metrics = train_seeds(settings, inputs, out, seeds=list(range(1, seeds + 1)), **how)
         else:

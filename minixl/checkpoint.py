@@ -82,10 +82,15 @@ class Checkpoint:
         return state
 
     def _save(self, name: str, arrays: Mapping[str, np.ndarray]) -> str:
-        self.folder.mkdir(parents=True, exist_ok=True)
         temporary = self.folder / (name + ".new")
-        save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, temporary)
-        os.replace(temporary, self.folder / name)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, temporary)
+            os.replace(temporary, self.folder / name)
+        except (OSError, SafetensorError) as error:                    # a full disk, most often
+            temporary.unlink(missing_ok=True)
+            raise UserError(f"{self.folder / name}: cannot be written ({error}); make room and continue with "
+                            f"minixl train --resume --out {self.folder.parent}") from None
         return name
 
     def _load(self, name: str) -> dict[str, np.ndarray]:

@@ -41,6 +41,8 @@ def log_probabilities(model: Transformer, encoded: Encoded, *, tokens: int = TOK
         batch = pack([encoded.examples[i] for i in chosen], model.store.xp)
         logits, _ = model.forward(batch, keep=False)
         log_probs = to_numpy(log_softmax_forward(logits)[0])
+        if np.isnan(log_probs).any():
+            raise FloatingPointError("the model's scores became nan: the learning rate (optim.lr) was too high")
         words = [len(encoded.examples[chosen[i]].rows) for i in batch.order]
         parts = log_probs if model.pooling != "token" else np.split(log_probs, np.cumsum(words)[:-1])
         for position, part in zip(batch.order, parts, strict=True):

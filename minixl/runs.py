@@ -97,10 +97,10 @@ def train_run(settings: Settings, inputs: Inputs, out: Path, *, seed: int, repor
     """
     if resume:
         _check_resumable(out, settings, inputs, seed)
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--out {out}: the folder is in use; choose another, or continue that run with --resume --out {out}")
+    else:
+        _check_unused(out)
     prepared = prepare(settings, inputs, seed, xp)
-    out.mkdir(parents=True, exist_ok=True)
+    _make(out)
     with locked(out):
         for message in prepared.messages:
             reporter.message(message)
@@ -117,8 +117,6 @@ def _train(settings: Settings, inputs: Inputs, out: Path, seed: int, prepared: P
     total = settings["train.epochs"] * per_epoch
     if settings["train.max_steps"]:
         total = min(total, settings["train.max_steps"]) if total else settings["train.max_steps"]
-    if not total:
-        raise UserError("train.epochs and train.max_steps are both 0: nothing would be trained")
     method = METHODS[settings["method"]](model, prepared.streams, settings, seed, total)
     training = Training(model, method, prepared.streams, prepared.evaluation, settings, out, reporter, total_steps=total,
                         eval_every=settings["train.eval_every"] or per_epoch, stop=stop)
@@ -145,10 +143,12 @@ def prepare(settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prep
     task, encoding = settings["task"], settings["data.encoding"]
     if settings["method"] not in METHODS:
         raise UserError(f"method: expected one of {', '.join(METHODS)}, got {settings['method']!r}")
+    if not settings["train.epochs"] and not settings["train.max_steps"]:
+        raise UserError("train.epochs and train.max_steps are both 0: nothing would be trained; set one of them")
     if not inputs.source:
         raise UserError("--source: expected at least one labelled file, for example --source en=train.txt")
     for role in ("source", "dev", "unlabelled", "test"):
-        _once(role, getattr(inputs, role))
+        once(f"--{role} ", [language for language, _ in getattr(inputs, role)])
     config = read_config(inputs.encoder)
     tokenizer = Tokenizer(inputs.encoder, config.vocab_size)
     if settings["data.max_length"] > config.max_position_embeddings:
@@ -165,6 +165,9 @@ def prepare(settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prep
                              optional=model.head_names())
     messages = [str(replace(report, new=tuple(name for name in model.head_names() if name not in report.loaded)))]
     frozen = freeze(model, settings["model.freeze"])
+    if not model.store.names(trainable=True):
+        raise UserError(f"model.freeze: {', '.join(settings['model.freeze'])} leaves no parameter to train; "
+                        "freeze fewer, for example bottom:3")
     if frozen:
         messages.append(f"frozen: {len(frozen)} parameters; trained: {model.store.count(trainable=True):,} of "
                         f"{model.store.count():,} weights")
@@ -176,7 +179,8 @@ def prepare(settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prep
         messages.append(encoded.report(f"source {corpus.language}"))
     for language, path in inputs.unlabelled:
         if not path.is_file():
-            raise UserError(f"--unlabelled {language}={path}: no such file")
+            found = "a directory" if path.is_dir() else "nothing"
+            raise UserError(f"--unlabelled {language}={path}: expected a file, found {found}")
         messages.append(f"unlabelled {language}: not used, {settings['method']} trains on labelled text only")
     evaluation = Evaluation(task, settings, [corpus.language for corpus in sources])
     for part in ("dev", "test"):
@@ -224,8 +228,8 @@ def freeze(model: Transformer, patterns: list[str]) -> list[str]:
 def train_seeds(settings: Settings, inputs: Inputs, out: Path, *, seeds: list[int], reporter: Reporter, xp: Any = np,
                 resume: bool = False, stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
     """One run a seed, into OUT/seed-N; OUT/metrics.json has mean, sd and max of every figure."""
-    if not resume and out.exists() and any(out.iterdir()):
-        raise UserError(f"--out {out}: the folder is in use; choose another one, or continue with --resume --out {out}")
+    if not resume:
+        _check_unused(out)
     runs: list[dict[str, Any]] = []
     for seed in seeds:
         reporter.message(f"seed {seed} ({len(runs) + 1} of {len(seeds)})")
@@ -265,9 +269,13 @@ def read_run(out: Path) -> tuple[Settings, Inputs, int]:
     path = out / "config.toml"
     if not path.is_file():
         raise UserError(f"--resume: {path} is not there, so {out} holds no run to continue")
-    table = tomllib.loads(path.read_text(encoding="utf-8"))
-    values = flatten({key: value for key, value in table.items() if key != "seed"})
-    return Settings(values, str(path)), Inputs.from_table(table["inputs"]), int(table["seed"])
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        inputs, seed = Inputs.from_table(table["inputs"]), int(table["seed"])
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: expected the settings of a run as minixl wrote them, found a damaged file ({error}); "
+                        "start again with a new --out folder") from None
+    return Settings(flatten({key: value for key, value in table.items() if key != "seed"}), str(path)), inputs, seed
 
 
 @contextmanager
@@ -288,6 +296,23 @@ def _config(settings: Settings, inputs: Inputs, seed: int) -> str:
     return f"seed = {seed}\n{settings.to_toml()}\n{inputs.to_toml()}\n[versions]\n{table}\n"
 
 
+def _check_unused(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out}: expected a folder, found a file; choose another name")
+    names = {entry.name for entry in out.iterdir()} - {".lock"} if out.exists() else set()
+    if names:
+        begun = "config.toml" in names or any(out.glob("seed-*/config.toml"))
+        raise UserError(f"--out {out}: the folder is in use; choose another" +
+                        (f", or continue that run with --resume --out {out}" if begun else ""))
+
+
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {out}: the folder cannot be made ({error.strerror or error}); choose another") from None
+
+
 def _check_resumable(out: Path, settings: Settings, inputs: Inputs, seed: int) -> None:
     _check_same(out, settings, inputs, seed)
     if (out / "metrics.json").is_file():
@@ -305,11 +330,11 @@ def _check_same(out: Path, settings: Settings, inputs: Inputs, seed: int) -> Non
                         f"continue that run")
 
 
-def _once(role: str, pairs: Named) -> None:
-    languages = [language for language, _ in pairs]
+def once(what: str, languages: list[str]) -> None:
+    """Raises UserError for a language that is given twice."""
     twice = next((language for language in languages if languages.count(language) > 1), None)
     if twice:
-        raise UserError(f"--{role} {twice}=...: given twice; one file a language")
+        raise UserError(f"{what}{twice}=...: given twice; one file a language")
 
 
 def _fingerprints(inputs: Inputs) -> dict[str, str]:

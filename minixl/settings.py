@@ -10,6 +10,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ class Setting(NamedTuple):
     help: str
     choices: tuple[str, ...] = ()
     at_least: float | None = None
+    below: float | None = None
 
 
 SETTINGS: dict[str, Setting] = {
@@ -37,7 +39,7 @@ SETTINGS: dict[str, Setting] = {
     "model.pooling": Setting("auto", "head of a classifier", ("auto", "token", "mean", "cls")),
     "model.freeze": Setting([], "parameters that are not trained: shell patterns over their names, or a number of layers "
                                 "as 'bottom:3' (with the embeddings)"),
-    "model.dropout": Setting(-1.0, "dropout of the encoder and the head; -1: as config.json says"),
+    "model.dropout": Setting(-1.0, "dropout of the encoder and the head; -1: as config.json says", at_least=-1, below=1),
     "train.epochs": Setting(3, "passes over the source sentences", at_least=0),
     "train.max_steps": Setting(0, "at most N updates; exactly N with train.epochs=0; 0: no limit", at_least=0),
     "train.batch_size": Setting(32, "sentences an update", at_least=1),
@@ -46,13 +48,13 @@ SETTINGS: dict[str, Setting] = {
     "train.patience": Setting(0, "stop after N evaluations without a better source dev score; 0: never", at_least=0),
     "train.checkpoint_every": Setting(0, "write a checkpoint every N updates; 0: at every evaluation", at_least=0),
     "optim.name": Setting("adamw", "optimiser", ("adamw", "adam", "sgd")),
-    "optim.lr": Setting(5e-5, "learning rate of the encoder", at_least=0),
-    "optim.head_lr": Setting(0.0, "learning rate of the head; 0: optim.lr", at_least=0),
+    "optim.lr": Setting(5e-5, "learning rate of the encoder", at_least=0, below=inf),
+    "optim.head_lr": Setting(0.0, "learning rate of the head; 0: optim.lr", at_least=0, below=inf),
     "optim.schedule": Setting("linear", "learning rate after the warm-up", ("linear", "constant")),
-    "optim.warmup": Setting(0.1, "share of all updates in which the learning rate rises from 0", at_least=0),
+    "optim.warmup": Setting(0.1, "share of all updates in which the learning rate rises from 0", at_least=0, below=1),
     "optim.weight_decay": Setting(0.01, "decoupled weight decay of adamw, not on LayerNorm and biases", at_least=0),
-    "optim.beta1": Setting(0.9, "Adam's decay of the first moment", at_least=0),
-    "optim.beta2": Setting(0.999, "Adam's decay of the second moment", at_least=0),
+    "optim.beta1": Setting(0.9, "Adam's decay of the first moment", at_least=0, below=1),
+    "optim.beta2": Setting(0.999, "Adam's decay of the second moment", at_least=0, below=1),
     "optim.eps": Setting(1e-8, "Adam's epsilon", at_least=0),
     "optim.clip": Setting(1.0, "limit on the norm of all gradients together; 0: none", at_least=0),
     "decode.constrained": Setting(True, "only tag sequences that the scheme allows (Viterbi)"),
@@ -161,4 +163,7 @@ def _checked(name: str, value: Any, where: str) -> Any:
                         f"{_meant(value, setting.choices)}")
     if setting.at_least is not None and not value >= setting.at_least:
         raise UserError(f"{where}: {name}: expected at least {setting.at_least:g}, got {value!r} ({setting.help})")
+    if setting.below is not None and not value < setting.below:
+        limit = "a finite number" if setting.below == inf else f"less than {setting.below:g}"
+        raise UserError(f"{where}: {name}: expected {limit}, got {value!r} ({setting.help})")
     return value

@@ -8,6 +8,7 @@ Parameter names: weights/names.py.  Test: tests/weights/test_folder.py
 """
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from minixl.backend import Array, to_numpy
@@ -74,7 +76,8 @@ def load_parameters(folder: str | Path, targets: Mapping[str, Array], optional: 
     """Fill `targets` (canonical name -> NumPy or CuPy buffer) from a folder or file, converting to their dtypes.
 
     `optional`: names, or prefixes ending in a dot, that may be absent; their buffers then stay as they are.
-    Raises UserError for a missing parameter and for one of another shape, before anything is written.
+    Raises UserError for a missing parameter and for one of another shape, before anything is written, and for one that is
+    not finite.
     """
     checkpoint = Checkpoint(folder)
     stored = canonical_names(checkpoint.names(), str(folder))
@@ -89,6 +92,11 @@ def load_parameters(folder: str | Path, targets: Mapping[str, Array], optional: 
         _check_fit(checkpoint, stored[name], name, tuple(targets[name].shape), Path(folder))
     for name in loaded:
         checkpoint.read(stored[name], out=targets[name])
+        with np.errstate(invalid="ignore"):
+            finite = bool(np.isfinite(targets[name].sum()))            # of a sum: no array of booleans as large as the table
+        if not finite:
+            raise UserError(f"{checkpoint.file(stored[name])}: {name}: expected finite weights, found NaN or infinite ones; "
+                            "copy or download it again")
     left_out = [name for name in stored if name not in targets]
     return LoadReport(Path(folder), tuple(loaded), tuple(left_out), tuple(new),
                       sum(checkpoint.info(stored[name]).size for name in loaded))
@@ -142,7 +150,10 @@ def save_folder(folder: str | Path, config_json: Mapping[str, Any], tensors: Map
 def write_tensors(path: Path, tensors: Mapping[str, Array]) -> None:
     """One safetensors file, marked as transformers expects it.  The library writes strided views wrongly."""
     values = {name: np.ascontiguousarray(to_numpy(value)).reshape(value.shape) for name, value in tensors.items()}
-    save_file(values, path, metadata={"format": "pt"})
+    try:
+        save_file(values, path, metadata={"format": "pt"})
+    except SafetensorError as error:                   # a full disk, most often: callers expect OSError
+        raise OSError(errno.EIO, str(error), str(path)) from None
     path.chmod(path.parent.stat().st_mode & 0o666)     # the library makes it readable for its owner only
 
 

@@ -10,7 +10,7 @@ from minixl.data.conll import ConllFile, read_conll
 from minixl.data.conll import check_labels as check_tags
 from minixl.data.encoding import Encoded, PieceTokenizer, encode_documents, encode_sentences
 from minixl.data.examples import Document, Sentence
-from minixl.data.schemes import label_set
+from minixl.data.schemes import label_set, parse
 from minixl.errors import UserError
 
 TAGGING = ("ner", "pos")
@@ -54,9 +54,13 @@ def read_corpus(task: str, language: str, path: Path, *, encoding: str = "utf-8"
         if labelled and task == "ner" and file.scheme == "none":
             line, tag = next((s.line + i, tag) for s in file.sentences for i, tag in enumerate(s.tags or ()) if tag != "O")
             raise UserError(f"{path}:{line}: expected entity tags such as B-PER, I-PER and O, found {tag!r}; "
-                            "for part-of-speech tags use --set task=pos")
+                            "for part-of-speech tags use --set task=pos, for labelled texts a classification recipe")
         return Corpus(language, path, task, file.sentences, file.found)
-    return Corpus(language, path, task, read_classification(path, encoding=encoding, labels=labelled))
+    documents = read_classification(path, encoding=encoding, labels=labelled)
+    if labelled and all(parse(document.text) for document in documents):
+        raise UserError(f"{path}:{documents[0].line}: expected a label and a text, found a word and the tag "
+                        f"{documents[0].text!r}; for entity tags use an NER recipe")
+    return Corpus(language, path, task, documents)
 
 
 def labels_of(task: str, corpora: Iterable[Corpus]) -> list[str]:

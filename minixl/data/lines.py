@@ -39,21 +39,27 @@ def raw_lines(path: PathLike, encoding: str = "utf-8") -> Iterator[str]:
     Raises UserError, when the first line is asked for or when the fault is met: a file that is missing, a directory,
     not readable, a damaged gzip file, not text, or not in this encoding (naming the line).
     """
-    wide = _line_feed(encoding) != b"\n"
+    _line_feed(encoding)                               # a wrong name is the first thing to say
     with _open(path) as stored, _unpacked(stored) as file:
-        number = 0
-        try:
-            texts = iter(_decode_all(file, path, encoding)) if wide else _decode_each(file, path, encoding)
-            for number, text in enumerate(texts, 1):
-                if "\0" in text:
-                    raise UserError(f"{path}:{number}: expected text, found a zero byte; give a text file "
-                                    "(or, for UTF-16 text, --set data.encoding=utf-16)")
-                yield text
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise UserError(f"{path}:{number + 1}: expected a complete gzip file, found a damaged one ({error}); "
-                            "copy or download it again") from error
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+        yield from stream_lines(file, path, encoding)
+
+
+def stream_lines(file: BinaryIO, name: PathLike, encoding: str = "utf-8") -> Iterator[str]:
+    """As raw_lines, of a stream that is open already (standard input); name stands for the path in messages."""
+    wide = _line_feed(encoding) != b"\n"
+    number = 0
+    try:
+        texts = iter(_decode_all(file, name, encoding)) if wide else _decode_each(file, name, encoding)
+        for number, text in enumerate(texts, 1):
+            if "\0" in text:
+                raise UserError(f"{name}:{number}: expected text, found a zero byte; give a text file "
+                                "(or, for UTF-16 text, --set data.encoding=utf-16)")
+            yield text
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{name}:{number + 1}: expected a complete gzip file, found a damaged one ({error}); "
+                        "copy or download it again") from error
+    except OSError as error:
+        raise UserError(f"{name}: cannot be read ({error.strerror or error})") from error
 
 
 def nearest(found: str, known: Iterable[str]) -> str:

@@ -191,7 +191,7 @@ def test_a_classifier_has_no_columns(minixl, trained, kind):
 
 def test_predict_bad_bytes(minixl, trained):
     code, _, err = minixl("predict", trained / "tagger" / "model", stdin=b"caf\xe9\n")
-    assert code == 1 and "standard input: expected utf-8" in one_line(err)
+    assert code == 1 and "standard input:1: expected utf-8" in one_line(err)
 
 
 def test_sample_and_stats(minixl, tmp_path):
