@@ -29,6 +29,7 @@ OPS: dict[str, tuple[str, ...]] = {
     "softmax_cross_entropy": ("softmax_cross_entropy_forward", "softmax_cross_entropy_backward"),
     "embedding": ("sum_rows",),
     "attention": ("attention_forward", "attention_backward"),
+    "crf_recursion": ("forward_sums", "marginals"),
     "adamw": ("adamw_step",),
 }
 

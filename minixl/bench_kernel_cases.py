@@ -12,6 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from minixl.backend import array_module
+from minixl.ops.crf_recursion import Scores
+from minixl.ops.steps import time_steps
+
 Inputs = dict[str, Any]
 
 
@@ -89,6 +93,28 @@ def viterbi_prepare(inputs: Inputs, device: Any) -> tuple:
 def viterbi_torch(prepared: tuple) -> list[list[int]]:
     crf, scores, mask = prepared
     return crf.decode(scores, mask)
+
+
+def crf_inputs(rng: np.random.Generator, sentences: int, longest: int, tags: int) -> Inputs:
+    inputs = viterbi_inputs(rng, sentences, longest, tags)
+    return inputs | {"weight": np.ones(len(inputs["scores"]), np.float32)}
+
+
+def crf_call(op: SimpleNamespace, x: Inputs) -> tuple:
+    steps = time_steps(x["starts"], array_module(x["scores"]))
+    scores = Scores(x["scores"], x["transitions"], x["start"], x["end"])
+    log_partition, state = op.forward_sums(scores, steps, len(x["starts"]) - 1)
+    return log_partition, *op.marginals(scores, steps, state, x["weight"])
+
+
+def crf_prepare(inputs: Inputs, device: Any) -> tuple:
+    crf, scores, mask = viterbi_prepare(inputs, device)
+    return crf, scores.requires_grad_(), mask, scores.argmax(2)
+
+
+def crf_torch(prepared: tuple) -> None:
+    crf, scores, mask, tags = prepared
+    (-crf(scores, tags, mask)).backward()
 
 
 def layernorm_call(op: SimpleNamespace, x: Inputs) -> tuple:
@@ -192,6 +218,12 @@ CASES = {
         viterbi_inputs, viterbi_call, viterbi_prepare, viterbi_torch, "pytorch-crf",
         lambda sentences, longest, tags: sentences * longest * 2 // 3 * (4 * tags + 8),
         lambda sentences, longest, tags: sentences * longest * 2 // 3 * 2 * tags * tags),
+    "crf_recursion": Case(
+        ({"sentences": 4, "longest": 6, "tags": 5}, {"sentences": 32, "longest": 60, "tags": 17},
+         {"sentences": 512, "longest": 60, "tags": 17}),
+        crf_inputs, crf_call, crf_prepare, crf_torch, "pytorch-crf",
+        lambda sentences, longest, tags: sentences * longest * 2 // 3 * 8 * tags,
+        lambda sentences, longest, tags: sentences * longest * 2 // 3 * 8 * tags * tags),
     "layernorm": Case(
         ({"tokens": 8, "hidden": 64}, {"tokens": 256, "hidden": 768}, {"tokens": 1024, "hidden": 768},
          {"tokens": 8192, "hidden": 768}),

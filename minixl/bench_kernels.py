@@ -7,6 +7,7 @@ that compute.  Extra memory is what the process grows by during one call, result
 """
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import multiprocessing
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from minixl import kernels
-from minixl.backend import Array, cupy, threads, to_numpy
+from minixl.backend import Array, array_module, by_rows, cupy, threads, to_numpy
 from minixl.bench_kernel_cases import CASES, Case, Inputs
 from minixl.bench_kernel_report import draw, table, write_readme
 from minixl.bench_kernel_resources import resources
@@ -85,30 +86,21 @@ def device_name() -> str:
 
 
 def functions(name: str, kind: str) -> SimpleNamespace:
-    """The functions of an op: "ops" as a user calls them, "readable" without kernels, "kernels" the launchers."""
-    if name == "adamw":
-        launcher = __import__("minixl.kernels.adamw", fromlist=["adamw_step"])
-        return SimpleNamespace(adamw_step=launcher.adamw_step if kind == "kernels" else _adamw_readable)
+    """The functions of an op: "readable" without kernels, "kernels" the launchers."""
     module = __import__(f"minixl.ops.{name}", fromlist=["*"])
     found = {key: getattr(value, "__wrapped__", value) for key, value in vars(module).items() if callable(value)}
     if kind == "kernels":
         launchers = __import__(f"minixl.kernels.{name}", fromlist=["*"])
         found.update({function: getattr(launchers, function) for function in kernels.OPS[name]})
+    elif name == "adamw":
+        found["adamw_step"] = functools.partial(_in_blocks, found["adamw_step"])
     return SimpleNamespace(**found)
 
 
-def _adamw_readable(value: Array, grad: Array, m: Array, v: Array, *, lr: float, weight_decay: float,
-                    betas: tuple[float, float], eps: float, steps: int) -> None:
-    """The update rule of minixl.optim.AdamW on one stretch, in blocks as the optimiser does it."""
-    from minixl.backend import array_module, by_rows
-    from minixl.optim import AdamW
-    xp = array_module(value)
-    rule = SimpleNamespace(store=SimpleNamespace(xp=xp), betas=betas, eps=eps, steps=steps)
-
-    def block(rows: slice) -> None:
-        AdamW.update(rule, value[rows], grad[rows], {"m": m[rows], "v": v[rows]}, lr, weight_decay)   # type: ignore[arg-type]
-
-    by_rows(block, len(value), 1, xp)
+def _in_blocks(adamw_step: Callable[..., None], *arrays: Array, **settings: Any) -> None:
+    """AdamW as minixl/optim.py applies it to a stretch of parameters."""
+    by_rows(lambda rows: adamw_step(*(array[rows] for array in arrays), **settings), len(arrays[0]), 1,
+            array_module(*arrays))
 
 
 def _rows(name: str, number: int, size: dict[str, int], against: str | None,

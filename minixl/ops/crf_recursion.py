@@ -13,14 +13,14 @@ scaled        each A_t is divided by its sum c_t (Rabiner 1989, section V.A), so
               the emissions may be of any size.
 logarithmic   log A and log B with log-sum-exp: any scores, minus infinity (illegal moves) included.
 
-Arrays are in step order (see steps.py).
+Arrays are in step order (see steps.py).  CUDA version: kernels/crf_recursion.cu.
 """
 from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 
-from minixl.backend import Array, array_module
+from minixl.backend import Array, array_module, has_kernel
 from minixl.ops.steps import Steps
 
 
@@ -45,6 +45,7 @@ class Logarithmic(NamedTuple):
     log_partition: Array  # (R,)    log Z of the sentences in step order
 
 
+@has_kernel
 def forward_sums(scores: Scores, steps: Steps, sentences: int) -> tuple[Array, Scaled | Logarithmic]:
     """log Z (B,), 0 for a sentence without tokens, in float64; and what the marginals need."""
     xp = array_module(scores.emissions)
@@ -60,6 +61,7 @@ def forward_sums(scores: Scores, steps: Steps, sentences: int) -> tuple[Array, S
     return log_partition, state
 
 
+@has_kernel
 def marginals(scores: Scores, steps: Steps, state: Scaled | Logarithmic, weight: Array) -> tuple[Array, Array]:
     """node (T, K) in packed order; and the edges, (K, K), added up over all tokens with the weight (T,) of each."""
     xp = array_module(scores.emissions)

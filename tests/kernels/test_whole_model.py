@@ -1,4 +1,4 @@
-"""A BERT tagger whose ops go through the launchers: what the ops hand to each other is what the kernels accept.
+"""A BERT tagger and a CRF whose ops go through the launchers: what the ops hand to each other is what the kernels accept.
 
 `FakeCupy` is NumPy under another name, so that every op takes the path that it takes on a GPU.
 """
@@ -9,7 +9,9 @@ import pytest
 
 from minixl import backend, kernels
 from minixl.models.transformer import Transformer
+from minixl.ops.crf import crf_backward, crf_forward
 from minixl.ops.softmax_cross_entropy import softmax_cross_entropy_backward, softmax_cross_entropy_forward
+from minixl.ops.viterbi import viterbi
 from tests.kernels import host
 from tests.models.hugging_face import copy_weights, make_batch, tiny_pair
 
@@ -35,6 +37,24 @@ def as_on_a_gpu(monkeypatch):
         monkeypatch.setattr(kernels, "load", load)
         return called
     return begin
+
+
+def test_crf_and_viterbi(rng, as_on_a_gpu):
+    """Negative log-likelihood, its gradients and the best tags, with the kernels and without."""
+    starts, tags = np.array([0, 4, 4, 9]), 5
+    emissions, (transitions, start, end) = rng.normal(size=(9, tags)), rng.normal(size=(3, tags, tags))
+    arrays = [a.astype(np.float32) for a in (emissions, transitions, start[0], end[0])]
+    gold, dy = rng.integers(0, tags, 9), rng.normal(size=3).astype(np.float32)
+    results = []
+    for on_gpu in (False, True):
+        called = as_on_a_gpu() if on_gpu else []
+        nll, cache = crf_forward(*arrays, tags=gold, starts=starts)
+        demissions, grads = crf_backward(dy, cache)
+        best, _ = viterbi(arrays[0], starts, transitions=arrays[1], start=arrays[2], end=arrays[3])
+        results.append((nll, demissions, *grads.values(), best))
+    assert {"crf_forward", "crf_marginals", "crf_edges", "viterbi_v2"} <= set(called)
+    for without, with_kernels in zip(*results, strict=True):
+        np.testing.assert_allclose(with_kernels, without, rtol=1e-4, atol=1e-5)
 
 
 def test_gradients_of_a_tagger(rng, as_on_a_gpu):
