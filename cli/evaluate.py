@@ -14,8 +14,11 @@ import click
 @click.option("--strict", is_flag=True, help="Entities must be literal IOB2; the default reads them as conlleval does.")
 @click.option("--limit", type=click.IntRange(0), default=0, help="Score the first N inputs of each file; 0: all.")
 @click.option("--encoding", default="utf-8", show_default=True, help="Character encoding of the files.")
+@click.option("--scheme", type=click.Choice(["auto", "IOB1", "IOB2", "IOBES", "BIOUL"]), default="auto", show_default=True,
+              help="How entity tags are written.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute.")
-def evaluate(model: Path, files: tuple[str, ...], as_json: bool, strict: bool, limit: int, encoding: str, device: str) -> None:
+def evaluate(model: Path, files: tuple[str, ...], as_json: bool, strict: bool, limit: int, encoding: str,
+             scheme: str, device: str) -> None:
     """Score the model folder MODEL on labelled files, one a language."""
     from minixl.cli.options import encoding_option
     from minixl.data.corpus import check_labels, encode, read_corpus
@@ -28,7 +31,7 @@ def evaluate(model: Path, files: tuple[str, ...], as_json: bool, strict: bool, l
     named = [parse_named(pair, "evaluate") for pair in files]
     once("evaluate ", [language for language, _ in named])
     with encoding_option():
-        corpora = [read_corpus(info.task, language, path, encoding=encoding).limited(limit) for language, path in named]
+        corpora = [read_corpus(info.task, language, path, encoding=encoding, scheme=scheme).limited(limit) for language, path in named]
     for corpus in corpora:
         check_labels(corpus, info.labels)
     results = {}

@@ -5,6 +5,7 @@ Exit codes: 0, 1 for what went wrong (UserError), 2 for wrong usage (click).
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -64,6 +65,9 @@ def main() -> None:
     except (UserError, MemoryError, FloatingPointError) as error:
         click.echo(f"Error: {error or 'out of memory; a smaller train.batch_size or train.accumulate=2 needs less'}", err=True)
         sys.exit(1)
+    except BrokenPipeError:                          # the reader, `head` say, has seen enough: that is no mistake
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         click.echo(f"Error: {where}{error.strerror or error}", err=True)

@@ -14,6 +14,7 @@ import numpy as np
 
 from minixl.backend import array_module
 from minixl.ops.crf_recursion import Scores
+from minixl.ops.lstm_steps import Cell
 from minixl.ops.steps import time_steps
 
 Inputs = dict[str, Any]
@@ -115,6 +116,37 @@ def crf_prepare(inputs: Inputs, device: Any) -> tuple:
 def crf_torch(prepared: tuple) -> None:
     crf, scores, mask, tags = prepared
     (-crf(scores, tags, mask)).backward()
+
+
+def lstm_inputs(rng: np.random.Generator, sentences: int, longest: int, inputs: int, hidden: int) -> Inputs:
+    starts = packed_starts(rng, sentences, longest)
+    return {"x": floats(rng, int(starts[-1]), inputs), "dy": floats(rng, int(starts[-1]), hidden), "starts": starts,
+            "weight_ih": 0.1 * floats(rng, 4 * hidden, inputs), "weight_hh": 0.1 * floats(rng, 4 * hidden, hidden),
+            "bias": floats(rng, 4 * hidden)}
+
+
+def lstm_call(op: SimpleNamespace, x: Inputs) -> tuple:
+    cell = Cell(x["weight_ih"], x["weight_hh"], x["bias"], None)
+    (hidden, _), cache = op.recurrent_forward(x["x"], (cell,), (False,), x["starts"])
+    dx, (grads,) = op.recurrent_backward(x["dy"], None, cache)
+    return hidden, dx, *grads.values()
+
+
+def lstm_prepare(inputs: Inputs, device: Any) -> tuple:
+    import torch
+    size = inputs["dy"].shape[1]
+    lstm = torch.nn.LSTM(inputs["x"].shape[1], size).to(device)
+    for name, value in (("weight_ih_l0", "weight_ih"), ("weight_hh_l0", "weight_hh"), ("bias_ih_l0", "bias")):
+        getattr(lstm, name).data = torch.tensor(inputs[value], device=device)
+    sentences = [torch.tensor(part, device=device) for part in np.split(inputs["x"], inputs["starts"][1:-1])]
+    packed = torch.nn.utils.rnn.pack_sequence(sentences, enforce_sorted=False)
+    packed.data.requires_grad_()
+    return lstm, packed, torch.tensor(inputs["dy"], device=device)
+
+
+def lstm_torch(prepared: tuple) -> None:
+    lstm, packed, dy = prepared
+    lstm(packed)[0].data.backward(dy)
 
 
 def layernorm_call(op: SimpleNamespace, x: Inputs) -> tuple:
@@ -224,6 +256,12 @@ CASES = {
         crf_inputs, crf_call, crf_prepare, crf_torch, "pytorch-crf",
         lambda sentences, longest, tags: sentences * longest * 2 // 3 * 8 * tags,
         lambda sentences, longest, tags: sentences * longest * 2 // 3 * 8 * tags * tags),
+    "lstm_steps": Case(
+        ({"sentences": 4, "longest": 6, "inputs": 5, "hidden": 8}, {"sentences": 16, "longest": 60, "inputs": 300, "hidden": 100},
+         {"sentences": 128, "longest": 60, "inputs": 300, "hidden": 256}),
+        lstm_inputs, lstm_call, lstm_prepare, lstm_torch, "torch.nn.LSTM",
+        lambda sentences, longest, inputs, hidden: sentences * longest * 2 // 3 * 8 * (inputs + hidden),
+        lambda sentences, longest, inputs, hidden: sentences * longest * 2 // 3 * 24 * hidden * (inputs + hidden), "product"),
     "layernorm": Case(
         ({"tokens": 8, "hidden": 64}, {"tokens": 256, "hidden": 768}, {"tokens": 1024, "hidden": 768},
          {"tokens": 8192, "hidden": 768}),

@@ -7,10 +7,12 @@ that compute.  Extra memory is what the process grows by during one call, result
 """
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import json
 import multiprocessing
+import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -42,11 +44,12 @@ def run(names: Sequence[str] = (), *, against: str | None = None, json_file: Pat
     """
     _check_wishes(names, against, json_file, plot_file, readme)
     rows: list[dict[str, Any]] = []
+    ceiling = ceilings()
     result = {"device": device_name(), "threads": None if on_gpu() else threads(), "against": against,
-              "ceiling": ceilings(), "rows": rows, "resources": resources() if readme or json_file else []}
+              "ceiling": ceiling, "rows": rows, "resources": resources() if readme or json_file else []}
     for name in names or CASES:
         for number, size in enumerate(CASES[name].sizes[1:], 1):
-            rows += _rows(name, number, size, against, result["ceiling"])
+            rows += _rows(name, number, size, against, ceiling)
     if json_file:
         json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     if plot_file:
@@ -172,7 +175,25 @@ def _engine(name: str, kind: str, sets: list[Inputs]) -> tuple[Callable[[Any], A
         torch.set_num_threads(threads())
         return case.torch, [case.prepare(inputs, "cuda" if on_gpu() else "cpu") for inputs in sets]
     op = functions(name, kind)
-    return lambda inputs: case.call(op, inputs), [_on_device(inputs) for inputs in sets]
+
+    def call(inputs: Inputs) -> Any:
+        with _kernels_on(kind == "kernels"):                           # for the ops that an op calls
+            return case.call(op, inputs)
+
+    return call, [_on_device(inputs) for inputs in sets]
+
+
+@contextlib.contextmanager
+def _kernels_on(on: bool) -> Iterator[None]:
+    before = os.environ.get("MINIXL_KERNELS")
+    os.environ["MINIXL_KERNELS"] = "1" if on else "0"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["MINIXL_KERNELS"]
+        else:
+            os.environ["MINIXL_KERNELS"] = before
 
 
 def _on_device(inputs: Inputs) -> Inputs:

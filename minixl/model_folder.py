@@ -71,9 +71,14 @@ def read_info(folder: Path) -> ModelInfo:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         known = {f.name for f in fields(ModelInfo)}
-        return ModelInfo(**{name: value for name, value in stored.items() if name in known})
+        info = ModelInfo(**{name: value for name, value in stored.items() if name in known})
     except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not a model description of minixl: {error}") from None
+    fitting = {"ner": ("token",), "pos": ("token",), "classification": ("mean", "cls")}
+    if info.pooling not in fitting.get(info.task, ()):
+        raise UserError(f"{path}: expected the task ner or pos with pooling token, or classification with mean or cls, "
+                        f"found {info.task!r} with {info.pooling!r}")
+    return info
 
 
 def model_card(info: ModelInfo) -> str:

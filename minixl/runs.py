@@ -190,6 +190,8 @@ def prepare(settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prep
             encoded = encode(corpus, tokenizer, labels, **how)
             evaluation.add(part, corpus, encoded)
             messages.append(encoded.report(f"{part} {corpus.language}"))
+    if settings["train.patience"] and not any(language in evaluation.sources for language in evaluation.files["dev"]):
+        messages.append("train.patience has no effect: early stopping needs a source dev file (--dev)")
     streams = {"source": Stream(examples, settings["train.batch_size"], seed, xp)}
     return Prepared(model, tokenizer, config.raw, labels, streams, evaluation, _fingerprints(inputs), messages)
 

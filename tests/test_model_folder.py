@@ -80,5 +80,8 @@ def test_broken_descriptions_are_one_line(saved, tmp_path):
     (folder / "minixl.json").write_text(json.dumps({"labels": []}))
     with pytest.raises(UserError, match="not a model description"):
         read_info(folder)
+    (folder / "minixl.json").write_text(json.dumps({**vars(saved[2]), "pooling": "max"}))
+    with pytest.raises(UserError, match="found '(ner|classification)' with 'max'"):
+        read_info(folder)
     with pytest.raises(UserError, match="expected a model folder with minixl.json, found no such folder"):
         read_info(tmp_path / "none")

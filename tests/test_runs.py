@@ -181,6 +181,13 @@ def test_early_stopping(folder, tmp_path):
     assert metrics["steps"] == 2 * 4 and metrics["selected_step"] == 2
 
 
+def test_patience_without_a_source_dev_file_says_so(folder, tmp_path):
+    reporter = Quiet()
+    run(folder, tmp_path / "run", inputs=Inputs(folder / "encoder", source=[("en", folder / "en.txt")]), reporter=reporter,
+        settings=settings(train__patience=3, train__max_steps=1))
+    assert any("train.patience has no effect" in message for message in reporter.messages)
+
+
 def test_long_sentences_are_all_scored(folder, tmp_path):
     words = "anna visited paris . ".split() * 30
     tags = "B-PER O B-LOC O".split() * 30

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minixl.backend import Array, array_module, by_rows
+from minixl.backend import Array, array_module, by_rows, has_kernel
 from minixl.ops.steps import Steps, time_steps
 
 
@@ -59,7 +59,7 @@ def recurrent_forward(x: Array, cells: tuple[Cell, ...], reverse: Sequence[bool]
     gates = xp.matmul(inputs, both.swapaxes(1, 2))                                 # (D, T, 4H)
     cell, cell_tanh, hidden = xp.empty((3, directions, len(x), size), x.dtype)
     if len(x):
-        _advance(gates, recurrent, halves[:, 0], steps[0].bounds, (cell, cell_tanh, hidden), xp)
+        advance(gates, recurrent, halves[:, 0], steps[0].bounds, (cell, cell_tanh, hidden), xp)
     cache = RecurrentCache(inputs, gates, cell, cell_tanh, hidden, cells, steps, len(starts) - 1)
     return _to_packed(cache, xp), cache
 
@@ -77,12 +77,13 @@ def recurrent_backward(dhidden: Array | None, dfinal: Array | None,
     before, first = cache.steps[0].before, len(cache.steps[0].order)         # first step: nothing before it
     dgates, carry = _local_factors(cache, before, first, xp)
     if first:
-        _retreat(grown, dgates, carry, cache, xp)
+        retreat(grown, dgates, carry, cache, xp)
     return _gradients(dgates, cache.hidden[:, before], first, cache, xp)
 
 
-def _advance(gates: Array, recurrent: Array, halves: Array, bounds: list[int], states: tuple[Array, Array, Array],
-             xp: ModuleType) -> None:
+@has_kernel
+def advance(gates: Array, recurrent: Array, halves: Array, bounds: list[int], states: tuple[Array, Array, Array],
+            xp: ModuleType) -> None:
     """gates (D, T, 4H) hold the products of the inputs and become the gates; cell, tanh(cell), hidden are filled."""
     cell, cell_tanh, hidden = states
     size, shift = cell.shape[2], 1 - halves                                        # σ = ½ + ½·tanh;  tanh = 0 + 1·tanh
@@ -125,7 +126,8 @@ def _local_factors(cache: RecurrentCache, before: Array, first: int, xp: ModuleT
     return factors, carry
 
 
-def _retreat(grown: Array, dgates: Array, carry: Array, cache: RecurrentCache, xp: ModuleType) -> None:
+@has_kernel
+def retreat(grown: Array, dgates: Array, carry: Array, cache: RecurrentCache, xp: ModuleType) -> None:
     """The backward loop: grown (D, T, H) becomes dh, dgates (D, T, 4H) change from factors to gradients."""
     bounds, size = cache.steps[0].bounds, grown.shape[2]
     recurrent = xp.stack([cell.weight_hh for cell in cache.cells])                 # (1 or D, 4H, H)

@@ -189,6 +189,18 @@ def test_a_classifier_has_no_columns(minixl, trained, kind):
     assert code == 1 and out == "" and "is a classifier, it labels whole texts" in one_line(err)
 
 
+def test_a_reader_that_stops_early_is_no_mistake(trained):
+    done = subprocess.run(f"yes 'anna visited paris .' | head -2000 | {sys.executable} -m minixl predict {trained / 'tagger' / 'model'} "
+                          "| head -1", shell=True, capture_output=True, text=True)
+    assert len(done.stdout.splitlines()) == 1 and done.stderr == ""
+
+
+def test_evaluate_takes_the_scheme(minixl, trained, tmp_path):
+    (tmp_path / "x.txt").write_text("anna\tI-PER\nparis\tO\n")
+    code, out, _ = minixl("evaluate", trained / "tagger" / "model", f"en={tmp_path}/x.txt", "--scheme", "IOB1", "--json")
+    assert code == 0 and json.loads(out)["en"]["support"] == 1
+
+
 def test_predict_bad_bytes(minixl, trained):
     code, _, err = minixl("predict", trained / "tagger" / "model", stdin=b"caf\xe9\n")
     assert code == 1 and "standard input:1: expected utf-8" in one_line(err)
