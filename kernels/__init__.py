@@ -30,6 +30,7 @@ OPS: dict[str, tuple[str, ...]] = {
     "embedding": ("sum_rows",),
     "attention": ("attention_forward", "attention_backward"),
     "crf_recursion": ("forward_sums", "marginals"),
+    "lstm_steps": ("advance", "retreat"),
     "adamw": ("adamw_step",),
 }
 
