@@ -31,7 +31,8 @@ def evaluate(model: Path, files: tuple[str, ...], as_json: bool, strict: bool, l
     named = [parse_named(pair, "evaluate") for pair in files]
     once("evaluate ", [language for language, _ in named])
     with encoding_option():
-        corpora = [read_corpus(info.task, language, path, encoding=encoding, scheme=scheme).limited(limit) for language, path in named]
+        corpora = [read_corpus(info.task, language, path, encoding=encoding, scheme=scheme).limited(limit)
+                   for language, path in named]
     for corpus in corpora:
         check_labels(corpus, info.labels)
     results = {}
