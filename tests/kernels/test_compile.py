@@ -25,7 +25,7 @@ def compile_with_nvrtc(filename: str, architecture: int) -> None:
     options = [option.encode() for option in (*kernels.OPTIONS, f"-arch=sm_{architecture}", "-Werror=all-warnings")]
     status, = nvrtc.nvrtcCompileProgram(program, len(options), options)
     _, size = nvrtc.nvrtcGetProgramLogSize(program)
-    log = b" " * size
+    log = b" " * max(size, 2)          # NVRTC writes into it; a single byte would be Python's shared b" " itself
     nvrtc.nvrtcGetProgramLog(program, log)
     nvrtc.nvrtcDestroyProgram(program)
     assert status == 0, log.decode(errors="replace")
