@@ -11,7 +11,8 @@ With z = x and y one under the other, and the weights w = 1/n for rows of x and 
 
 This is symmetric, so only tiles on and above the diagonal are computed, and no more than one of them is in memory.
 The forward pass holds R in its hands, so it computes the gradients too and the backward pass only scales them: three
-matrix products a tile, where a backward pass that starts again takes four.
+matrix products a tile, where a backward pass that starts again takes four.  Tiles that have no points in common are
+computed side by side, in rounds, so that nothing is added twice at a time and the result is the same every time.
 
 |a - b|² = |a|² + |b|² - 2ab is one matrix product, but off by roundings of |a|² + |b|².  Subtracting the centre of all
 points first keeps those small.  Pairs that lie nearer than NEAR times it are computed from their difference when they
@@ -19,14 +20,16 @@ are few; a tile with many of them is computed in float64.
 CUDA version: kernels/average_linkage.cu.  Checked against PyTorch in tests/ops/test_average_linkage.py.
 """
 from collections.abc import Iterator
+from math import fsum, sqrt
 from typing import NamedTuple
 
 import numpy as np
 
-from minixl.backend import Array, array_module, has_kernel
+from minixl.backend import Array, array_module, has_kernel, in_parallel
+from minixl.blas import single_threaded
 
 LOWEST, HIGHEST = 1e-6, 1e6               # the clip on squared distances
-TILE = 512                                # points a side: the fastest of 128, 256, 512, 1024 at n = m = 2048, H = 512
+TILE = 256                                # points a side: larger ones are hardly faster and take more memory
 FEW = 1 / 64                              # of the pairs of a tile may be computed one by one
 NEAR = {"float32": 1e-2, "float64": 1e-6}           # |a - b|² / (|a|² + |b|²) below which the product is too coarse
 NEAR_PROMOTED = 1e-9                      # the same for a tile of float32 points computed in float64
@@ -39,10 +42,11 @@ class AverageLinkageCache(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """Points of one weight, and where their gradient is added up."""
+    """Points of one weight w, and what is added up for them."""
 
     points: Array  # (t, H)  view of x or y
-    grad: Array    # (t, H)  view of dx or dy
+    grad: Array    # (t, H)  view of dx or dy: Σ_j w_j R_ij z_j until _finish
+    pulls: Array   # (t,)    float64, Σ_j w_j R_ij
     norms: Array   # (t,)    float64, squared distance to the centre
     weight: float  # 1/n or -1/m
 
@@ -62,14 +66,23 @@ def average_linkage_forward(x: Array, y: Array) -> tuple[Array, AverageLinkageCa
     cache = AverageLinkageCache(xp.zeros_like(x), xp.zeros_like(y))
     centre = (x.mean(axis=0) + y.mean(axis=0)) / 2                                 # (H,)
     tiles = [*_tiles(x, cache.dx, 1 / len(x), centre), *_tiles(y, cache.dy, -1 / len(y), centre)]
-    value = 0.0
-    for i, first in enumerate(tiles):
-        for second in tiles[i:]:
-            distances = _pair(first, second, centre, x.dtype, NEAR[str(x.dtype)])
-            value -= distances * first.weight * second.weight * (1 if first is second else 2)
+    values: dict[tuple[int, int], float] = {}
+
+    def pair(sides: tuple[int, int]) -> None:
+        first, second = (tiles[side] for side in sides)
+        distances = _pair(first, second, centre, x.dtype, NEAR[str(x.dtype)])
+        values[sides] = -distances * first.weight * second.weight * (1 if first is second else 2)
+
+    with single_threaded() as alone:
+        for disjoint in rounds(len(tiles)):
+            if alone and xp is np:
+                in_parallel(pair, disjoint)
+            else:
+                for sides in disjoint:
+                    pair(sides)
     for tile in tiles:
-        tile.grad[...] *= x.dtype.type(-2 * tile.weight)
-    return xp.asarray(value, x.dtype), cache
+        _finish(tile, centre)
+    return xp.asarray(fsum(values.values()), x.dtype), cache
 
 
 def average_linkage_backward(dvalue: Array, cache: AverageLinkageCache) -> tuple[Array, dict[str, Array]]:
@@ -88,55 +101,87 @@ def check_points(x: Array, y: Array) -> None:
         raise ValueError(f"y: expected {x.dtype} with {x.shape[1]} columns as in x, got {y.dtype} {y.shape}")
 
 
+def rounds(count: int) -> Iterator[list[tuple[int, int]]]:
+    """All pairs (i, j), i <= j < count, in rounds in which no number comes twice: a round can be computed side by side.
+
+    First every number with itself; then the rounds of a tournament, in which all but one player move on by one chair.
+    """
+    yield [(i, i) for i in range(count)]
+    chairs = [*range(count), *([count] if count % 2 else [])]          # an odd count: whoever meets `count` rests
+    for _ in range(len(chairs) - 1):
+        half = len(chairs) // 2
+        couples = zip(chairs[:half], reversed(chairs[half:]), strict=True)
+        yield [(min(couple), max(couple)) for couple in couples if max(couple) < count]
+        chairs[1:] = [chairs[-1], *chairs[1:-1]]
+
+
 def _tiles(points: Array, grad: Array, weight: float, centre: Array) -> Iterator[Tile]:
     for start in range(0, len(points), TILE):
         rows = slice(start, start + TILE)
-        centred = points[rows].astype(np.float64) - centre
-        yield Tile(points[rows], grad[rows], (centred * centred).sum(axis=1), weight)
+        centred = points[rows].astype(np.float64) - centre                         # (t, H)
+        norms = (centred * centred).sum(axis=1)                                    # (t,)
+        yield Tile(points[rows], grad[rows], norms * 0, norms, weight)
 
 
 def _pair(first: Tile, second: Tile, centre: Array, dtype: np.dtype, near: float) -> float:
-    """Σ d_ij over a tile (s, t); adds Σ_j w_j (z_i - z_j)/d_ij to the gradients of both sides."""
+    """Σ d_ij over a tile (s, t); adds Σ_j w_j R_ij and Σ_j w_j R_ij z_j to both sides."""
     xp, same = array_module(first.points), first is second
     a = first.points.astype(dtype, copy=False) - centre                            # (s, H)
     b = a if same else second.points.astype(dtype, copy=False) - centre            # (t, H)
-    square = (a * dtype.type(-2)) @ b.T                                            # (s, t)
+    square = a @ b.T                                                               # (s, t)
+    square *= dtype.type(-2)
     square += first.norms.astype(dtype)[:, None]
     square += second.norms.astype(dtype)
-    pairs = _near_pairs(square, first, second, near)
+    if same:
+        xp.fill_diagonal(square, xp.inf)                                           # a point and itself: left aside
+    lowest = float(square.min())
+    pairs = _near_pairs(square, lowest, first, second, near)
     if pairs and dtype == np.float32 and len(pairs.left) > FEW * square.size:
         return _pair(first, second, centre, np.dtype(np.float64), NEAR_PROMOTED)
-    if same:
-        xp.fill_diagonal(square, 0)
     if pairs:
         _set_exactly(square, pairs, first, second)
-    distances = xp.clip(square, LOWEST, HIGHEST)                                   # (s, t)
-    xp.sqrt(distances, out=distances)
-    total = float(distances.sum(dtype=np.float64))
-    inverse = xp.reciprocal(distances, out=distances)                              # (s, t)  R
-    inverse *= (square >= LOWEST) & (square <= HIGHEST)                            # a clipped distance does not move
+    if same:
+        xp.fill_diagonal(square, 1)
+    clipped = pairs is not None or lowest < LOWEST or float(square.max()) > HIGHEST
+    still = (square < LOWEST) | (square > HIGHEST) if clipped else None            # (s, t)  a clipped distance does not move
+    if still is not None:
+        xp.clip(square, LOWEST, HIGHEST, out=square)
+    distances = xp.sqrt(square, out=square)
+    sums = distances @ xp.ones(len(b), dtype)                                      # (s,)
+    inverse = xp.reciprocal(distances, out=distances)                              # R
+    if still is not None:
+        inverse[still] = 0
+    if same:
+        xp.fill_diagonal(inverse, 0)
     if pairs:
         _pull_exactly(inverse, pairs, first, second)
-    _pull(inverse, a, b, first.grad, second.weight)
+    _pull(inverse, b, first, second.weight)
     if not same:
-        _pull(inverse.T, b, a, second.grad, first.weight)
-    return total
+        _pull(inverse.T, a, second, first.weight)
+    itself = len(a) * (sqrt(LOWEST) - 1) if same else 0                            # the diagonal was computed as 1
+    return float(sums.sum(dtype=np.float64)) + itself
 
 
-def _pull(inverse: Array, a: Array, b: Array, grad: Array, weight: float) -> None:
-    """grad_i += weight · Σ_j (a_i - b_j) R_ij for R (s, t), a (s, H), b (t, H)."""
-    pull = inverse @ b                                                             # (s, H)
-    pull -= inverse.sum(axis=1)[:, None] * a
-    pull *= pull.dtype.type(-weight)
-    grad += pull
+def _pull(inverse: Array, b: Array, tile: Tile, weight: float) -> None:
+    """Adds weight · R b to the gradient of the tile (s, H) and weight · Σ_j R_ij to its pulls; R (s, t), b (t, H)."""
+    xp = array_module(b)
+    tile.pulls[...] += weight * (inverse @ xp.ones(len(b), b.dtype))
+    product = inverse @ b                                                          # (s, H)
+    product *= b.dtype.type(weight)
+    tile.grad[...] += product
 
 
-def _near_pairs(square: Array, first: Tile, second: Tile, near: float) -> Near | None:
+def _finish(tile: Tile, centre: Array) -> None:
+    """The gradient, -2w (z Σ_j w_j R_ij - Σ_j w_j R_ij z_j), in place of the second sum."""
+    scale = tile.grad.dtype.type(2 * tile.weight)
+    tile.grad[...] -= (tile.points - centre) * tile.pulls.astype(tile.grad.dtype)[:, None]
+    tile.grad[...] *= scale
+
+
+def _near_pairs(square: Array, lowest: float, first: Tile, second: Tile, near: float) -> Near | None:
     """Pairs i != j too near for the product, but not so near that the clip takes them whatever their exact distance."""
     xp = array_module(square)
-    if first is second:
-        xp.fill_diagonal(square, xp.inf)
-    if float(square.min()) >= near * float(first.norms.max() + second.norms.max()):
+    if lowest >= near * float(first.norms.max() + second.norms.max()):
         return None                                                                # the usual case, for one pass
     scale = first.norms[:, None] + second.norms                                    # (s, t)
     error = ROUNDINGS * float(np.finfo(square.dtype).eps) * scale
@@ -157,12 +202,12 @@ def _set_exactly(square: Array, pairs: Near, first: Tile, second: Tile) -> None:
 
 
 def _pull_exactly(inverse: Array, pairs: Near, first: Tile, second: Tile) -> None:
-    """Adds the near pairs' share to the gradients and takes them out of R: z_i R - z_j R would cancel."""
+    """Takes the near pairs out of R and adds (z_j - z_i) R to the gradients: apart, the two would cancel later."""
     xp = array_module(inverse)
     for part, difference in _differences(pairs, first, second):
         left, right = pairs.left[part], pairs.right[part]
-        pull = difference * inverse[left, right][:, None]                          # (p, H)
-        xp.add.at(first.grad, left, (second.weight * pull).astype(first.grad.dtype))
+        pull = (difference * inverse[left, right][:, None]).astype(first.grad.dtype)           # (p, H)
+        xp.subtract.at(first.grad, left, first.grad.dtype.type(second.weight) * pull)
         if first is not second:                                                    # else (j, i) is a pair as well
-            xp.add.at(second.grad, right, (-first.weight * pull).astype(first.grad.dtype))
+            xp.add.at(second.grad, right, first.grad.dtype.type(first.weight) * pull)
     inverse[pairs.left, pairs.right] = 0

@@ -1,8 +1,11 @@
 """average_linkage against PyTorch autograd, against its definition and where points coincide."""
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
 
+from minixl import backend
 from minixl.backend import to_numpy
 from minixl.ops import average_linkage
 from minixl.ops.average_linkage import average_linkage_backward, average_linkage_forward
@@ -105,3 +108,28 @@ def test_backward_leaves_its_inputs_alone(xp, rng):
 def test_bad_input_is_named(x, y, message):
     with pytest.raises(ValueError, match=message):
         average_linkage_forward(x, y)
+
+
+@pytest.mark.parametrize("count", range(1, 10))
+def test_rounds_hold_every_pair_once_and_no_number_twice(count):
+    schedule = list(average_linkage.rounds(count))
+    for disjoint in schedule[1:]:
+        numbers = [number for couple in disjoint for number in couple]
+        assert len(numbers) == len(set(numbers))
+    pairs = sorted(couple for disjoint in schedule for couple in disjoint)
+    assert pairs == [(i, j) for i in range(count) for j in range(i, count)]
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_with_and_without_threads_of_our_own(rng, monkeypatch, alone):
+    """The same bits, however the tiles are shared out."""
+    x, y = rng.normal(size=(40, 6)), rng.normal(size=(30, 6))
+    expected, exact = average_linkage_forward(x, y)
+    monkeypatch.setattr(average_linkage, "single_threaded", lambda: nullcontext(alone))
+    monkeypatch.setattr(backend, "threads", lambda: 3)
+    backend._pool.cache_clear()
+    value, cache = average_linkage_forward(x, y)
+    backend._pool.cache_clear()
+    assert value == expected
+    np.testing.assert_array_equal(cache.dx, exact.dx)
+    np.testing.assert_array_equal(cache.dy, exact.dy)

@@ -1,0 +1,33 @@
+"""single_threaded: the number of BLAS threads inside, afterwards, and where NumPy is linked with another library."""
+import numpy as np
+import pytest
+
+from minixl import blas
+
+
+def test_one_thread_inside_and_as_many_as_before_afterwards():
+    functions = blas._openblas()
+    if functions is None:
+        pytest.skip("NumPy is not linked with OpenBLAS here")
+    set_threads, get_threads = functions
+    before = get_threads()
+    try:
+        set_threads(2)
+        with pytest.raises(KeyError), blas.single_threaded() as alone:
+            assert alone and get_threads() == 1
+            raise KeyError
+        assert get_threads() == 2
+    finally:
+        set_threads(before)
+
+
+def test_another_library(monkeypatch):
+    monkeypatch.setattr(blas, "_openblas", lambda: None)
+    with blas.single_threaded() as alone:
+        assert not alone
+
+
+def test_the_wheels_of_numpy_are_known():
+    """They are linked with OpenBLAS, so a new spelling of its functions must not go unnoticed."""
+    if "openblas" in np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]:
+        assert blas._openblas() is not None
