@@ -8,9 +8,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import importlib
 from collections.abc import Callable, Iterator
-
-import numpy as np
 
 # NumPy's own wheels, OpenBLAS with 64-bit integers, OpenBLAS of a distribution
 SPELLINGS = ("scipy_openblas_{}64_", "openblas_{}64_", "scipy_openblas_{}", "openblas_{}")
@@ -19,7 +18,8 @@ SPELLINGS = ("scipy_openblas_{}64_", "openblas_{}64_", "scipy_openblas_{}", "ope
 @functools.cache
 def _openblas() -> tuple[Callable[[int], None], Callable[[], int]] | None:
     """set_num_threads and get_num_threads of the OpenBLAS that NumPy is linked with; None where it is another library."""
-    library = ctypes.CDLL(np._core._multiarray_umath.__file__)         # a look-up also finds what this one is linked with
+    extension = importlib.import_module("numpy._core._multiarray_umath")
+    library = ctypes.CDLL(extension.__file__)                          # a look-up also finds what this one is linked with
     for spelling in SPELLINGS:
         with contextlib.suppress(AttributeError):
             return (getattr(library, spelling.format("set_num_threads")),
