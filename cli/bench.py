@@ -1,7 +1,6 @@
 """minixl bench: measure training, prediction and kernels."""
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -61,10 +60,11 @@ def train(encoder: Path | None, source: str | None, against: str | None, family:
 
 @bench.command()
 @click.argument("ops", nargs=-1)
+@click.option("--against", type=click.Choice(["torch"]), help="Time PyTorch's way of doing it too.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures to FILE.")
-def kernels(ops: tuple[str, ...], json_file: Path | None) -> None:
-    """Time the CUDA kernels of OPS (all if left out) against their formulas, PyTorch and the limit of the device."""
-    if importlib.util.find_spec("minixl.bench_kernels") is None:
-        raise UserError("bench kernels: this installation has no kernel benchmarks (minixl.bench_kernels is missing)")
+@click.option("--plot", "plot_file", type=click.Path(dir_okay=False, path_type=Path), help="Draw time against size to FILE.")
+@click.option("--readme", is_flag=True, help="Rewrite the table in kernels/README.md.")
+def kernels(ops: tuple[str, ...], against: str | None, json_file: Path | None, plot_file: Path | None, readme: bool) -> None:
+    """Time the CUDA kernels of OPS (all if left out), or on a CPU the NumPy ops, against the limit of the device."""
     from minixl import bench_kernels
-    bench_kernels.run(ops, json_file=json_file)
+    bench_kernels.run(ops, against=against, json_file=json_file, plot_file=plot_file, readme=readme)

@@ -100,18 +100,8 @@ def test_usage_errors(arguments, extra):
     assert done.exit_code == 2 and extra[0] in done.stderr
 
 
-def test_kernels_absent(monkeypatch):
-    hide(monkeypatch, "minixl.bench_kernels")
-    with pytest.raises(UserError, match="this installation has no kernel benchmarks"):
-        run(["bench", "kernels"])
-
-
 def test_kernels_are_handed_the_ops(monkeypatch):
     calls = []
-    module = type(sys)("minixl.bench_kernels")
-    module.run = lambda ops, *, json_file: calls.append((ops, json_file))
-    monkeypatch.setitem(sys.modules, "minixl.bench_kernels", module)
-    monkeypatch.setattr("minixl.bench_kernels", module, raising=False)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: object())
-    assert run(["bench", "kernels", "gelu", "layernorm"]).exit_code == 0
-    assert calls == [(("gelu", "layernorm"), None)]
+    monkeypatch.setattr("minixl.bench_kernels.run", lambda ops, **options: calls.append((ops, options)))
+    assert run(["bench", "kernels", "gelu", "layernorm", "--against", "torch", "--readme"]).exit_code == 0
+    assert calls == [(("gelu", "layernorm"), {"against": "torch", "json_file": None, "plot_file": None, "readme": True})]

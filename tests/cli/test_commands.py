@@ -191,7 +191,8 @@ def test_a_classifier_has_no_columns(minixl, trained, kind):
 
 def test_a_reader_that_stops_early_is_no_mistake(trained):
     predict = f"{sys.executable} -m minixl predict {trained / 'tagger' / 'model'}"
-    done = subprocess.run(f"yes 'anna visited paris .' | head -2000 | {predict} | head -1", shell=True, capture_output=True, text=True)
+    done = subprocess.run(f"yes 'anna visited paris .' | head -2000 | {predict} | head -1", shell=True, capture_output=True,
+                          text=True)
     assert len(done.stdout.splitlines()) == 1 and done.stderr == ""
 
 
