@@ -1,7 +1,6 @@
 """minixl bench: the table, the JSON, the errors."""
 import importlib.util
 import json
-import sys
 
 import pytest
 from click.testing import CliRunner
