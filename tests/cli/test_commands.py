@@ -1,5 +1,4 @@
 """The command line in-process: output, exit codes, and one clear line for each mistake."""
-import io
 import json
 import subprocess
 import sys
@@ -7,24 +6,7 @@ import time
 
 import pytest
 
-from minixl.cli.main import main
 from tests.tiny import write_encoder, write_ner, write_topics
-
-
-@pytest.fixture
-def minixl(monkeypatch, capsys):
-    """minixl("train", ...) -> (exit code, stdout, stderr)."""
-    def call(*args, stdin=""):
-        monkeypatch.setattr(sys, "argv", ["minixl", *map(str, args)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode() if isinstance(stdin, str) else stdin)))
-        code = 0
-        try:
-            main()
-        except SystemExit as error:
-            code = error.code
-        out, err = capsys.readouterr()
-        return code, out, err
-    return call
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,4 @@
 """Mistakes a newcomer makes: each is one line that names the place and the cure, and nothing half-written stays."""
-import io
 import shutil
 import sys
 
@@ -11,22 +10,6 @@ from minixl.cli.main import main
 from tests.tiny import write_encoder, write_ner, write_topics
 
 TINY = ("--device", "cpu", "--set", "data.max_length=32", "--set", "model.freeze=[]", "--set", "train.max_steps=2")
-
-
-@pytest.fixture
-def minixl(monkeypatch, capsys):
-    """minixl("train", ...) -> (exit code, stdout, stderr)."""
-    def call(*args, stdin=b""):
-        monkeypatch.setattr(sys, "argv", ["minixl", *map(str, args)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        code = 0
-        try:
-            main()
-        except SystemExit as error:
-            code = error.code
-        out, err = capsys.readouterr()
-        return code, out, err
-    return call
 
 
 @pytest.fixture(scope="module")
