@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minixl.backend import Array, array_module, has_kernel, in_parallel
+from minixl.blas import single_threaded
 from minixl.ops.dropout import dropout_mask, dropout_scale
 
 
@@ -117,7 +118,8 @@ def equal_length_groups(starts: np.ndarray, heads: int) -> list[Group]:
 def _each(function, groups: list[Group], xp) -> None:
     """Over the threads, longest sentences first so that they finish together; one after another on a GPU."""
     if xp is np and len(groups) > 1:
-        in_parallel(function, sorted(groups, key=lambda group: -(group.scores.stop - group.scores.start)))
+        with single_threaded():        # two threads that each ask BLAS for both cores wait for each other
+            in_parallel(function, sorted(groups, key=lambda group: -(group.scores.stop - group.scores.start)))
     else:
         for group in groups:
             function(group)
