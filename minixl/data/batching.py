@@ -6,12 +6,15 @@ only, and attention computes neighbours of equal length together.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from minixl.backend import Array
 from minixl.data.encoding import Example
+
+if TYPE_CHECKING:                                   # it builds on this module
+    from minixl.models.frozen_bottom import FrozenBottom
 
 
 class Batch(NamedTuple):
@@ -23,6 +26,7 @@ class Batch(NamedTuple):
     rows: Array           # (W,)    packed rows of the scored words; empty for a classifier
     labels: Array         # (W,)    or (B,) for a classifier; negative: not scored
     order: np.ndarray     # (B,)    which of the examples handed in stands where
+    bottom: Array | None = None   # (T, H)  states below the lowest trainable layer, where they were kept
 
     @property
     def tokens(self) -> int:
@@ -59,16 +63,24 @@ def length_batches(examples: Sequence[Example], tokens: int) -> Iterator[list[in
 
 
 class Stream:
-    """Endless shuffled batches: every example once an epoch, a new order each, continued exactly by its state."""
+    """Endless shuffled batches: every example once an epoch, a new order each, continued exactly by its state.
 
-    def __init__(self, examples: Sequence[Example], batch_size: int, seed: int, xp: Any = np) -> None:
+    With `bottom`, kept for the same examples, every batch brings its states below the lowest trainable layer.
+    """
+
+    def __init__(self, examples: Sequence[Example], batch_size: int, seed: int, xp: Any = np,
+                 bottom: FrozenBottom | None = None) -> None:
         if not examples:
             raise ValueError("stream: no examples")
-        self.examples, self.batch_size, self.xp = examples, batch_size, xp
+        if bottom is not None and len(bottom.examples) != len(examples):
+            raise ValueError(f"stream: {len(examples)} examples, but states are kept for {len(bottom.examples)}")
+        self.examples, self.batch_size, self.xp, self.bottom = examples, batch_size, xp, bottom
         self.rng = np.random.Generator(np.random.PCG64(seed))
         self.order = self.rng.permutation(len(examples))
         self.position = 0
         self.epoch = 0
+        if bottom is not None:
+            bottom.compute_in([self.order[i:i + batch_size] for i in range(0, len(examples), batch_size)])
 
     @property
     def batches_per_epoch(self) -> int:
@@ -83,7 +95,8 @@ class Stream:
             self.order, self.position, self.epoch = self.rng.permutation(len(self.examples)), 0, self.epoch + 1
         chosen = self.order[self.position:self.position + self.batch_size]
         self.position += len(chosen)
-        return pack([self.examples[i] for i in chosen], self.xp)
+        batch = pack([self.examples[i] for i in chosen], self.xp)
+        return batch if self.bottom is None else self.bottom.attach(batch, chosen)
 
     def state_dict(self) -> dict[str, Any]:
         """Position, order and generator, as JSON-ready values."""

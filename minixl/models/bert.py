@@ -144,20 +144,44 @@ class Bert:
         x, dropout = dropout_forward(x, self.config.hidden_dropout_prob, rng=rng)
         return x, EmbeddingsCache(word, position_cache, type_cache, norm, dropout)
 
-    def forward(self, input_ids: Array, position_ids: Array, starts: np.ndarray, *, rng=None,
-                keep: bool = True) -> tuple[Array, BertCache]:
+    def forward(self, input_ids: Array, position_ids: Array, starts: np.ndarray, *, rng=None, keep: bool = True,
+                bottom: Array | None = None) -> tuple[Array, BertCache]:
         """input_ids, position_ids (T,), starts (B+1,) -> last hidden states (T, H).
 
         keep=False keeps nothing (prediction); otherwise caches are kept from the lowest trainable layer upwards.
+        bottom (T, H), never written to: what frozen_bottom gives for these pieces; embeddings and frozen layers are skipped.
         """
-        lowest = self.lowest_trainable() if keep else self.config.num_hidden_layers
-        x, embeddings = self.embed(input_ids, position_ids, rng)
+        lowest, last = self.lowest_trainable(), self.config.num_hidden_layers
+        if bottom is None:
+            x, embeddings = self.embed(input_ids, position_ids, rng)
+        else:
+            self._check_bottom(bottom, len(input_ids), lowest)
+            x, embeddings = bottom, None
+        first = 0 if bottom is None else lowest
+        x, caches = self._layers(x, starts, range(first, last), rng, lowest if keep else last)
+        return x, BertCache(embeddings if keep and lowest < 0 else None, (None,) * first + caches)
+
+    def frozen_bottom(self, input_ids: Array, position_ids: Array, starts: np.ndarray) -> Array:
+        """input_ids, position_ids (T,) -> (T, H): the states that enter the lowest trainable layer, without dropout."""
+        lowest = self.lowest_trainable()
+        x, _ = self.embed(input_ids, position_ids)
+        return self._layers(x, starts, range(lowest), None, lowest)[0]
+
+    def _layers(self, x: Array, starts: np.ndarray, numbers: range, rng,
+                lowest: int) -> tuple[Array, tuple[LayerCache | None, ...]]:
+        """x (T, H) through the layers of these numbers -> (T, H), and the caches of those from `lowest` upwards."""
         caches: list[LayerCache | None] = []
-        for i in range(self.config.num_hidden_layers):
+        for i in numbers:
             x, cache = layer_forward(x, self.store.under(f"bert.encoder.layer.{i}"), starts, self.config, rng)
             caches.append(cache if i >= lowest else None)
             del cache
-        return x, BertCache(embeddings if lowest < 0 else None, tuple(caches))
+        return x, tuple(caches)
+
+    def _check_bottom(self, bottom: Array, pieces: int, lowest: int) -> None:
+        if lowest < 0:
+            raise ValueError("bottom: the embeddings are trainable, so no part of the encoder can be skipped")
+        if bottom.shape != (pieces, self.config.hidden_size):
+            raise ValueError(f"bottom: expected shape {(pieces, self.config.hidden_size)}, got {bottom.shape}")
 
     def backward(self, dhidden: Array, cache: BertCache) -> None:
         """dhidden (T, H): adds the gradient of every trainable parameter to the store, layer by layer."""

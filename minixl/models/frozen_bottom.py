@@ -1,0 +1,112 @@
+"""The frozen bottom of an encoder, computed once for every example and kept.
+
+Layers that do not train give a sentence the same states in every epoch.  Where embeddings and layers 0 ... k-1 are frozen,
+
+    h_k(s) = layer_{k-1}( ... layer_0(embeddings(s)))        (n, H) for a sentence s of n pieces
+
+is computed when s is first used; from then on every step and every evaluation starts at layer k.  With k = 0 only the
+embeddings are kept.  This is exact if nothing below the cut is random, so dropout is off there (the setting
+model.keep_frozen).  Published code, AdvPicker's for example (Chen et al. 2021: embeddings and layers 0-2 frozen),
+leaves dropout on in frozen layers as well: recipes that follow a paper to the letter do not keep states.
+
+What a matrix product rounds an element to may depend on how many rows it has.  Therefore every example belongs to a fixed
+group that is computed as one packed batch: its states do not depend on when a run was stopped and resumed.
+
+States live in the computer's memory, in a temporary file where they are too many, and are moved batch by batch to a GPU.
+They are those of the weights at the time of first use: frozen weights must not change afterwards.
+Tests: tests/models/test_frozen_bottom.py
+"""
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minixl.backend import to_numpy
+from minixl.data.batching import Batch, length_batches, pack
+from minixl.data.encoding import Example
+from minixl.errors import UserError
+from minixl.models.bert import Bert
+
+TOKENS = 1024      # word pieces computed together, at most: the batches of minixl.prediction
+
+
+class FrozenBottom:
+    """States (n, H) of every example below `bert`'s lowest trainable layer, in the parameters' dtype.
+
+    Up to `memory_bytes` they are held in memory, beyond that in an unnamed file in `folder` (None: the system's folder for
+    temporary files), which disappears with the process.  Raises UserError when the embeddings are trainable, or when the
+    disk has no room.
+    """
+
+    def __init__(self, bert: Bert, examples: Sequence[Example], *, memory_bytes: int, folder: str | Path | None = None) -> None:
+        self.bert, self.examples = bert, examples
+        self.layer = bert.lowest_trainable()
+        if self.layer < 0:
+            raise UserError("model.keep_frozen: expected frozen embeddings, found trainable ones, so there is nothing to keep; "
+                            "freeze them, or --set model.keep_frozen=false")
+        self.offsets = np.concatenate([[0], np.cumsum([len(e.input_ids) for e in examples], dtype=np.int64)])
+        self.states = _empty((int(self.offsets[-1]), bert.config.hidden_size), bert.store.dtype, memory_bytes, folder)
+        self.groups: list[list[int]] = []                              # computed together
+
+    def compute_in(self, groups: Sequence[Sequence[int] | np.ndarray]) -> None:
+        """Which examples are computed together, when one of them is first used: for a stream, its first epoch's batches.
+
+        A large group is computed in parts.  The first call counts: that of the first of several streams over the same
+        examples; where no stream called, groups are the batches that prediction makes.
+        """
+        if self.groups:
+            return
+        self.groups = [[group[i] for i in part] for group in groups
+                       for part in length_batches([self.examples[i] for i in group], TOKENS)]
+        self.group_of = np.empty(len(self.examples), int)              # (N,)
+        for number, group in enumerate(self.groups):
+            self.group_of[group] = number
+        self.computed = np.zeros(len(self.groups), bool)
+
+    def rows(self, indices: Sequence[int] | np.ndarray, order: np.ndarray) -> np.ndarray:
+        """States (T, H) of examples indices[order[0]], indices[order[1]], ... one after another, a copy."""
+        if self.bert.lowest_trainable() != self.layer:
+            raise ValueError(f"states were kept for layer {self.layer}, now the lowest trainable layer is "
+                             f"{self.bert.lowest_trainable()}")
+        if not self.groups:
+            self.compute_in([range(len(self.examples))])
+        chosen = np.asarray(indices)[order]
+        for number in np.unique(self.group_of[chosen]):
+            if not self.computed[number]:
+                self._compute(self.groups[number])
+                self.computed[number] = True
+        return np.concatenate([self._of(i) for i in chosen])
+
+    def attach(self, batch: Batch, indices: Sequence[int] | np.ndarray) -> Batch:
+        """The batch that was packed from examples `indices`, with their states where its pieces are."""
+        return batch._replace(bottom=self.bert.store.xp.asarray(self.rows(indices, batch.order)))
+
+    def _of(self, index: int) -> np.ndarray:
+        """The place (n, H) of one example's states."""
+        return self.states[self.offsets[index]:self.offsets[index + 1]]
+
+    def _compute(self, group: Sequence[int]) -> None:
+        batch = pack([self.examples[i] for i in group], self.bert.store.xp)
+        found = to_numpy(self.bert.frozen_bottom(batch.input_ids, batch.position_ids, batch.starts))
+        for position, (first, last) in zip(batch.order, zip(batch.starts[:-1], batch.starts[1:], strict=True), strict=True):
+            self._of(group[position])[...] = found[first:last]
+
+
+def _empty(shape: tuple[int, int], dtype: Any, memory_bytes: int, folder: str | Path | None) -> np.ndarray:
+    """Room for the states, in memory or in a file without a name.  Pages are first touched when they are written."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    if size <= memory_bytes:
+        return np.empty(shape, dtype)
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:               # the mapping outlives the descriptor
+            os.posix_fallocate(file.fileno(), 0, size)                 # a full disk is met here, not by a signal later on
+            return np.memmap(file, dtype, "r+", shape=shape)
+    except OSError as error:
+        where = folder or tempfile.gettempdir()
+        raise UserError(f"model.keep_frozen: the states of the frozen layers take {size / 2**30:.1f} GiB, and a file of that "
+                        f"size cannot be made in {where} ({error.strerror}); make room, or --set model.keep_frozen=false") from None
