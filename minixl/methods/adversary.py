@@ -12,6 +12,7 @@ of a loss, so a learning rate says how far a loss may move what it moves.  Weigh
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,8 @@ from minixl.backend import Array, array_module
 from minixl.data.batching import Batch, Stream
 from minixl.errors import UserError
 from minixl.methods.update import Update, make_schedule, split, step_rng, update_parameters
-from minixl.models.discriminators import SOURCE, TARGET, discriminator_backward, discriminator_forward, judged
+from minixl.models.discriminators import (SOURCE, TARGET, DiscriminatorCache, discriminator_backward,
+                                          discriminator_forward, judged)
 from minixl.models.transformer import Transformer
 from minixl.ops.binary_cross_entropy import binary_cross_entropy_backward, binary_cross_entropy_forward
 from minixl.optim import AdamW, Group, Optimizer
@@ -29,12 +31,26 @@ from minixl.settings import Settings
 RNG = {"discriminator": 1, "generator": 2}         # which dropout masks of a step; the task's are 0
 
 
-class Verdict(NamedTuple):
-    """What a discriminator's logits of one part of a batch say."""
+class Languages(NamedTuple):
+    """Which of the logits of a part belong to which language."""
 
-    loss: float
-    correct: float       # share of the right answers in the mean over both languages
-    dlogits: Array
+    border: int          # the first `border` are the source's, the others the target's
+    source: int          # logits of the source in the whole update, which its mean divides by
+    target: int
+
+    @classmethod
+    def of(cls, before: np.ndarray, sources: int, first: int, last: int) -> Languages:
+        """Of sentences first ... last-1; before (B+1,) counts the logits ahead of each, the first `sources` are the source's."""
+        border = int(np.clip(before[sources], before[first], before[last]) - before[first])
+        return cls(border, int(before[sources]), int(before[-1] - before[sources]))
+
+
+class Verdict(NamedTuple):
+    """What the discriminator says about a part."""
+
+    loss: float          # the part's share of the update's loss
+    correct: float       # and of the right answers: 1 if every sentence or piece of the update is told, 1/2 by chance
+    dlogits: Array       # gradient of the loss
 
 
 class Adversary:
@@ -56,42 +72,35 @@ class Adversary:
         rates = {"discriminator": (settings["adversary.discriminator_lr"], 0.0),
                  "generator": (settings["adversary.lr"], settings["adversary.weight_decay"])}
         updates = -(-total_steps // settings["adversary.every"])
-        self._optimizers = {loss: adam(model, names, *rates[loss], settings, updates) for loss, names in self._subsets.items()}
+        self._optimizers = {loss: adam(model, names, *rates[loss], settings, updates)
+                            for loss, names in self._subsets.items()}
 
     def step(self, step: int) -> list[Update]:
         """The two updates of iteration `step`, in the order that adversary.order says; none between every N-th step."""
         if step % self.settings["adversary.every"]:
             return []
-        updates = [self.update_discriminator, self.update_generator]
+        updates = [("discriminator", self.discriminate), ("generator", self.deceive)]
         if self.settings["adversary.order"] == "generator-first":
             updates.reverse()
-        return [update(step) for update in updates]
+        return [self._update(step, loss, gradients) for loss, gradients in updates]
 
-    def update_discriminator(self, step: int) -> Update:
-        """Algorithm 1, line "D-step": no cache is kept and no gradient reaches the encoder."""
-        model, rng = self.model, self._rng("discriminator", step)
-        whole, sources = self._batch("discriminator")
-        loss = correct = 0.0
-        for part, first in parts(whole, self.settings["train.accumulate"]):
-            hidden, _ = model.encode(part, rng=rng, keep=False)
-            verdict, cache = self._judge(hidden, part, first, whole, sources, flipped=False)
-            _, grads = discriminator_backward(verdict.dlogits, cache, need_dx=False)
-            model.store.accumulate("discriminator", grads)
-            loss, correct = loss + verdict.loss, correct + verdict.correct
-        return self._finish("discriminator", step, whole, loss, correct)
+    def discriminate(self, part: Batch, rng: Any, languages: Languages) -> Verdict:
+        """Gradients of L_D: nothing of the encoder's pass is kept, so none can reach it."""
+        hidden, _ = self.model.encode(part, rng=rng, keep=False)
+        logits, cache = self._judge(hidden, part)
+        verdict = languages_loss(logits, languages, flipped=False)
+        _, grads = discriminator_backward(verdict.dlogits, cache, need_dx=False)
+        self.model.store.accumulate("discriminator", grads)
+        return verdict
 
-    def update_generator(self, step: int) -> Update:
-        """Algorithm 1, line "G-step": the gradient passes through the discriminator, which gets none."""
-        model, rng = self.model, self._rng("generator", step)
-        whole, sources = self._batch("generator")
-        loss = correct = 0.0
-        for part, first in parts(whole, self.settings["train.accumulate"]):
-            hidden, encoder = model.encode(part, rng=rng)
-            verdict, cache = self._judge(hidden, part, first, whole, sources, flipped=True)
-            dhidden, _ = discriminator_backward(verdict.dlogits, cache, need_grads=False)
-            model.encode_backward(dhidden, encoder)
-            loss, correct = loss + verdict.loss, correct + verdict.correct
-        return self._finish("generator", step, whole, loss, correct)
+    def deceive(self, part: Batch, rng: Any, languages: Languages) -> Verdict:
+        """Gradients of L_G: they pass through the discriminator, which gets none."""
+        hidden, encoder = self.model.encode(part, rng=rng)
+        logits, cache = self._judge(hidden, part)
+        verdict = languages_loss(logits, languages, flipped=True)
+        dhidden, _ = discriminator_backward(verdict.dlogits, cache, need_grads=False)
+        self.model.encode_backward(dhidden, encoder)
+        return verdict
 
     def subsets(self) -> dict[str, list[str]]:
         """loss -> names of the parameters it moves."""
@@ -101,37 +110,33 @@ class Adversary:
         """loss -> its optimiser, for checkpoints."""
         return self._optimizers
 
-    def _rng(self, loss: str, step: int) -> Any:
-        return step_rng(self.seed, step, RNG[loss], self.model.store.xp)
-
-    def _batch(self, loss: str) -> tuple[Batch, int]:
-        """A fresh batch of each language as one, the source's sentences first, and how many these are."""
+    def _update(self, step: int, loss: str, gradients: Callable[[Batch, Any, Languages], Verdict]) -> Update:
+        """A fresh batch of each language, both in one or cut into train.accumulate parts; one step of the loss's optimiser."""
         source, target = next(self.streams[f"source/{loss}"]), next(self.streams[f"target/{loss}"])
-        return join(source, target), len(source.order)
-
-    def _judge(self, hidden: Array, part: Batch, first: int, whole: Batch, sources: int, *,
-               flipped: bool) -> tuple[Verdict, Any]:
-        """The discriminator's verdict on a part of a batch, whose sentences are first, first + 1, ... of the whole."""
-        model, specials = self.model, self.settings["adversary.specials"]
-        logits, cache = discriminator_forward(hidden, model.store.under("discriminator"), starts=part.starts,
-                                              kind=model.discriminator, specials=specials)
-        counts = [judgements(batch, specials, model.discriminator) for batch in (part, whole)]
-        border = min(max(sources - first, 0), len(part.order))         # sentences of the part that are the source's
-        return languages_loss(logits, int(counts[0][border]), (int(counts[1][sources]), int(counts[1][-1] - counts[1][sources])),
-                              flipped=flipped), cache
-
-    def _finish(self, loss: str, step: int, whole: Batch, value: float, correct: float) -> Update:
-        optimizer: Optimizer = self._optimizers[loss]
+        whole, rng = join(source, target), step_rng(self.seed, step, RNG[loss], self.model.store.xp)
+        before = judgements(whole.starts, self.settings["adversary.specials"], self.model.discriminator)
+        verdicts, first = [], 0
+        for part in split(whole, self.settings["train.accumulate"]):
+            last = first + len(part.order)
+            verdicts.append(gradients(part, rng, Languages.of(before, len(source.order), first, last)))
+            first = last
+        optimizer = self._optimizers[loss]
         norm = update_parameters(self.model, optimizer, self._subsets[loss], self.settings["optim.clip"])
-        return Update(step, loss, value, loss, norm, optimizer.last_lr, whole.tokens, accuracy=correct)
+        return Update(step, loss, sum(v.loss for v in verdicts), loss, norm, optimizer.last_lr, whole.tokens,
+                      accuracy=sum(v.correct for v in verdicts))
+
+    def _judge(self, hidden: Array, part: Batch) -> tuple[Array, DiscriminatorCache]:
+        return discriminator_forward(hidden, self.model.store.under("discriminator"), starts=part.starts,
+                                     kind=self.model.discriminator, specials=self.settings["adversary.specials"])
 
 
-def languages_loss(logits: Array, sources: int, totals: tuple[int, int], *, flipped: bool) -> Verdict:
-    """logits (N,), the first `sources` of them the source language's; `totals` are the counts that the means divide by."""
+def languages_loss(logits: Array, languages: Languages, *, flipped: bool) -> Verdict:
+    """logits (N,) of a part -> its share of the sum of two means; flipped: the generator's labels."""
     xp = array_module(logits)
     dlogits = xp.empty_like(logits)
     loss = correct = 0.0
-    for rows, total, label in ((slice(0, sources), totals[0], SOURCE), (slice(sources, None), totals[1], TARGET)):
+    border, *totals = languages
+    for rows, total, label in ((slice(0, border), totals[0], SOURCE), (slice(border, None), totals[1], TARGET)):
         said = logits[rows]
         if len(said):
             share = len(said) / total
@@ -142,26 +147,21 @@ def languages_loss(logits: Array, sources: int, totals: tuple[int, int], *, flip
     return Verdict(loss, correct, dlogits)
 
 
+def judgements(starts: np.ndarray, specials: bool, kind: str) -> np.ndarray:
+    """starts (B+1,) -> how many logits the sentences before each have, (B+1,): one a sentence, or one a judged piece."""
+    return np.arange(len(starts)) if kind == "sentence" else judged(starts, specials)[1]
+
+
 def join(source: Batch, target: Batch) -> Batch:
     """Two packed batches as one, the second behind the first: one forward pass in place of two."""
     xp = array_module(source.input_ids)
     shift = source.tokens
     both = {name: xp.concatenate([getattr(source, name), getattr(target, name)])
             for name in ("input_ids", "position_ids", "labels")}
+    bottom = None if source.bottom is None or target.bottom is None else xp.concatenate([source.bottom, target.bottom])
     return Batch(**both, starts=np.concatenate([source.starts, target.starts[1:] + shift]),
                  rows=xp.concatenate([source.rows, target.rows + shift]),
-                 order=np.concatenate([source.order, target.order + len(source.order)]))
-
-
-def parts(batch: Batch, count: int) -> list[tuple[Batch, int]]:
-    """`split` of a batch, each part with the number of its first sentence."""
-    pieces = split(batch, count)
-    return list(zip(pieces, np.cumsum([0, *(len(piece.order) for piece in pieces[:-1])]).tolist(), strict=True))
-
-
-def judgements(batch: Batch, specials: bool, kind: str) -> np.ndarray:
-    """(B+1,)  How many logits the sentences before each have: one a sentence, or one a judged piece."""
-    return np.arange(len(batch.starts)) if kind == "sentence" else judged(batch.starts, specials)[1]
+                 order=np.concatenate([source.order, target.order + len(source.order)]), bottom=bottom)
 
 
 def adam(model: Transformer, names: list[str], lr: float, weight_decay: float, settings: Settings, updates: int) -> Optimizer:
