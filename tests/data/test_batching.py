@@ -87,6 +87,37 @@ def test_a_stream_continues_from_its_state(before):
     assert other.epoch == stream.epoch
 
 
+class Kept:
+    """Stands for kept states: those of example i are i, and what it was asked is written down."""
+
+    def __init__(self, examples):
+        self.examples, self.groups = examples, []
+
+    def compute_in(self, groups):
+        self.groups.append([group.tolist() for group in groups])
+
+    def attach(self, batch, indices):
+        numbers = np.asarray(indices)[batch.order]
+        return batch._replace(bottom=np.repeat(numbers, np.diff(batch.starts))[:, None])
+
+
+def test_a_stream_brings_kept_states():
+    """Row for row those of the example that stands there; without kept states the batches are the same."""
+    examples = [example(2 + i % 3, i) for i in range(9)]
+    kept = Kept(examples)
+    stream, plain = Stream(examples, 2, seed=3, bottom=kept), Stream(examples, 2, seed=3)
+    [groups] = kept.groups
+    for group in [*groups, *5 * [None]]:
+        batch, other = next(stream), next(plain)
+        np.testing.assert_array_equal(batch.bottom[:, 0], batch.input_ids // 100)
+        assert group is None or numbers(batch) == sorted(group)
+        assert other.bottom is None
+        for a, b in zip(batch[:-1], other[:-1], strict=True):
+            np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match="^stream: 8 examples, but states are kept for 9$"):
+        Stream(examples[:8], 2, seed=3, bottom=kept)
+
+
 def test_errors():
     with pytest.raises(ValueError, match="^stream: no examples$"):
         Stream([], 2, seed=0)

@@ -100,6 +100,15 @@ def test_dropout_above_the_cut_differs_from_step_to_step(rng, examples):
     assert np.isfinite(first).all() and (first != second).mean() > 0.9
 
 
+def test_a_first_epoch_has_the_bits_of_computing_each_batch(rng, examples):
+    bert = frozen_bert(rng, 2, np.float32)
+    stream = Stream(examples, 4, 1, np, FrozenBottom(bert, examples, memory_bytes=PLENTY))
+    for _ in range(stream.batches_per_epoch):
+        batch = next(stream)
+        np.testing.assert_array_equal(batch.bottom, bert.frozen_bottom(batch.input_ids, batch.position_ids, batch.starts))
+        assert batch.bottom.dtype == np.float32
+
+
 @pytest.mark.parametrize("tokens", [1, 20, 1024])
 def test_attach_for_prediction(rng, examples, tokens, monkeypatch):
     """Batches of similar length, whatever the groups are that are computed together."""
@@ -184,7 +193,7 @@ def test_no_room(rng, examples, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(UserError, match=r"^model.keep_frozen: .* \(No space left on device\); make room, or --set model.k.*=false$"):
+    with pytest.raises(UserError, match=r"^model.keep_frozen: .* \(No space left on device\); make room, or --set .*=false$"):
         FrozenBottom(bert, examples, memory_bytes=0, folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
