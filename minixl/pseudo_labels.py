@@ -1,0 +1,203 @@
+"""Pseudo-labels on disk: written in one go, and never used for text or teachers they were not made from.
+
+    NAME.safetensors     probabilities (W, K), starts (N+1,), p_bar (N,), teacher (N,), selected (N,)
+                         in its metadata, under "minixl", JSON: labels, what it was made from, a digest of the arrays
+    NAME.conll           the same for people, and for minixl: the selected sentences can be trained on as labelled text
+
+A word a line in NAME.conll, columns separated by tabs: the word, the probability of its tag, the tag.  Before each
+sentence stands a comment such as
+
+    # sentence 12: teacher seed-550, source probability 0.4132, independence 0.9132, selected
+
+What one teacher says of the text before it is merged with the others (`Scored`) is stored in the same way, so that a run
+that was stopped scores the text with the remaining teachers only.  Test: tests/test_pseudo_labels.py.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from minixl import __version__
+from minixl.data.examples import Sentence
+from minixl.errors import UserError
+from minixl.methods.advpicker import Merged, Scored, independence, pseudo_tags
+
+SCORING = ("data.max_length", "data.on_long", "data.encoding", "data.unlabelled_limit", "adversary.specials")
+SELECTING = (*SCORING, "advpicker.merge", "advpicker.rho")
+NOT_THE_MODEL = ("README.md",)         # of a model folder; everything else decides what a teacher says
+
+Origin = dict[str, str]                # "unlabelled es", "teacher seed-1", "setting data.max_length" -> digest or value
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """The soft labels of one language's unlabelled text, and which sentences a student is to learn from."""
+
+    merged: Merged
+    selected: np.ndarray               # (N,) bool
+    labels: list[str]                  # (K,)
+    teachers: list[str]                # their names, by the index in merged.teacher
+
+
+def origin(unlabelled: Mapping[str, Path], teachers: Mapping[str, Path], settings: Mapping[str, Any],
+           names: Sequence[str] = SELECTING) -> Origin:
+    """What pseudo-labels are made from: the text files by language, the teachers' model folders by name, settings.
+
+    Digests are of the contents, so files may be moved, and a changed file is noticed whatever its date.
+    """
+    made_from = {f"unlabelled {language}": digest(path) for language, path in unlabelled.items()}
+    made_from |= {f"teacher {name}": _folder_digest(folder) for name, folder in teachers.items()}
+    return made_from | {f"setting {name}": json.dumps(settings[name]) for name in names}
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, which may be larger than memory."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _folder_digest(folder: Path) -> str:
+    entries = folder.iterdir() if folder.is_dir() else []
+    files = sorted(path for path in entries if path.is_file() and path.name not in NOT_THE_MODEL)
+    if not files:
+        raise UserError(f"{folder}: expected a teacher's model folder, found no files")
+    return hashlib.sha256("".join(f"{path.name} {digest(path)}\n" for path in files).encode()).hexdigest()
+
+
+# One file each
+
+def write_scored(path: Path, scored: Scored, made_from: Origin) -> None:
+    """What one teacher says, in one go."""
+    _write(path, "scores of a teacher", scored._asdict(), {"made_from": made_from})
+
+
+def read_scored(path: Path, made_from: Origin) -> Scored:
+    """The opposite of write_scored.  Raises UserError as read_pseudo_labels does."""
+    arrays, _ = _read(path, "scores of a teacher", made_from)
+    return Scored(*_checked(path, arrays, Scored._fields, ("p_bar", "max_logit")))
+
+
+def write_pseudo_labels(path: Path, labels: PseudoLabels, made_from: Origin) -> None:
+    """All of it, in one go."""
+    _write(path, "pseudo-labels", {**labels.merged._asdict(), "selected": labels.selected},
+           {"labels": labels.labels, "teachers": labels.teachers, "made_from": made_from})
+
+
+def read_pseudo_labels(path: Path, made_from: Origin | None = None) -> PseudoLabels:
+    """The opposite of write_pseudo_labels.
+
+    Raises UserError for a file that is damaged or, where made_from is given, was made from something else.
+    """
+    arrays, header = _read(path, "pseudo-labels", made_from)
+    *merged, selected = _checked(path, arrays, (*Merged._fields, "selected"), ("p_bar", "teacher", "selected"))
+    labels, teachers = header.get("labels"), header.get("teachers")
+    if not isinstance(labels, list) or not isinstance(teachers, list) or len(labels) != merged[0].shape[1] \
+            or not np.isin(merged[3], np.arange(len(teachers))).all():
+        raise _damaged(path, "labels or teachers do not fit the arrays")
+    return PseudoLabels(Merged(*merged), selected, labels, teachers)
+
+
+def _write(path: Path, kind: str, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    described = {"kind": kind, **header, "arrays": _arrays_digest(arrays), "version": __version__}
+    with _replaced(path) as fresh:
+        save_file(arrays, fresh, {"minixl": json.dumps(described, ensure_ascii=False)})
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[Path]:
+    """Yields a file to write beside `path`, which takes its place when the block ends without an exception."""
+    fresh = path.with_name(path.name + ".new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield fresh
+        os.replace(fresh, path)
+    except (OSError, SafetensorError) as error:                        # a full disk, most often
+        raise UserError(f"{path}: cannot be written ({error}); make room and continue with --resume") from None
+    finally:
+        with suppress(OSError):                                        # the reason to stop is the error before
+            fresh.unlink(missing_ok=True)
+
+
+def _read(path: Path, kind: str, made_from: Origin | None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    if not path.is_file():
+        raise UserError(f"{path}: expected {kind}, found {'a folder' if path.is_dir() else 'no file'}")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = json.loads((file.metadata() or {})["minixl"])
+            arrays = {name: file.get_tensor(name) for name in file.keys()}
+        found, stored, checksum = header["kind"], header["made_from"], header["arrays"]
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, str(error) if isinstance(error, SafetensorError | OSError) else "no header of minixl") from None
+    if found != kind:
+        raise UserError(f"{path}: expected {kind}, found {found}")
+    if checksum != _arrays_digest(arrays):
+        raise _damaged(path, "the arrays have changed")
+    if made_from is not None and stored != made_from:
+        name = next(name for name in [*made_from, *stored] if made_from.get(name) != stored.get(name))
+        change = "is new" if name not in stored else "is gone" if name not in made_from else "has changed"
+        raise UserError(f"{path}: made from something else: {name} {change}; delete the file to have it made again")
+    return arrays, header
+
+
+def _checked(path: Path, arrays: Mapping[str, np.ndarray], names: Sequence[str], by_sentence: Sequence[str]) -> list[np.ndarray]:
+    """The arrays in this order.  Raises UserError where one is missing or their shapes do not fit each other."""
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        raise _damaged(path, f"{missing[0]} is missing")
+    starts, probabilities = arrays["starts"], arrays["probabilities"]
+    fits = (starts.ndim == 1 and len(starts) and starts[0] == 0 and (np.diff(starts) >= 0).all()
+            and probabilities.ndim == 2 and starts[-1] == len(probabilities)
+            and all(arrays[name].shape == (len(starts) - 1,) for name in by_sentence))
+    if not fits:
+        raise _damaged(path, "the arrays do not fit each other")
+    return [arrays[name] for name in names]
+
+
+def _arrays_digest(arrays: Mapping[str, np.ndarray]) -> str:
+    content = hashlib.sha256()
+    for name in sorted(arrays):
+        content.update(f"{name} {arrays[name].dtype} {arrays[name].shape}\n".encode())
+        content.update(arrays[name].tobytes())
+    return content.hexdigest()
+
+
+def _damaged(path: Path, why: str) -> UserError:
+    return UserError(f"{path}: the file is damaged ({why}); delete it to have it made again")
+
+
+# For people
+
+def write_conll(path: Path, sentences: Sequence[Sentence], labels: PseudoLabels, scheme: str = "IOB2", *,
+                constrained: bool = True, selected_only: bool = False) -> None:
+    """NAME.conll, in one go.  Words of a truncated sentence that no teacher read are left out, and the comment says so."""
+    with _replaced(path) as fresh, open(fresh, "w", encoding="utf-8") as file:
+        file.writelines(_conll_lines(sentences, labels, scheme, constrained, selected_only))
+
+
+def _conll_lines(sentences: Sequence[Sentence], labels: PseudoLabels, scheme: str, constrained: bool,
+                 selected_only: bool) -> Iterator[str]:
+    merged, index = labels.merged, {label: i for i, label in enumerate(labels.labels)}
+    tags, scores = pseudo_tags(merged, labels.labels, scheme, constrained=constrained), independence(merged.p_bar)
+    for i, (sentence, sequence) in enumerate(zip(sentences, tags, strict=True)):
+        if selected_only and not labels.selected[i]:
+            continue
+        cut = f", first {len(sequence)} of {len(sentence.words)} words" if len(sequence) < len(sentence.words) else ""
+        yield (f"# sentence {i + 1}: teacher {labels.teachers[merged.teacher[i]]}, source probability {merged.p_bar[i]:.4f}, "
+               f"independence {scores[i]:.4f}, {'selected' if labels.selected[i] else 'not selected'}{cut}\n")
+        for word, tag, row in zip(sentence.words, sequence, merged.probabilities[merged.starts[i]:], strict=False):
+            yield f"{word}\t{row[index[tag]]:.4f}\t{tag}\n"
+        yield "\n"
