@@ -35,7 +35,7 @@ def stats(task: str, files: tuple[str, ...], encoding: str) -> None:
     from minixl.cli.options import encoding_option
     from minixl.data.corpus import read_corpus
     from minixl.data.schemes import spans
-    from minixl.runs import parse_named
+    from minixl.inputs import parse_named
 
     for pair in files:
         with encoding_option():

@@ -97,8 +97,7 @@ def _columns(predictor: Any, file: Path, encoding: str) -> Iterator[str]:
         return iter(lines)
     bare = (line.lstrip("\ufeff").rstrip("\r\n") for line in lines)
     sentences = parse_conll(bare, STDIN if str(file) == "-" else str(file), tags=False).sentences
-    tags, _ = predictor.tag([sentence.words for sentence in sentences])
-    return add_column(lines, tags)
+    return add_column(lines, [answer.tags for answer in predictor.tag([sentence.words for sentence in sentences])])
 
 
 def _chunks(lines: Iterable[str], size: int) -> Iterator[list[str]]:

@@ -48,6 +48,7 @@ class Terminal:
 @click.option("--dev", multiple=True, metavar=NAMED, help="Selects the model; in a target language it adds the column oracle.")
 @click.option("--unlabelled", multiple=True, metavar=NAMED, help="Raw text, or a labelled file whose labels are not read.")
 @click.option("--test", multiple=True, metavar=NAMED, help="Scored at the end, per language.")
+@click.option("--vectors", multiple=True, metavar=NAMED, help="Word vectors (.vec, .txt, .gz, .bin) for a bilstm-crf.")
 @click.option("--seed", type=click.IntRange(0), help="Seed of the run; 1 if left out.")
 @click.option("--seeds", type=click.IntRange(1), help="Run seeds 1 to K and report mean, sd and max.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute.")
@@ -57,14 +58,14 @@ class Terminal:
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @click.option("--show", is_flag=True, help="Print every setting of the recipe with its meaning, and stop.")
 def train(recipe: str | None, encoder: Path | None, source: tuple[str, ...], dev: tuple[str, ...],
-          unlabelled: tuple[str, ...], test: tuple[str, ...], seed: int | None, seeds: int | None, device: str,
+          unlabelled: tuple[str, ...], test: tuple[str, ...], vectors: tuple[str, ...], seed: int | None, seeds: int | None, device: str,
           assignments: tuple[str, ...], out: Path | None, resume: bool, show: bool) -> None:
     """Train a tagger or classifier on a language with labels and score it on the others.
 
     RECIPE is the name of a shipped recipe or a .toml file.  Left out, it is `quickstart`: a real encoder, a sample
     corpus in four languages, about two minutes on two cores.
     """
-    from minixl.runs import Inputs, parse_named
+    from minixl.inputs import Inputs, parse_named
     from minixl.settings import load_recipe
 
     if seed is not None and seeds is not None:
@@ -75,8 +76,9 @@ def train(recipe: str | None, encoder: Path | None, source: tuple[str, ...], dev
         _show(settings)
         return
     out = out or Path("runs") / Path(name).stem
-    roles = {"source": source, "dev": dev, "unlabelled": unlabelled, "test": test}
+    roles = {"source": source, "dev": dev, "unlabelled": unlabelled, "test": test, "vectors": vectors}
     given = {role: [parse_named(pair, f"--{role}") for pair in pairs] for role, pairs in roles.items()}
+    needed = encoder is None and settings["model.type"] == "transformer"
     nothing_given = encoder is None and not any(given.values())
     if resume and nothing_given:
         _resume(out, recipe, assignments, seed, seeds, device)
@@ -84,11 +86,11 @@ def train(recipe: str | None, encoder: Path | None, source: tuple[str, ...], dev
     if name == "quickstart" and nothing_given:
         from minixl.quickstart import quickstart_inputs
         inputs = quickstart_inputs(lambda text: click.echo(text, err=True))
-    elif resume and (encoder is None or not source):
-        raise click.UsageError("--resume: the inputs stand in config.toml; leave out --encoder, --source, --dev, --unlabelled "
-                               "and --test")
-    elif encoder is None or not source:
-        missing = "--encoder DIR" if encoder is None else "--source LANGUAGE=FILE"
+    elif resume and (needed or not source):
+        raise click.UsageError("--resume: the inputs stand in config.toml; leave out --encoder, --source, --dev, --unlabelled, "
+                               "--test and --vectors")
+    elif needed or not source:
+        missing = "--encoder DIR" if needed else "--source LANGUAGE=FILE"
         raise click.UsageError(f"{missing} is missing; `minixl train` without any arguments runs the quickstart")
     else:
         inputs = Inputs(encoder, **given)
@@ -112,7 +114,8 @@ def _resume(out: Path, recipe: str | None, assignments: tuple[str, ...], seed: i
 
 def _run(settings: Any, inputs: Any, out: Path, seed: int | None, seeds: int | None, device: str, resume: bool) -> None:
     from minixl.backend import array_module_for
-    from minixl.runs import train_run, train_seeds
+    from minixl.runs import train_run
+    from minixl.seeds import train_seeds
     from minixl.training import Stopped
 
     asked: list[int] = []

@@ -16,7 +16,9 @@ import numpy as np
 
 from minixl import __version__
 from minixl.backend import to_numpy
+from minixl.data.encoding import PieceTokenizer
 from minixl.errors import UserError
+from minixl.models.family import Model
 from minixl.models.transformer import Transformer
 from minixl.weights.folder import load_parameters, read_config, save_folder
 from minixl.weights.tokenizer import Tokenizer
@@ -34,6 +36,9 @@ class ModelInfo:
     pooling: str
     max_length: int
     on_long: str = "window"
+    family: str = "transformer"
+    discriminator: str = "none"        # a language discriminator that the parameters hold as well
+    discriminator_size: int = 500
     constrained: bool = True
     method: str = ""
     sources: list[str] = field(default_factory=list)
@@ -42,7 +47,7 @@ class ModelInfo:
     minixl: str = __version__
 
 
-def save_model(folder: Path, model: Transformer, tokenizer: Tokenizer, info: ModelInfo, raw_config: Mapping[str, Any]) -> None:
+def save_model(folder: Path, model: Model, tokenizer: PieceTokenizer, info: ModelInfo, raw_config: Mapping[str, Any]) -> None:
     """Write the folder in one go: a reader sees the old one or the new one, never half."""
     config = {**raw_config, "architectures": [ARCHITECTURES[info.pooling]], "model_type": "bert", "torch_dtype": "float32",
               "id2label": {str(i): label for i, label in enumerate(info.labels)},
@@ -51,11 +56,12 @@ def save_model(folder: Path, model: Transformer, tokenizer: Tokenizer, info: Mod
     save_folder(folder, config, tensors, tokenizer, asdict(info), model_card(info))
 
 
-def load_model(folder: Path, *, xp: Any = np) -> tuple[Transformer, Tokenizer, ModelInfo]:
+def load_model(folder: Path, *, xp: Any = np) -> tuple[Model, PieceTokenizer, ModelInfo]:
     """Read a folder that save_model wrote.  Raises UserError when it is not one."""
     info = read_info(folder)
     config = read_config(folder)
-    model = Transformer(config, info.labels, info.pooling, xp=xp)
+    model = Transformer(config, info.labels, info.pooling, discriminator=info.discriminator,
+                        discriminator_size=info.discriminator_size, xp=xp)
     load_parameters(folder, {parameter.name: parameter.value for parameter in model.store})
     return model, Tokenizer(folder, config.vocab_size), info
 

@@ -47,6 +47,11 @@ def linear_schedule(total: int, warmup: int) -> Schedule:
     return factor
 
 
+def inverse_schedule(epoch_steps: int, decay: float, floor: float) -> Schedule:
+    """1 / (1 + decay * epoch), at least `floor`; an epoch has `epoch_steps` steps (Lample et al. 2016; Bari et al. 2020)."""
+    return lambda step: max(floor, 1 / (1 + decay * (step // epoch_steps)))
+
+
 def decay_groups(store: ParameterStore, names: Iterable[str], lr: float, weight_decay: float) -> list[Group]:
     """One group with weight decay and one without: LayerNorm and biases are not decayed (Devlin et al. 2019, A.2)."""
     decayed: list[str] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from minixl.data.sample import write_sample
-from minixl.runs import Inputs
+from minixl.inputs import Inputs
 from minixl.weights.e5 import cache_folder, fetch_e5_small
 
 SOURCE, TARGETS = "en", ("es", "de", "nl")

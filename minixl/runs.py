@@ -11,13 +11,11 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
-import statistics
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,62 +23,30 @@ from typing import Any
 import numpy as np
 
 from minixl import __version__
+from minixl.building import build
 from minixl.checkpoint import write_atomically
 from minixl.data.batching import Stream
-from minixl.data.corpus import TAGGING, check_labels, encode, labels_of, read_corpus
+from minixl.data.corpus import Corpus, check_classes, check_labels, encode, labels_of, read_corpus, read_unlabelled
+from minixl.data.encoding import Example, PieceTokenizer
 from minixl.errors import UserError
-from minixl.methods import METHODS
+from minixl.inputs import Inputs
+from minixl.methods import METHODS, make_method, stream_texts
 from minixl.model_folder import ModelInfo, save_model
+from minixl.models.family import Model
+from minixl.models.frozen_bottom import FrozenBottom
 from minixl.models.transformer import Transformer
 from minixl.report import write_report
 from minixl.settings import Settings, flatten
 from minixl.training import Evaluation, Reporter, Training, write_metrics
-from minixl.weights.folder import load_parameters, read_config
-from minixl.weights.tokenizer import Tokenizer
-
-Named = list[tuple[str, Path]]         # (language, file), in the order given
-
-
-@dataclass
-class Inputs:
-    """The files of a run."""
-
-    encoder: Path
-    source: Named
-    dev: Named = field(default_factory=list)
-    unlabelled: Named = field(default_factory=list)
-    test: Named = field(default_factory=list)
-
-    def to_toml(self) -> str:
-        """The [inputs] table."""
-        lines = ["[inputs]", f"encoder = {json.dumps(str(self.encoder), ensure_ascii=False)}"]
-        for role in ("source", "dev", "unlabelled", "test"):
-            pairs = [f"{language}={path}" for language, path in getattr(self, role)]
-            lines.append(f"{role} = {json.dumps(pairs, ensure_ascii=False)}")
-        return "\n".join(lines) + "\n"
-
-    @classmethod
-    def from_table(cls, table: dict[str, Any]) -> Inputs:
-        """The opposite of to_toml."""
-        roles = {role: [parse_named(pair, f"--{role}") for pair in table[role]]
-                 for role in ("source", "dev", "unlabelled", "test")}
-        return cls(Path(table["encoder"]), **roles)
-
-
-def parse_named(text: str, option: str) -> tuple[str, Path]:
-    """'es=path' -> ("es", Path("path"))."""
-    language, equals, path = text.partition("=")
-    if not equals or not language or not path or "/" in language:
-        raise UserError(f"{option} {text}: expected LANGUAGE=FILE, for example es=data/es.txt")
-    return language, Path(path)
+from minixl.weights.folder import read_config
 
 
 @dataclass
 class Prepared:
     """Everything read and checked, before anything is written."""
 
-    model: Transformer
-    tokenizer: Tokenizer
+    model: Model
+    tokenizer: PieceTokenizer
     raw_config: Mapping[str, Any]
     labels: list[str]
     streams: dict[str, Stream]
@@ -98,7 +64,7 @@ def train_run(settings: Settings, inputs: Inputs, out: Path, *, seed: int, repor
     if resume:
         _check_resumable(out, settings, inputs, seed)
     else:
-        _check_unused(out)
+        check_unused(out)
     prepared = prepare(settings, inputs, seed, xp)
     _make(out)
     with locked(out):
@@ -117,7 +83,7 @@ def _train(settings: Settings, inputs: Inputs, out: Path, seed: int, prepared: P
     total = settings["train.epochs"] * per_epoch
     if settings["train.max_steps"]:
         total = min(total, settings["train.max_steps"]) if total else settings["train.max_steps"]
-    method = METHODS[settings["method"]](model, prepared.streams, settings, seed, total)
+    method = make_method(model, prepared.streams, settings, seed, total)
     training = Training(model, method, prepared.streams, prepared.evaluation, settings, out, reporter, total_steps=total,
                         eval_every=settings["train.eval_every"] or per_epoch, stop=stop)
     if resume:
@@ -128,8 +94,9 @@ def _train(settings: Settings, inputs: Inputs, out: Path, seed: int, prepared: P
             (out / "log.jsonl").write_text("", encoding="utf-8")
     scores = training.run()
     metrics = {"method": settings["method"], "task": settings["task"], "seed": seed, **scores}
-    info = ModelInfo(task=settings["task"], labels=prepared.labels, scheme="IOB2" if settings["task"] == "ner" else "none",
+    info = ModelInfo(task=settings["task"], labels=prepared.labels, scheme=scheme_of(settings), family=model.family,
                      pooling=model.pooling, max_length=settings["data.max_length"], on_long=settings["data.on_long"],
+                     discriminator=settings["adversary.level"], discriminator_size=settings["adversary.size"],
                      constrained=settings["decode.constrained"], method=settings["method"],
                      sources=[language for language, _ in inputs.source], seed=seed, scores=scores["test"])
     save_model(out / "model", model, prepared.tokenizer, info, prepared.raw_config)
@@ -140,130 +107,95 @@ def _train(settings: Settings, inputs: Inputs, out: Path, seed: int, prepared: P
 
 def prepare(settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prepared:
     """Read every file, build the model, load the encoder."""
-    task, encoding = settings["task"], settings["data.encoding"]
+    task = settings["task"]
     if settings["method"] not in METHODS:
         raise UserError(f"method: expected one of {', '.join(METHODS)}, got {settings['method']!r}")
     if not settings["train.epochs"] and not settings["train.max_steps"]:
         raise UserError("train.epochs and train.max_steps are both 0: nothing would be trained; set one of them")
-    if not inputs.source:
-        raise UserError("--source: expected at least one labelled file, for example --source en=train.txt")
-    for role in ("source", "dev", "unlabelled", "test"):
-        once(f"--{role} ", [language for language, _ in getattr(inputs, role)])
-    config = read_config(inputs.encoder)
-    tokenizer = Tokenizer(inputs.encoder, config.vocab_size)
-    if settings["data.max_length"] > config.max_position_embeddings:
-        raise UserError(f"data.max_length: {settings['data.max_length']} word pieces are more than the encoder's "
-                        f"{config.max_position_embeddings} positions ({inputs.encoder / 'config.json'})")
-    reading: dict[str, Any] = {"encoding": encoding, "scheme": settings["data.scheme"]}
+    inputs.check()
+    if inputs.encoder is not None:
+        read_config(inputs.encoder)                                # a mistyped folder is said before the files are read
+    reading: dict[str, Any] = {"encoding": settings["data.encoding"], "scheme": settings["data.scheme"]}
     read = lambda pairs: [read_corpus(task, language, path, **reading) for language, path in pairs]
     sources = [corpus.limited(settings["data.limit"]) for corpus in read(inputs.source)]
-    labels = labels_of(task, sources)
+    scheme = scheme_of(settings)
+    labels = labels_of(task, sources, scheme)
     if len(labels) < 2:
         raise UserError(f"{sources[0].path}: expected at least two different labels, found only {', '.join(labels) or 'none'}")
-    model = _build(settings, config, labels, seed, xp)
-    report = load_parameters(inputs.encoder, {p.name: p.value for p in model.store if p.name.startswith("bert.")},
-                             optional=model.head_names())
-    messages = [str(replace(report, new=tuple(name for name in model.head_names() if name not in report.loaded)))]
-    frozen = freeze(model, settings["model.freeze"])
-    if not model.store.names(trainable=True):
-        raise UserError(f"model.freeze: {', '.join(settings['model.freeze'])} leaves no parameter to train; "
-                        "freeze fewer, for example bottom:3")
-    if frozen:
-        messages.append(f"frozen: {len(frozen)} parameters; trained: {model.store.count(trainable=True):,} of "
-                        f"{model.store.count():,} weights")
-    how = {"max_length": settings["data.max_length"], "on_long": settings["data.on_long"]}
-    examples = []
-    for corpus in sources:
-        encoded = encode(corpus, tokenizer, labels, **how)
-        examples += encoded.examples
-        messages.append(encoded.report(f"source {corpus.language}"))
-    for language, path in inputs.unlabelled:
-        if not path.is_file():
-            found = "a directory" if path.is_dir() else "nothing"
-            raise UserError(f"--unlabelled {language}={path}: expected a file, found {found}")
-        messages.append(f"unlabelled {language}: not used, {settings['method']} trains on labelled text only")
-    evaluation = Evaluation(task, settings, [corpus.language for corpus in sources])
+    check_classes(sources, settings["data.min_count"])
+    texts = read_texts(settings, inputs, sources)
+    built = build(settings, inputs, sources, labels, seed, xp)
+    model, messages = built.model, built.messages
+    how = {"max_length": settings["data.max_length"], "on_long": settings["data.on_long"], "scheme": scheme}
+
+    def encoded(what: str, corpora: list[Corpus], labelled: bool) -> list[Example]:
+        examples: list[Example] = []
+        for corpus in corpora:
+            found = encode(corpus, built.tokenizer, labels if labelled else None, **how)
+            messages.append(found.report(f"{what} {corpus.language}"))
+            examples += found.examples
+        return examples
+
+    examples = {"labelled": encoded("source", sources, True)}
+    if texts:
+        more = encoded("unlabelled", texts["source"], False)
+        examples |= {"source": examples["labelled"] + more if more else examples["labelled"],
+                     "target": encoded("unlabelled", texts["target"], False)}
+    elif inputs.unlabelled:
+        messages.append(f"--unlabelled: not used, {settings['method']} trains on labelled text only")
+    evaluation = Evaluation(task, scheme, settings, [corpus.language for corpus in sources])
     for part in ("dev", "test"):
         for corpus in read(getattr(inputs, part)):
             corpus = corpus.limited(settings["data.test_limit"])
-            check_labels(corpus, labels)
-            encoded = encode(corpus, tokenizer, labels, **how)
-            evaluation.add(part, corpus, encoded)
-            messages.append(encoded.report(f"{part} {corpus.language}"))
+            check_labels(corpus, labels_of(task, sources))
+            found = encode(corpus, built.tokenizer, labels, **how)
+            evaluation.add(part, corpus, found)
+            messages.append(found.report(f"{part} {corpus.language}"))
     if settings["train.patience"] and not any(language in evaluation.sources for language in evaluation.files["dev"]):
         messages.append("train.patience has no effect: early stopping needs a source dev file (--dev)")
-    streams = {"source": Stream(examples, settings["train.batch_size"], seed, xp)}
-    return Prepared(model, tokenizer, config.raw, labels, streams, evaluation, _fingerprints(inputs), messages)
+    streams = make_streams(stream_texts(settings), examples, model, settings, seed, xp)
+    return Prepared(model, built.tokenizer, built.raw_config, labels, streams, evaluation, inputs.fingerprints(), messages)
 
 
-def _build(settings: Settings, config: Any, labels: list[str], seed: int, xp: Any) -> Transformer:
-    tagging = settings["task"] in TAGGING
-    pooling = settings["model.pooling"]
-    if pooling == "auto":
-        pooling = "token" if tagging else "mean"
-    if tagging != (pooling == "token"):
-        raise UserError(f"model.pooling: {pooling} does not fit task {settings['task']}; expected "
-                        f"{'token' if tagging else 'mean or cls'}")
-    if settings["model.dropout"] >= 0:
-        config = replace(config, hidden_dropout_prob=settings["model.dropout"],
-                         attention_probs_dropout_prob=settings["model.dropout"])
-    model = Transformer(config, labels, pooling, xp=xp)
-    model.initialise_head(np.random.Generator(np.random.PCG64([seed, 1])))
-    return model
+def scheme_of(settings: Settings) -> str:
+    """The tag scheme a model works in: "none" for what is no span."""
+    if settings["task"] != "ner":
+        return "none"
+    if settings["model.scheme"] != "auto":
+        return str(settings["model.scheme"])
+    return "IOBES" if settings["model.type"] == "bilstm-crf" else "IOB2"
 
 
-def freeze(model: Transformer, patterns: list[str]) -> list[str]:
-    """Freeze by shell patterns; 'bottom:N' stands for the embeddings and the lowest N layers."""
-    names: list[str] = []
-    for pattern in patterns:
-        kind, colon, count = pattern.partition(":")
-        if kind == "bottom" and colon:
-            layers = model.config.num_hidden_layers
-            if not count.isdigit() or int(count) > layers:
-                raise UserError(f"model.freeze: {pattern}: expected bottom:N with N from 0 to {layers}")
-            names += model.store.freeze(["bert.embeddings.*", *(f"bert.encoder.layer.{i}.*" for i in range(int(count)))])
-        else:
-            names += model.store.freeze([pattern])
-    return names
+def read_texts(settings: Settings, inputs: Inputs, sources: list[Corpus]) -> dict[str, list[Corpus]]:
+    """The unlabelled text of the source languages and of the others, where the method or one of its terms reads any."""
+    if not {"source", "target"} & set(stream_texts(settings).values()):
+        for language, path in inputs.unlabelled:
+            if not path.is_file():
+                found = "a directory" if path.is_dir() else "nothing"
+                raise UserError(f"--unlabelled {language}={path}: expected a file, found {found}")
+        return {}
+    languages = {corpus.language for corpus in sources}
+    corpora = [read_unlabelled(settings["task"], language, path, encoding=settings["data.encoding"])
+               .limited(settings["data.unlabelled_limit"]) for language, path in inputs.unlabelled]
+    texts = {"source": [c for c in corpora if c.language in languages],
+             "target": [c for c in corpora if c.language not in languages]}
+    if not texts["target"]:
+        raise UserError(f"--unlabelled: {settings['method']} compares languages, so it needs text of another one than "
+                        f"{', '.join(sorted(languages))}, for example --unlabelled es=es.txt; found "
+                        f"{', '.join(c.language for c in corpora) or 'none'}")
+    return texts
 
 
-def train_seeds(settings: Settings, inputs: Inputs, out: Path, *, seeds: list[int], reporter: Reporter, xp: Any = np,
-                resume: bool = False, stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
-    """One run a seed, into OUT/seed-N; OUT/metrics.json has mean, sd and max of every figure."""
-    if not resume:
-        _check_unused(out)
-    runs: list[dict[str, Any]] = []
-    for seed in seeds:
-        reporter.message(f"seed {seed} ({len(runs) + 1} of {len(seeds)})")
-        folder = out / f"seed-{seed}"
-        finished = folder / "metrics.json"
-        if resume and finished.is_file():
-            _check_same(folder, settings, inputs, seed)
-            runs.append(json.loads(finished.read_text(encoding="utf-8")))
-            continue
-        runs.append(train_run(settings, inputs, folder, seed=seed, reporter=reporter, xp=xp,
-                              resume=resume and (folder / "config.toml").is_file(), stop=stop))
-    summary = {"method": settings["method"], "task": settings["task"], "seeds": seeds, **summarise(runs)}
-    write_metrics(out, summary)
-    return summary
-
-
-def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Figures of several runs, each as {"mean", "sd", "max", "runs"}; sd is that of a sample (n - 1).
-
-    What not every run has is left out: an entity type that only some of them predicted.
-    """
-    merged: dict[str, Any] = {}
-    for key, first in runs[0].items():
-        if not all(key in run for run in runs):
-            continue
-        values = [run[key] for run in runs]
-        if isinstance(first, dict):
-            merged[key] = summarise(values) if first else {}
-        elif isinstance(first, int | float) and key != "seed":
-            merged[key] = {"mean": statistics.fmean(values), "sd": statistics.stdev(values) if len(values) > 1 else 0.0,
-                           "max": max(values), "runs": values}
-    return merged
+def make_streams(names: Mapping[str, str], examples: Mapping[str, list[Example]], model: Model, settings: Settings, seed: int,
+                 xp: Any) -> dict[str, Stream]:
+    """One independently shuffled stream for each name; they share what is kept of the frozen bottom."""
+    kept: dict[int, FrozenBottom] = {}                             # the same list of examples may stand under two names
+    if settings["model.keep_frozen"] and isinstance(model, Transformer):
+        for text in names.values():
+            kept[id(examples[text])] = FrozenBottom(model.bert, examples[text], memory_bytes=settings["model.keep_frozen_mb"] << 20)
+    return {name: Stream(examples[text], settings["train.batch_size"], seed if name == "source" else [seed, 2 + i], xp,
+                         bottom=kept.get(id(examples[text])))
+            for i, (name, text) in enumerate(names.items())}
 
 
 def read_run(out: Path) -> tuple[Settings, Inputs, int]:
@@ -298,7 +230,7 @@ def _config(settings: Settings, inputs: Inputs, seed: int) -> str:
     return f"seed = {seed}\n{settings.to_toml()}\n{inputs.to_toml()}\n[versions]\n{table}\n"
 
 
-def _check_unused(out: Path) -> None:
+def check_unused(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: expected a folder, found a file; choose another name")
     names = {entry.name for entry in out.iterdir()} - {".lock"} if out.exists() else set()
@@ -316,12 +248,12 @@ def _make(out: Path) -> None:
 
 
 def _check_resumable(out: Path, settings: Settings, inputs: Inputs, seed: int) -> None:
-    _check_same(out, settings, inputs, seed)
+    check_same(out, settings, inputs, seed)
     if (out / "metrics.json").is_file():
         raise UserError(f"--resume: the run in {out} is finished, its scores are in {out / 'metrics.json'}")
 
 
-def _check_same(out: Path, settings: Settings, inputs: Inputs, seed: int) -> None:
+def check_same(out: Path, settings: Settings, inputs: Inputs, seed: int) -> None:
     before, files, number = read_run(out)
     changed = [name for name in settings if settings[name] != before[name]]
     if changed:
@@ -330,24 +262,6 @@ def _check_same(out: Path, settings: Settings, inputs: Inputs, seed: int) -> Non
     if seed != number or files != inputs:
         raise UserError(f"--resume: the inputs or the seed differ from those in {out / 'config.toml'}; leave them out to "
                         f"continue that run")
-
-
-def once(what: str, languages: list[str]) -> None:
-    """Raises UserError for a language that is given twice."""
-    twice = next((language for language in languages if languages.count(language) > 1), None)
-    if twice:
-        raise UserError(f"{what}{twice}=...: given twice; one file a language")
-
-
-def _fingerprints(inputs: Inputs) -> dict[str, str]:
-    """SHA-256 of every text file, so that a resumed run is known to see the same data."""
-    paths = [path for role in (inputs.source, inputs.dev, inputs.unlabelled, inputs.test) for _, path in role]
-    return {str(path): _digest(path) for path in paths}
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:                                     # raw text can be larger than memory
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_unchanged(before: dict[str, str], now: dict[str, str]) -> None:

@@ -17,7 +17,7 @@ from minixl.data.encoding import Encoded
 from minixl.evaluation import Score, main_figure, score
 from minixl.memory import peak_memory
 from minixl.methods.update import Update
-from minixl.models.transformer import Transformer
+from minixl.models.family import Model
 from minixl.prediction import predict_labels
 from minixl.settings import Settings
 
@@ -47,29 +47,29 @@ class Method(Protocol):
 class Evaluation:
     """The dev and test files of a run, encoded once."""
 
-    def __init__(self, task: str, settings: Settings, sources: list[str]) -> None:
-        self.task, self.settings, self.sources = task, settings, sources
+    def __init__(self, task: str, scheme: str, settings: Settings, sources: list[str]) -> None:
+        self.task, self.scheme, self.settings, self.sources = task, scheme, settings, sources
         self.files: dict[str, dict[str, tuple[Corpus, Encoded]]] = {"dev": {}, "test": {}}
 
     def add(self, part: str, corpus: Corpus, encoded: Encoded) -> None:
         """A dev or test file."""
         self.files[part][corpus.language] = (corpus, encoded)
 
-    def run(self, model: Transformer, part: str) -> dict[str, Score]:
+    def run(self, model: Model, part: str) -> dict[str, Score]:
         """language -> score on its dev or test file."""
         return {language: self.one(model, part, language) for language in self.files[part]}
 
-    def one(self, model: Transformer, part: str, language: str) -> Score:
+    def one(self, model: Model, part: str, language: str) -> Score:
         """The score of one language's file."""
         corpus, encoded = self.files[part][language]
-        predicted = predict_labels(model, encoded, self.task, constrained=self.settings["decode.constrained"])
+        predicted = predict_labels(model, encoded, self.scheme, constrained=self.settings["decode.constrained"])
         return score(self.task, corpus.gold(), predicted)
 
 
 class Training:
     """One run of one method over its steps."""
 
-    def __init__(self, model: Transformer, method: Method, streams: dict[str, Any], evaluation: Evaluation, settings: Settings,
+    def __init__(self, model: Model, method: Method, streams: dict[str, Any], evaluation: Evaluation, settings: Settings,
                  folder: Path, reporter: Reporter, *, total_steps: int, eval_every: int,
                  stop: Callable[[], bool] = lambda: False) -> None:
         self.model, self.method, self.streams, self.evaluation = model, method, streams, evaluation

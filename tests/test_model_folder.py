@@ -24,7 +24,7 @@ def saved(request, tmp_path):
     encoder = write_encoder(tmp_path / "encoder")
     config = read_config(encoder)
     model = Transformer(config, LABELS[request.param], request.param)
-    model.initialise_head(np.random.default_rng(3))
+    model.initialise(np.random.default_rng(3))
     load_parameters(encoder, {p.name: p.value for p in model.store if p.name.startswith("bert.")}, optional=model.head_names())
     info = ModelInfo("ner" if request.param == "token" else "classification", LABELS[request.param], "IOB2", request.param, 32,
                      scores={"es": {"f1": 0.5, "accuracy": 0.5}}, sources=["en"])

@@ -8,7 +8,8 @@ from minixl.data.schemes import legal_transitions
 from minixl.model_folder import ModelInfo, save_model
 from minixl.models.bert_config import BertConfig
 from minixl.models.transformer import Transformer
-from minixl.prediction import Predictor, decode_tags, log_probabilities, predict_labels, split_words
+from minixl.data.words import split_words
+from minixl.prediction import Predictor, decode_tags, predict_labels, source_scores
 from minixl.weights.folder import read_config
 from minixl.weights.tokenizer import Tokenizer
 from tests.data.piece_tokenizer import LetterTokenizer
@@ -43,10 +44,10 @@ def test_results_stand_in_the_order_of_the_inputs(pooling, tokens):
     """Whatever is computed together, each input's result is the one it has alone."""
     made, encode = model(pooling), sentences if pooling == "token" else documents
     seen = []
-    found = log_probabilities(made, encode(), tokens=tokens, progress=seen.append)
+    found = source_scores(made, encode(), tokens=tokens, progress=seen.append)
     assert sum(seen) == encode().pieces and len(found) == len(TEXTS)
     for text, part in zip(TEXTS, found, strict=True):
-        expected = log_probabilities(made, encode([text]))[0]
+        expected = source_scores(made, encode([text]))[0]
         assert part.shape == ((len(text.split()), 5) if pooling == "token" else (5,))
         np.testing.assert_allclose(part, expected, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(np.exp(part).sum(-1), 1, rtol=1e-5)
@@ -57,27 +58,27 @@ def test_a_long_sentence_is_put_together_from_its_windows():
     made, text = model("token"), "abc de fgh i jk lmn op qrs"
     encoded = sentences([text], max_length=12)
     assert len(encoded.examples) > 2
-    found = log_probabilities(made, encoded)[0]
+    found = source_scores(made, encoded)[0]
     parts = []
     for example in encoded.examples:
         letters = "".join(map(chr, example.input_ids[1:-1]))
         words = text.split()
         first = next(i for i in range(len(words)) if "".join(words[i:]).startswith(letters))
         here = [w for w in words[first:] if "".join(words[first:]).index(w) < len(letters)]
-        alone = log_probabilities(made, sentences([" ".join(here)]))[0]
+        alone = source_scores(made, sentences([" ".join(here)]))[0]
         parts.append(alone[example.first_word - first:][:len(example.rows)])
     np.testing.assert_allclose(found, np.concatenate(parts), rtol=1e-4, atol=1e-5)
 
 
 def test_a_long_document_is_the_mean_of_its_windows():
     made = model("mean")
-    found = log_probabilities(made, documents(["abc def ghi jkl"], max_length=8))[0]
-    parts = log_probabilities(made, documents(["abc def", "ghi jkl"]))
+    found = source_scores(made, documents(["abc def ghi jkl"], max_length=8))[0]
+    parts = source_scores(made, documents(["abc def", "ghi jkl"]))
     np.testing.assert_allclose(found, np.mean(parts, axis=0), rtol=1e-4, atol=1e-5)
 
 
 def test_no_inputs():
-    assert log_probabilities(model("token"), sentences([])) == [] == decode_tags([], LABELS, "IOB2")
+    assert source_scores(model("token"), sentences([])) == [] == decode_tags([], LABELS, "IOB2")
 
 
 def test_constrained_decoding(rng):
@@ -98,10 +99,10 @@ def test_constrained_decoding(rng):
 @pytest.mark.parametrize("task, pooling", [("ner", "token"), ("pos", "token"), ("classification", "cls")])
 def test_predict_labels(task, pooling):
     made, encoded = model(pooling), (sentences if pooling == "token" else documents)()
-    log_probs = log_probabilities(made, encoded)
+    log_probs = source_scores(made, encoded)
     expected = {"ner": lambda: decode_tags(log_probs, LABELS, "IOB2"), "pos": lambda: decode_tags(log_probs, LABELS, "none"),
                 "classification": lambda: [LABELS[p.argmax()] for p in log_probs]}[task]()
-    assert predict_labels(made, encoded, task) == expected
+    assert predict_labels(made, encoded, "IOB2" if task == "ner" else "none") == expected
 
 
 @pytest.mark.parametrize("text, words", [
@@ -136,14 +137,15 @@ def test_a_tagger_on_texts(tmp_path):
     assert any(r["entities"] for r in results), "the random model should tag something"
     for result in results:
         words = [result["text"][a:b] for a, b in result["words"]]
-        tags, probs = ours.tag([words])
-        assert result["tags"] == tags[0] and len(tags[0]) == len(words) == len(probs[0])
+        answer, = ours.tag([words])
+        probs = answer.confidences
+        assert result["tags"] == answer.tags and len(answer.tags) == len(words) == len(probs)
         for entity in result["entities"]:
             first, last = entity["first_word"], entity["last_word"]
             assert result["tags"][first:last + 1] == [f"B-{entity['type']}"] + [f"I-{entity['type']}"] * (last - first)
             assert entity["text"] == result["text"][entity["start"]:entity["end"]]
             assert (entity["start"], entity["end"]) == (result["words"][first][0], result["words"][last][1])
-            geometric = float(np.prod(probs[0][first:last + 1])) ** (1 / (last - first + 1))
+            geometric = float(np.prod(probs[first:last + 1])) ** (1 / (last - first + 1))
             assert entity["confidence"] == pytest.approx(geometric, abs=1e-4)
     assert sum(len(r["entities"]) for r in results) == sum(tag.startswith("B-") for r in results for tag in r["tags"])
 
@@ -151,21 +153,21 @@ def test_a_tagger_on_texts(tmp_path):
 def test_probabilities_of_the_tags_given(tmp_path):
     ours = predictor(tmp_path, "token", "ner")
     words = "anna ben visited paris in madrid".split()
-    (tags,), (probs,) = ours.tag([words])
+    (tags, probs, _), = ours.tag([words])
     encoded = encode_sentences([Sentence(tuple(words), None, 1)], ours.tokenizer, None, max_length=32)
-    log_probs = log_probabilities(ours.model, encoded)[0]
+    log_probs = source_scores(ours.model, encoded)[0]
     np.testing.assert_allclose(probs, np.exp([log_probs[i, LABELS.index(tag)] for i, tag in enumerate(tags)]), rtol=1e-5)
 
 
 def test_words_beyond_a_cut_are_outside(tmp_path):
     ours = predictor(tmp_path, "token", "ner", on_long="truncate")
-    (tags,), (probs,) = ours.tag([["anna"] * 50])
-    assert len(tags) == 50 and len(probs) == 30 and tags[30:] == ["O"] * 20
+    (tags, probs, _), = ours.tag([["anna"] * 50])
+    assert len(tags) == len(probs) == 50 and tags[30:] == ["O"] * 20 and not probs[30:].any() and probs[:30].all()
 
 
 def test_plain_tags_have_no_entities(tmp_path):
     result, = predictor(tmp_path, "token", "pos").predict(["anna lives ."])
-    assert result.keys() == {"text", "words", "tags"} and set(result["tags"]) <= set(LABELS)
+    assert result.keys() == {"text", "words", "tags", "confidences"} and set(result["tags"]) <= set(LABELS)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])

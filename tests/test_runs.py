@@ -6,7 +6,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from minixl.errors import UserError
-from minixl.runs import Inputs, locked, read_run, summarise, train_run, train_seeds
+from minixl.inputs import Inputs
+from minixl.runs import locked, read_run, train_run
+from minixl.seeds import summarise, train_seeds
 from minixl.settings import Settings
 from minixl.training import Stopped
 from tests.tiny import write_encoder, write_ner, write_topics

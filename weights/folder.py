@@ -20,12 +20,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from minixl.backend import Array, to_numpy
+from minixl.data.encoding import PieceTokenizer
 from minixl.errors import UserError
 from minixl.models.bert_config import BertConfig, encoder_axes
 from minixl.weights.atomic import replaced_folder
 from minixl.weights.names import canonical_names, summary
 from minixl.weights.safetensors_reader import Checkpoint
-from minixl.weights.tokenizer import Tokenizer
 
 NEEDS = ("an encoder folder needs config.json, model.safetensors and tokenizer.json or vocab.txt, "
          "for mBERT those of google-bert/bert-base-multilingual-cased")
@@ -129,7 +129,7 @@ def _config_keys(name: str, found: tuple[int, ...], needed: tuple[int, ...], fol
 
 
 def save_folder(folder: str | Path, config_json: Mapping[str, Any], tensors: Mapping[str, Array],
-                tokenizer: Tokenizer | None, minixl_json: Mapping[str, Any], card: str) -> None:
+                tokenizer: PieceTokenizer | None, minixl_json: Mapping[str, Any], card: str) -> None:
     """Write a model folder, and only when all of it is written let it take the place of an older one.
 
     `config_json` becomes config.json with the dtype of the tensors, `minixl_json` minixl.json, `card` README.md.

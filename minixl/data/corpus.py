@@ -1,8 +1,9 @@
 """A file in one language, read for a task and encoded for a model."""
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minixl.data.classification import check_document_labels, read_classification
@@ -10,7 +11,10 @@ from minixl.data.conll import ConllFile, read_conll
 from minixl.data.conll import check_labels as check_tags
 from minixl.data.encoding import Encoded, PieceTokenizer, encode_documents, encode_sentences
 from minixl.data.examples import Document, Sentence
-from minixl.data.schemes import label_set, parse
+from minixl.data.lines import read_lines
+from minixl.data.schemes import convert, label_set, parse
+from minixl.data.text import read_text
+from minixl.data.words import split_words
 from minixl.errors import UserError
 
 TAGGING = ("ner", "pos")
@@ -63,12 +67,46 @@ def read_corpus(task: str, language: str, path: Path, *, encoding: str = "utf-8"
     return Corpus(language, path, task, documents)
 
 
-def labels_of(task: str, corpora: Iterable[Corpus]) -> list[str]:
-    """The label set of training data: for NER O, B-X and I-X of every type; else the labels that occur, sorted."""
+def read_unlabelled(task: str, language: str, path: Path, *, encoding: str = "utf-8") -> Corpus:
+    """Text without labels: raw text, or a labelled file of the task whose labels are not read.
+
+    A file is taken for a labelled one if every line that is not blank has a tab; raw text is cut into words for a tagger.
+    """
+    lines = [line for line in read_lines(path, encoding) if line.strip()]
+    if not lines:
+        raise UserError(f"{path}: expected text in {language}, found none; is this the right file?")
+    labelled = path.suffix.lower() in (".csv", ".jsonl") or all("\t" in line for line in lines)
+    if task in TAGGING:
+        if labelled:
+            return Corpus(language, path, task, read_conll(path, encoding=encoding, tags=False).sentences)
+        texts = read_text(path, encoding=encoding)
+        return Corpus(language, path, task, [Sentence(tuple(text[a:b] for a, b in split_words(text)), None, i + 1)
+                                             for i, text in enumerate(texts)])
+    if labelled:
+        documents = read_classification(path, encoding=encoding, labels=True)
+        return Corpus(language, path, task, [Document(d.text, None, d.line) for d in documents])
+    return Corpus(language, path, task, [Document(text, None, i + 1) for i, text in enumerate(read_text(path, encoding=encoding))])
+
+
+def labels_of(task: str, corpora: Iterable[Corpus], scheme: str = "IOB2") -> list[str]:
+    """The label set of training data: for NER O and the tags of every type in a scheme; else the labels that occur, sorted."""
     golds = [corpus.gold() for corpus in corpora]
     if task in TAGGING:
-        return label_set([tags for gold in golds for tags in gold], "IOB2" if task == "ner" else "none")
+        tags = [tags for gold in golds for tags in gold]
+        return label_set(tags, scheme if task == "ner" else "none")
     return sorted({label for gold in golds for label in gold if isinstance(label, str)})
+
+
+def check_classes(corpora: Sequence[Corpus], at_least: int) -> None:
+    """Raises UserError for a class with fewer training documents than `at_least`: file, line, label and the cure."""
+    documents = [(corpus, document) for corpus in corpora for document in corpus.documents()]
+    counts = Counter(document.label for _, document in documents)
+    rare = next(((c, d) for c, d in documents if counts[d.label] < at_least), None)
+    if rare:
+        corpus, document = rare
+        times = counts[document.label]
+        raise UserError(f"{corpus.path}:{document.line}: expected at least {at_least} texts of every class, found {times} of "
+                        f"{document.label!r}; correct the label, or --set data.min_count={times} allows it")
 
 
 def check_labels(corpus: Corpus, labels: Sequence[str]) -> None:
@@ -80,11 +118,13 @@ def check_labels(corpus: Corpus, labels: Sequence[str]) -> None:
 
 
 def encode(corpus: Corpus, tokenizer: PieceTokenizer, labels: Sequence[str] | None, *, max_length: int,
-           on_long: str) -> Encoded:
-    """Word pieces of a corpus, with class numbers where `labels` is given."""
+           on_long: str, scheme: str = "IOB2") -> Encoded:
+    """Pieces of a corpus, with class numbers where `labels` is given.  scheme: that of the labels, if they write spans."""
     ids = None if labels is None else {label: i for i, label in enumerate(labels)}
     if corpus.task in TAGGING:
-        return encode_sentences(corpus.sentences(), tokenizer, ids, max_length=max_length, on_long=on_long,
-                                path=str(corpus.path))
+        sentences = corpus.sentences()
+        if corpus.task == "ner" and scheme not in ("IOB2", "none"):
+            sentences = [replace(s, tags=s.tags and tuple(convert(s.tags, "IOB2", scheme))) for s in sentences]
+        return encode_sentences(sentences, tokenizer, ids, max_length=max_length, on_long=on_long, path=str(corpus.path))
     return encode_documents(corpus.documents(), tokenizer, ids, max_length=max_length, on_long=on_long,
                             path=str(corpus.path))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -26,11 +27,14 @@ ON_LONG = ("window", "truncate", "error")
 class PieceTokenizer(Protocol):
     """What is needed of a tokenizer; minixl.weights.tokenizer.Tokenizer is one."""
 
-    cls_id: int
-    sep_id: int
+    cls_id: int | None       # None: no special pieces, each word is one piece (data/lexicon.py)
+    sep_id: int | None
 
     def pieces_batch(self, sentences: Sequence[Sequence[str]]) -> list[list[list[int]]]:
         """The ids of every word's pieces, at least one a word."""
+
+    def save(self, folder: Path) -> None:
+        """Write the files that make it again."""
 
     def encode_texts(self, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
         """Ids and character offsets of each text's pieces, without special tokens."""
@@ -75,7 +79,8 @@ def encode_sentences(sentences: Sequence[Sentence], tokenizer: PieceTokenizer, l
     Raises UserError for on_long="error" and a long sentence.
     """
     encoded = Encoded([], len(sentences))
-    room = _room(max_length, on_long)
+    specials, pieces_are = (0, "words") if tokenizer.cls_id is None else (2, "word pieces")
+    room = _room(max_length, on_long, specials)
     for index, (sentence, pieces) in enumerate(zip(sentences, tokenizer.pieces_batch([s.words for s in sentences]),
                                                    strict=True)):
         whole = sum(len(word) for word in pieces)
@@ -85,7 +90,7 @@ def encode_sentences(sentences: Sequence[Sentence], tokenizer: PieceTokenizer, l
         if whole > room:
             encoded.long += 1
             if on_long == "error":
-                raise UserError(f"{path}:{sentence.line}: the sentence has {whole + 2} word pieces, data.max_length is "
+                raise UserError(f"{path}:{sentence.line}: the sentence has {whole + specials} {pieces_are}, data.max_length is "
                                 f"{max_length}; --set data.on_long=window reads it in windows")
             windows = word_windows(lengths, room)
             if on_long == "truncate":
@@ -103,8 +108,10 @@ def _sentence_window(index: int, sentence: Sentence, pieces: list[list[int]], le
                      tokenizer: PieceTokenizer, label_ids: Mapping[str, int] | None, first: int, last: int,
                      scored_first: int, scored_last: int) -> Example:
     """Words first..last-1 as one example, of which scored_first..scored_last-1 are scored."""
-    ids = [tokenizer.cls_id, *(piece for word in pieces[first:last] for piece in word), tokenizer.sep_id]
-    starts = np.cumsum([1, *lengths[first:last]])                      # row of each word's first piece
+    ids = [piece for word in pieces[first:last] for piece in word]
+    if tokenizer.cls_id is not None:
+        ids = [tokenizer.cls_id, *ids, tokenizer.sep_id]
+    starts = np.cumsum([tokenizer.cls_id is not None, *lengths[first:last]])       # row of each word's first piece
     labels = np.full(scored_last - scored_first, IGNORED)
     if label_ids is not None and sentence.tags is not None:
         labels[:] = [label_ids[tag] for tag in sentence.tags[scored_first:scored_last]]
@@ -135,7 +142,7 @@ def encode_documents(documents: Sequence[Document], tokenizer: PieceTokenizer, l
                      max_length: int, on_long: str = "window", path: str = "input") -> Encoded:
     """Documents for a classifier; every window of a long document carries its label."""
     encoded = Encoded([], len(documents))
-    room = _room(max_length, on_long)
+    room = _room(max_length, on_long, 2)
     for index, (document, (ids, offsets)) in enumerate(zip(documents, tokenizer.encode_texts([d.text for d in documents]),
                                                            strict=True)):
         windows = [(0, len(ids))]
@@ -171,10 +178,10 @@ def _text_windows(text: str, offsets: Sequence[tuple[int, int]], room: int) -> l
     return windows
 
 
-def _room(max_length: int, on_long: str) -> int:
-    """Pieces beside [CLS] and [SEP]."""
+def _room(max_length: int, on_long: str, specials: int) -> int:
+    """Pieces beside [CLS] and [SEP], where there are any."""
     if on_long not in ON_LONG:
         raise UserError(f"data.on_long: expected one of {', '.join(ON_LONG)}, got {on_long!r}")
     if max_length < 8:
         raise UserError(f"data.max_length: expected at least 8 word pieces, got {max_length}")
-    return max_length - 2
+    return max_length - specials

@@ -99,14 +99,14 @@ def legal_transitions(labels: Sequence[str], scheme: str) -> Legal:
 
 
 def label_set(sequences: Iterable[Sequence[str]], scheme: str) -> list[str]:
-    """The labels a tagger needs: sorted, for IOB2 with O first and B- and I- of every type, occurring or not."""
+    """The labels a tagger needs: sorted; for a scheme of spans O first and every letter of every type, occurring or not."""
     tags = {tag for sequence in sequences for tag in sequence}
     if _known(scheme) == "none":
         return sorted(tags)
-    if scheme != "IOB2":
-        raise UserError(f"scheme: expected IOB2 or none, found {scheme}; convert the tags first")
+    if scheme == "IOB1":
+        raise UserError("scheme: expected IOB2, IOBES, BIOUL or none, found IOB1; convert the tags first")
     kinds = sorted({_parsed(tag)[1] for tag in tags if tag != "O"})
-    return ["O", *(_tag(letter, kind, scheme) for kind in kinds for letter in "BI")]
+    return ["O", *(f"{letter}-{kind}" if kind else letter for kind in kinds for letter in LETTERS[scheme] if letter != "O")]
 
 
 def detect_scheme(sequences: Iterable[Sequence[str]], where: Callable[[int, int], str] | None = None) -> str:

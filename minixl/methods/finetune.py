@@ -13,17 +13,19 @@ from typing import Any
 
 from minixl.data.batching import Stream
 from minixl.methods.update import Update, make_optimizer, train_step
-from minixl.models.transformer import Transformer
+from minixl.models.family import Model
 from minixl.settings import Settings
 
 
 class Finetune:
-    """One step is one update of encoder and head on one batch of labelled source text."""
+    """One step is one update of the whole model on one batch of labelled source text."""
 
-    def __init__(self, model: Transformer, streams: dict[str, Stream], settings: Settings, seed: int, total_steps: int) -> None:
+    STREAMS = {"source": "labelled"}
+
+    def __init__(self, model: Model, streams: dict[str, Stream], settings: Settings, seed: int, total_steps: int) -> None:
         self.model, self.source, self.settings, self.seed = model, streams["source"], settings, seed
-        self.subset = model.store.names(trainable=True)
-        self.optimizer = make_optimizer(model, self.subset, settings, total_steps)
+        self.subset = model.task_names()
+        self.optimizer = make_optimizer(model, self.subset, settings, total_steps, self.source.batches_per_epoch)
         self.steps = 0
 
     def step(self) -> list[Update]:

@@ -8,10 +8,9 @@ import numpy as np
 
 from minixl.backend import to_numpy
 from minixl.data.batching import Batch
-from minixl.models.transformer import Transformer
-from minixl.ops.softmax_cross_entropy import softmax_cross_entropy_backward, softmax_cross_entropy_forward
+from minixl.models.family import Model
 from minixl.optim import (SGD, AdamW, Group, Optimizer, Schedule, clip_gradients, constant, decay_groups,
-                          gradient_norm, linear_schedule)
+                          gradient_norm, inverse_schedule, linear_schedule)
 from minixl.settings import Settings
 
 
@@ -25,6 +24,7 @@ class Update(NamedTuple):
     gradient_norm: float  # of that subset, before clipping
     lr: float            # learning rate of the first group of the optimiser
     tokens: int          # word pieces that were read
+    accuracy: float | None = None     # of the discriminator, where there is one
 
 
 def step_rng(seed: int, step: int, loss: int, xp: Any) -> Any:
@@ -47,28 +47,25 @@ def split(batch: Batch, parts: int) -> list[Batch]:
         words = slice(*np.searchsorted(rows, [begin, end]))
         pieces.append(Batch(batch.input_ids[begin:end], batch.position_ids[begin:end], batch.starts[first:last + 1] - begin,
                             batch.rows[words] - begin, batch.labels[first:last] if classifier else batch.labels[words],
-                            batch.order[first:last]))
+                            batch.order[first:last], None if batch.bottom is None else batch.bottom[begin:end]))
     return pieces
 
 
-def train_step(model: Transformer, batch: Batch, optimizer: Optimizer, subset: Sequence[str], settings: Settings, seed: int,
+def train_step(model: Model, batch: Batch, optimizer: Optimizer, subset: Sequence[str], settings: Settings, seed: int,
                step: int) -> Update:
-    """Cross-entropy of one labelled batch, backward, clip, update, gradients back to zero."""
-    scored = max(int((batch.labels >= 0).sum()), 1)
+    """The task's loss of one labelled batch, backward, clip, update, gradients back to zero."""
     rng = step_rng(seed, step, 0, model.store.xp)
     total = 0.0
     for part in split(batch, settings["train.accumulate"]):
-        share = model.store.dtype.type(int((part.labels >= 0).sum()) / scored)         # the loss is a mean over the whole batch
-        logits, cache = model.forward(part, rng=rng)
-        loss, loss_cache = softmax_cross_entropy_forward(logits, part.labels)
-        dlogits, _ = softmax_cross_entropy_backward(share, loss_cache)
-        model.backward(dlogits, cache)
-        total += float(loss) * float(share)
+        share = model.loss_share(part, batch)                              # the loss is a mean over the whole batch
+        loss, cache = model.loss_forward(part, rng=rng)
+        model.loss_backward(share, cache)
+        total += loss * share
     norm = update_parameters(model, optimizer, subset, settings["optim.clip"])
     return Update(step, "task", total, "task", norm, optimizer.last_lr, batch.tokens)
 
 
-def update_parameters(model: Transformer, optimizer: Optimizer, subset: Sequence[str], clip: float) -> float:
+def update_parameters(model: Model, optimizer: Optimizer, subset: Sequence[str], clip: float) -> float:
     """Clip, step, zero the gradients; returns the norm of the subset's gradients before clipping."""
     norm = clip_gradients(model.store, subset, clip) if clip else gradient_norm(model.store, subset)
     if not np.isfinite(norm):
@@ -78,7 +75,7 @@ def update_parameters(model: Transformer, optimizer: Optimizer, subset: Sequence
     return norm
 
 
-def make_optimizer(model: Transformer, names: Sequence[str], settings: Settings, total_steps: int) -> Optimizer:
+def make_optimizer(model: Model, names: Sequence[str], settings: Settings, total_steps: int, epoch_steps: int = 1) -> Optimizer:
     """The optimiser of settings [optim] over `names`, the head with its own learning rate."""
     head = set(model.head_names())
     decay = settings["optim.weight_decay"] if settings["optim.name"] == "adamw" else 0.0
@@ -86,13 +83,20 @@ def make_optimizer(model: Transformer, names: Sequence[str], settings: Settings,
     for part, lr in (([n for n in names if n not in head], settings["optim.lr"]),
                      ([n for n in names if n in head], settings["optim.head_lr"] or settings["optim.lr"])):
         groups += decay_groups(model.store, part, lr, decay)
-    warmup = round(settings["optim.warmup"] * total_steps)
-    schedule: Schedule = constant
-    if settings["optim.schedule"] == "linear":
-        schedule = linear_schedule(total_steps, warmup)
-    elif warmup:
-        schedule = lambda step: min(1.0, step / warmup)
+    schedule = make_schedule(settings, total_steps, epoch_steps)
     if settings["optim.name"] == "sgd":
         return SGD(model.store, groups, schedule)
     return AdamW(model.store, groups, schedule, betas=(settings["optim.beta1"], settings["optim.beta2"]),
                  eps=settings["optim.eps"])
+
+
+def make_schedule(settings: Settings, total_steps: int, epoch_steps: int = 1) -> Schedule:
+    """Update -> factor of the learning rate: optim.schedule and optim.warmup, the same for every loss of a method."""
+    warmup = round(settings["optim.warmup"] * total_steps)
+    if settings["optim.schedule"] == "linear":
+        return linear_schedule(total_steps, warmup)
+    shape: Schedule = constant
+    if settings["optim.schedule"] == "inverse":
+        floor = settings["optim.floor"] / settings["optim.lr"] if settings["optim.lr"] else 0.0
+        shape = inverse_schedule(epoch_steps, settings["optim.decay"], floor)
+    return (lambda step: min(1.0, step / warmup) * shape(step)) if warmup else shape

@@ -1,6 +1,11 @@
-"""An encoder with a head: the tagger or classifier that methods train, `evaluate` scores and `predict` uses."""
+"""An encoder with a head: the tagger or classifier that methods train, `evaluate` scores and `predict` uses.
+
+A language discriminator may be part of it, so that an adversarial method's three subsets of parameters are three sets of
+names of one store; it takes no part in tagging or classifying.
+"""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +14,11 @@ from minixl.backend import Array
 from minixl.data.batching import Batch
 from minixl.models.bert import WORD_TABLE, Bert, BertCache
 from minixl.models.bert_config import BertConfig
+from minixl.models.discriminators import discriminator_shapes, initialise_discriminator
 from minixl.models.heads import POOLINGS, HeadCache, head_backward, head_forward
+from minixl.ops.softmax import log_softmax_forward
+from minixl.ops.softmax_cross_entropy import (SoftmaxCrossEntropyCache, softmax_cross_entropy_backward,
+                                              softmax_cross_entropy_forward)
 from minixl.parameters import ParameterStore
 
 
@@ -18,51 +27,114 @@ class TransformerCache(NamedTuple):
     head: HeadCache
 
 
-class Transformer:
-    """BERT and a linear head over `labels`; pooling is "token" (a tagger), "mean" or "cls" (a classifier)."""
+class LossCache(NamedTuple):
+    model: TransformerCache
+    loss: SoftmaxCrossEntropyCache
 
-    def __init__(self, config: BertConfig, labels: list[str], pooling: str, *, dtype: Any = np.float32,
-                 xp: Any = np) -> None:
+
+class Transformer:
+    """BERT and a linear head over `labels`; pooling is "token" (a tagger), "mean" or "cls" (a classifier).
+
+    discriminator: "none", "sentence" or "token", see models/discriminators.py.
+    """
+
+    family = "transformer"
+
+    def __init__(self, config: BertConfig, labels: list[str], pooling: str, *, discriminator: str = "none",
+                 discriminator_size: int = 500, dtype: Any = np.float32, xp: Any = np) -> None:
         if pooling not in POOLINGS:
             raise ValueError(f"model.pooling: expected one of {', '.join(POOLINGS)}, got {pooling!r}")
-        self.config, self.labels, self.pooling = config, labels, pooling
+        self.config, self.labels, self.pooling, self.discriminator = config, labels, pooling, discriminator
         shapes = Bert.shapes(config, pooler=pooling == "cls")
         shapes["classifier.weight"] = (len(labels), config.hidden_size)
         shapes["classifier.bias"] = (len(labels),)
+        if discriminator != "none":
+            shapes |= discriminator_shapes(discriminator, config.hidden_size, discriminator_size)
         self.store = ParameterStore(shapes, tables=[WORD_TABLE], dtype=dtype, xp=xp)
         self.bert = Bert(config, self.store)
 
+    def discriminator_names(self) -> list[str]:
+        """Parameters of the language discriminator."""
+        return [name for name in self.store.names() if name.startswith("discriminator.")]
+
     def head_names(self) -> list[str]:
-        """Parameters that are not the encoder's: with the pooler, which a head learns as well."""
-        return [name for name in self.store.names() if not name.startswith("bert.") or name.startswith("bert.pooler.")]
+        """Parameters of the task's head: with the pooler, which a head learns as well."""
+        return [name for name in self.store.names() if name.startswith(("classifier.", "bert.pooler."))]
 
     def encoder_names(self) -> list[str]:
         """Parameters of the encoder."""
-        head = set(self.head_names())
-        return [name for name in self.store.names() if name not in head]
+        return [name for name in self.store.names() if name.startswith("bert.") and not name.startswith("bert.pooler.")]
 
-    def initialise_head(self, rng: np.random.Generator) -> None:
-        """Normal weights of the configuration's initializer_range, zero biases (Devlin et al. 2019)."""
+    def task_names(self) -> list[str]:
+        """Parameters that the task's loss moves: the trainable ones of encoder and head."""
+        return [name for name in self.encoder_names() + self.head_names() if self.store[name].trainable]
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        """The head: normal weights of the configuration's initializer_range, zero biases (Devlin et al. 2019)."""
         for name in self.head_names():
             value = self.store[name].value
             drawn = rng.normal(0, self.config.initializer_range, value.shape) if value.ndim > 1 else np.zeros(value.shape)
             value[...] = self.store.xp.asarray(drawn, value.dtype)
+        if self.discriminator != "none":
+            initialise_discriminator(self.store, rng)
+
+    def encode(self, batch: Batch, *, rng=None, keep: bool = True) -> tuple[Array, BertCache]:
+        """A packed batch -> last hidden states (T, H)."""
+        return self.bert.forward(batch.input_ids, batch.position_ids, batch.starts, rng=rng, keep=keep, bottom=batch.bottom)
+
+    def encode_backward(self, dhidden: Array, cache: BertCache) -> None:
+        """dhidden (T, H): adds the gradient of every trainable parameter of the encoder to the store."""
+        if self.bert.lowest_trainable() < self.config.num_hidden_layers:
+            self.bert.backward(dhidden, cache)
 
     def forward(self, batch: Batch, *, rng=None, keep: bool = True) -> tuple[Array, TransformerCache]:
         """A packed batch -> logits (W, K) for a tagger, (B, K) for a classifier."""
-        hidden, bert = self.bert.forward(batch.input_ids, batch.position_ids, batch.starts, rng=rng, keep=keep)
+        hidden, bert = self.encode(batch, rng=rng, keep=keep)
         params = {"classifier": self.store.under("classifier")[""], **self._pooler()}
         logits, head = head_forward(hidden, params, batch.starts, batch.rows, pooling=self.pooling,
                                     dropout=self.config.hidden_dropout_prob, rng=rng)
         return logits, TransformerCache(bert, head)
 
     def backward(self, dlogits: Array, cache: TransformerCache) -> None:
-        """Adds the gradient of every trainable parameter to the store."""
+        """dlogits, as forward's logits: adds the gradient of every trainable parameter of encoder and head to the store."""
         reaches_encoder = self.bert.lowest_trainable() < self.config.num_hidden_layers
         dhidden, grads = head_backward(dlogits, cache.head, need_dx=reaches_encoder)
         self.store.accumulate("", grads)
         if reaches_encoder:
             self.bert.backward(dhidden, cache.bert)
+
+    def loss_forward(self, batch: Batch, *, rng=None) -> tuple[float, LossCache]:
+        """Cross-entropy, the mean over the labelled words or documents of a batch."""
+        logits, model = self.forward(batch, rng=rng)
+        loss, cache = softmax_cross_entropy_forward(logits, batch.labels)
+        return float(loss), LossCache(model, cache)
+
+    def loss_backward(self, dloss: float, cache: LossCache) -> None:
+        """Adds the gradient of dloss * loss to the store."""
+        dlogits, _ = softmax_cross_entropy_backward(self.store.dtype.type(dloss), cache.loss)
+        self.backward(dlogits, cache.model)
+
+    def loss_share(self, part: Batch, whole: Batch) -> float:
+        """Weight of the loss of a part of a batch in the loss of the whole: its share of the labelled words."""
+        return int((part.labels >= 0).sum()) / max(int((whole.labels >= 0).sum()), 1)
+
+    def scores(self, batch: Batch) -> Array:
+        """Log-probabilities: (W, K) of the words, or (B, K) of the documents."""
+        return log_softmax_forward(self.forward(batch, keep=False)[0])[0]
+
+    def decoder(self) -> dict[str, Array]:
+        """What Viterbi adds to the scores: nothing."""
+        return {}
+
+    def confidences(self, scores: np.ndarray, starts: np.ndarray, tags: np.ndarray) -> np.ndarray:
+        """scores (W, K), starts (B+1,) of the sentences, tags (W,) -> the probability (W,) of each tag."""
+        return np.exp(scores[np.arange(len(tags)), tags])
+
+    def span_confidences(self, scores: np.ndarray, starts: np.ndarray, tags: np.ndarray,
+                         spans: Sequence[tuple[int, int, int]]) -> np.ndarray:
+        """spans: sentence, first word, first word after it -> (S,), the geometric mean of their tags' probabilities."""
+        logs = scores[np.arange(len(tags)), tags]
+        return np.exp([logs[starts[b] + first:starts[b] + end].mean() for b, first, end in spans])
 
     def _pooler(self) -> dict[str, dict[str, Array]]:
         return {"bert.pooler.dense": self.store.under("bert.pooler")["dense"]} if self.pooling == "cls" else {}

@@ -194,7 +194,7 @@ def test_label_set_completes_every_type():
     (lambda: spans(["O", "B-"]), "found 'B-'"),
     (lambda: spans(["S-PER"], strict=True), "expected IOB2 tags for strict spans, found 'S-PER'"),
     (lambda: legal_transitions(["O", "E-PER"], "IOB2"), "found 'E-PER'"),
-    (lambda: label_set([["I-PER"]], "IOB1"), "expected IOB2 or none, found IOB1"),
+    (lambda: label_set([["I-PER"]], "IOB1"), "expected IOB2, IOBES, BIOUL or none, found IOB1"),
 ])
 def test_errors_say_what_was_found(call, message):
     with pytest.raises(UserError, match=message):

@@ -74,7 +74,7 @@ def test_frozen_parameters_have_no_gradient_and_the_others_theirs(rng, pooling, 
 @pytest.mark.parametrize("pooling", ["token", "mean", "cls"])
 def test_keep_nothing_gives_the_same_logits(rng, pooling):
     ours = Transformer(tiny_pair("cls")[1].config, LABELS, pooling, dtype=np.float64)
-    ours.initialise_head(rng)
+    ours.initialise(rng)
     batch = make_batch(rng, documents=pooling != "token")
     logits, _ = ours.forward(batch, keep=False)
     np.testing.assert_array_equal(logits, ours.forward(batch)[0])
@@ -142,7 +142,7 @@ def test_initialised_head():
     encoder = [one.store[name].value.copy() for name in one.encoder_names()]
     for model in (one, two):
         model.store["classifier.bias"].value[...] = 1
-        model.initialise_head(np.random.default_rng(8))
+        model.initialise(np.random.default_rng(8))
     for name in one.head_names():
         value = one.store[name].value
         np.testing.assert_array_equal(value, two.store[name].value)

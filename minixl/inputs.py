@@ -1,0 +1,72 @@
+"""The files of a run, as they are named on the command line and in config.toml."""
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from minixl.errors import UserError
+
+Named = list[tuple[str, Path]]         # (language, file), in the order given
+ROLES = ("source", "dev", "unlabelled", "test", "vectors")
+
+
+@dataclass
+class Inputs:
+    """The files of a run."""
+
+    encoder: Path | None                # a Hugging Face folder; a word-level model has none
+    source: Named
+    dev: Named = field(default_factory=list)
+    unlabelled: Named = field(default_factory=list)
+    test: Named = field(default_factory=list)
+    vectors: Named = field(default_factory=list)
+
+    def to_toml(self) -> str:
+        """The [inputs] table."""
+        lines = ["[inputs]"]
+        if self.encoder is not None:
+            lines.append(f"encoder = {json.dumps(str(self.encoder), ensure_ascii=False)}")
+        for role in ROLES:
+            pairs = [f"{language}={path}" for language, path in getattr(self, role)]
+            lines.append(f"{role} = {json.dumps(pairs, ensure_ascii=False)}")
+        return "\n".join(lines) + "\n"
+
+    @classmethod
+    def from_table(cls, table: dict[str, Any]) -> Inputs:
+        """The opposite of to_toml."""
+        roles = {role: [parse_named(pair, f"--{role}") for pair in table.get(role, [])] for role in ROLES}
+        return cls(Path(table["encoder"]) if "encoder" in table else None, **roles)
+
+    def check(self) -> None:
+        """Raises UserError for a run without labelled text and a language given twice."""
+        if not self.source:
+            raise UserError("--source: expected at least one labelled file, for example --source en=train.txt")
+        for role in ROLES:
+            once(f"--{role} ", [language for language, _ in getattr(self, role)])
+
+    def fingerprints(self) -> dict[str, str]:
+        """SHA-256 of every text file, so that a resumed run is known to see the same data."""
+        return {str(path): _digest(path) for role in ROLES for _, path in getattr(self, role)}
+
+
+def parse_named(text: str, option: str) -> tuple[str, Path]:
+    """'es=path' -> ("es", Path("path"))."""
+    language, equals, path = text.partition("=")
+    if not equals or not language or not path or "/" in language:
+        raise UserError(f"{option} {text}: expected LANGUAGE=FILE, for example es=data/es.txt")
+    return language, Path(path)
+
+
+def once(what: str, languages: list[str]) -> None:
+    """Raises UserError for a language that is given twice."""
+    twice = next((language for language in languages if languages.count(language) > 1), None)
+    if twice:
+        raise UserError(f"{what}{twice}=...: given twice; one file a language")
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:                                     # raw text can be larger than memory
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,54 @@
+"""Several runs that differ in their seed, and their mean, standard deviation and maximum."""
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minixl.inputs import Inputs
+from minixl.runs import check_same, check_unused, train_run
+from minixl.settings import Settings
+from minixl.training import Reporter, write_metrics
+
+
+def train_seeds(settings: Settings, inputs: Inputs, out: Path, *, seeds: list[int], reporter: Reporter, xp: Any = np,
+                resume: bool = False, stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+    """One run a seed, into OUT/seed-N; OUT/metrics.json has mean, sd and max of every figure."""
+    if not resume:
+        check_unused(out)
+    runs: list[dict[str, Any]] = []
+    for seed in seeds:
+        reporter.message(f"seed {seed} ({len(runs) + 1} of {len(seeds)})")
+        folder = out / f"seed-{seed}"
+        finished = folder / "metrics.json"
+        if resume and finished.is_file():
+            check_same(folder, settings, inputs, seed)
+            runs.append(json.loads(finished.read_text(encoding="utf-8")))
+            continue
+        runs.append(train_run(settings, inputs, folder, seed=seed, reporter=reporter, xp=xp,
+                              resume=resume and (folder / "config.toml").is_file(), stop=stop))
+    summary = {"method": settings["method"], "task": settings["task"], "seeds": seeds, **summarise(runs)}
+    write_metrics(out, summary)
+    return summary
+
+
+def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Figures of several runs, each as {"mean", "sd", "max", "runs"}; sd is that of a sample (n - 1).
+
+    What not every run has is left out: an entity type that only some of them predicted.
+    """
+    merged: dict[str, Any] = {}
+    for key, first in runs[0].items():
+        if not all(key in run for run in runs):
+            continue
+        values = [run[key] for run in runs]
+        if isinstance(first, dict):
+            merged[key] = summarise(values) if first else {}
+        elif isinstance(first, int | float) and key != "seed":
+            merged[key] = {"mean": statistics.fmean(values), "sd": statistics.stdev(values) if len(values) > 1 else 0.0,
+                           "max": max(values), "runs": values}
+    return merged
