@@ -1,0 +1,166 @@
+"""Word vectors as text: fastText and word2vec with a header, GloVe without.
+
+    2000000 300                  fastText, word2vec: words and dimension D; GloVe files begin with the first word
+    de 0.0123 -0.4 ...           a word and D numbers, single spaces between them; one more at the end is usual
+
+Only the space (and the tab) separates.  Words hold the other characters Unicode counts as white space, such as the no-break
+space in "10 000", and some words of GloVe hold spaces (". . ."): the last D fields are the numbers.  A line with more than D
+numbers is still noticed, since such a word would end in a number.
+
+The lines are read as Latin-1, where every byte is a character, and the word alone is decoded: numbers need no decoding, and
+a word that cannot be decoded costs one word and not the file.
+
+Test: tests/weights/test_word_vectors.py
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing
+from itertools import chain, takewhile
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from minixl.data.lines import PathLike, raw_lines, shown
+from minixl.errors import UserError
+from minixl.weights.word_vectors_lookup import WordVectors
+
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+COUNT = re.compile(r"\d{1,15}", re.ASCII)
+MARK = "\u00ef\u00bb\u00bf"                                # the UTF-8 byte order mark as Latin-1
+FIRST_ROWS = 1024
+
+Line = tuple[int, str]                                     # number, text
+
+
+def read_text_vectors(path: PathLike, *, top: int, wanted: Collection[str] | None, encoding: str, dtype: DTypeLike,
+                      report: Callable[[str], None]) -> WordVectors:
+    """As read_vectors in word_vectors.py; wanted holds every form that is looked up."""
+    _check_encoding(encoding)
+    with closing(_lines(path)) as lines:
+        parser = _Parser(path, next(lines, None), encoding, dtype)
+        for number, line in chain(parser.waiting, lines):
+            if top and parser.read == top:
+                break
+            parser.add(number, line, wanted)
+        else:
+            parser.check_count(report)
+    for fault, (number, count) in parser.faults.items():
+        report(f"{path}:{number}: {fault}" + (f" ({count:,} such lines)" if count > 1 else ""))
+    return WordVectors(list(parser.rows), parser.matrix(), path)
+
+
+def _lines(path: PathLike) -> Iterator[Line]:
+    """The lines that are not blank, with their numbers."""
+    for number, line in enumerate(raw_lines(path, "latin-1"), 1):
+        text = line.rstrip(" \t\r\n").replace("\t", " ")
+        if number == 1:
+            text = text.removeprefix(MARK)
+        if text:
+            yield number, text
+
+
+def _check_encoding(encoding: str) -> None:
+    try:
+        fits = "\n 0".encode(encoding) == b"\n 0"
+    except (LookupError, UnicodeError):
+        fits = False
+    if not fits:
+        raise UserError(f"encoding: expected one that contains ASCII, such as utf-8 or latin-1, found {encoding!r}")
+
+
+class _Parser:
+    """What was read so far.
+
+    dim       D, from the header or the first line        rows     word -> row of the matrix
+    read      lines with a word                           faults   what was left out -> first line number, how many
+    waiting   the first line if it is a word and not a header
+    """
+
+    def __init__(self, path: PathLike, first: Line | None, encoding: str, dtype: DTypeLike) -> None:
+        if first is None:
+            raise UserError(f"{path}: expected word vectors, found an empty file")
+        self.path, self.encoding, self.dtype = path, encoding, np.dtype(dtype)
+        number, line = first
+        fields = line.split(" ")
+        self.promised: int | None = None
+        self.waiting = [first]
+        if len(fields) == 2 and all(COUNT.fullmatch(field) for field in fields):
+            self.promised, self.dim = map(int, fields)
+            self.waiting = []
+        else:
+            self.dim = sum(1 for _ in takewhile(NUMBER.fullmatch, reversed(fields[1:])))
+        if not self.dim:
+            raise UserError(f"{path}:{number}: expected a header 'words dimension' or a word and its numbers, found "
+                            f"{shown(line)}; give word vectors as text (.vec, .txt), or a fastText .bin")
+        self.said = f"as {'the header on ' if self.promised is not None else 'on '}line {number}"
+        self.read = 0
+        self.rows: dict[str, int] = {}
+        self.faults: dict[str, tuple[int, int]] = {}
+        self._matrix = np.empty((0, 0), self.dtype)
+
+    def add(self, number: int, line: str, wanted: Collection[str] | None) -> None:
+        """One line; its numbers are read if the word is kept."""
+        self.read += 1
+        stored, fields = self._split(number, line)
+        try:
+            word = stored.encode("latin-1").decode(self.encoding)
+        except UnicodeError:                               # of which UnicodeDecodeError is one, but not the only one
+            return self._fault(f"a word that is not {self.encoding} was left out", number)
+        if not word.strip(" "):
+            return self._fault("a line without a word was left out", number)
+        if wanted is not None and word not in wanted:
+            return None
+        if word in self.rows:
+            return self._fault("a word that appeared before was left out, the first one counts", number)
+        values = self._numbers(number, fields)             # (D,)
+        row = self.rows[word] = len(self.rows)
+        if row == len(self._matrix):                       # grown in place, by half: no second copy of what is there
+            self._matrix.resize((max(FIRST_ROWS, row + row // 2), self.dim), refcheck=False)
+        self._matrix[row] = values
+        return None
+
+    def matrix(self) -> np.ndarray:
+        """(V, D), at its final size."""
+        self._matrix.resize((len(self.rows), self.dim), refcheck=False)
+        return self._matrix
+
+    def check_count(self, report: Callable[[str], None]) -> None:
+        """At the end of the file: is it empty, or not as long as its header says?"""
+        if not self.read:
+            raise UserError(f"{self.path}: expected {self.promised:,} word vectors, found a header only; download it again")
+        if self.promised not in (None, self.read):
+            report(f"{self.path}: the header promises {self.promised:,} words, the file has {self.read:,}"
+                   + ("; it may have been cut short, download it again" if self.read < (self.promised or 0) else ""))
+
+    def _fault(self, fault: str, number: int) -> None:
+        first, count = self.faults.get(fault, (number, 0))
+        self.faults[fault] = first, count + 1
+
+    def _split(self, number: int, line: str) -> tuple[str, list[str]]:
+        """The word, still as Latin-1, and its D fields."""
+        word, _, rest = line.partition(" ")
+        fields = rest.split(" ")
+        if len(fields) == self.dim:
+            return word, fields
+        fields = line.split(" ")
+        words = fields[:-self.dim]
+        if len(fields) <= self.dim or NUMBER.fullmatch(words[-1]):
+            raise UserError(f"{self.path}:{number}: expected {self.dim} numbers ({self.said}), found {len(fields) - 1}; "
+                            "the file is damaged or was cut short, download it again")
+        return " ".join(words), fields[-self.dim:]
+
+    def _numbers(self, number: int, fields: list[str]) -> np.ndarray:
+        try:
+            with np.errstate(over="ignore"):
+                values = np.array(fields, self.dtype)
+            if np.isfinite(values).all() and "_" not in "".join(fields):       # Python reads 1_0 as 10
+                return values
+        except ValueError:
+            pass
+        limit = float(np.finfo(self.dtype).max)
+        position = next(i for i, field in enumerate(fields)
+                        if not NUMBER.fullmatch(field) or abs(float(field)) > limit)
+        raise UserError(f"{self.path}:{number}: expected {self.dim} finite {self.dtype} numbers ({self.said}), found "
+                        f"{shown(fields[position])} as number {position + 1}; the file is damaged, download it again")
