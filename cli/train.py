@@ -58,8 +58,8 @@ class Terminal:
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @click.option("--show", is_flag=True, help="Print every setting of the recipe with its meaning, and stop.")
 def train(recipe: str | None, encoder: Path | None, source: tuple[str, ...], dev: tuple[str, ...],
-          unlabelled: tuple[str, ...], test: tuple[str, ...], vectors: tuple[str, ...], seed: int | None, seeds: int | None, device: str,
-          assignments: tuple[str, ...], out: Path | None, resume: bool, show: bool) -> None:
+          unlabelled: tuple[str, ...], test: tuple[str, ...], vectors: tuple[str, ...], seed: int | None, seeds: int | None,
+          device: str, assignments: tuple[str, ...], out: Path | None, resume: bool, show: bool) -> None:
     """Train a tagger or classifier on a language with labels and score it on the others.
 
     RECIPE is the name of a shipped recipe or a .toml file.  Left out, it is `quickstart`: a real encoder, a sample
