@@ -146,6 +146,8 @@ def test_only_what_is_used_is_computed(rng, examples):
     for _ in range(20):
         next(stream)
     assert sum(computed) == sum(len(e.input_ids) for e in examples)
+    next(Stream(examples, 7, 2, np, stream.bottom))                    # groups are those of the first stream
+    assert sum(computed) == sum(len(e.input_ids) for e in examples)
 
 
 def test_a_resumed_stream_reads_the_same_bits(rng, examples):
