@@ -7,9 +7,10 @@
 Moves that `legal` forbids cost minus infinity, for a CRF and for a softmax tagger (no transition scores) alike.
 Ties: among equally good paths the last tag is the lowest one, then the tag before it, and so on towards the front.
 
-All sentences advance together (see steps.py).  Arrays hold the tags on the first axis and the sentences on the last:
-the maximum over i is then a comparison of whole blocks of memory.  No back pointers are stored; on the way back the
-maximum is taken again, for the one tag that lies on the path, which is K times less work than for all of them.
+All sentences advance together (see steps.py).  On the way forward the tags are the first axis and the sentences the
+last: the maximum over i is then a comparison of whole blocks of memory.  No back pointers are stored; on the way back
+the maximum is taken again, for the one tag that lies on the path, which is K times less work than for all of them.
+NaN among the scores would make a path look like the best one: max hands it on to the end, where it is seen and named.
 Checked against all K**n paths in tests/ops/test_viterbi.py.
 """
 from types import ModuleType
@@ -17,8 +18,10 @@ from typing import Protocol
 
 import numpy as np
 
-from minixl.backend import Array, array_module, has_kernel
+from minixl.backend import BLOCK, Array, array_module, has_kernel
 from minixl.ops.steps import Steps, time_steps
+
+BUFFER = 1024         # elements, see _forward
 
 
 class LegalMoves(Protocol):
@@ -38,22 +41,41 @@ def viterbi(scores: Array, starts: np.ndarray, *, transitions: Array | None = No
     """scores (T, K) of packed sentences, starts (B+1,) -> tags (T,) int64 and the score (B,) of each best path.
 
     transitions (K, K) [from, to], start (K,) and end (K,) are scores; None stands for zeros.  The score of a sentence
-    is minus infinity where `legal` leaves no path of its length, and 0 for a sentence without tokens.
+    is minus infinity where `legal` leaves no path of its length, and 0 for a sentence without tokens.  ValueError for
+    NaN in any of them, and for a `legal` that is not bool.
     """
     xp = array_module(scores, transitions, start, end)
+    if scores.ndim != 2 or not scores.shape[1]:
+        raise ValueError(f"scores: expected shape (T, K) with K at least 1, got {scores.shape}")
     tags = xp.zeros(len(scores), dtype=xp.int64)
     path_scores = xp.zeros(len(starts) - 1, dtype=scores.dtype)
     if not len(scores):
         return tags, path_scores
     if transitions is None and start is None and end is None and legal is None:
-        return _independent(scores, starts, tags, path_scores, xp)
+        tags[:] = scores.argmax(axis=1)
+        path_scores[:] = _sums(scores.max(axis=1), starts, xp)
+        reject_nan(path_scores, scores=scores)
+        return tags, path_scores
     transitions, start, end = chain_scores(scores, transitions, start, end, legal)
     steps = time_steps(starts, xp)
-    best = _forward(scores[steps.rows], steps.bounds, transitions, start, xp)
-    final = best[:, steps.last] + end[:, None]                                     # (K, R)
-    path_scores[steps.order] = final.max(axis=0)
-    tags[steps.rows] = _follow_back(best, transitions, final.argmax(axis=0), steps, xp)
+    best = _forward(scores.take(steps.rows, axis=0), steps.bounds, transitions, start, xp)
+    final = best[steps.last] + end                                                 # (R, K)
+    path_scores[steps.order] = final.max(axis=1)
+    reject_nan(path_scores, scores=scores, transitions=transitions, start=start, end=end)
+    tags[steps.rows] = _follow_back(best, transitions, final.argmax(axis=1), steps, xp)
     return tags, path_scores
+
+
+def reject_nan(path_scores: Array, **given: Array) -> None:
+    """ValueError that names the argument at fault if a path score is NaN.  That is one pass over (B,) numbers."""
+    xp = array_module(path_scores)
+    if not xp.isnan(path_scores).any():
+        return
+    for name, array in given.items():
+        count = int(xp.isnan(array).sum())
+        if count:
+            raise ValueError(f"{name}: expected numbers, got NaN in {count} of {array.size} places")
+    raise ValueError(f"{', '.join(given)}: expected numbers below infinity, got infinity")
 
 
 def chain_scores(scores: Array, transitions: Array | None, start: Array | None, end: Array | None,
@@ -66,37 +88,45 @@ def chain_scores(scores: Array, transitions: Array | None, start: Array | None, 
     for name, given, shape, mask in zip(("transitions", "start", "end"), (transitions, start, end), shapes, allowed):
         if given is not None and given.shape != shape:
             raise ValueError(f"{name}: expected shape {shape} for scores of {tags} tags, got {given.shape}")
+        if mask is not None and (mask.shape != shape or mask.dtype != np.bool_):   # NaN as a float would mean "allowed"
+            raise ValueError(f"legal.{name}: expected bool of shape {shape}, got {mask.dtype} {mask.shape}")
         value = xp.zeros(shape, scores.dtype) if given is None else given
         filled.append(value if mask is None else xp.where(xp.asarray(mask), value, -xp.inf).astype(value.dtype))
     return filled[0], filled[1], filled[2]
 
 
 def _forward(scores: Array, bounds: list[int], transitions: Array, start: Array, xp: ModuleType) -> Array:
-    """scores (T, K) in step order -> best (K, T): the best score of a path that ends in this tag at this token."""
+    """scores (T, K) in step order -> best (T, K): the best score of a path that ends in this tag at this token.
+
+    NumPy copies a broadcast operand whose rows are shorter than its buffer before it adds; for rows of some hundred
+    sentences that takes longer than adding, hence the small BUFFER.  Sums of more than BLOCK elements would leave the cache.
+    """
     best = xp.ascontiguousarray(scores.T)                                          # (K, T), becomes the result
     moves = transitions[:, :, None]                                                # (from, to, 1)
     best[:, :bounds[1]] += start[:, None]
-    for before, now, after in zip(bounds, bounds[1:], bounds[2:]):
-        running = after - now
-        best[:, now:after] += (best[:, before:before + running][:, None] + moves).max(axis=0)
-    return best
+    with np.errstate():                                                            # ends the smaller buffer, too
+        np.setbufsize(BUFFER)
+        for before, now, after in zip(bounds, bounds[1:], bounds[2:]):
+            running = after - now
+            some = max(1, BLOCK // (len(best) * running))                          # tags at a time
+            for to in range(0, len(best), some):
+                sums = best[:, None, before:before + running] + moves[:, to:to + some]         # (from, some, running)
+                best[to:to + some, now:after] += sums.max(axis=0)
+    return xp.ascontiguousarray(best.T)
 
 
 def _follow_back(best: Array, transitions: Array, final: Array, steps: Steps, xp: ModuleType) -> Array:
     """final (R,), the last tag of each sentence -> the tags (T,) of its best path, in step order."""
-    bounds, into = steps.bounds, xp.ascontiguousarray(transitions)
+    bounds, into = steps.bounds, xp.ascontiguousarray(transitions.T)               # into: (to, from)
     tags = xp.empty(bounds[-1], dtype=xp.int64)
     tags[steps.last] = final
     for before, now, after in reversed(list(zip(bounds, bounds[1:], bounds[2:]))):
         previous = slice(before, before + after - now)
-        tags[previous] = (best[:, previous] + into[:, tags[now:after]]).argmax(axis=0)
+        tags[previous] = (best[previous] + into.take(tags[now:after], axis=0)).argmax(axis=1)  # of (running, from)
     return tags
 
 
-def _independent(scores: Array, starts: np.ndarray, tags: Array, path_scores: Array,
-                 xp: ModuleType) -> tuple[Array, Array]:
-    """Without any score or rule between neighbours the best path is the best tag of every token."""
-    tags[:] = scores.argmax(axis=1)
-    sums = xp.concatenate([xp.zeros(1, scores.dtype), xp.cumsum(scores.max(axis=1), dtype=xp.float64)])
-    path_scores[:] = sums[xp.asarray(starts[1:])] - sums[xp.asarray(starts[:-1])]
-    return tags, path_scores
+def _sums(values: Array, starts: np.ndarray, xp: ModuleType) -> Array:
+    """values (T,) -> their sum in each sentence (B,), float64."""
+    sentence = xp.asarray(np.repeat(np.arange(len(starts) - 1), np.diff(starts)))
+    return xp.bincount(sentence, weights=values, minlength=len(starts) - 1)

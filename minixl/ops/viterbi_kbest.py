@@ -5,7 +5,8 @@ As viterbi.py, but each tag of each token keeps the k best paths that end there,
     best_t(j, 1..k) = the k largest of  best_t-1(i, r) + transition_ij + score_tj      over all i and all ranks r
 
 Every (i, r) is a different path, so no path is found twice.  Ties: the lower tag comes first, as in viterbi, whose
-path is always the first of the k.  Checked against all K**n paths in tests/ops/test_viterbi_kbest.py.
+path is always the first of the k.  NaN would be sorted behind all other scores, so it is looked for beforehand.
+Checked against all K**n paths in tests/ops/test_viterbi_kbest.py.
 """
 from types import ModuleType
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from minixl.backend import Array, array_module
 from minixl.ops.steps import Steps, time_steps
-from minixl.ops.viterbi import LegalMoves, chain_scores
+from minixl.ops.viterbi import LegalMoves, chain_scores, reject_nan
 
 
 def viterbi_kbest(scores: Array, starts: np.ndarray, k: int, *, transitions: Array | None = None,
@@ -33,6 +34,10 @@ def viterbi_kbest(scores: Array, starts: np.ndarray, k: int, *, transitions: Arr
     if not len(scores):
         return tags, path_scores
     transitions, start, end = chain_scores(scores, transitions, start, end, legal)
+    reject_nan(scores.max(axis=1), scores=scores)
+    reject_nan(transitions, transitions=transitions)
+    reject_nan(start, start=start)
+    reject_nan(end, end=end)
     steps = time_steps(starts, xp)
     best, origin = _forward(scores[steps.rows], steps.bounds, k, transitions, start, xp)
     values, choice = _largest((best[steps.last] + end[:, None])[:, None], k, xp)   # (R, 1, k) from all (tag, rank)
