@@ -1,0 +1,106 @@
+"""Texts in two languages: both input forms, what counts as a label, blank lines, and every message."""
+import gzip
+from pathlib import Path
+
+import pytest
+
+from minixl.data.parallel_text import LanguagePair, parse_pairs, read_pair
+from minixl.errors import UserError
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """pair({"a.txt": content, ...}) -> a LanguagePair of those files."""
+    def make(files):
+        for name, content in files.items():
+            data = content.encode()
+            (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+        return LanguagePair("en", "es", tuple(tmp_path / name for name in files))
+    return make
+
+
+def texts(found):
+    return [d.text for d in found.source], [d.text for d in found.target]
+
+
+@pytest.mark.parametrize("name", ["p.tsv", "p.txt", "p.tsv.gz", "p"])
+def test_one_file(pair, name):
+    found = read_pair(pair({name: "\ufeffOne.\tUno.\r\n\r\nTwo. \t Dos.\n"}))
+    assert texts(found) == (["One.", "Two."], ["Uno.", "Dos."]) and found.left_out == 0
+    assert [d.line for d in found.source] == [1, 3] and found.source[0].label is None
+
+
+@pytest.mark.parametrize(("source", "target"), [
+    ({"a.txt": "One.\nTwo.\n"}, {"b.txt": "Uno.\nDos."}),
+    ({"a.txt": "travel\tOne.\nhome\tTwo.\n"}, {"b.txt.gz": "Uno.\nDos.\n"}),            # a tab in every line: labels
+    ({"a.tsv": "travel\tOne.\nhome\tTwo.\n"}, {"b.csv": "label,text\nx,Uno.\ny,Dos.\n"}),
+    ({"a.tsv.gz": "label\ttext\nx\tOne.\ny\tTwo.\n"}, {"b.jsonl": '{"text": "Uno."}\n{"text": "Dos."}\n'}),
+    ({"a.tsv": "One.\nTwo.\n"}, {"b": "Uno.\n\nDos.\n".replace("\n\n", "\n")}),
+])
+def test_two_files(pair, source, target):
+    assert texts(read_pair(pair(source | target))) == (["One.", "Two."], ["Uno.", "Dos."])
+
+
+def test_a_label_is_dropped_only_where_every_line_has_one_tab(pair):
+    for line in ("b c", "b\tc\td"):
+        found = read_pair(pair({"a.txt": f"x\ta\n{line}\n", "b.txt": "1\n2\n"}))
+        assert texts(found)[0] == ["x\ta", line]
+
+
+def test_pairs_with_an_empty_side_are_left_out_and_the_others_stay_together(pair):
+    found = read_pair(pair({"a.txt": "a\n\nc\n\ne\n", "b.txt": "1\n2\n\n\n5\n"}))
+    assert texts(found) == (["a", "e"], ["1", "5"]) and found.left_out == 2             # line 4 is empty on both sides
+    found = read_pair(pair({"p.tsv": "a\t1\n\t2\nc\t\ne\t5\n"}))
+    assert texts(found) == (["a", "e"], ["1", "5"]) and found.left_out == 2
+
+
+def test_limit(pair):
+    files = pair({"a.txt": "a\nb\nc\n", "b.txt": "1\n2\n3\n"})
+    assert texts(read_pair(files, limit=2)) == (["a", "b"], ["1", "2"])
+    with pytest.raises(UserError, match=r"expected at least 2 pairs of texts, found 1; raise --limit$"):
+        read_pair(files, limit=1)
+
+
+def test_texts_that_are_not_parallel(pair):
+    files = pair({"a.txt": "a\n\nc\n", "b.txt": "1\n2\n3\n4\n"})
+    assert texts(read_pair(files, parallel=False)) == (["a", "c"], ["1", "2", "3", "4"])
+    with pytest.raises(UserError, match=r"a.txt,.*b.txt: expected at least 4 texts of each language, found 2; give a larger file$"):
+        read_pair(files, parallel=False, least=4)
+
+
+@pytest.mark.parametrize(("files", "said"), [
+    ({"a.txt": "a\nb\nc\n", "b.txt": "1\n2\n"},
+     "b.txt: expected as many lines as {folder}/a.txt, 3, found 2; line n must be the translation of line n"),
+    ({"a.tsv": "x\ta\ny\tb\n", "b.tsv": "x\t1\ny\t2\nz\t3\n"}, "b.tsv: expected as many lines as {folder}/a.tsv, 2, found 3"),
+    ({"p.tsv": "a\t1\n\nb 2\n"}, "p.tsv:3: expected source and target separated by a tab, found no tab in 'b 2'; write the "
+                                 "translation after a tab, or give two files, FILE,FILE"),
+    ({"p.tsv": "a\t1\nb\t2\t3\n"}, "p.tsv:2: expected source and target separated by a tab, found 3 columns in 'b\\t2\\t3'; keep"),
+    ({"p.tsv": ""}, "p.tsv: expected a source, a tab and its translation a line, found no text; is this the right file?"),
+    ({"a.txt": "\n \n", "b.txt": "1\n2\n"}, "a.txt: expected a sentence or paragraph a line, found no text"),
+    ({"a.txt": "a\n\n", "b.txt": "1\n2\n"}, "b.txt: expected at least 2 pairs of texts, found 1; give a larger file"),
+    ({"p.txt": "a\t1\n"}, "p.txt: expected at least 2 pairs of texts, found 1"),
+])
+def test_mistakes(pair, tmp_path, files, said):
+    with pytest.raises(UserError) as error:
+        read_pair(pair(files))
+    assert said.format(folder=tmp_path) in str(error.value) and str(error.value).startswith(str(tmp_path))
+
+
+def test_parse_pairs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("one,file.txt").touch()
+    assert parse_pairs(["en-es=a.txt", "en-zh_Hans=a,b", "de-nl=one,file.txt"], "--parallel") == [
+        ("en", "es", (Path("a.txt"),)), ("en", "zh_Hans", (Path("a"), Path("b"))), ("de", "nl", (Path("one,file.txt"),))]
+    assert parse_pairs(["en-es=a.txt"], "--probe")[0].name == "en-es"
+
+
+@pytest.mark.parametrize("text", ["en=a.txt", "en-es", "en-es=", "-es=a", "en-=a", "en-es-de=a", "en-es=a,b,c", "en-es=a,", "=a"])
+def test_a_pair_that_is_none(text):
+    with pytest.raises(UserError) as error:
+        parse_pairs([text], "--parallel")
+    assert str(error.value).startswith(f"--parallel {text}: expected SOURCE-TARGET=FILE or SOURCE-TARGET=FILE,FILE, for example ")
+
+
+def test_a_pair_given_twice():
+    with pytest.raises(UserError, match="^--probe en-es=...: given twice; expected each pair of languages once$"):
+        parse_pairs(["en-es=a", "en-de=a", "en-es=b"], "--probe")
