@@ -14,7 +14,7 @@ Checked against PyTorch in tests/models/test_bilstm_crf.py, parameter counts in 
 """
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -213,7 +213,7 @@ class BilstmCrf:
             raise ValueError(f"labels: expected a tag for every word, as a CRF is trained on whole sentences, "
                              f"got {int(batch.labels[word])} (not labelled) for word {word} of the batch")
         emissions, model = self.forward(batch, rng=rng)
-        nll, crf = crf_forward(emissions, **self._chain(), tags=batch.labels, starts=word_starts(batch), legal=self.legal)
+        nll, crf = crf_forward(emissions, **self.decoder(), tags=batch.labels, starts=word_starts(batch), legal=self.legal)
         return float(nll.mean()), LossCache(model, crf, len(nll))
 
     def loss_backward(self, dloss: float, cache: LossCache) -> None:
@@ -233,31 +233,26 @@ class BilstmCrf:
         return self.forward(batch)[0]
 
     def decoder(self) -> dict[str, Array]:
-        """What Viterbi adds to the emissions, on the CPU: transitions (K, K) and, with start_end, start and end (K,)."""
-        return {name: to_numpy(value) for name, value in self._chain().items()}
+        """What Viterbi adds to the emissions: transitions (K, K) [from, to] and, with start_end, start and end (K,)."""
+        scores = {"transitions": self.store["crf.transitions"].value}
+        if self.config.start_end:
+            scores |= {side: self.store[f"crf.{side}_transitions"].value for side in ("start", "end")}
+        return scores
 
-    def confidences(self, scores: np.ndarray, starts: np.ndarray, tags: np.ndarray, *,
-                    legal: LegalMoves | None = None) -> np.ndarray:
-        """Emissions (W, K), starts (B+1,) of the sentences, tags (W,) -> the probability (W,) of each of these tags."""
-        return tag_probabilities(scores, starts, **self.decoder(), legal=legal)[np.arange(len(tags)), tags]
+    def confidences(self, scores: Array, starts: np.ndarray, tags: Array, *, legal: LegalMoves | None = None) -> Array:
+        """Emissions (W, K), starts (B+1,) of sentences, tags (W,) -> the probability (W,) of each of these tags."""
+        xp = self.store.xp
+        probs = tag_probabilities(xp.asarray(scores), starts, **self.decoder(), legal=legal)         # (W, K)
+        return probs[xp.arange(len(probs)), xp.asarray(tags)]
 
-    def span_confidences(self, scores: np.ndarray, starts: np.ndarray, tags: np.ndarray,
-                         spans: Sequence[tuple[int, int, int]], *, legal: LegalMoves | None = None) -> np.ndarray:
-        """spans: sentence, first word, first word after it -> the probability (S,) of each entity, which tags (W,) names.
+    def span_confidences(self, scores: Array, starts: np.ndarray, spans: Array, tags: Array, *,
+                         legal: LegalMoves | None = None) -> Array:
+        """spans (S, 2), first and last + 1 row of each entity, and tags (W,), which say its type -> its probability (S,).
 
         An entity that begins earlier or goes on is another one and not counted.
         """
-        sentence, first, end = np.array(spans, dtype=np.int64).reshape(-1, 3).T
-        rows = np.stack([starts[sentence] + first, starts[sentence] + end], axis=1)      # (S, 2)
-        return entity_probabilities(scores, starts, rows, tags, **self.decoder(), legal=legal,
+        return entity_probabilities(self.store.xp.asarray(scores), starts, spans, tags, **self.decoder(), legal=legal,
                                     continues=continuations(self.labels))
-
-    def _chain(self) -> dict[str, Array]:
-        """Transition scores by the argument names of crf_forward."""
-        chain = {"transitions": self.store["crf.transitions"].value}
-        if self.config.start_end:
-            chain |= {side: self.store[f"crf.{side}_transitions"].value for side in ("start", "end")}
-        return chain
 
     def _rows(self, ids: np.ndarray, rng: Any) -> Array:
         """Rows (T,) of the word table; with rng some singletons are unknown words."""

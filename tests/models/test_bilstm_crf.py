@@ -262,8 +262,8 @@ def test_confidences_by_listing_every_sequence(xp, rng, legal):
     """Tags, entities and the loss of one sentence of four words behind another one."""
     model = model_of(replace(ONE_BIAS, start_end=True), rng, xp=xp, legal=legal)
     emissions, tags = rng.normal(size=(5, 5)), np.array([0, 1, 2, 0, 1])
-    starts, spans = np.array([0, 1, 5]), [(1, 0, 2), (1, 3, 4)]
-    moves, start, end = model.decoder().values()
+    starts, spans = np.array([0, 1, 5]), np.array([[1, 3], [4, 5]])
+    moves, start, end = map(to_numpy, model.decoder().values())
     weight = {}
     for path in product(range(5), repeat=4):
         steps = list(zip(path, path[1:], strict=False))
@@ -271,12 +271,12 @@ def test_confidences_by_listing_every_sequence(xp, rng, legal):
             weight[path] = np.exp(emissions[np.arange(1, 5), path].sum() + sum(moves[a, b] for a, b in steps)
                                   + start[path[0]] + end[path[-1]])
     share = lambda chosen: sum(w for path, w in weight.items() if chosen(path)) / sum(weight.values())
-    by_tag = model.confidences(emissions, starts, tags, legal=legal)
+    by_tag = to_numpy(model.confidences(emissions, starts, tags, legal=legal))
     np.testing.assert_allclose(by_tag[1:], [share(lambda path, t=t: path[t] == tags[t + 1]) for t in range(4)], rtol=1e-9)
-    by_span = model.span_confidences(emissions, starts, tags, spans, legal=legal)
+    by_span = to_numpy(model.span_confidences(emissions, starts, spans, tags, legal=legal))
     expected = [share(lambda path: path[:2] == (1, 2) and path[2] != 2), share(lambda path: path[3] == 1)]
     np.testing.assert_allclose(by_span, expected, rtol=1e-9)
-    assert model.span_confidences(emissions, starts, tags, [], legal=legal).shape == (0,)
+    assert model.span_confidences(emissions, starts, spans[:0], tags).shape == (0,)
 
 
 def test_tags_that_cannot_be_trained_on(rng):
