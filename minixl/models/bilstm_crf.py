@@ -7,7 +7,7 @@
     backward   of the ops in reverse; through tanh  dx = dy · (1 - tanh²);  x falls apart into its two halves
 
 In training a word that the training text has once is read as the unknown word half of the time (Lample et al. 2016,
-section 4.1), so that the unknown word is learned; its spelling stays.
+section 4), so that the unknown word is learned; its spelling stays.
 
 The encoder reads word vectors of any origin, which is what other taggers share: see encoder_forward.
 Checked against PyTorch in tests/models/test_bilstm_crf.py, parameter counts in tests/models/test_bilstm_crf_counts.py.

@@ -25,7 +25,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 @dataclass(frozen=True, slots=True)
 class BilstmCrfConfig:
-    """Sizes and rates of one tagger.  The defaults are Lample et al.'s, section 5.1."""
+    """Sizes and rates of one tagger.  The defaults are Lample et al.'s, sections 4 and 5."""
 
     vocabulary_size: int           # V, rows of the word table; row 0 is the unknown word
     alphabet_size: int             # C, rows of the character table; row 0 is the unknown character
@@ -120,7 +120,7 @@ def initial_value(name: str, shape: tuple[int, ...], rng: np.random.Generator) -
 
     matrices   uniform in ± √(6 / (rows + columns)), each gate of an LSTM for itself: Glorot, Bengio 2010; Lample et al.'s
                code does so for all matrices, the transitions among them
-    tables     uniform in ± √(3 / columns), whatever the number of words: Ma, Hovy 2016, section 3.1
+    tables     uniform in ± √(3 / columns), whatever the number of words: Ma, Hovy 2016, section 3
     vectors    zero, but one for the forget gate: Jozefowicz et al. 2015; Ma, Hovy 2016.  Lample et al. have zero, but
                their cell has no forget gate of its own: what it does not write it keeps
     """
