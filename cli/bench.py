@@ -15,10 +15,12 @@ def bench() -> None:
 
 
 @bench.command()
-@click.option("--encoder", type=click.Path(path_type=Path), help="Hugging Face folder; the quickstart's if left out.")
+@click.option("--encoder", type=click.Path(path_type=Path),
+              help="Hugging Face folder; the quickstart's if left out. bilstm-crf has none.")
 @click.option("--source", metavar="LANGUAGE=FILE", help="Sentences with entity tags; the sample corpus if left out.")
-@click.option("--against", type=click.Choice(["torch"]), help="Compare with transformers' model of the same weights.")
-@click.option("--model", "family", type=click.Choice(["bert"]), default="bert", show_default=True,
+@click.option("--against", type=click.Choice(["torch"]),
+              help="Compare with the same model in PyTorch: that of transformers, or nn.LSTM with pytorch-crf.")
+@click.option("--model", "family", type=click.Choice(["bert", "bilstm-crf"]), default="bert", show_default=True,
               help="Family of models.")
 @click.option("--batches", type=click.Choice(["both", "random", "grouped"]), default="both", show_default=True,
               help="Random batches padded to their longest sentence, or batches of sentences of similar length.")
@@ -26,32 +28,33 @@ def bench() -> None:
 @click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Times each is measured.")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Sentences a batch.")
 @click.option("--max-length", type=click.IntRange(8), default=128, show_default=True,
-              help="Longest input in word pieces.")
+              help="Longest input in word pieces, for bilstm-crf in words.")
 @click.option("--limit", type=click.IntRange(0), default=2000, show_default=True,
               help="Read the first N sentences; 0: all.")
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Threads of each engine.")
-@click.option("--freeze", multiple=True, default=["bottom:3"], show_default=True, metavar="PATTERN",
-              help="Parameters that are not trained: shell patterns, bottom:N (embeddings and N layers), or none.")
+@click.option("--freeze", multiple=True, metavar="PATTERN",
+              help="Parameters that are not trained: shell patterns, bottom:N (embeddings and N layers of a BERT), or none.  "
+                   "[default: bottom:3 for bert, none for bilstm-crf]")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Chooses the batches.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures to FILE.")
 def train(encoder: Path | None, source: str | None, against: str | None, family: str, batches: str, steps: int,
           repeats: int, batch_size: int, max_length: int, limit: int, threads: int, freeze: tuple[str, ...], seed: int,
           json_file: Path | None) -> None:
-    """Time a training step (forward, backward, clip, AdamW, zero) and prediction, on real sentences.
+    """Time a training step (forward, backward, clip, update, zero) and prediction, on real sentences.
 
-    With --against torch the same batches go through transformers with the same weights, in turn in one process.
+    With --against torch the same batches go through PyTorch with the same weights, in turn in one process.
     """
     from minixl.bench.report import table
     from minixl.bench.train import Options, run
     from minixl.bench.work import SETTINGS
-    from minixl.runs import parse_named
+    from minixl.inputs import parse_named
 
     if json_file and not json_file.absolute().parent.is_dir():
         raise UserError(f"--json {json_file}: there is no folder {json_file.parent}")
     options = Options(encoder=encoder, source=parse_named(source, "--source") if source else None, against=against,
                       family=family, settings=tuple(SETTINGS) if batches == "both" else (batches,), steps=steps,
                       repeats=repeats, batch_size=batch_size, max_length=max_length, limit=limit, threads=threads,
-                      freeze=tuple(pattern for pattern in freeze if pattern != "none"), seed=seed)
+                      freeze=tuple(pattern for pattern in freeze if pattern != "none") if freeze else None, seed=seed)
     result = run(options, lambda text: click.echo(text, err=True))
     if json_file:
         json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

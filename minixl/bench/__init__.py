@@ -1,11 +1,15 @@
 """`minixl bench train`: training and prediction against another engine, on the same weights and the same batches.
 
-    train.py               reads and tokenises, starts the measuring processes, puts their figures together
-    work.py                what every contender gets: batches, head, frozen names; no engine is imported for it
+    train.py               starts the measuring processes and puts their figures together
+    work.py                what is measured and what every contender gets; no engine is imported for it
+    bert.py                reads and tokenises for the family bert: batches, head, frozen names
+    bilstm_crf.py          the same for the family bilstm-crf: batches, all start parameters
     contender.py           what a contender must be able to do, and the list of them
     minixl_bert.py         minixl's BERT tagger
     transformers_bert.py   transformers' BertForTokenClassification, run as its trainer runs it
-    products.py            the matrix products of a step, and how fast this machine does them
+    minixl_bilstm_crf.py   minixl's BiLSTM-CRF tagger
+    torch_bilstm_crf.py    the same tagger written with PyTorch and pytorch-crf
+    products.py            the matrix products of a BERT step, and how fast this machine does them
     worker.py              one measuring process
     report.py              the table
 """

@@ -1,13 +1,14 @@
 """What is compared: an engine that trains and applies one family of models.
 
-A new family is a class for each engine with these four methods, and a line in CONTENDERS.
+A new family is a class for each engine with the methods of Contender, a line in CONTENDERS, and a function that makes
+its Work, in MAKERS.  An engine whose tags come from a search of their own is a Decoder, and the search is timed as well.
 """
 from __future__ import annotations
 
 import importlib
 import importlib.util
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -17,14 +18,20 @@ from minixl.errors import UserError
 
 # family -> engine -> where its class is; imported only in the process that measures it
 CONTENDERS = {"bert": {"minixl": "minixl.bench.minixl_bert.MinixlBert",
-                       "transformers": "minixl.bench.transformers_bert.TransformersBert"}}
-AGAINST = {"torch": "transformers"}    # --against -> engine
+                       "transformers": "minixl.bench.transformers_bert.TransformersBert"},
+              "bilstm-crf": {"minixl": "minixl.bench.minixl_bilstm_crf.MinixlBilstmCrf",
+                             "torch": "minixl.bench.torch_bilstm_crf.TorchBilstmCrf"}}
+MAKERS = {"bert": "minixl.bench.bert.make_work", "bilstm-crf": "minixl.bench.bilstm_crf.make_work"}
+AGAINST = {"bert": {"torch": "transformers"}, "bilstm-crf": {"torch": "torch"}}    # family -> --against -> engine
+# engine -> module that it needs -> package that brings it
+PACKAGES = {"transformers": {"torch": "torch", "transformers": "transformers"},
+            "torch": {"torch": "torch", "torchcrf": "pytorch-crf"}}
 
 
 class Contender(Protocol):
     """A model with its optimiser."""
 
-    def __init__(self, work: Work, threads: int) -> None:
+    def __init__(self, work: Any, threads: int) -> None:
         """Build the model, load the weights, freeze."""
 
     def prepare(self, batch: Sequence[Example]) -> Any:
@@ -37,17 +44,36 @@ class Contender(Protocol):
         """Loss without dropout, nothing updated: must be the same for every contender."""
 
     def predict(self, batches: Sequence[Examples]) -> list[np.ndarray]:
-        """Log-probabilities (words, K) of every sentence, in order."""
+        """Of every sentence, in order: log-probabilities (words, K), or from a Decoder the tags (words,)."""
+
+
+@runtime_checkable
+class Decoder(Contender, Protocol):
+    """A contender that searches for the best tag sequence, given the scores of a sentence."""
+
+    def emissions(self, batches: Sequence[Examples]) -> list[np.ndarray]:
+        """Scores (words, K) of every sentence, in order."""
+
+    def hold(self, emissions: Sequence[np.ndarray], sizes: Sequence[int]) -> Any:
+        """Emissions of batches of these sizes in the form in which the engine's model hands them over; not timed."""
+
+    def decode(self, held: Any) -> list[np.ndarray]:
+        """The tags (words,) of every sentence, in order."""
+
+
+def load(path: str) -> Any:
+    """The function or class with this dotted path."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
 
 
 def make(family: str, engine: str, work: Work, threads: int) -> Contender:
     """The contender by name."""
-    module, _, name = CONTENDERS[family][engine].rpartition(".")
-    return getattr(importlib.import_module(module), name)(work, threads)
+    return load(CONTENDERS[family][engine])(work, threads)
 
 
-def require_installed(against: str) -> None:
+def require_installed(against: str, engine: str) -> None:
     """Raises UserError when the other engine is not there."""
-    for package in ("torch", "transformers"):
-        if importlib.util.find_spec(package) is None:
+    for module, package in PACKAGES[engine].items():
+        if importlib.util.find_spec(module) is None:
             raise UserError(f"--against {against}: {package} is not installed; pip install 'minixl[test]' brings it")

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from minixl.bench.work import Examples, Work
+from minixl.bench.work import BertWork, Examples
 from minixl.data.batching import Batch, pack
 from minixl.data.encoding import Encoded, Example
 from minixl.methods.update import make_optimizer, train_step
 from minixl.models.transformer import Transformer
 from minixl.ops.softmax_cross_entropy import softmax_cross_entropy_forward
-from minixl.prediction import log_probabilities
+from minixl.prediction import source_scores
 from minixl.settings import Settings
 from minixl.weights.folder import load_parameters, read_config
 
@@ -20,16 +20,16 @@ from minixl.weights.folder import load_parameters, read_config
 class MinixlBert:
     """See minixl/bench/contender.py.  The number of threads is set by the environment of the process."""
 
-    def __init__(self, work: Work, threads: int) -> None:
+    def __init__(self, work: BertWork, threads: int) -> None:
         self.settings, self.seed, self.steps = Settings(work.settings), work.seed, 0
         config, dropout = read_config(work.encoder), self.settings["model.dropout"]
         if dropout >= 0:
             config = replace(config, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout)
-        labels = [str(i) for i in range(len(work.head["classifier.bias"]))]
+        labels = [str(i) for i in range(len(work.start["classifier.bias"]))]
         self.model = Transformer(config, labels, "token")
         store = self.model.store
         load_parameters(work.encoder, {name: store[name].value for name in self.model.encoder_names()})
-        for name, value in work.head.items():
+        for name, value in work.start.items():
             store[name].value[...] = value
         for name in work.frozen:
             store[name].trainable = False
@@ -53,4 +53,4 @@ class MinixlBert:
     def predict(self, batches: Sequence[Examples]) -> list[np.ndarray]:
         """As `minixl predict` does: it makes batches of its own from all sentences."""
         examples = [replace(example, source=i) for i, example in enumerate(e for batch in batches for e in batch)]
-        return log_probabilities(self.model, Encoded(examples, len(examples)))
+        return source_scores(self.model, Encoded(examples, len(examples)))

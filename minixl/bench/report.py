@@ -1,50 +1,78 @@
 """The table of `minixl bench train`."""
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from minixl.bench.work import SETTINGS
 
-COLUMNS = ("engine", "step s", "alone s", "tokens/s", "predict tokens/s", "peak MiB")
-WIDTHS = (14, 10, 10, 11, 18, 10)
-LEGEND = ("step s: forward, backward, clip, AdamW, zero; the mean of every batch's median, engines in turn",
-          "alone s: every batch once more, in a process that holds this engine only; peak MiB: resident memory there",
-          "tokens: word pieces without padding")
+
+class Column(NamedTuple):
+    title: str
+    width: int
+    figure: str                        # key of an engine's figures
+    show: Callable[[float], str]
+    ratio: str = ""                    # key of the ratios
+    show_ratio: Callable[[float], str] = "{:.2f} x".format
+
+
+COLUMNS = (Column("step s", 10, "step_seconds", "{:.3f}".format),
+           Column("alone s", 10, "alone_step_seconds", "{:.3f}".format),
+           Column("tokens/s", 11, "train_tokens_per_second", "{:.0f}".format, "train"),
+           Column("predict tokens/s", 18, "predict_tokens_per_second", "{:.0f}".format, "predict"),
+           Column("decode tokens/s", 17, "decode_tokens_per_second", "{:.0f}".format, "decode"),
+           Column("peak MiB", 10, "peak_memory_bytes", lambda size: f"{size / 2 ** 20:.0f}", "peak_memory", "{:.0%}".format))
+ENGINE = 14                            # width of the first column
+TOKENS = {"bert": "word pieces", "bilstm-crf": "words"}
+OPTIMIZERS = {"adamw": "AdamW", "sgd": "SGD"}
 
 
 def table(result: dict[str, Any]) -> str:
     """Readable text; what the columns mean stands below."""
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    lines = [f"{result['family']}: {result['layers']} layers, {result['hidden']} wide, "
-             f"{result['trained'] / 1e6:.1f} of {result['weights'] / 1e6:.1f} M weights trained; {result['encoder']}",
+    lines = [f"{result['family']}: {result['model']}, {result['trained'] / 1e6:.1f} of {result['weights'] / 1e6:.1f} M "
+             f"weights trained; {result.get('encoder') or result['source']}",
              f"{result['threads']} threads, batches of {result['batch_size']} sentences, each timed "
              f"{result['repeats']} times; {versions}"]
     for setting, figures in result["settings"].items():
         lines += ["", *block(SETTINGS[setting], figures)]
-    return "\n".join([*lines, "", *LEGEND])
+    return "\n".join([*lines, "", *legend(result)])
+
+
+def legend(result: dict[str, Any]) -> list[str]:
+    """What the columns mean."""
+    lines = [f"step s: forward, backward, clip, {OPTIMIZERS[result['optimizer']]}, zero; the mean of every batch's median, "
+             "engines in turn",
+             "alone s: every batch once more, in a process that holds this engine only; peak MiB: resident memory there",
+             f"tokens: {TOKENS[result['family']]} without padding"]
+    if any("tags" in figures for figures in result["settings"].values()):
+        lines.append("predict: from words to tags, all full batches of the data; decode: from emissions to tags")
+    return lines
 
 
 def block(title: str, figures: dict[str, Any]) -> list[str]:
     """One setting."""
     waste = 1 - figures["tokens"] / figures["padded_tokens"]
+    columns = [column for column in COLUMNS if column.figure in figures["engines"]["minixl"]]
     lines = [f"batches {title}: {figures['batches']} batches, {figures['tokens']} tokens; padding would be "
-             f"{waste:.0%} of a padded batch", row(COLUMNS)]
+             f"{waste:.0%} of a padded batch", row("engine", columns, [column.title for column in columns])]
     for engine, f in figures["engines"].items():
-        lines.append(row((engine, f"{f['step_seconds']:.3f}", f"{f['alone_step_seconds']:.3f}",
-                          f"{f['train_tokens_per_second']:.0f}", f"{f['predict_tokens_per_second']:.0f}",
-                          f"{f['peak_memory_bytes'] / 2 ** 20:.0f}")))
+        lines.append(row(engine, columns, [column.show(f[column.figure]) for column in columns]))
     if "ratio" in figures:
-        ratio = figures["ratio"]
-        lines.append(row(("minixl is", "", "", f"{ratio['train']:.2f} x", f"{ratio['predict']:.2f} x",
-                          f"{ratio['peak_memory']:.0%}")))
-    p = figures["products"]
-    lines.append(f"matrix products: {p['operations_per_second'] / 1e9:.0f} GFLOP/s at these shapes; the "
-                 f"{p['operations_per_step'] / 1e9:.1f} GFLOP of a step need {p['seconds']:.3f} s, "
-                 f"{p['share_of_step']:.0%} of minixl's")
+        lines.append(row("minixl is", columns, [column.show_ratio(figures["ratio"][column.ratio]) if column.ratio else ""
+                                                for column in columns]))
+    if "products" in figures:
+        p = figures["products"]
+        lines.append(f"matrix products: {p['operations_per_second'] / 1e9:.0f} GFLOP/s at these shapes; the "
+                     f"{p['operations_per_step'] / 1e9:.1f} GFLOP of a step need {p['seconds']:.3f} s, "
+                     f"{p['share_of_step']:.0%} of minixl's")
+    if "tags" in figures and "ratio" in figures:
+        tags = figures["tags"]
+        lines.append(f"tags: of {tags['words']} words {tags['words'] - tags['differ_decoded']} alike from the same emissions, "
+                     f"{tags['words'] - tags['differ_predicted']} from the same parameters")
     return lines
 
 
-def row(cells: tuple[str, ...]) -> str:
+def row(first: str, columns: Sequence[Column], cells: Sequence[str]) -> str:
     """The first cell to the left, the others to the right."""
-    first, *rest = zip(cells, WIDTHS, strict=True)
-    return f"{first[0]:<{first[1]}}" + "".join(f"{cell:>{width}}" for cell, width in rest)
+    return f"{first:<{ENGINE}}" + "".join(f"{cell:>{column.width}}" for column, cell in zip(columns, cells, strict=True))

@@ -14,97 +14,36 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from minixl.bench.contender import AGAINST, require_installed
-from minixl.bench.products import step_operations
-from minixl.bench.work import SETTINGS, Work, choose_batches, padded, pieces
+from minixl.bench.contender import AGAINST, MAKERS, PACKAGES, load, require_installed
+from minixl.bench.work import SETTINGS, BertWork, Options, Say, Work, padded, pieces
 from minixl.bench.worker import Job
-from minixl.data.sample import write_sample
 from minixl.errors import UserError
-from minixl.runs import Inputs, prepare
-from minixl.settings import Settings
-
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What is measured, and how often."""
-
-    encoder: Path | None = None                    # None: the quickstart's
-    source: tuple[str, Path] | None = None         # None: the sample corpus
-    against: str | None = None                     # a key of AGAINST
-    family: str = "bert"
-    settings: tuple[str, ...] = tuple(SETTINGS)
-    steps: int = 6                                 # batches of each setting
-    repeats: int = 3                               # how often each is timed
-    batch_size: int = 32
-    max_length: int = 128
-    limit: int = 2000                              # sentences read
-    threads: int = 2
-    freeze: tuple[str, ...] = ("bottom:3",)
-    seed: int = 1
 
 
 def run(options: Options, say: Say = lambda text: None) -> dict[str, Any]:
     """All figures, ready for JSON.  Raises UserError."""
     engines: tuple[str, ...] = ("minixl",)
     if options.against:
-        require_installed(options.against)
-        engines += (AGAINST[options.against],)
+        engines += (AGAINST[options.family][options.against],)
+        require_installed(options.against, engines[1])
     with tempfile.TemporaryDirectory(prefix="minixl-bench-") as scratch:
-        work, facts = make_work(options, Path(scratch), say)
-        results = {setting: measure(options, engines, work, facts, setting, say) for setting in work.batches}
+        work, facts = load(MAKERS[options.family])(options, Path(scratch), say)
+        results = {setting: measure(options, engines, work, setting, say) for setting in work.batches}
     return {"family": options.family, "threads": options.threads, "batch_size": options.batch_size,
-            "repeats": options.repeats, "frozen": list(options.freeze),
-            **{key: facts[key] for key in ("encoder", "source", "layers", "hidden", "weights", "trained")},
-            "versions": versions(engines), "settings": results}
+            "repeats": options.repeats, "optimizer": work.settings["optim.name"], **facts, "versions": versions(engines),
+            "settings": results}
 
 
-def make_work(options: Options, scratch: Path, say: Say) -> tuple[Work, dict[str, Any]]:
-    """Read, check and tokenise as `minixl train` does; choose the batches."""
-    encoder, source = find_inputs(options, scratch, say)
-    values = {"task": "ner", "data.max_length": options.max_length, "data.limit": options.limit,
-              "train.batch_size": options.batch_size, "model.freeze": list(options.freeze), "optim.lr": 1e-4,
-              "optim.head_lr": 2e-3, "optim.schedule": "constant", "optim.warmup": 0.0}
-    prepared = prepare(Settings(values), Inputs(encoder, [source]), options.seed)
-    model, examples = prepared.model, prepared.streams["source"].examples
-    if len(examples) < options.batch_size:
-        raise UserError(f"{source[1]}: expected at least {options.batch_size} sentences for one batch, found "
-                        f"{len(examples)}; a smaller --batch-size needs fewer")
-    batches = {how: choose_batches(examples, how, batch_size=options.batch_size, count=options.steps, seed=options.seed)
-               for how in options.settings}
-    head = {name: model.store[name].value.copy() for name in model.head_names()}
-    work = Work(encoder, head, model.store.names(trainable=False), dict(Settings(values)), batches, options.seed)
-    return work, {"encoder": str(encoder), "source": str(source[1]), "layers": model.config.num_hidden_layers,
-                  "hidden": model.config.hidden_size, "weights": model.store.count(),
-                  "trained": model.store.count(trainable=True), "config": model.config,
-                  "lowest": model.bert.lowest_trainable()}
-
-
-def find_inputs(options: Options, scratch: Path, say: Say) -> tuple[Path, tuple[str, Path]]:
-    """Encoder and labelled file: those given, else the quickstart's; beside a given encoder the sample corpus."""
-    if options.encoder is None:
-        from minixl.quickstart import quickstart_inputs
-        inputs = quickstart_inputs(say)
-        return inputs.encoder, options.source or inputs.source[0]
-    if options.source is None:
-        write_sample(scratch / "sample")
-        return options.encoder, ("en", scratch / "sample" / "ner" / "en" / "train.txt")
-    return options.encoder, options.source
-
-
-def measure(options: Options, engines: tuple[str, ...], work: Work, facts: dict[str, Any], setting: str,
-            say: Say) -> dict[str, Any]:
+def measure(options: Options, engines: tuple[str, ...], work: Work, setting: str, say: Say) -> dict[str, Any]:
     """One setting: all engines in turn, then each alone."""
-    batches = work.batches[setting]
-    job = Job("time", options.family, engines, replace(work, batches={setting: batches}), setting, options.repeats,
-              options.threads)
+    batches, predicted = work.batches[setting], work.predicted[setting]
+    job = Job("time", options.family, engines, work.only(setting), setting, options.repeats, options.threads)
     say(f"{SETTINGS[setting]}: timing {' and '.join(engines)}")
     shared = start(job)
     own = {}
@@ -112,37 +51,45 @@ def measure(options: Options, engines: tuple[str, ...], work: Work, facts: dict[
         say(f"{SETTINGS[setting]}: peak memory of {engine} alone")
         own[engine] = start(replace(job, kind="peak", engines=(engine,)))
     tokens = sum(map(pieces, batches))
-    figures = {engine: engine_figures(tokens, shared["engines"][engine], own[engine]) for engine in engines}
+    figures = {engine: engine_figures(tokens, sum(map(pieces, predicted)), shared["engines"][engine], own[engine])
+               for engine in engines}
     result: dict[str, Any] = {"batches": len(batches), "tokens": tokens, "padded_tokens": sum(map(padded, batches)),
-                              "engines": figures,
-                              "products": products(batches, facts, shared["operations_per_second"],
-                                                   figures["minixl"]["step_seconds"])}
+                              "engines": figures}
+    if isinstance(work, BertWork):
+        result["products"] = products(work.operations[setting], shared["operations_per_second"],
+                                      figures["minixl"]["step_seconds"])
+    if "tags" in shared:
+        result["tags"] = shared["tags"]
     if len(engines) > 1:
         result["ratio"] = compare(figures["minixl"], figures[engines[1]])
     return result
 
 
-def engine_figures(tokens: int, shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+def engine_figures(tokens: int, predicted: int, shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     """Seconds and rates; a step is the mean over the batches of each batch's median."""
     total = sum(shared["batch_seconds"])
-    return {"step_seconds": total / len(shared["batch_seconds"]), "train_tokens_per_second": tokens / total,
-            "predict_tokens_per_second": tokens / shared["predict_seconds"],
-            "alone_step_seconds": sum(own["batch_seconds"]) / len(own["batch_seconds"]),
-            "peak_memory_bytes": own["peak_memory_bytes"], "first_loss": shared["loss"],
-            "batch_seconds": shared["batch_seconds"]}
+    figures = {"step_seconds": total / len(shared["batch_seconds"]), "train_tokens_per_second": tokens / total,
+               "predict_tokens_per_second": predicted / shared["predict_seconds"],
+               "alone_step_seconds": sum(own["batch_seconds"]) / len(own["batch_seconds"]),
+               "peak_memory_bytes": own["peak_memory_bytes"], "first_loss": shared["loss"],
+               "batch_seconds": shared["batch_seconds"]}
+    if "decode_seconds" in shared:
+        figures["decode_tokens_per_second"] = predicted / shared["decode_seconds"]
+    return figures
 
 
 def compare(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, float]:
     """How many times as fast minixl is, and its share of the other's memory."""
-    return {"train": theirs["step_seconds"] / ours["step_seconds"],
-            "predict": ours["predict_tokens_per_second"] / theirs["predict_tokens_per_second"],
-            "peak_memory": ours["peak_memory_bytes"] / theirs["peak_memory_bytes"]}
+    ratio = {"train": theirs["step_seconds"] / ours["step_seconds"],
+             "predict": ours["predict_tokens_per_second"] / theirs["predict_tokens_per_second"],
+             "peak_memory": ours["peak_memory_bytes"] / theirs["peak_memory_bytes"]}
+    if "decode_tokens_per_second" in ours:
+        ratio["decode"] = ours["decode_tokens_per_second"] / theirs["decode_tokens_per_second"]
+    return ratio
 
 
-def products(batches: Sequence[Any], facts: dict[str, Any], rate: float, step_seconds: float) -> dict[str, float]:
+def products(operations: float, rate: float, step_seconds: float) -> dict[str, float]:
     """The matrix products of minixl's mean step, and what share of its time they need at the measured rate."""
-    operations = sum(step_operations(facts["config"], [len(e.input_ids) for e in batch], facts["lowest"])
-                     for batch in batches) / len(batches)
     return {"operations_per_second": rate, "operations_per_step": operations, "seconds": operations / rate,
             "share_of_step": operations / rate / step_seconds}
 
@@ -167,5 +114,5 @@ def start(job: Job) -> dict[str, Any]:
 
 def versions(engines: Sequence[str]) -> dict[str, str]:
     """Of everything that computes."""
-    packages = ["minixl", "numpy"] + (["torch", "transformers"] if "transformers" in engines else [])
+    packages = ["minixl", "numpy", *(package for engine in engines[1:] for package in PACKAGES[engine].values())]
     return {"python": platform.python_version()} | {package: metadata.version(package) for package in packages}

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import transformers
 
-from minixl.bench.work import Examples, Work, rates
+from minixl.bench.work import BertWork, Examples, rates
 from minixl.data.encoding import IGNORED, Example
 
 
@@ -26,17 +26,17 @@ class Padded(NamedTuple):
 class TransformersBert:
     """See minixl/bench/contender.py."""
 
-    def __init__(self, work: Work, threads: int) -> None:
+    def __init__(self, work: BertWork, threads: int) -> None:
         torch.set_num_threads(threads)
         torch.manual_seed(work.seed)
         transformers.logging.set_verbosity_error()                     # the head is not in the folder, as intended
         transformers.logging.disable_progress_bar()
-        config = transformers.BertConfig.from_pretrained(work.encoder, num_labels=len(work.head["classifier.bias"]))
+        config = transformers.BertConfig.from_pretrained(work.encoder, num_labels=len(work.start["classifier.bias"]))
         if work.settings["model.dropout"] >= 0:
             config.hidden_dropout_prob = config.attention_probs_dropout_prob = work.settings["model.dropout"]
         tagger = transformers.BertForTokenClassification
         self.model = tagger.from_pretrained(work.encoder, config=config, dtype=torch.float32)
-        for name, value in work.head.items():
+        for name, value in work.start.items():
             self.model.get_parameter(name).data.copy_(torch.from_numpy(value))
         for name in work.frozen:
             self.model.get_parameter(name).requires_grad_(False)
@@ -45,13 +45,13 @@ class TransformersBert:
         self.optimizer = torch.optim.AdamW(self._groups(work), fused=True, eps=work.settings["optim.eps"],
                                            betas=(work.settings["optim.beta1"], work.settings["optim.beta2"]))
 
-    def _groups(self, work: Work) -> list[dict[str, Any]]:
+    def _groups(self, work: BertWork) -> list[dict[str, Any]]:
         """Encoder and head, each with and without weight decay."""
         encoder_lr, head_lr = rates(work.settings)
         groups: dict[tuple[bool, bool], list[torch.Tensor]] = {}
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
-                key = name in work.head, name.endswith(".bias") or "LayerNorm" in name
+                key = name in work.start, name.endswith(".bias") or "LayerNorm" in name
                 groups.setdefault(key, []).append(parameter)
         return [{"params": parameters, "lr": head_lr if head else encoder_lr,
                  "weight_decay": 0.0 if plain else work.settings["optim.weight_decay"]}

@@ -1,33 +1,85 @@
-"""What every contender is given: the same weights, sentences, batches and settings.
+"""What is measured, and what every contender is given: the same weights, sentences, batches and settings.
 
 Only NumPy is imported here: a process that measures another engine must not hold minixl's, nor its allocator setting.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minixl.data.encoding import Example
+from minixl.errors import UserError
+from minixl.models.bilstm_crf_config import BilstmCrfConfig
 
+Say = Callable[[str], None]
 Examples = list[Example]
 SETTINGS = {"random": "random, padded to the longest", "grouped": "grouped by length"}
 MEGA_BATCH = 50                        # batches that are sorted together, as transformers does
 
 
 @dataclass(frozen=True, slots=True)
+class Options:
+    """What is measured, and how often."""
+
+    encoder: Path | None = None                    # None: the quickstart's; the family bilstm-crf has none
+    source: tuple[str, Path] | None = None         # None: the sample corpus
+    against: str | None = None                     # a key of AGAINST
+    family: str = "bert"
+    settings: tuple[str, ...] = tuple(SETTINGS)
+    steps: int = 6                                 # batches of each setting
+    repeats: int = 3                               # how often each is timed
+    batch_size: int = 32
+    max_length: int = 128
+    limit: int = 2000                              # sentences read
+    threads: int = 2
+    freeze: tuple[str, ...] | None = None          # None: bottom:3 of a BERT, nothing of a BiLSTM-CRF
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """One comparison."""
 
-    encoder: Path
-    head: dict[str, np.ndarray]        # classifier.weight (K, H), classifier.bias (K,): the same start for all
-    frozen: list[str]                  # parameters that are not trained, by their Hugging Face names
+    start: dict[str, np.ndarray]       # parameters by name, the same for all
+    frozen: list[str]                  # parameters that are not trained, by name
     settings: dict[str, Any]           # minixl's settings, of which optim.* and model.dropout matter
-    batches: dict[str, list[Examples]]  # by the keys of SETTINGS
+    batches: dict[str, list[Examples]]  # trained on, by the keys of SETTINGS
+    predicted: dict[str, list[Examples]]  # tagged, likewise
     seed: int
+
+    def only(self, setting: str) -> Work:
+        """The work of one setting."""
+        return replace(self, batches={setting: self.batches[setting]}, predicted={setting: self.predicted[setting]})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BertWork(Work):
+    """`start` is the head: classifier.weight (K, H), classifier.bias (K,)."""
+
+    encoder: Path
+    operations: dict[str, float]       # of the matrix products of a step, mean over the batches, by the keys of SETTINGS
+
+
+class Words(NamedTuple):
+    """What the ids of words stand for."""
+
+    rows: np.ndarray               # (D,)  the row of the word table, by id
+    spellings: list[np.ndarray]    # D     the rows of the character table, by id
+    singletons: np.ndarray         # rows that the text looks up once in all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BilstmCrfWork(Work):
+    """`start` is every parameter.  An example's input_ids are one id for each word."""
+
+    config: BilstmCrfConfig
+    labels: list[str]
+    words: Words
+    lexicon: bytes                 # a pickled Lexicon; loading it loads minixl's engine
 
 
 def choose_batches(examples: Sequence[Example], how: str, *, batch_size: int, count: int, seed: int) -> list[Examples]:
@@ -45,6 +97,13 @@ def choose_batches(examples: Sequence[Example], how: str, *, batch_size: int, co
         epoch.sort(key=pieces)
         return [epoch[int((i + 0.5) / count * full)] for i in range(count)]
     return epoch[:count]
+
+
+def check_enough(examples: Sequence[Example], options: Options, path: Path) -> None:
+    """Raises UserError when there is not even one full batch."""
+    if len(examples) < options.batch_size:
+        raise UserError(f"{path}: expected at least {options.batch_size} sentences for one batch, found {len(examples)}; "
+                        "a smaller --batch-size needs fewer")
 
 
 def group_by_length(order: np.ndarray, lengths: Sequence[int], batch_size: int) -> np.ndarray:

@@ -9,17 +9,20 @@ import json
 import pickle
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from minixl.bench.contender import Contender, make
-from minixl.bench.work import Work, pieces
+import numpy as np
+
+from minixl.bench.contender import Contender, Decoder, make
+from minixl.bench.work import BertWork, Examples, Work, pieces
 from minixl.errors import UserError
 from minixl.memory import peak_memory
 
-TOLERANCE = 1e-3                       # of two losses in float32, relative: more is another computation
+TOLERANCE = 1e-4                       # of two losses in float32, relative: more is another computation
+TIES = 1e-3                            # share of words at which two searches in float32 may choose among equal paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +46,61 @@ def run(job: Job) -> dict[str, Any]:
 
 def time_in_turn(job: Job, contenders: dict[str, Contender]) -> dict[str, Any]:
     """Seconds of every engine, batch by batch in turn so that whatever else the machine does hits all alike."""
-    batches = job.work.batches[job.setting]
+    batches, predicted = job.work.batches[job.setting], job.work.predicted[job.setting]
     prepared = {engine: [c.prepare(batch) for batch in batches] for engine, c in contenders.items()}
     losses = {engine: c.loss(prepared[engine][0]) for engine, c in contenders.items()}
     check_equal(losses)
+    tags, searches = searches_of(contenders, predicted)                # before the steps, which draw dropout of their own
     for engine, contender in contenders.items():
         contender.step(prepared[engine][0])
     rate = product_rate(job)
     rates: list[float] = []
     seconds: dict[str, list[list[float]]] = {engine: [[] for _ in batches] for engine in contenders}
     predictions: dict[str, list[float]] = {engine: [] for engine in contenders}
+    decodings: dict[str, list[float]] = {engine: [] for engine in searches}
     for turn in range(job.repeats):
         order = list(contenders)[::1 if turn % 2 else -1]              # neither is always the first
         for i in range(len(batches)):
-            rates.append(rate())
+            rates += [rate()] if rate else []
             for engine in order:
                 seconds[engine][i].append(timed(contenders[engine].step, prepared[engine][i]))
         for engine in order:
-            predictions[engine].append(timed(contenders[engine].predict, batches))
-    return {"engines": {engine: {"loss": losses[engine], "batch_seconds": [median(s) for s in seconds[engine]],
-                                 "predict_seconds": median(predictions[engine])} for engine in contenders},
-            "operations_per_second": median(rates)}
+            predictions[engine].append(timed(contenders[engine].predict, predicted))
+        for engine in order if searches else ():
+            decodings[engine].append(timed(*searches[engine]))
+    figures: dict[str, dict[str, Any]] = {
+        engine: {"loss": losses[engine], "batch_seconds": [median(s) for s in seconds[engine]],
+                 "predict_seconds": median(predictions[engine])} for engine in contenders}
+    for engine, times in decodings.items():
+        figures[engine]["decode_seconds"] = median(times)
+    return {"engines": figures, **({"operations_per_second": median(rates)} if rates else {}), **({"tags": tags} if tags else {})}
+
+
+def searches_of(contenders: dict[str, Contender], batches: Sequence[Examples]) -> tuple[dict[str, int], dict[str, Any]]:
+    """How many tags the engines agree on, and what to time of each one's search: function and argument.
+
+    The search is given the same emissions everywhere.  Both are empty where the engines have no search of their own.
+    """
+    decoders = {engine: c for engine, c in contenders.items() if isinstance(c, Decoder)}
+    if not decoders:
+        return {}, {}
+    emissions = next(iter(decoders.values())).emissions(batches)
+    sizes = [len(batch) for batch in batches]
+    searches = {engine: (decoder.decode, decoder.hold(emissions, sizes)) for engine, decoder in decoders.items()}
+    found = {engine: np.concatenate(decode(held)) for engine, (decode, held) in searches.items()}
+    predicted = {engine: np.concatenate(decoder.predict(batches)) for engine, decoder in decoders.items()}
+    return {"words": sum(map(len, emissions)), "differ_decoded": differing(found, "from the same emissions"),
+            "differ_predicted": differing(predicted, "from the same parameters")}, searches
+
+
+def differing(tags: dict[str, np.ndarray], given: str) -> int:
+    """Words whose tags are not the same in all engines.  Raises UserError when they are more than ties can explain."""
+    first, *others = tags.values()
+    words = max((int((first != other).sum()) for other in others), default=0)
+    if words > TIES * len(first):
+        raise UserError(f"the engines do not find the same tags {given}: {' and '.join(tags)} differ at {words} of "
+                        f"{len(first)} words")
+    return words
 
 
 def check_equal(losses: dict[str, float]) -> None:
@@ -81,8 +118,10 @@ def alone(job: Job, contender: Contender) -> dict[str, Any]:
     return {"batch_seconds": [timed(contender.step, batch) for batch in prepared], "peak_memory_bytes": peak_memory()}
 
 
-def product_rate(job: Job) -> Callable[[], float]:
-    """The matrix products of one layer at the mean size of this setting's batches."""
+def product_rate(job: Job) -> Callable[[], float] | None:
+    """The matrix products of one BERT layer at the mean size of this setting's batches; None for another family."""
+    if not isinstance(job.work, BertWork):
+        return None
     from minixl.bench.products import ProductRate
     from minixl.weights.folder import read_config
 

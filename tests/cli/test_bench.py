@@ -57,6 +57,28 @@ def check_figures(result):
     assert products["share_of_step"] == pytest.approx(products["seconds"] / ours["step_seconds"])
 
 
+def test_bilstm_crf_against_torch(tmp_path):
+    file = tmp_path / "figures.json"
+    done = run(["bench", "train", "--model", "bilstm-crf", "--source", f"en={write_sentences(tmp_path / 'en.txt')}",
+                "--batch-size", "4", "--steps", "2", "--repeats", "1", "--threads", "1", "--batches", "random",
+                "--against", "torch", "--json", str(file)])
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    assert "states 2 x 100" in lines[0] and "9 tags" in lines[0] and "pytorch-crf " in lines[1]
+    header = next(i for i, line in enumerate(lines) if line.startswith("engine"))
+    assert "decode tokens/s" in lines[header]
+    assert [line.split()[0] for line in lines[header + 1:header + 4]] == ["minixl", "torch", "minixl"]
+    assert lines[header + 3].count(" x") == 3
+    assert lines[header + 4].startswith("tags: of ") and "clip, SGD, zero" in done.stdout
+    assert not any(line.startswith("matrix products") for line in lines)
+    figures = json.loads(file.read_text(encoding="utf-8"))["settings"]["random"]
+    ours, theirs = figures["engines"]["minixl"], figures["engines"]["torch"]
+    assert ours["first_loss"] == pytest.approx(theirs["first_loss"], rel=1e-5)
+    ratio = ours["decode_tokens_per_second"] / theirs["decode_tokens_per_second"]
+    assert figures["ratio"]["decode"] == pytest.approx(ratio) and ratio > 1
+    assert figures["tags"]["differ_decoded"] == 0 < figures["tags"]["words"]
+
+
 def test_alone_needs_no_torch(arguments, tmp_path):
     (tmp_path / "hidden").mkdir()
     for package in ("torch", "transformers"):
@@ -71,6 +93,12 @@ def test_torch_missing(arguments, monkeypatch):
     hide(monkeypatch, "torch")
     with pytest.raises(UserError, match=r"--against torch: torch is not installed; pip install 'minixl\[test\]'"):
         run([*arguments, "--against", "torch"])
+
+
+def test_pytorch_crf_missing(tmp_path, monkeypatch):
+    hide(monkeypatch, "torchcrf")
+    with pytest.raises(UserError, match=r"--against torch: pytorch-crf is not installed; pip install 'minixl\[test\]'"):
+        run(["bench", "train", "--model", "bilstm-crf", "--against", "torch"])
 
 
 def hide(monkeypatch, package):

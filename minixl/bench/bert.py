@@ -1,0 +1,57 @@
+"""What the contenders of the family bert are given: sentences in word pieces, the head's start, frozen names."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from minixl.bench.products import step_operations
+from minixl.bench.work import BertWork, Examples, Options, Say, check_enough, choose_batches
+from minixl.data.sample import write_sample
+from minixl.inputs import Inputs
+from minixl.runs import prepare
+from minixl.settings import Settings
+
+FREEZE = ("bottom:3",)
+
+
+def make_work(options: Options, scratch: Path, say: Say) -> tuple[BertWork, dict[str, Any]]:
+    """Read, check and tokenise as `minixl train` does; choose the batches."""
+    encoder, source = find_inputs(options, scratch, say)
+    freeze = list(FREEZE if options.freeze is None else options.freeze)
+    values = {"task": "ner", "data.max_length": options.max_length, "data.limit": options.limit,
+              "train.batch_size": options.batch_size, "model.freeze": freeze, "optim.lr": 1e-4,
+              "optim.head_lr": 2e-3, "optim.schedule": "constant", "optim.warmup": 0.0}
+    prepared = prepare(Settings(values), Inputs(encoder, [source]), options.seed)
+    model, examples = prepared.model, prepared.streams["source"].examples
+    check_enough(examples, options, source[1])
+    batches = {how: choose_batches(examples, how, batch_size=options.batch_size, count=options.steps, seed=options.seed)
+               for how in options.settings}
+    lowest = model.bert.lowest_trainable()
+    work = BertWork(encoder=encoder, start={name: model.store[name].value.copy() for name in model.head_names()},
+                    frozen=model.store.names(trainable=False), settings=dict(Settings(values)), batches=batches,
+                    predicted=batches, seed=options.seed,
+                    operations={how: operations(chosen, model.config, lowest) for how, chosen in batches.items()})
+    return work, {"model": f"{model.config.num_hidden_layers} layers, {model.config.hidden_size} wide", "frozen": freeze,
+                  "weights": model.store.count(), "trained": model.store.count(trainable=True), "source": str(source[1]),
+                  "encoder": str(encoder), "layers": model.config.num_hidden_layers, "hidden": model.config.hidden_size}
+
+
+def operations(batches: Sequence[Examples], config: Any, lowest: int) -> float:
+    """Of the matrix products of a step, mean over the batches."""
+    return sum(step_operations(config, [len(e.input_ids) for e in batch], lowest) for batch in batches) / len(batches)
+
+
+def find_inputs(options: Options, scratch: Path, say: Say) -> tuple[Path, tuple[str, Path]]:
+    """Encoder and labelled file: those given, else the quickstart's; beside a given encoder the sample corpus."""
+    if options.encoder is None:
+        from minixl.quickstart import quickstart_inputs
+        inputs = quickstart_inputs(say)
+        return inputs.encoder, options.source or inputs.source[0]
+    return options.encoder, options.source or sample_source(scratch)
+
+
+def sample_source(scratch: Path) -> tuple[str, Path]:
+    """The English training file of the sample corpus, written into a folder."""
+    write_sample(scratch / "sample")
+    return "en", scratch / "sample" / "ner" / "en" / "train.txt"
