@@ -1,11 +1,11 @@
-"""The model of a run and what reads text for it, by model.type: a new family is one more function here.
+"""The model of a run and what reads text for it, by model.type.
 
     transformer    an encoder folder and a head over the labels of the training data
-    bilstm-crf     word and character LSTMs and a CRF; words from the training data, or from --vectors
+    bilstm-crf     word and character LSTMs and a CRF: building_bilstm_crf.py
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,9 +32,18 @@ class Built:
     messages: list[str]                # for the user: what was loaded, frozen, found
 
 
-def build(settings: Settings, inputs: Inputs, sources: list[Corpus], labels: list[str], seed: int, xp: Any = np) -> Built:
-    """The model of settings["model.type"], initialised or loaded, frozen as asked."""
-    built = FAMILIES[settings["model.type"]](settings, inputs, sources, labels, seed, xp)
+def build(settings: Settings, inputs: Inputs, sources: list[Corpus], others: list[Corpus], labels: list[str], scheme: str,
+          seed: int, xp: Any = np) -> Built:
+    """The model of settings["model.type"], initialised or loaded, frozen as asked.
+
+    sources: the training data; others: the texts beside it; scheme: that of the labels.
+    """
+    if settings["model.type"] == "transformer":
+        built = build_transformer(settings, inputs, labels, seed, xp)
+    else:
+        from minixl.building_bilstm_crf import build_bilstm_crf
+
+        built = build_bilstm_crf(settings, inputs, sources, others, labels, scheme, seed, xp)
     store = built.model.store
     if not built.model.task_names():
         raise UserError(f"model.freeze: {', '.join(settings['model.freeze'])} leaves no parameter to train; "
@@ -46,8 +55,7 @@ def build(settings: Settings, inputs: Inputs, sources: list[Corpus], labels: lis
     return built
 
 
-def build_transformer(settings: Settings, inputs: Inputs, sources: list[Corpus], labels: list[str], seed: int,
-                      xp: Any) -> Built:
+def build_transformer(settings: Settings, inputs: Inputs, labels: list[str], seed: int, xp: Any) -> Built:
     """An encoder folder with a new head (and a language discriminator, where the method has one)."""
     if inputs.encoder is None:
         raise UserError("--encoder: expected a Hugging Face folder with a BERT, for example --encoder ./mbert")
@@ -97,6 +105,3 @@ def freeze(model: Model, patterns: list[str]) -> list[str]:
         else:
             names += model.store.freeze([pattern])
     return names
-
-
-FAMILIES: dict[str, Callable[..., Built]] = {"transformer": build_transformer}

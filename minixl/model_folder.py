@@ -17,10 +17,13 @@ import numpy as np
 from minixl import __version__
 from minixl.backend import to_numpy
 from minixl.data.encoding import PieceTokenizer
+from minixl.data.lexicon import Lexicon
 from minixl.errors import UserError
+from minixl.models.bilstm_crf import BilstmCrf
+from minixl.models.bilstm_crf_config import BilstmCrfConfig
 from minixl.models.family import Model
 from minixl.models.transformer import Transformer
-from minixl.weights.folder import load_parameters, read_config, save_folder
+from minixl.weights.folder import load_parameters, read_config, read_json, save_folder
 from minixl.weights.tokenizer import Tokenizer
 
 ARCHITECTURES = {"token": "BertForTokenClassification", "cls": "BertForSequenceClassification", "mean": "BertModel"}
@@ -49,7 +52,8 @@ class ModelInfo:
 
 def save_model(folder: Path, model: Model, tokenizer: PieceTokenizer, info: ModelInfo, raw_config: Mapping[str, Any]) -> None:
     """Write the folder in one go: a reader sees the old one or the new one, never half."""
-    config = {**raw_config, "architectures": [ARCHITECTURES[info.pooling]], "model_type": "bert", "torch_dtype": "float32",
+    kind = {"architectures": [ARCHITECTURES[info.pooling]], "model_type": "bert"} if info.family == "transformer" else {}
+    config = {**raw_config, **kind, "torch_dtype": "float32",
               "id2label": {str(i): label for i, label in enumerate(info.labels)},
               "label2id": {label: i for i, label in enumerate(info.labels)}, "num_labels": len(info.labels)}
     tensors = {parameter.name: to_numpy(parameter.value) for parameter in model.store}
@@ -59,11 +63,21 @@ def save_model(folder: Path, model: Model, tokenizer: PieceTokenizer, info: Mode
 def load_model(folder: Path, *, xp: Any = np) -> tuple[Model, PieceTokenizer, ModelInfo]:
     """Read a folder that save_model wrote.  Raises UserError when it is not one."""
     info = read_info(folder)
+    if info.family == "bilstm-crf":
+        return *_load_bilstm_crf(folder, info, xp), info
     config = read_config(folder)
     model = Transformer(config, info.labels, info.pooling, discriminator=info.discriminator,
                         discriminator_size=info.discriminator_size, xp=xp)
     load_parameters(folder, {parameter.name: parameter.value for parameter in model.store})
     return model, Tokenizer(folder, config.vocab_size), info
+
+
+def _load_bilstm_crf(folder: Path, info: ModelInfo, xp: Any) -> tuple[BilstmCrf, Lexicon]:
+    lexicon = Lexicon.load(folder)
+    config = BilstmCrfConfig.from_json(read_json(folder / "config.json"), str(folder / "config.json"))
+    model = BilstmCrf(config, info.labels, lexicon, xp=xp)
+    load_parameters(folder, {parameter.name: parameter.value for parameter in model.store})
+    return model, lexicon
 
 
 def read_info(folder: Path) -> ModelInfo:
@@ -94,13 +108,16 @@ def model_card(info: ModelInfo) -> str:
     table = f"\n## Scores on the test files\n\n| language | {'F1' if info.task == 'ner' else 'accuracy'} |\n|---|---|\n{figures}\n"
     loads = {"token": "AutoModelForTokenClassification", "cls": "AutoModelForSequenceClassification",
              "mean": "AutoModel (the head on the mean of its last hidden states is classifier.weight and classifier.bias)"}
+    words = "words" if info.family == "bilstm-crf" else "word pieces"
+    origin = (f"`transformers` loads it with {loads[info.pooling]}" if info.family == "transformer"
+              else "a bidirectional LSTM with a conditional random field; lexicon.json has its words and characters")
     return f"""# {info.task} model of minixl {info.minixl}
 
 Method {info.method or 'unknown'}, trained on labelled {', '.join(info.sources) or 'unknown'} text, seed {info.seed}.
 
 - labels: {', '.join(info.labels)}
-- scheme: {info.scheme}; head: {info.pooling}; at most {info.max_length} word pieces ({info.on_long} beyond)
-- `transformers` loads it with {loads[info.pooling]}
+- scheme: {info.scheme}; head: {info.pooling}; at most {info.max_length} {words} ({info.on_long} beyond)
+- {origin}
 {table if figures else ''}
 ## Use
 

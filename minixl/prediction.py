@@ -52,9 +52,6 @@ def source_scores(model: Model, encoded: Encoded, *, tokens: int = TOKENS,
     return [np.mean(parts, axis=0) for parts in sources]
 
 
-log_probabilities = source_scores
-
-
 def decode_tags(scores: Sequence[np.ndarray], labels: Sequence[str], scheme: str, *, constrained: bool = True,
                 decoder: Mapping[str, Any] | None = None) -> list[list[str]]:
     """The best tag sequence of every sentence, among those the scheme allows if `constrained`; spans are written in IOB2.
@@ -64,7 +61,12 @@ def decode_tags(scores: Sequence[np.ndarray], labels: Sequence[str], scheme: str
     if not scores:
         return []
     starts = np.concatenate([[0], np.cumsum([len(s) for s in scores])])
-    named = np.array(labels, dtype=object)[best_paths(scores, labels, scheme, constrained, decoder)]
+    return written(best_paths(scores, labels, scheme, constrained, decoder), starts, labels, scheme)
+
+
+def written(paths: np.ndarray, starts: np.ndarray, labels: Sequence[str], scheme: str) -> list[list[str]]:
+    """Class numbers (W,) as the tags of every sentence, in IOB2 or plain."""
+    named = np.array(labels, dtype=object)[paths]
     tags = [named[a:b].tolist() for a, b in zip(starts[:-1], starts[1:], strict=True)]
     return tags if scheme in ("IOB2", "none") else [convert(t, scheme, "IOB2") for t in tags]
 
@@ -74,7 +76,8 @@ def best_paths(scores: Sequence[np.ndarray], labels: Sequence[str], scheme: str,
     """Class numbers (W,) of all words of all sentences."""
     starts = np.concatenate([[0], np.cumsum([len(s) for s in scores])])
     legal = legal_transitions(labels, scheme) if constrained else None
-    return viterbi(np.concatenate(scores), starts, legal=legal, **(decoder or {}))[0]
+    added = {name: to_numpy(value) for name, value in (decoder or {}).items()}
+    return viterbi(np.concatenate(scores), starts, legal=legal, **added)[0]
 
 
 def predict_labels(model: Model, encoded: Encoded, scheme: str, *, constrained: bool = True,
@@ -116,14 +119,15 @@ class Predictor:
         if not scores:
             return []
         starts = np.concatenate([[0], np.cumsum([len(s) for s in scores])])
-        decoder = model.decoder()
-        paths = best_paths(scores, model.labels, info.scheme, info.constrained, decoder)
-        tags = decode_tags(scores, model.labels, info.scheme, constrained=info.constrained, decoder=decoder)
+        paths = best_paths(scores, model.labels, info.scheme, info.constrained, model.decoder())
+        tags = written(paths, starts, model.labels, info.scheme)
         found = [[] if info.task != "ner" else spans(t) for t in tags]
-        where = [(b, first, end) for b, sentence in enumerate(found) for _, first, end in sentence]
+        rows_of = np.array([(start + first, start + end) for start, sentence in zip(starts[:-1], found, strict=True)
+                            for _, first, end in sentence], dtype=np.int64).reshape(-1, 2)
         values = np.concatenate(scores)
-        words = np.split(model.confidences(values, starts, paths), starts[1:-1])
-        of_spans = iter(model.span_confidences(values, starts, paths, where).tolist() if where else [])
+        legal = legal_transitions(model.labels, info.scheme) if info.constrained else None
+        words = np.split(to_numpy(model.confidences(values, starts, paths, legal=legal)), starts[1:-1])
+        of_spans = iter(to_numpy(model.span_confidences(values, starts, rows_of, paths, legal=legal)).tolist())
         results = []
         for sentence, sentence_tags, p, entities in zip(sentences, tags, words, found, strict=True):
             cut = len(sentence) - len(sentence_tags)

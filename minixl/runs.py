@@ -124,7 +124,12 @@ def prepare(settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prep
         raise UserError(f"{sources[0].path}: expected at least two different labels, found only {', '.join(labels) or 'none'}")
     check_classes(sources, settings["data.min_count"])
     texts = read_texts(settings, inputs, sources)
-    built = build(settings, inputs, sources, labels, seed, xp)
+    scored = {part: [corpus.limited(settings["data.test_limit"]) for corpus in read(getattr(inputs, part))]
+              for part in ("dev", "test")}
+    for corpus in scored["dev"] + scored["test"]:
+        check_labels(corpus, labels_of(task, sources))
+    others = [*scored["dev"], *scored["test"], *texts.get("source", []), *texts.get("target", [])]
+    built = build(settings, inputs, sources, others, labels, scheme, seed, xp)
     model, messages = built.model, built.messages
     how = {"max_length": settings["data.max_length"], "on_long": settings["data.on_long"], "scheme": scheme}
 
@@ -144,10 +149,8 @@ def prepare(settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prep
     elif inputs.unlabelled:
         messages.append(f"--unlabelled: not used, {settings['method']} trains on labelled text only")
     evaluation = Evaluation(task, scheme, settings, [corpus.language for corpus in sources])
-    for part in ("dev", "test"):
-        for corpus in read(getattr(inputs, part)):
-            corpus = corpus.limited(settings["data.test_limit"])
-            check_labels(corpus, labels_of(task, sources))
+    for part, corpora in scored.items():
+        for corpus in corpora:
             found = encode(corpus, built.tokenizer, labels, **how)
             evaluation.add(part, corpus, found)
             messages.append(found.report(f"{part} {corpus.language}"))

@@ -59,7 +59,7 @@ SETTINGS: dict[str, Setting] = {
     "model.variational": Setting(False, "bilstm-crf: one dropout mask for all words of a sentence"),
     "model.train_vectors": Setting(False, "bilstm-crf: train the vectors of --vectors as well; random ones always are"),
     "model.constrained_training": Setting(False, "bilstm-crf: the CRF sums over tag sequences the scheme allows only"),
-    "model.vectors_top": Setting(0, "bilstm-crf: read the first N words of a --vectors file only; 0: all", at_least=0),
+    "model.vectors_top": Setting(200000, "bilstm-crf: read the first N words of a --vectors file only; 0: all", at_least=0),
     "train.epochs": Setting(3, "passes over the source sentences", at_least=0),
     "train.max_steps": Setting(0, "at most N updates; exactly N with train.epochs=0; 0: no limit", at_least=0),
     "train.batch_size": Setting(32, "sentences an update", at_least=1),

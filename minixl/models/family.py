@@ -1,7 +1,6 @@
 """What training, decoding and model folders need of a model, whatever its family."""
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -43,9 +42,9 @@ class Model(Protocol):
     def decoder(self) -> dict[str, Array]:
         """What ops.viterbi needs beside the scores: a CRF's transitions."""
 
-    def confidences(self, scores: np.ndarray, starts: np.ndarray, tags: np.ndarray) -> np.ndarray:
+    def confidences(self, scores: np.ndarray, starts: np.ndarray, tags: np.ndarray, *, legal: Any = None) -> Array:
         """scores (W, K), starts (B+1,) of the sentences, class numbers (W,) -> the probability (W,) of each tag."""
 
-    def span_confidences(self, scores: np.ndarray, starts: np.ndarray, tags: np.ndarray,
-                         spans: Sequence[tuple[int, int, int]]) -> np.ndarray:
-        """spans: sentence, first word, first word after it -> how sure the model is of each, (S,)."""
+    def span_confidences(self, scores: np.ndarray, starts: np.ndarray, spans: np.ndarray, tags: np.ndarray, *,
+                         legal: Any = None) -> Array:
+        """spans (S, 2), first and last + 1 row of each entity -> how sure the model is of each, (S,)."""

@@ -5,7 +5,6 @@ names of one store; it takes no part in tagging or classifying.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -126,15 +125,18 @@ class Transformer:
         """What Viterbi adds to the scores: nothing."""
         return {}
 
-    def confidences(self, scores: np.ndarray, starts: np.ndarray, tags: np.ndarray) -> np.ndarray:
-        """scores (W, K), starts (B+1,) of the sentences, tags (W,) -> the probability (W,) of each tag."""
+    def confidences(self, scores: np.ndarray, starts: np.ndarray, tags: np.ndarray, *, legal: Any = None) -> np.ndarray:
+        """scores (W, K), starts (B+1,) of the sentences, tags (W,) -> the probability (W,) of each tag.
+
+        Words are independent here, so which moves are legal does not matter.
+        """
         return np.exp(scores[np.arange(len(tags)), tags])
 
-    def span_confidences(self, scores: np.ndarray, starts: np.ndarray, tags: np.ndarray,
-                         spans: Sequence[tuple[int, int, int]]) -> np.ndarray:
-        """spans: sentence, first word, first word after it -> (S,), the geometric mean of their tags' probabilities."""
+    def span_confidences(self, scores: np.ndarray, starts: np.ndarray, spans: np.ndarray, tags: np.ndarray, *,
+                         legal: Any = None) -> np.ndarray:
+        """spans (S, 2), first and last + 1 row of each -> (S,), the geometric mean of its tags' probabilities."""
         logs = scores[np.arange(len(tags)), tags]
-        return np.exp([logs[starts[b] + first:starts[b] + end].mean() for b, first, end in spans])
+        return np.exp([logs[first:end].mean() for first, end in spans])
 
     def _pooler(self) -> dict[str, dict[str, Array]]:
         return {"bert.pooler.dense": self.store.under("bert.pooler")["dense"]} if self.pooling == "cls" else {}
