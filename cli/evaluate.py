@@ -1,57 +1,182 @@
-"""minixl evaluate: score a model folder on labelled files."""
+"""minixl evaluate: score a model folder on labelled files, compare languages in its hidden states on unlabelled ones."""
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from minixl.data.corpus import Corpus
+    from minixl.data.encoding import Encoded, PieceTokenizer
+    from minixl.data.parallel_text import LanguagePair, PairedTexts
+    from minixl.models.bert import Bert
+    from minixl.prediction import Predictor
+
+PAIRED = "XX-YY=FILE[,FILE]"
+Texts = list[tuple["LanguagePair", "PairedTexts"]]
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.argument("files", nargs=-1, required=True, metavar="LANGUAGE=FILE...")
+@click.argument("files", nargs=-1, metavar="[LANGUAGE=FILE]...")
+@click.option("--parallel", multiple=True, metavar=PAIRED,
+              help="Compare translations: a file of lines `source TAB target`, or two files, line by line.")
+@click.option("--probe", multiple=True, metavar=PAIRED,
+              help="Train language discriminators afresh on the frozen encoder; the texts need not be translations.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--strict", is_flag=True, help="Entities must be literal IOB2; the default reads them as conlleval does.")
-@click.option("--limit", type=click.IntRange(0), default=0, help="Score the first N inputs of each file; 0: all.")
+@click.option("--limit", type=click.IntRange(0), default=0, help="Read the first N inputs of each file; 0: all.")
 @click.option("--encoding", default="utf-8", show_default=True, help="Character encoding of the files.")
 @click.option("--scheme", type=click.Choice(["auto", "IOB1", "IOB2", "IOBES", "BIOUL"]), default="auto", show_default=True,
               help="How entity tags are written.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute.")
-def evaluate(model: Path, files: tuple[str, ...], as_json: bool, strict: bool, limit: int, encoding: str,
-             scheme: str, device: str) -> None:
-    """Score the model folder MODEL on labelled files, one a language."""
-    from minixl.cli.options import encoding_option
-    from minixl.data.corpus import check_labels, encode, read_corpus
-    from minixl.evaluation import score
-    from minixl.prediction import Predictor, predict_labels
-    from minixl.runs import once, parse_named
+def evaluate(model: Path, files: tuple[str, ...], parallel: tuple[str, ...], probe: tuple[str, ...], as_json: bool,
+             strict: bool, limit: int, encoding: str, scheme: str, device: str) -> None:
+    """Score the model folder MODEL on labelled files, one a language.
 
-    predictor = Predictor.load(model, device=device)
-    info = predictor.info
-    named = [parse_named(pair, "evaluate") for pair in files]
-    once("evaluate ", [language for language, _ in named])
+    With --parallel or --probe files may be left out; MODEL may then also be an encoder folder, as it was before training.
+    """
+    from minixl.cli.options import encoding_option
+    from minixl.data.parallel_text import parse_pairs, read_pair
+    from minixl.prediction import Predictor
+    from minixl.probe import LEAST
+
+    if not (files or parallel or probe):
+        raise click.UsageError("Nothing to evaluate: give LANGUAGE=FILE, --parallel or --probe.")
+    pairs, probed = parse_pairs(parallel, "--parallel"), parse_pairs(probe, "--probe")
+    plain = not files and (model / "config.json").is_file() and not (model / "minixl.json").is_file()
+    predictor = None if plain else Predictor.load(model, device=device)
     with encoding_option():
-        corpora = [read_corpus(info.task, language, path, encoding=encoding, scheme=scheme).limited(limit)
-                   for language, path in named]
-    for corpus in corpora:
-        check_labels(corpus, info.labels)
-    results = {}
-    for corpus in corpora:
-        encoded = encode(corpus, predictor.tokenizer, info.labels, max_length=info.max_length, on_long=info.on_long)
-        click.echo(encoded.report(corpus.language), err=True)
-        predicted = predict_labels(predictor.model, encoded, info.task, constrained=info.constrained)
-        results[corpus.language] = score(info.task, corpus.gold(), predicted, strict=strict)
+        corpora = _corpora(predictor, files, limit, encoding, scheme) if predictor else []
+        translations = [(pair, read_pair(pair, encoding=encoding, limit=limit)) for pair in pairs]
+        texts = [(pair, read_pair(pair, encoding=encoding, limit=limit, least=LEAST, parallel=False)) for pair in probed]
+    encoder = _encoder(model, predictor, device) if pairs or probed else None
+    results: dict[str, Any] = {}
+    tables: list[tuple[list[str], str]] = []
+    if predictor and corpora:
+        scores = _scores(predictor, corpora, strict)
+        results |= scores
+        tables.append(_score_table(scores, predictor.info.task, strict))
+    if encoder and translations:
+        results["parallel"] = _alignments(*encoder, translations)
+        tables.append(_alignment_table(results["parallel"]))
+    if encoder and texts:
+        results["probe"] = _probes(*encoder, texts)
+        tables.append(_probe_table(results["probe"]))
     if as_json:
         click.echo(json.dumps(results, indent=2))
         return
-    if info.task != "ner":
-        click.echo(f"{'language':<12}{'accuracy':>10}{'items':>10}")
-        for language, result in results.items():
-            click.echo(f"{language:<12}{100 * result['accuracy']:>10.1f}{result['support']:>10}")
-        return
-    click.echo(f"{'language':<12}{'type':<10}{'precision':>10}{'recall':>10}{'f1':>10}{'entities':>10}")
-    for language, result in results.items():
-        for kind, row in [("all", result), *result["by_type"].items()]:
-            click.echo(f"{language:<12}{kind:<10}{100 * row['precision']:>10.1f}{100 * row['recall']:>10.1f}"
-                       f"{100 * row['f1']:>10.1f}{row['support']:>10}")
-    click.echo(f"entities matched {'strictly, as IOB2' if strict else 'leniently, as conlleval does'}", err=True)
+    for i, (lines, note) in enumerate(tables):
+        click.echo("\n" * (i > 0) + "\n".join(lines))
+        if note:
+            click.echo(note, err=True)
+
+
+def _corpora(predictor: Predictor, files: Sequence[str], limit: int, encoding: str, scheme: str) -> list[Corpus]:
+    """The labelled files, with the model's labels and no others."""
+    from minixl.data.corpus import check_labels, read_corpus
+    from minixl.inputs import once, parse_named
+
+    named = [parse_named(pair, "evaluate") for pair in files]
+    once("evaluate ", [language for language, _ in named])
+    corpora = [read_corpus(predictor.info.task, language, path, encoding=encoding, scheme=scheme).limited(limit)
+               for language, path in named]
+    for corpus in corpora:
+        check_labels(corpus, predictor.info.labels)
+    return corpora
+
+
+def _scores(predictor: Predictor, corpora: Sequence[Corpus], strict: bool) -> dict[str, Any]:
+    """The task's figures by language."""
+    from minixl.data.corpus import encode
+    from minixl.evaluation import score
+    from minixl.prediction import predict_labels
+
+    info, results = predictor.info, {}
+    for corpus in corpora:
+        encoded = encode(corpus, predictor.tokenizer, info.labels, max_length=info.max_length, on_long=info.on_long)
+        click.echo(encoded.report(corpus.language), err=True)
+        predicted = predict_labels(predictor.model, encoded, info.scheme, constrained=info.constrained)
+        results[corpus.language] = score(info.task, corpus.gold(), predicted, strict=strict)
+    return results
+
+
+def _encoder(folder: Path, predictor: Predictor | None, device: str) -> tuple[Bert, PieceTokenizer]:
+    """The encoder of a model folder, or of a folder that is nothing else."""
+    from minixl.backend import array_module_for
+    from minixl.errors import UserError
+    from minixl.models.transformer import Transformer
+    from minixl.parallel import load_encoder
+
+    if predictor is None:
+        return load_encoder(folder, xp=array_module_for(device))
+    if not isinstance(predictor.model, Transformer):
+        raise UserError(f"{folder}: --parallel and --probe expected a transformer, whose hidden states they compare, found a "
+                        f"{predictor.model.family} model; leave them out")
+    return predictor.model.bert, predictor.tokenizer
+
+
+def _encoded(encoder: Bert, tokenizer: PieceTokenizer, pair: LanguagePair, texts: PairedTexts) -> tuple[Encoded, Encoded]:
+    """The texts of both languages in pieces, and what is to be said about them."""
+    from minixl.parallel import encode_texts
+
+    if texts.left_out:
+        click.echo(f"{pair.name}: {texts.left_out} pairs with an empty side left out", err=True)
+    sides = encode_texts(texts.source, tokenizer, encoder), encode_texts(texts.target, tokenizer, encoder)
+    for language, side in zip((pair.source, pair.target), sides, strict=True):
+        click.echo(side.report(f"{pair.name} {language}"), err=True)
+    return sides
+
+
+def _alignments(encoder: Bert, tokenizer: PieceTokenizer, translations: Texts) -> dict[str, Any]:
+    from minixl.parallel import alignment, sentence_vectors
+
+    results = {}
+    for pair, texts in translations:
+        source, target = (sentence_vectors(encoder, side) for side in _encoded(encoder, tokenizer, pair, texts))
+        results[pair.name] = alignment(source, target)._asdict()
+    return results
+
+
+def _probes(encoder: Bert, tokenizer: PieceTokenizer, probed: Texts) -> dict[str, Any]:
+    from minixl.probe import LEVELS, language_states, probe_states
+
+    results = {}
+    for pair, texts in probed:
+        states = language_states(encoder, *_encoded(encoder, tokenizer, pair, texts))
+        results[pair.name] = {level: probe_states(*states, level=level)._asdict() for level in LEVELS}
+    return results
+
+
+def _score_table(scores: Mapping[str, Any], task: str, strict: bool) -> tuple[list[str], str]:
+    """The lines of a table, and what is to be said about it."""
+    if task != "ner":
+        return [f"{'language':<12}{'accuracy':>10}{'items':>10}",
+                *(f"{language:<12}{100 * row['accuracy']:>10.1f}{row['support']:>10}" for language, row in scores.items())], ""
+    rows = [(language, kind, row) for language, result in scores.items()
+            for kind, row in [("all", result), *result["by_type"].items()]]
+    return [f"{'language':<12}{'type':<10}{'precision':>10}{'recall':>10}{'f1':>10}{'entities':>10}",
+            *(f"{language:<12}{kind:<10}{100 * row['precision']:>10.1f}{100 * row['recall']:>10.1f}{100 * row['f1']:>10.1f}"
+              f"{row['support']:>10}" for language, kind, row in rows)
+            ], f"entities matched {'strictly, as IOB2' if strict else 'leniently, as conlleval does'}"
+
+
+def _alignment_table(alignments: Mapping[str, Any]) -> tuple[list[str], str]:
+    return [f"{'pair':<12}{'pairs':>10}{'parallel':>10}{'random':>10}{'forward':>10}{'backward':>10}",
+            *(f"{name:<12}{row['pairs']:>10}{row['parallel']:>10.3f}{row['random']:>10.3f}"
+              f"{100 * row['precision_forward']:>10.1f}{100 * row['precision_backward']:>10.1f}"
+              for name, row in alignments.items())
+            ], ("parallel, random: median cosine of translations and of other pairs; forward, backward: % of texts whose "
+                "translation is the nearest")
+
+
+def _probe_table(probes: Mapping[str, Any]) -> tuple[list[str], str]:
+    rows = [(name, level, row) for name, levels in probes.items() for level, row in levels.items()]
+    return [f"{'pair':<12}{'level':<10}{'accuracy':>10}{'source':>10}{'target':>10}{'tested':>10}",
+            *(f"{name:<12}{level:<10}{100 * row['accuracy']:>10.1f}{100 * row['recall_source']:>10.1f}"
+              f"{100 * row['recall_target']:>10.1f}{row['tested']:>10}" for name, level, row in rows)
+            ], ("accuracy of a fresh language discriminator on texts it has not seen, chance 50; source, target: % of each "
+                "recognised")
