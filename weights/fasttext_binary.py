@@ -200,7 +200,7 @@ class FasttextVectors(WordVectors):
         self._file, self._dtype = file, np.dtype(dtype)
 
     @cached_property
-    def matrix(self) -> np.ndarray:                        # type: ignore[override]
+    def matrix(self) -> np.ndarray:
         """(V, D)"""
         matrix = np.empty((len(self.words), self.dim), self._dtype)
         for row, word in enumerate(self.words):

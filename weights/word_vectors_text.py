@@ -15,7 +15,7 @@ Test: tests/weights/test_word_vectors.py
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator
 from contextlib import closing
 from itertools import chain, takewhile
 
@@ -51,7 +51,7 @@ def read_text_vectors(path: PathLike, *, top: int, wanted: Collection[str] | Non
     return WordVectors(list(parser.rows), parser.matrix(), path)
 
 
-def _lines(path: PathLike) -> Iterator[Line]:
+def _lines(path: PathLike) -> Generator[Line, None, None]:
     """The lines that are not blank, with their numbers."""
     for number, line in enumerate(raw_lines(path, "latin-1"), 1):
         text = line.rstrip(" \t\r\n").replace("\t", " ")

@@ -132,7 +132,7 @@ def test_a_surrogate_is_a_word_too(write):
 
 
 def test_top_and_wanted_keep_their_own_vectors(write):
-    path = write(model()[0])
+    path = write(model(labels=["__label__a"])[0])
     every = read_vectors(path)
     for how, kept in (({"top": 3}, [0, 1, 2]), ({"wanted": ["NIÑO", "команда", "y"]}, [2, 5]), ({"top": 99}, range(8)),
                       ({"wanted": ["niño", "команда"], "top": 4}, [2]), ({"wanted": []}, [])):
@@ -164,6 +164,13 @@ def test_version_11_supervised_models_have_no_ngrams(write):
     assert read_vectors(write(model(version=11, model=3)[0])).vector("Madrileño") is None
     assert read_vectors(write(model(version=11, model=2)[0])).vector("Madrileño") is not None
     assert read_vectors(write(model(version=12, model=3)[0])).vector("Madrileño") is not None
+
+
+def test_the_first_of_two_equal_words_counts(write):
+    content, matrix = model(["de", "la", "de"], minn=0, maxn=0)
+    vectors = read_vectors(write(content))
+    assert vectors.words == ["de", "la"]
+    np.testing.assert_array_equal(vectors.matrix, matrix[:2])
 
 
 def test_undecodable_words_are_reported(write):
