@@ -53,11 +53,11 @@ def inverse_schedule(epoch_steps: int, decay: float, floor: float) -> Schedule:
 
 
 def decay_groups(store: ParameterStore, names: Iterable[str], lr: float, weight_decay: float) -> list[Group]:
-    """One group with weight decay and one without: LayerNorm and biases are not decayed (Devlin et al. 2019, A.2)."""
+    """One group with weight decay and one without: LayerNorm and biases, all vectors, are not decayed (Devlin et al. 2019, A.2)."""
     decayed: list[str] = []
     plain: list[str] = []
     for name in names:
-        (plain if name.endswith(".bias") or "LayerNorm" in name else decayed).append(name)
+        (plain if store[name].value.ndim < 2 else decayed).append(name)
     groups = [Group(tuple(decayed), lr, weight_decay), Group(tuple(plain), lr)]
     return [group for group in groups if group.names]
 
