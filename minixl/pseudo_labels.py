@@ -30,7 +30,8 @@ from safetensors.numpy import save_file
 from minixl import __version__
 from minixl.data.examples import Sentence
 from minixl.errors import UserError
-from minixl.methods.advpicker import Merged, Scored, independence, pseudo_tags
+from minixl.methods.advpicker import Merged, Scored, best_labels, independence
+from minixl.prediction import written
 
 SCORING = ("data.max_length", "data.on_long", "data.encoding", "data.unlabelled_limit", "adversary.specials")
 SELECTING = (*SCORING, "advpicker.merge", "advpicker.rho")
@@ -190,14 +191,16 @@ def write_conll(path: Path, sentences: Sequence[Sentence], labels: PseudoLabels,
 
 def _conll_lines(sentences: Sequence[Sentence], labels: PseudoLabels, scheme: str, constrained: bool,
                  selected_only: bool) -> Iterator[str]:
-    merged, index = labels.merged, {label: i for i, label in enumerate(labels.labels)}
-    tags, scores = pseudo_tags(merged, labels.labels, scheme, constrained=constrained), independence(merged.p_bar)
+    merged = labels.merged
+    best = best_labels(merged, labels.labels, scheme, constrained=constrained)                 # (W,)
+    probabilities = merged.probabilities[np.arange(len(best)), best]                           # (W,)
+    tags, scores = written(best, merged.starts, labels.labels, scheme), independence(merged.p_bar)
     for i, (sentence, sequence) in enumerate(zip(sentences, tags, strict=True)):
         if selected_only and not labels.selected[i]:
             continue
         cut = f", first {len(sequence)} of {len(sentence.words)} words" if len(sequence) < len(sentence.words) else ""
         yield (f"# sentence {i + 1}: teacher {labels.teachers[merged.teacher[i]]}, source probability {merged.p_bar[i]:.4f}, "
                f"independence {scores[i]:.4f}, {'selected' if labels.selected[i] else 'not selected'}{cut}\n")
-        for word, tag, row in zip(sentence.words, sequence, merged.probabilities[merged.starts[i]:], strict=False):
-            yield f"{word}\t{row[index[tag]]:.4f}\t{tag}\n"
+        for word, probability, tag in zip(sentence.words, probabilities[merged.starts[i]:], sequence, strict=False):
+            yield f"{word}\t{probability:.4f}\t{tag}\n"
         yield "\n"

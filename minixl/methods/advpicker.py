@@ -33,7 +33,7 @@ from minixl.ops.binary_cross_entropy import sigmoid
 from minixl.ops.linear import linear_forward
 from minixl.ops.softmax import softmax_forward
 from minixl.ops.viterbi import viterbi
-from minixl.prediction import TOKENS
+from minixl.prediction import TOKENS, written
 
 RULES = ("max_probability", "max_logit")
 SHARES = tuple(round(0.1 * i, 1) for i in range(1, 11))
@@ -186,12 +186,15 @@ def mask(chosen: np.ndarray, count: int) -> np.ndarray:
 
 # What the paper reports of pseudo-labels
 
-def pseudo_tags(labelled: Scored | Merged, labels: Sequence[str], scheme: str, *, constrained: bool = True) -> list[list[str]]:
-    """The best tag sequence of every sentence (Viterbi): IOB2 allows I-X only after B-X or I-X, nowhere else."""
+def best_labels(labelled: Scored | Merged, labels: Sequence[str], scheme: str, *, constrained: bool = True) -> np.ndarray:
+    """(W,): the labels of the best sequence of every sentence (Viterbi); in IOB2 I-X stands only after B-X or I-X."""
     scores = np.log(np.maximum(labelled.probabilities, np.finfo(np.float32).tiny))
-    tags, _ = viterbi(scores, labelled.starts, legal=legal_transitions(labels, scheme) if constrained else None)
-    named = np.array(labels, dtype=object)[tags]
-    return [named[a:b].tolist() for a, b in zip(labelled.starts[:-1], labelled.starts[1:], strict=True)]
+    return viterbi(scores, labelled.starts, legal=legal_transitions(labels, scheme) if constrained else None)[0]
+
+
+def pseudo_tags(labelled: Scored | Merged, labels: Sequence[str], scheme: str, *, constrained: bool = True) -> list[list[str]]:
+    """best_labels as the tags of every sentence, spans in IOB2.  scheme: that of the labels."""
+    return written(best_labels(labelled, labels, scheme, constrained=constrained), labelled.starts, labels, scheme)
 
 
 def split_scores(task: str, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]],
@@ -203,7 +206,7 @@ def split_scores(task: str, gold: Sequence[Sequence[str]], predicted: Sequence[S
     """
     rows = []
     for part, chosen in (("selected", selected), ("other", ~selected), ("all", np.ones(len(selected), bool))):
-        indices = np.flatnonzero(chosen)
+        indices = np.flatnonzero(chosen).tolist()
         scores = score(task, [gold[i] for i in indices], [predicted[i] for i in indices])
         rows.append({"part": part, "sentences": len(indices), **scores})
     return rows

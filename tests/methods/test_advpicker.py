@@ -12,7 +12,7 @@ from minixl.methods.distill import word_starts
 from minixl.models.bert_config import BertConfig
 from minixl.models.transformer import Transformer
 from minixl.ops.softmax import softmax_forward
-from minixl.prediction import decode_tags, log_probabilities
+from minixl.prediction import decode_tags, source_scores
 from tests.data.piece_tokenizer import LetterTokenizer
 
 LABELS = ["O", "B-X", "I-X", "B-Y", "I-Y"]
@@ -90,7 +90,7 @@ def test_soft_labels_are_what_the_tagger_predicts():
     """The same numbers as prediction's, window by window, and no dropout: a second call gives the same bits."""
     made, data, seen = teacher(), encoded(max_length=14), []
     found = score_sentences(made, data, progress=seen.append)
-    expected = np.exp(np.concatenate(log_probabilities(made, data)))
+    expected = np.exp(np.concatenate(source_scores(made, data)))
     np.testing.assert_allclose(found.probabilities, expected, rtol=1e-10)
     np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, rtol=1e-12)
     assert sum(seen) == data.pieces
@@ -232,8 +232,7 @@ def test_exactly_so_many_are_selected(rng, count, rho):
     np.testing.assert_array_equal(np.flatnonzero(mask(chosen, count)), np.sort(chosen))
 
 
-def test_the_sizes_of_the_paper():
-    """Table 5."""
+def test_the_sizes_of_table_5():
     assert [len(select(np.ones(n), 0.8)) for n in (12167, 8405, 15836)] == [9733, 6724, 12668]
 
 
@@ -259,9 +258,16 @@ def test_pseudo_tags_obey_the_scheme(rng):
     assert free != tags, "the test says nothing where every free sequence is legal"
 
 
+def test_pseudo_tags_are_written_in_iob2():
+    probabilities = np.eye(5)[[1, 4, 0, 2, 3]]                         # B-X E-X, O S-X; the last word cannot go on
+    soft = Merged(probabilities, np.array([0, 2, 5]), np.zeros(2), np.zeros(2, int))
+    tags = pseudo_tags(soft, ["O", "B-X", "S-X", "I-X", "E-X"], "IOBES")
+    assert tags[0] == ["B-X", "I-X"] and tags[1][:2] == ["O", "B-X"] and len(tags[1]) == 3
+
+
 def test_pseudo_tags_are_those_of_prediction():
     made, data = teacher(), encoded()
-    assert pseudo_tags(score_sentences(made, data), LABELS, "IOB2") == decode_tags(log_probabilities(made, data), LABELS, "IOB2")
+    assert pseudo_tags(score_sentences(made, data), LABELS, "IOB2") == decode_tags(source_scores(made, data), LABELS, "IOB2")
 
 
 GOLD = [["B-X", "I-X", "O"], ["B-Y"], ["O", "B-X"], ["B-Y", "O"]]
@@ -275,11 +281,8 @@ def test_selected_and_other():
     assert (everything["part"], everything["sentences"], everything["support"], everything["f1"]) == ("all", 4, 4, 0.5)
     words = split_scores("pos", GOLD, FOUND, np.array([True, False, True, False]))
     assert [row["accuracy"] for row in words] == [1, 0, 5 / 8]
-
-
-def test_nothing_is_left_over():
-    rows = split_scores("ner", GOLD, FOUND, np.ones(4, bool))
-    assert [row["sentences"] for row in rows] == [4, 0, 4] and rows[1]["f1"] == 0
+    nothing_left = split_scores("ner", GOLD, FOUND, np.ones(4, bool))
+    assert [row["sentences"] for row in nothing_left] == [4, 0, 4] and nothing_left[1]["f1"] == 0
 
 
 def test_sweep():

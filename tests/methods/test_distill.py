@@ -5,11 +5,12 @@ import torch
 
 from minixl.backend import to_numpy
 from minixl.data.batching import Stream, pack
-from minixl.data.encoding import encode_sentences
-from minixl.data.examples import Sentence
+from minixl.methods.advpicker import independence, mask, merge, pseudo_tags, score_sentences, select
 from minixl.methods.distill import Distill, pseudo_examples, softened, word_starts
+from minixl.prediction import predict_labels
+from minixl.pseudo_labels import PseudoLabels, read_pseudo_labels, write_pseudo_labels
 from minixl.settings import Settings
-from tests.data.piece_tokenizer import LetterTokenizer
+from tests.methods.test_advpicker import encoded, teacher
 from tests.models.hugging_face import LABELS, padded, random_examples, tiny_pair
 
 TEXTS = ["ab cd", "x", "abcd efgh ijkl mn opq", "y z"]
@@ -159,14 +160,9 @@ def test_softened(xp, rng):
 
 # Which row of the soft labels a word has
 
-def encoded(max_length: int):
-    rows = [Sentence(tuple(text.split()), None, i + 1) for i, text in enumerate(TEXTS)]
-    return encode_sentences(rows, LetterTokenizer(), None, max_length=max_length)
-
-
 @pytest.mark.parametrize("max_length", [40, 10])
 def test_every_word_of_the_selected_sentences_once(max_length):
-    data = encoded(max_length)
+    data = encoded(TEXTS, max_length)
     assert (len(data.examples) > 4) == (max_length == 10)
     words = [word for text in TEXTS for word in text.split()]
     starts, selected = word_starts(data), np.array([True, False, True, False])
@@ -180,8 +176,30 @@ def test_every_word_of_the_selected_sentences_once(max_length):
     assert all((e.labels == -100).all() for e in data.examples), "the encoded text itself is left alone"
 
 
+def test_from_teachers_to_a_student(rng, tmp_path):
+    """Stages B to E in a row, by way of the disk: the student tags as its teachers do, in windows and sentences it never saw."""
+    texts = [" ".join("".join(rng.choice(list("abc"), rng.integers(1, 4))) for _ in range(n)) for n in rng.integers(2, 9, 40)]
+    data = encoded(texts, 14)
+    teachers = [teacher(seed, dropout=0.0) for seed in (1, 2)]
+    merged = merge([score_sentences(made, data) for made in teachers])
+    selected = mask(select(independence(merged.p_bar), 0.8), 40)
+    write_pseudo_labels(tmp_path / "x.safetensors", PseudoLabels(merged, selected, LABELS, ["1", "2"]), {})
+    stored = read_pseudo_labels(tmp_path / "x.safetensors", {})
+    student = teacher(3, discriminator="none", dropout=0.0)
+    examples = pseudo_examples(data, stored.merged.starts, stored.selected)
+    assert len(examples) > stored.selected.sum() == 32
+    method = distill(student, examples, stored.merged.probabilities, total=150, **{"optim.lr": 1e-2, "train.batch_size": 16})
+    agrees = lambda chosen: np.mean([a == b for i in np.flatnonzero(chosen) for a, b in
+                                     zip(predict_labels(student, data, "IOB2")[i], expected[i], strict=True)])
+    expected = pseudo_tags(merged, LABELS, "IOB2")
+    before = agrees(~selected)
+    for _ in range(150):
+        method.step()
+    assert agrees(selected) > 0.9 and agrees(~selected) > before + 0.2
+
+
 def test_soft_labels_of_another_text():
-    data = encoded(40)
+    data = encoded(TEXTS, 40)
     starts = word_starts(data)
     for wrong, selected in [(starts[:-1], np.ones(3, bool)), (starts + np.array([0, 0, 1, 1, 1]), np.ones(4, bool)),
                             (starts, np.ones(3, bool))]:
