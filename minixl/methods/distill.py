@@ -41,7 +41,7 @@ class Distill:
         self.temperature = settings["distill.temperature"]
         self.targets = softened(model.store.xp.asarray(targets, model.store.dtype), self.temperature)
         self.subset = model.task_names()
-        self.optimizer = make_optimizer(model, self.subset, settings, total_steps)
+        self.optimizer = make_optimizer(model, self.subset, settings, total_steps, self.source.batches_per_epoch)
         self.steps = 0
 
     def step(self) -> list[Update]:

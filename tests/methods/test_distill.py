@@ -10,8 +10,8 @@ from minixl.methods.distill import Distill, pseudo_examples, softened, word_star
 from minixl.prediction import predict_labels
 from minixl.pseudo_labels import PseudoLabels, read_pseudo_labels, write_pseudo_labels
 from minixl.settings import Settings
-from tests.methods.test_advpicker import encoded, teacher
-from tests.models.hugging_face import LABELS, padded, random_examples, tiny_pair
+from tests.methods.tiny_teachers import LABELS, encoded, teacher
+from tests.models.hugging_face import padded, random_examples, tiny_pair
 
 TEXTS = ["ab cd", "x", "abcd efgh ijkl mn opq", "y z"]
 SETTINGS = {"optim.lr": 2e-3, "optim.head_lr": 5e-3, "train.batch_size": 4}
