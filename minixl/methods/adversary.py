@@ -12,7 +12,6 @@ of a loss, so a learning rate says how far a loss may move what it moves.  Weigh
 """
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,10 +78,10 @@ class Adversary:
         """The two updates of iteration `step`, in the order that adversary.order says; none between every N-th step."""
         if step % self.settings["adversary.every"]:
             return []
-        updates = [("discriminator", self.discriminate), ("generator", self.deceive)]
+        order = ["discriminator", "generator"]
         if self.settings["adversary.order"] == "generator-first":
-            updates.reverse()
-        return [self._update(step, loss, gradients) for loss, gradients in updates]
+            order.reverse()
+        return [self.update(step, loss) for loss in order]
 
     def discriminate(self, part: Batch, rng: Any, languages: Languages) -> Verdict:
         """Gradients of L_D: nothing of the encoder's pass is kept, so none can reach it."""
@@ -110,8 +109,9 @@ class Adversary:
         """loss -> its optimiser, for checkpoints."""
         return self._optimizers
 
-    def _update(self, step: int, loss: str, gradients: Callable[[Batch, Any, Languages], Verdict]) -> Update:
+    def update(self, step: int, loss: str) -> Update:
         """A fresh batch of each language, both in one or cut into train.accumulate parts; one step of the loss's optimiser."""
+        gradients = self.discriminate if loss == "discriminator" else self.deceive
         source, target = next(self.streams[f"source/{loss}"]), next(self.streams[f"target/{loss}"])
         whole, rng = join(source, target), step_rng(self.seed, step, RNG[loss], self.model.store.xp)
         before = judgements(whole.starts, self.settings["adversary.specials"], self.model.discriminator)

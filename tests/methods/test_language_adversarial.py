@@ -10,11 +10,13 @@ from minixl.data.batching import Batch, pack
 from minixl.errors import UserError
 from minixl.methods import adversary
 from minixl.methods.language_adversarial import LanguageAdversarial
-from minixl.models.bert_config import BertConfig
+from minixl.methods.update import train_step
 from minixl.models.transformer import Transformer
+from minixl.optim import constant
 from minixl.settings import Settings
+from tests.methods.planted_languages import make_model, make_streams, told_apart
 from tests.methods.twin_language_adversarial import Trainer, Twin
-from tests.models.hugging_face import LABELS, TINY, random_examples
+from tests.models.hugging_face import gradient, random_examples
 from tests.mutants import mutant
 
 KEUNG = {"optim.name": "adam", "optim.schedule": "constant", "optim.warmup": 0.0, "optim.clip": 0.0, "optim.lr": 1e-3,
@@ -27,19 +29,6 @@ CASES = {"Keung, tagger": ("token", [], KEUNG),
          "Keung, clipped": ("token", [], KEUNG | {"optim.clip": 0.5, "train.accumulate": 3}),
          "AdvPicker": ("token", FROZEN, ADVPICKER),
          "AdvPicker, all trained": ("token", [], ADVPICKER | {"adversary.specials": False, "adversary.order": "generator-first"})}
-
-
-def model(settings: Settings, pooling: str = "token", freeze=(), *, seed: int = 5, dropout: float = 0.0) -> Transformer:
-    """Random weights and biases of a size at which mistakes show."""
-    rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-    made = Transformer(BertConfig.from_json(TINY | rates), LABELS, pooling, discriminator=settings["adversary.level"],
-                       discriminator_size=9, dtype=np.float64)
-    rng = np.random.default_rng(seed)
-    for parameter in made.store:
-        parameter.value[...] = 0.3 * rng.normal(size=parameter.value.shape) + ("LayerNorm.weight" in parameter.name)
-    if freeze:
-        made.store.freeze(freeze)
-    return made
 
 
 def make_batches(rng, count: int, pooling: str) -> dict[str, list[Batch]]:
@@ -61,16 +50,17 @@ def assert_equals_twin(rng, case: str, steps: int, module=adversary) -> None:
     """Values, accuracies and every parameter after `steps` iterations, within 1e-6 of the way the parameter went."""
     pooling, freeze, changed = CASES[case]
     settings = Settings(changed)
-    made, batches = model(settings, pooling, freeze), make_batches(rng, steps, pooling)
+    made, batches = make_model(settings, pooling, freeze), make_batches(rng, steps, pooling)
     before = {p.name: p.value.copy() for p in made.store}
     twin = Twin(made)
     trainer, ours = Trainer(twin, settings, steps), method(made, batches, settings, steps, module)
     for step in range(steps):
         expected, updates = trainer.iteration(step, batches), ours.step()
-        assert [update.loss for update in updates] == [loss for loss, _, _ in expected]
-        for update, (_, value, accuracy) in zip(updates, expected, strict=True):
-            assert update.value == pytest.approx(value, rel=1e-7)
-            assert update.accuracy == (None if accuracy is None else pytest.approx(accuracy, abs=1e-12))
+        for update, theirs in zip(updates, expected, strict=True):
+            assert (update.step, update.loss) == (step, theirs.loss)
+            assert update.value == pytest.approx(theirs.value, rel=1e-7)
+            assert update.gradient_norm == pytest.approx(theirs.gradient_norm, rel=1e-6)
+            assert update.accuracy == (None if theirs.accuracy is None else pytest.approx(theirs.accuracy, abs=1e-12))
     for name, parameter in twin.named_parameters():
         expected = parameter.detach().numpy()
         way = max(np.abs(expected - before[name]).max(), 1e-4)
@@ -82,3 +72,183 @@ def assert_equals_twin(rng, case: str, steps: int, module=adversary) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_twenty_iterations_equal_pytorch(rng, case):
     assert_equals_twin(rng, case, 20)
+
+
+MISTAKES = [
+    ("labels not exchanged", "1 - label if flipped else label", "label"),
+    ("labels always exchanged", "1 - label if flipped else label", "1 - label"),
+    ("only the target's labels exchanged", "1 - label if flipped else label", "1 - label if flipped and label == TARGET else label"),
+    ("one mean over both languages", "share = len(said) / total", "share = len(said) / sum(totals)"),
+    ("gradient of a sum", "said.dtype.type(share)", "said.dtype.type(len(said))"),
+    ("gradient of a part not weighted", "said.dtype.type(share)", "said.dtype.type(1)"),
+    ("border counts the whole batch", "np.clip(before[sources], before[first], before[last]) - before[first]", "before[sources]"),
+    ("border counts sentences", "int(before[sources]), int(before[-1] - before[sources])", "sources, len(before) - 1 - sources"),
+    ("gradients not set to zero", "norm = update_parameters(self.model, optimizer, self._subsets[loss], self.settings[\"optim.clip\"])",
+     "optimizer.step(); norm = 0.0"),
+    ("the generator reads the discriminator's batch", "next(self.streams[f\"target/{loss}\"])",
+     "next(self.streams[\"target/discriminator\"])"),
+    ("order exchanged", "== \"generator-first\"", "!= \"generator-first\""),
+    ("every iteration", "if step % self.settings[\"adversary.every\"]:", "if False:"),
+    ("schedule of all iterations", "updates = -(-total_steps // settings[\"adversary.every\"])", "updates = 2 * total_steps"),
+    ("decay on the discriminator", "(settings[\"adversary.discriminator_lr\"], 0.0)", "(settings[\"adversary.discriminator_lr\"], 0.1)"),
+    ("no decay on the encoder", "settings[\"adversary.weight_decay\"])", "0.0)"),
+    ("learning rates exchanged", "(settings[\"adversary.lr\"], ", "(settings[\"adversary.discriminator_lr\"], "),
+    ("the generator moves the discriminator",
+     "\"generator\": [name for name in model.encoder_names() if name in trainable]}",
+     "\"generator\": [name for name in model.encoder_names() if name in trainable] + model.discriminator_names()}"),
+    ("special pieces always", "specials=self.settings[\"adversary.specials\"])\n", "specials=True)\n"),
+    ("accuracy of the flipped labels", "(label == SOURCE)).mean()", "((label == SOURCE) != flipped)).mean()"),
+    ("second language keeps its rows", "target.starts[1:] + shift", "target.starts[1:] + shift - 1"),
+]
+
+
+@pytest.mark.parametrize("what, old, new", MISTAKES, ids=[mistake[0] for mistake in MISTAKES])
+def test_a_planted_mistake_is_caught(rng, what, old, new):
+    changed = mutant("minixl.methods.adversary", old, new)
+    for case in CASES:
+        try:
+            assert_equals_twin(rng, case, 3, changed)
+        except (AssertionError, ValueError):
+            return
+    pytest.fail(f"no comparison notices: {what}")
+
+
+def gradients(made: Transformer, names) -> float:
+    """The largest gradient of `names`."""
+    return max(np.abs(gradient(made, name)).max() for name in names)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_each_update_may_move(rng, case):
+    """Bit for bit: T no discriminator; D nothing else; G the trainable encoder alone.  No gradient is left over."""
+    pooling, freeze, changed = CASES[case]
+    settings = Settings(changed)
+    made = make_model(settings, pooling, freeze, dropout=0.1)
+    ours = method(made, make_batches(rng, 1, pooling), settings, 4)
+    trainable = set(made.store.names(trainable=True))
+    allowed = {"task": trainable - set(made.discriminator_names()), "discriminator": set(made.discriminator_names()),
+               "generator": set(made.encoder_names()) & trainable}
+    assert {loss: set(names) for loss, names in ours.subsets().items()} == allowed
+    for loss in ("task", "discriminator", "generator"):
+        before = {p.name: p.value.copy() for p in made.store}
+        ours.optimizers()[loss].schedule = constant                        # a warm-up begins with a step of length 0
+        if loss == "task":
+            train_step(made, next(ours.source), ours.optimizer, ours.subset, settings, 1, 0)
+        else:
+            ours.adversary.update(0, loss)
+        assert {name for name, value in before.items() if (made.store[name].value != value).any()} == allowed[loss]
+        assert gradients(made, made.store.names()) == 0
+
+
+@pytest.mark.parametrize("level", [KEUNG, ADVPICKER], ids=["sentence", "token"])
+def test_the_discriminators_gradient_never_enters_the_encoder(rng, level):
+    """Before anything is set to zero: D leaves gradients in the discriminator alone, G in the encoder alone."""
+    settings = Settings(level)
+    made = make_model(settings)
+    ours, batches = method(made, make_batches(rng, 1, "token"), settings, 4).adversary, make_batches(rng, 1, "token")
+    batch = adversary.join(batches["source/generator"][0], batches["target/generator"][0])
+    count = len(batch.order) if settings["adversary.level"] == "sentence" else batch.tokens
+    languages = adversary.Languages(count // 2, count // 2, count - count // 2)
+    for gradients_of, moved, still in ((ours.discriminate, made.discriminator_names(), made.encoder_names()),
+                                       (ours.deceive, made.encoder_names(), made.discriminator_names())):
+        gradients_of(batch, None, languages)
+        assert all(gradients(made, [name]) > 0 for name in moved)
+        assert gradients(made, still + made.head_names()) == 0
+        made.store.zero_grad()
+
+
+def test_an_undecided_discriminator_costs_two_ln_2_either_way(rng):
+    settings = Settings(KEUNG)
+    made = make_model(settings)
+    for name in made.discriminator_names():
+        made.store[name].value[...] = 0
+    ours = method(made, make_batches(rng, 1, "token"), Settings(KEUNG | {"adversary.discriminator_lr": 0.0}), 4)
+    _, discriminator, generator = ours.step()
+    assert discriminator.value == pytest.approx(2 * log(2), rel=1e-12) == pytest.approx(generator.value, rel=1e-12)
+    assert generator.gradient_norm == 0, "weights of zero pass nothing on"
+
+
+def test_three_optimisers_share_nothing(rng):
+    settings = Settings(ADVPICKER)
+    ours = method(make_model(settings), make_batches(rng, 2, "token"), settings, 4)
+    for _ in range(2):
+        ours.step()
+    optimizers = ours.optimizers()
+    assert list(optimizers) == ["task", "discriminator", "generator"] and [o.steps for o in optimizers.values()] == [2, 2, 2]
+    held = [array for o in optimizers.values() for state in (*o.span_state, *o.table_state) for array in state.values()]
+    assert not any(np.shares_memory(a, b) for i, a in enumerate(held) for b in held[:i])
+
+
+@pytest.mark.parametrize("parts", [2, 3, 50])
+@pytest.mark.parametrize("case", ["Keung, classifier", "AdvPicker, all trained"])
+def test_parts_change_nothing(rng, case, parts):
+    pooling, freeze, changed = CASES[case]
+    batches, stores, updates = make_batches(rng, 2, pooling), [], []
+    for accumulate in (1, parts):
+        settings = Settings(changed | {"train.accumulate": accumulate, "optim.warmup": 0.0})
+        ours = method(make_model(settings, pooling, freeze), batches, settings, 4)
+        updates.append([update for _ in range(2) for update in ours.step()])
+        stores.append(ours.model.store)
+    for one, other in zip(*updates, strict=True):
+        assert other._replace(value=0, gradient_norm=0, accuracy=0) == one._replace(value=0, gradient_norm=0, accuracy=0)
+        for name in ("value", "gradient_norm") + (("accuracy",) if one.accuracy is not None else ()):
+            assert getattr(other, name) == pytest.approx(getattr(one, name), rel=1e-9)
+    for parameter in stores[0]:
+        if "key.bias" not in parameter.name:                               # its gradient is rounding, which Adam enlarges
+            np.testing.assert_allclose(stores[1][parameter.name].value, parameter.value, rtol=0, atol=1e-9, err_msg=parameter.name)
+
+
+def test_dropout_is_on_and_replays(rng):
+    """In D and in G, with masks of their own, given by seed and step."""
+    settings, batches = Settings(KEUNG | {"adversary.lr": 0.0, "adversary.discriminator_lr": 0.0}), make_batches(rng, 2, "token")
+    batches["source/generator"], batches["target/generator"] = batches["source/discriminator"], batches["target/discriminator"]
+    values = [[update.gradient_norm for update in method(make_model(settings, dropout=p), batches, settings, 4).adversary.step(step)]
+              for p, step in ((0.3, 0), (0.3, 0), (0.3, 1), (0.0, 0))]
+    assert values[0] == values[1]
+    for side in (0, 1):
+        assert len({value[side] for value in values}) == 3
+    both = [method(make_model(settings, dropout=0.3), batches, settings, 4).adversary.step(0) for _ in range(2)]
+    assert [u.value for u in both[0]] == [u.value for u in both[1]]
+    told = [update.accuracy for update in both[0]]
+    assert all(0 <= share <= 1 for share in told)
+
+
+def test_joined_batches_are_read_as_each_alone(rng):
+    made = make_model(Settings(KEUNG))
+    batches = make_batches(rng, 1, "token")
+    source, target = batches["source"][0], batches["target/generator"][0]
+    joined = adversary.join(source, target)
+    np.testing.assert_allclose(made.encode(joined)[0], np.concatenate([made.encode(batch)[0] for batch in (source, target)]),
+                               rtol=1e-10)
+    np.testing.assert_array_equal(joined.input_ids[joined.rows[len(source.rows):]], target.input_ids[target.rows])
+    assert sorted(joined.order) == list(range(8)) and joined.bottom is None
+    kept = [batch._replace(bottom=rng.normal(size=(batch.tokens, 3))) for batch in (source, target)]
+    np.testing.assert_array_equal(adversary.join(*kept).bottom, np.concatenate([batch.bottom for batch in kept]))
+    assert adversary.join(source, kept[1]).bottom is None
+
+
+def test_nothing_to_judge_and_nothing_to_move():
+    with pytest.raises(UserError, match="^adversary.level: expected sentence or token, got 'none': this method needs a disc"):
+        method(make_model(Settings({})), {}, Settings({}), 1)
+    settings = Settings(KEUNG)
+    with pytest.raises(UserError, match="^model.freeze: all parameters of the encoder are frozen, .*; freeze fewer$"):
+        method(make_model(settings, freeze=["bert.*"]), {"source": []}, settings, 1)
+
+
+PLANTED = KEUNG | {"optim.schedule": "linear", "optim.beta1": 0.5, "optim.beta2": 0.9}
+RATES = {"sentence": 1.0, "token": 5e-2}
+
+
+@pytest.mark.parametrize("level", RATES)
+def test_planted_languages_are_confused(level):
+    """A fresh linear probe on sentences tells the languages apart without G, and hardly with it."""
+    told = {}
+    for generator in (0.0, 1e-3):
+        settings = Settings(PLANTED | {"adversary.level": level, "adversary.lr": generator,
+                                       "adversary.discriminator_lr": RATES[level]})
+        made, streams = make_streams(LanguageAdversarial.STREAMS, settings)
+        ours = LanguageAdversarial(made, streams, settings, 1, 300)
+        updates = [ours.step() for _ in range(300)]
+        told[generator] = told_apart(made)
+        print(level, generator, told_apart(made), told_apart(made, "token"), np.mean([u[1].accuracy for u in updates[-20:]]))
+    assert told[0.0] > 0.97 and told[1e-3] < 0.8, told

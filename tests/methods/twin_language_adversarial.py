@@ -1,6 +1,8 @@
 """Language-adversarial training as one would write it with PyTorch: padded batches, autograd, three optimisers."""
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
@@ -66,6 +68,15 @@ def mean(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
 
 
+class Done(NamedTuple):
+    """The fields of minixl.methods.update.Update that are compared."""
+
+    loss: str
+    value: float
+    gradient_norm: float
+    accuracy: float | None
+
+
 class Trainer:
     """Algorithm 1 of Keung et al. 2019 over lists of batches by the names of minixl's streams."""
 
@@ -95,20 +106,20 @@ class Trainer:
             return get_linear_schedule_with_warmup(optimizer, warmup, updates)
         return get_constant_schedule_with_warmup(optimizer, warmup)
 
-    def update(self, loss: str, value: torch.Tensor) -> None:
-        """Backward, clip, step; no gradient of anything is left."""
+    def update(self, loss: str, value: torch.Tensor) -> float:
+        """Backward, clip, step; no gradient of anything is left.  Returns the norm before clipping."""
         value.backward()
-        if self.settings["optim.clip"]:
-            torch.nn.utils.clip_grad_norm_([p for group in self.groups[loss] for p in group["params"]], self.settings["optim.clip"])
+        norm = torch.nn.utils.clip_grad_norm_([p for group in self.groups[loss] for p in group["params"]],
+                                              self.settings["optim.clip"] or float("inf")).item()
         self.optimizers[loss].step()
         self.schedules[loss].step()
         self.twin.zero_grad()
+        return norm
 
-    def iteration(self, step: int, batches: dict[str, list[Batch]]) -> list[tuple[str, float, float | None]]:
-        """(loss, its value, accuracy of the discriminator) of each update of iteration `step`."""
+    def iteration(self, step: int, batches: dict[str, list[Batch]]) -> list[Done]:
+        """What each update of iteration `step` did."""
         value = self.twin.task_loss(batches["source"][step])
-        self.update("task", value)
-        done: list[tuple[str, float, float | None]] = [("task", value.item(), None)]
+        done = [Done("task", value.item(), self.update("task", value), None)]
         every = self.settings["adversary.every"]
         losses = ["discriminator", "generator"]
         if self.settings["adversary.order"] == "generator-first":
@@ -118,6 +129,5 @@ class Trainer:
                                          self.settings["adversary.specials"], flipped=loss == "generator")
                       for side in ("source", "target")]
             value = halves[0][0] + halves[1][0]
-            self.update(loss, value)
-            done.append((loss, value.item(), (halves[0][1] + halves[1][1]) / 2))
+            done.append(Done(loss, value.item(), self.update(loss, value), (halves[0][1] + halves[1][1]) / 2))
         return done
