@@ -2,7 +2,7 @@
 
 CuPy checks nothing at a launch: a view is read as if it were contiguous, a float64 array as if it were float32, and a
 Python float arrives as a double.  So a launcher passes its arrays through `check` and its sizes through `size`.
-Kernels compute in float32; a launcher marked `@float32_only` hands float64 arrays to the readable op.
+Kernels compute in float32; a launcher marked `@float32_only` hands a call in float64 to the readable op.
 """
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ OPS: dict[str, tuple[str, ...]] = {
     "softmax_cross_entropy": ("softmax_cross_entropy_forward", "softmax_cross_entropy_backward"),
     "embedding": ("sum_rows",),
     "attention": ("attention_forward", "attention_backward"),
+    "masked_softmax_dropout": ("masked_softmax_dropout_forward", "masked_softmax_dropout_backward"),
     "crf_recursion": ("forward_sums", "marginals"),
     "lstm_steps": ("advance", "retreat"),
     "adamw": ("adamw_step",),
@@ -56,6 +57,14 @@ def check(name: str, array: Array, shape: tuple[int, ...], dtype: Any = np.float
         raise ValueError(f"{name}: expected a C-contiguous {np.dtype(dtype)} array of shape {shape}, "
                          f"got {found[0]} {found[1]}{strides}")
     return array
+
+
+def matrix(name: str, array: Array, dtype: Any = np.float32) -> tuple[int, int]:
+    """The array's shape.  ValueError unless it is C-contiguous, of this dtype and has two axes."""
+    shape = getattr(array, "shape", None)
+    if shape is None or len(shape) != 2:
+        raise ValueError(f"{name}: expected an array with 2 axes, got {type(array).__name__ if shape is None else shape}")
+    return check(name, array, shape, dtype).shape
 
 
 def size(name: str, value: int) -> np.int32:
@@ -88,17 +97,26 @@ def readable(op: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def float32_only(reference: Callable[..., Any]) -> Callable[[Launcher], Launcher]:
-    """Decorate a launcher: when any array is float64 the readable op, `reference`, takes its place."""
+    """Decorate a launcher: when all floating-point arrays are float64 the readable op, `reference`, takes its place.
+
+    When only some are, the launcher's `check` names the first of them.
+    """
     def decorate(launcher: Launcher) -> Launcher:
         @functools.wraps(launcher)
         def run(*args: Any, **kwargs: Any) -> Any:
             kwargs_of_reference = {name: value for name, value in kwargs.items() if name not in ("threads", "version")}
-            return readable(reference)(*args, **kwargs_of_reference) if _float64(args) else launcher(*args, **kwargs)
+            return readable(reference)(*args, **kwargs_of_reference) if _dtypes(args) == {np.dtype(np.float64)} else launcher(*args, **kwargs)
         return run                                                     # type: ignore[return-value]
 
     return decorate
 
 
-def _float64(args: tuple[Any, ...]) -> bool:
-    return any(getattr(arg, "dtype", None) == np.float64 and getattr(arg, "ndim", 0) > 0
-               or hasattr(arg, "_fields") and _float64(arg) for arg in args)
+def _dtypes(args: tuple[Any, ...]) -> set[np.dtype]:
+    """Of the floating-point arrays among the arguments and in the caches; single numbers do not count."""
+    found: set[np.dtype] = set()
+    for arg in args:
+        if isinstance(arg, tuple):
+            found |= _dtypes(arg)
+        elif getattr(arg, "ndim", 0) and arg.dtype.kind == "f":
+            found.add(arg.dtype)
+    return found

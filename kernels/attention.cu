@@ -8,30 +8,20 @@
    arXiv:1805.02867), and the backward pass computes the probabilities again from log_sum (Dao et al. 2022,
    arXiv:2205.14135).  Nothing is added up by two blocks, so there is no atomic and the result is always the same.
    A warp owns 4 rows of the tile, a lane one row of the other side for the scores and one or two dimensions for the sums.
-   Dropout on the probabilities comes from `mask` (the op's layout) or from `keep`, a hash of the seed and of the element's
-   place in that mask, which the backward pass computes again.
+   Dropout on the probabilities comes from `mask` (the op's layout) or from a hash of the seed and of the element's place in
+   that mask, which the backward pass computes again: dropout.cuh.
 
    launched by  kernels/attention.py
    test         pytest tests/kernels/test_attention.py
    benchmark    minixl bench kernels attention                results: kernels/README.md                                  */
+#include "dropout.cuh"
 #include "reduce.cuh"
 
 #define ROWS 32              // queries and keys of a tile
 #define MOST 64              // the largest head; larger ones take the readable op
 #define OWN 4                // rows of the tile that a warp owns; 8 warps
-#define LEVELS 65536u        // dropout: random numbers of 16 bits
 
 struct Sentence { long long first; int length; size_t scores; };       // first row, rows, place of its scores in the mask
-
-// Whether probability number `place` is kept: a mask, a seed (splitmix64 of Steele et al. 2014), or no dropout at all.
-static __device__ __forceinline__ bool keep(const bool* mask, const long long* seed, int use_mask, int dropped, size_t place) {
-    if (use_mask) return mask[place];
-    if (!dropped) return true;
-    unsigned long long z = (unsigned long long)seed[0] + place * 0x9E3779B97F4A7C15ull;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
-    return ((z ^ (z >> 31)) & (LEVELS - 1)) >= (unsigned)dropped;
-}
 
 // tile[r][d] = factor * rows first + r of one head, zeros beyond the sentence.
 static __device__ __forceinline__ void load_tile(float tile[ROWS][MOST + 1], const float* x, Sentence s, int first,

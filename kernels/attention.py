@@ -12,7 +12,7 @@ import numpy as np
 
 from minixl import kernels
 from minixl.backend import Array, array_module
-from minixl.kernels import check, float32_only, size
+from minixl.kernels import check, float32_only, matrix, size
 from minixl.ops import attention as op
 from minixl.ops.dropout import LEVELS, dropout_scale
 
@@ -38,15 +38,15 @@ class PackedAttentionCache(NamedTuple):
 def attention_forward(query: Array, key: Array, value: Array, starts: np.ndarray, *, heads: int, dropout: float = 0.0,
                       rng=None, mask: Array | None = None) -> tuple[Array, op.AttentionCache | PackedAttentionCache]:
     """query, key, value (T, H), starts (B+1,) on the CPU -> context (T, H)."""
-    xp, (tokens, hidden) = array_module(query, key, value), query.shape
-    if hidden % heads:
+    xp, (tokens, hidden) = array_module(query, key, value), matrix("query", query)
+    if heads < 1 or hidden % heads:
         raise ValueError(f"heads: expected a divisor of {hidden}, got {heads}")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout: expected 0 <= p < 1, got {dropout}")
     if hidden // heads > LARGEST_HEAD:
         return kernels.readable(op.attention_forward)(query, key, value, starts, heads=heads, dropout=dropout, rng=rng,
                                                       mask=mask)
-    for name, array in (("query", query), ("key", key), ("value", value)):
+    for name, array in (("key", key), ("value", value)):
         check(name, array, (tokens, hidden))
     tiles, scores = plan(np.asarray(starts, np.int64), heads, tokens)
     if mask is not None:

@@ -28,6 +28,11 @@ static __device__ __forceinline__ const float* row_of(const float* x, const floa
     return i < n ? x + (size_t)i * H : y + (size_t)(i - n) * H;
 }
 
+// The distance of a clipped square; NaN stays NaN, where fminf and fmaxf would make a number of it.
+static __device__ __forceinline__ float distance_of(float square) {
+    return square != square ? square : sqrtf(fminf(fmaxf(square, LOWEST), HIGHEST));
+}
+
 static __device__ __forceinline__ float weight_of(int n, int m, int i) { return i < n ? 1.0f / n : -1.0f / m; }
 
 // x: (n, H), y: (m, H).  pull: (N, H), row i: sum_j w_j (z_i - z_j) / d_ij.  sums: (N,).  grid = N, block = 32..1024.
@@ -44,7 +49,7 @@ void average_linkage_v1(const float* __restrict__ x, const float* __restrict__ y
         float square = 0.0f;
         for (int h = threadIdx.x; h < H; h += blockDim.x) { const float c = a[h] - b[h]; square += c * c; }
         square = block_sum(square);
-        const float distance = sqrtf(fminf(fmaxf(square, LOWEST), HIGHEST));
+        const float distance = distance_of(square);
         total += weight_of(n, m, j) * distance;
         if (square < LOWEST || square > HIGHEST) continue;             // clipped: does not move (same in every thread)
         const float scale = weight_of(n, m, j) / distance;
@@ -136,7 +141,7 @@ average_linkage_v2(const float* __restrict__ x, const float* __restrict__ y, flo
         for (int r = 0; r < 4; ++r)
             for (int c = 0; c < 4; ++c) {
                 const bool inside = row + i + r < n + m && column + j + c < n + m;
-                const float s = square[r][c], distance = sqrtf(fminf(fmaxf(s, LOWEST), HIGHEST));
+                const float s = square[r][c], distance = distance_of(s);
                 const float weight = inside ? weight_of(n, m, column + j + c) : 0.0f;
                 part += (inside ? weight_of(n, m, row + i + r) : 0.0f) * weight * distance;
                 inverse[i + r][j + c] = s < LOWEST || s > HIGHEST ? 0.0f : weight / distance;

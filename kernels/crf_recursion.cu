@@ -23,7 +23,7 @@
 // The largest of v[0..K-1] in shared memory, 0 when all are minus infinity: it is subtracted.
 static __device__ __forceinline__ float largest(const float* v, int K) {
     float most = v[0];
-    for (int k = 1; k < K; ++k) most = fmaxf(most, v[k]);
+    for (int k = 1; k < K; ++k) most = max_or_nan(most, v[k]);
     return most == -INFINITE ? 0.0f : most;
 }
 
@@ -44,10 +44,10 @@ void crf_forward(const float* __restrict__ emissions, const float* __restrict__ 
         if (j < K && t == 0) value = begin[j];
         if (j < K && t > 0) {
             float most = -INFINITE, sum = 0.0f;
-            for (int i = 0; i < K; ++i) most = fmaxf(most, before[i] + moves[i * K + j]);
-            if (most > -INFINITE)
+            for (int i = 0; i < K; ++i) most = max_or_nan(most, before[i] + moves[i * K + j]);
+            if (most != -INFINITE)
                 for (int i = 0; i < K; ++i) sum += expf(before[i] + moves[i * K + j] - most);
-            value = most > -INFINITE ? most + logf(sum) : -INFINITE;
+            value = most != -INFINITE ? most + logf(sum) : -INFINITE;
         }
         if (j < K) now[j] = value + emissions[rows[place] * K + j];
         __syncthreads();                                               // now is complete, and before has been read
@@ -59,9 +59,9 @@ void crf_forward(const float* __restrict__ emissions, const float* __restrict__ 
     __syncthreads();                                                   // the last row is complete
     if (j > 0) return;
     float most = -INFINITE, sum = 0.0f;
-    for (int k = 0; k < K; ++k) most = fmaxf(most, before[k] + end[k]);
-    for (int k = 0; k < K && most > -INFINITE; ++k) sum += expf(before[k] + end[k] - most);
-    log_partition[r] = most > -INFINITE ? taken + most + log((double)sum) : (double)-INFINITE;
+    for (int k = 0; k < K; ++k) most = max_or_nan(most, before[k] + end[k]);
+    for (int k = 0; k < K && most != -INFINITE; ++k) sum += expf(before[k] + end[k] - most);
+    log_partition[r] = most != -INFINITE ? taken + most + log((double)sum) : (double)-INFINITE;
 }
 
 // alpha, shift, rows, bounds as above.  weight: (T,) packed.  node: (T, K) packed.  edges: (R, K, K), written.
@@ -94,10 +94,10 @@ void crf_marginals(const float* __restrict__ emissions, const float* __restrict_
         const long long previous = bounds[t - 1] + r;
         if (j < K) after[j] = alpha[previous * K + j];
         float highest = -INFINITE, sum = 0.0f;                         // log B of the token before, for tag j
-        for (int k = 0; k < K && j < K; ++k) highest = fmaxf(highest, moves[j * K + k] + onward[k]);
-        if (highest > -INFINITE)
+        for (int k = 0; k < K && j < K; ++k) highest = max_or_nan(highest, moves[j * K + k] + onward[k]);
+        if (highest != -INFINITE)
             for (int k = 0; k < K; ++k) sum += expf(moves[j * K + k] + onward[k] - highest);
-        if (j < K) own[j] = highest > -INFINITE ? highest + logf(sum) : -INFINITE;
+        if (j < K) own[j] = highest != -INFINITE ? highest + logf(sum) : -INFINITE;
         __syncthreads();                                               // after and own are complete
         for (int i = 0; i < K && j < K; ++i)
             edge[i * K + j] += weight[row] * expf(after[i] + moves[i * K + j] + onward[j] - shift[place]) / total;

@@ -7,7 +7,7 @@ import numpy as np
 
 from minixl import kernels
 from minixl.backend import Array, array_module
-from minixl.kernels import blocks, check, size
+from minixl.kernels import blocks, check, matrix, size
 from minixl.ops import crf_recursion as op
 from minixl.ops.steps import Steps
 
@@ -60,8 +60,8 @@ def marginals(scores: op.Scores, steps: Steps, state: op.Scaled | op.Logarithmic
 
 
 def _check(scores: op.Scores) -> None:
-    tokens, tags = scores.emissions.shape
-    for name, shape in (("emissions", (tokens, tags)), ("transitions", (tags, tags)), ("start", (tags,)), ("end", (tags,))):
+    tags = matrix("emissions", scores.emissions)[1]
+    for name, shape in (("transitions", (tags, tags)), ("start", (tags,)), ("end", (tags,))):
         check(name, getattr(scores, name), shape)
 
 

@@ -3,7 +3,7 @@ import numpy as np
 
 from minixl import kernels
 from minixl.backend import Array, array_module
-from minixl.kernels import block_threads, check, float32_only, size
+from minixl.kernels import block_threads, check, float32_only, matrix, size
 from minixl.ops import embedding as op
 from minixl.ops.embedding import RowSparse
 
@@ -14,15 +14,15 @@ THREADS = 256
 def sum_rows(ids: Array, values: Array, *, threads: int = THREADS) -> RowSparse:
     """ids (T,) int64, values (T, H) -> the sums of the rows of each id, ids rising."""
     xp = array_module(ids, values)
-    check("values", values, values.shape)
-    check("ids", ids, (len(values),), np.int64)
+    rows, hidden = matrix("values", values)
+    check("ids", ids, (rows,), np.int64)
     order = xp.argsort(ids, kind="stable")
     ordered = ids[order]
     new = xp.ones(len(ids), bool)
     new[1:] = ordered[1:] != ordered[:-1]
     first = xp.append(xp.flatnonzero(new), len(ids)).astype(np.int64)          # (n + 1,)
-    sums = kernels.empty(values, (len(first) - 1, values.shape[1]))
+    sums = kernels.empty(values, (len(first) - 1, hidden))
     if sums.size:
         kernels.load("embedding.cu", "embedding_sum_rows")(
-            (len(sums),), block_threads(threads), (values, order, first, sums, size("H", values.shape[1])))
+            (len(sums),), block_threads(threads), (values, order, first, sums, size("H", hidden)))
     return RowSparse(ordered[first[:-1]], sums)

@@ -3,7 +3,7 @@ import numpy as np
 
 from minixl import kernels
 from minixl.backend import Array
-from minixl.kernels import block_threads, blocks, check, float32_only, size
+from minixl.kernels import block_threads, blocks, check, float32_only, matrix, size
 from minixl.ops import layernorm as op
 from minixl.ops.layernorm import LayerNormCache
 
@@ -15,8 +15,7 @@ ROWS = 64             # rows whose part of dweight and dbias one block adds up
 def layernorm_forward(x: Array, weight: Array, bias: Array, eps: float = 1e-12, *, version: int = 2,
                       threads: int = THREADS) -> tuple[Array, LayerNormCache]:
     """x (T, H), weight (H,), bias (H,) -> y (T, H)."""
-    tokens, hidden = x.shape
-    check("x", x, (tokens, hidden))
+    tokens, hidden = matrix("x", x)
     check("weight", weight, (hidden,))
     check("bias", bias, (hidden,))
     y, norm, rstd = (kernels.empty(x, shape) for shape in (x.shape, x.shape, (tokens, 1)))
@@ -33,9 +32,8 @@ def layernorm_backward(dy: Array, cache: LayerNormCache, *, version: int = 2,
                        threads: int = THREADS) -> tuple[Array, dict[str, Array]]:
     """dy (T, H) -> dx (T, H) and the gradients of weight and bias, (H,) each."""
     norm, rstd, weight = cache
-    tokens, hidden = norm.shape
+    tokens, hidden = matrix("cache.norm", norm)
     check("dy", dy, norm.shape)
-    check("cache.norm", norm, norm.shape)
     check("cache.rstd", rstd, (tokens, 1))
     check("cache.weight", weight, (hidden,))
     rows = max(ROWS, blocks(tokens, kernels.LARGEST_GRID))

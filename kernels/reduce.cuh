@@ -2,6 +2,7 @@
 
      warp_sum(v), warp_max(v)      over the 32 lanes, the result in every lane
      block_sum(v), block_max(v)    over the block, the result in every thread
+     max_or_nan(a, b)              the larger one as NumPy has it: NaN if either is (fmaxf takes the other one)
 
    The block is one-dimensional and a multiple of 32 threads.  Every thread must call; a block_ function begins and ends
    with a barrier of its own, so it can be called again at once. */
@@ -10,6 +11,8 @@
 #define ALL_LANES 0xffffffffu
 #define INFINITE (__int_as_float(0x7f800000))
 #define NOT_A_NUMBER (__int_as_float(0x7fc00000))
+
+static __device__ __forceinline__ float max_or_nan(float a, float b) { return a > b || a != a ? a : b; }
 
 template <class T> static __device__ __forceinline__ T warp_sum(T v) {
     for (int other = 16; other > 0; other /= 2) v += __shfl_xor_sync(ALL_LANES, v, other);

@@ -3,7 +3,7 @@ import numpy as np
 
 from minixl import kernels
 from minixl.backend import Array, array_module
-from minixl.kernels import block_threads, check, float32_only, size
+from minixl.kernels import block_threads, check, float32_only, matrix, size
 from minixl.ops import softmax_cross_entropy as op
 from minixl.ops.softmax_cross_entropy import SoftmaxCrossEntropyCache
 
@@ -19,8 +19,7 @@ def threads_for(classes: int) -> int:
 def softmax_cross_entropy_forward(logits: Array, labels: Array, *,
                                   threads: int | None = None) -> tuple[Array, SoftmaxCrossEntropyCache]:
     """logits (N, K), labels (N,) int64 -> loss, a scalar array."""
-    rows, classes = logits.shape
-    check("logits", logits, (rows, classes))
+    rows, classes = matrix("logits", logits)
     check("labels", labels, (rows,), np.int64)
     log_probs, losses, loss, scored = (kernels.empty(logits, shape) for shape in (logits.shape, (rows,), (1,), (1,)))
     if rows:
@@ -35,10 +34,12 @@ def softmax_cross_entropy_backward(dloss: Array, cache: SoftmaxCrossEntropyCache
                                    threads: int | None = None) -> tuple[Array, dict[str, Array]]:
     """dloss scalar -> dlogits (N, K)."""
     log_probs, labels = cache
-    rows, classes = log_probs.shape
-    check("cache.log_probs", log_probs, log_probs.shape)
+    rows, classes = matrix("cache.log_probs", log_probs)
     check("cache.labels", labels, (rows,), np.int64)
-    dloss = array_module(log_probs).asarray(dloss, np.float32).reshape(1)
+    dloss = array_module(log_probs).asarray(dloss, np.float32)
+    if dloss.size != 1:
+        raise ValueError(f"dloss: expected one number, got shape {dloss.shape}")
+    dloss = dloss.reshape(1)
     dlogits, unused, scored = (kernels.empty(log_probs, shape) for shape in (log_probs.shape, (1,), (1,)))
     if rows:
         _load("mean")((1,), (MEAN_THREADS,), (dloss, labels, unused, scored, size("N", rows), np.int32(0)))

@@ -6,6 +6,7 @@
 
    Both keep the best scores (T, K) and no back pointers: on the way back the maximum is taken again for the one tag on
    the path.  In v2 a step needs one barrier (best scores alternate between two rows), the way back is one warp's.
+   NaN anywhere in a sentence makes its path score NaN, as in the op; that is how kernels/viterbi.py finds it.
    Sentences of any length, K from 1 to 64; kernels/viterbi.py takes the readable op above that.
 
    launched by  kernels/viterbi.py
@@ -26,7 +27,7 @@ void viterbi_v1(const float* __restrict__ scores, const float* __restrict__ tran
     for (long long t = first; t < after; ++t)
         for (int j = 0; j < K; ++j) {
             float most = t == first ? start[j] : -INFINITE;
-            for (int i = 0; i < K && t > first; ++i) most = fmaxf(most, best[(t - 1) * K + i] + transitions[i * K + j]);
+            for (int i = 0; i < K && t > first; ++i) most = max_or_nan(most, best[(t - 1) * K + i] + transitions[i * K + j]);
             best[t * K + j] = scores[t * K + j] + most;
         }
     int tag = 0;
@@ -34,27 +35,34 @@ void viterbi_v1(const float* __restrict__ scores, const float* __restrict__ tran
         const float* onward = t == after - 1 ? end : transitions + tag;              // what comes after this token
         const int step = t == after - 1 ? 1 : K;
         int highest = 0;
-        for (int i = 1; i < K; ++i)
-            if (best[t * K + i] + onward[i * step] > best[t * K + highest] + onward[highest * step]) highest = i;
-        if (t == after - 1) path_scores[b] = best[t * K + highest] + end[highest];
+        float most = best[t * K] + onward[0];
+        for (int i = 1; i < K; ++i) {
+            const float sum = best[t * K + i] + onward[i * step];
+            if (sum > most) highest = i;
+            most = max_or_nan(most, sum);
+        }
+        if (t == after - 1) path_scores[b] = most;
         tags[t] = tag = highest;
     }
 }
 
-// The highest of the values v[i] + onward[i * step], i < K, and the lowest i that has it, in every lane of a warp.
+// The highest of the values v[i] + onward[i * step], i < K, NaN if one of them is; and the lowest i that has it, in every
+// lane of a warp.
 static __device__ __forceinline__ int warp_argmax(const float* v, const float* onward, int step, int K, float* highest) {
     float value = -INFINITE;
     int index = threadIdx.x;                                           // beyond K: never chosen, lower ones win ties
+    bool bad = false;
     for (int i = threadIdx.x; i < K; i += 32) {
         const float candidate = v[i] + onward[i * step];
         if (candidate > value) { value = candidate; index = i; }
+        bad |= candidate != candidate;
     }
     for (int other = 16; other > 0; other /= 2) {
         const float their_value = __shfl_xor_sync(ALL_LANES, value, other);
         const int their_index = __shfl_xor_sync(ALL_LANES, index, other);
         if (their_value > value || (their_value == value && their_index < index)) { value = their_value; index = their_index; }
     }
-    *highest = value;
+    *highest = __any_sync(ALL_LANES, bad) ? NOT_A_NUMBER : value;
     return __shfl_sync(ALL_LANES, index, 0);                           // one answer for all lanes, NaN among the scores or not
 }
 
@@ -76,7 +84,7 @@ void viterbi_v2(const float* __restrict__ scores, const float* __restrict__ tran
         const float* before = row + (t - first - 1) % 2 * K;
         if (j < K) {
             float most = before[0] + moves[j];
-            for (int i = 1; i < K; ++i) most = fmaxf(most, before[i] + moves[i * K + j]);
+            for (int i = 1; i < K; ++i) most = max_or_nan(most, before[i] + moves[i * K + j]);
             row[(t - first) % 2 * K + j] = best[t * K + j] = scores[t * K + j] + most;
         }
         __syncthreads();                                               // this token's row is complete

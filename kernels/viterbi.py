@@ -1,4 +1,7 @@
-"""Launches kernels/viterbi.cu.  Same contract as minixl.ops.viterbi; above MOST_TAGS the readable op takes its place."""
+"""Launches kernels/viterbi.cu.  Same contract as minixl.ops.viterbi; above MOST_TAGS the readable op takes its place.
+
+NaN is not looked for beforehand: the kernel hands it on to the path scores, and one pass over those (B,) numbers finds it.
+"""
 import numpy as np
 
 from minixl import kernels
@@ -11,13 +14,21 @@ MOST_TAGS = 64        # a thread a tag in two warps, and the transitions fit sha
 
 @float32_only(op.viterbi)
 def viterbi(scores: Array, starts: np.ndarray, *, transitions: Array | None = None, start: Array | None = None,
-            end: Array | None = None, legal: op.LegalMoves | None = None, version: int = 2) -> tuple[Array, Array]:
-    """scores (T, K), starts (B+1,) on the CPU -> tags (T,) int64 and the score (B,) of each best path."""
+            end: Array | None = None, legal: op.LegalMoves | None = None,
+            version: int | None = None) -> tuple[Array, Array]:
+    """scores (T, K), starts (B+1,) on the CPU -> tags (T,) int64 and the score (B,) of each best path.
+
+    Ask for version 1 or 2, and more than MOST_TAGS tags are a ValueError.
+    """
     xp = array_module(scores, transitions, start, end)
-    tokens, tags_of_set = check_scores(scores, starts, legal)
+    tokens, tags_of_set = check_scores(scores, starts)
+    if version not in (None, 1, 2):
+        raise ValueError(f"version: expected 1 or 2, got {version}")
+    if tags_of_set > MOST_TAGS and version:
+        raise ValueError(f"scores: expected K of at most {MOST_TAGS} tags for viterbi_v{version}, got {tags_of_set}")
     if tags_of_set > MOST_TAGS:
-        return kernels.readable(op.viterbi)(scores, starts, transitions=transitions, start=start, end=end,
-                                            legal=legal)
+        return kernels.readable(op.viterbi)(scores, starts, transitions=transitions, start=start, end=end, legal=legal)
+    version = version or 2
     chain = [xp.ascontiguousarray(part) for part in op.chain_scores(scores, transitions, start, end, legal)]
     for name, part, ndim in zip(("transitions", "start", "end"), chain, (2, 1, 1), strict=True):
         check(name, part, (tags_of_set,) * ndim)
@@ -32,18 +43,16 @@ def viterbi(scores: Array, starts: np.ndarray, *, transitions: Array | None = No
         kernels.load("viterbi.cu", f"viterbi_v{version}")(
             grid, block, (scores, *chain, xp.asarray(starts, np.int64), tags, path_scores, best, sentences,
                           size("K", tags_of_set)), shared_mem=shared)
+    op.reject_nan(path_scores, scores=scores, transitions=chain[0], start=chain[1], end=chain[2])
     return tags, path_scores
 
 
-def check_scores(scores: Array, starts: np.ndarray, legal: op.LegalMoves | None) -> tuple[int, int]:
-    """T and K.  ValueError unless the scores are (T, K), the starts rise from 0 to T and the masks are bool."""
+def check_scores(scores: Array, starts: np.ndarray) -> tuple[int, int]:
+    """T and K.  ValueError unless the scores are (T, K) and the starts rise from 0 to T."""
     if scores.ndim != 2 or not scores.shape[1]:
         raise ValueError(f"scores: expected shape (T, K) with K at least 1, got {scores.shape}")
     check("scores", scores, scores.shape)
     starts = np.asarray(starts)
     if starts.ndim != 1 or not len(starts) or starts[0] or starts[-1] != len(scores) or (np.diff(starts) < 0).any():
         raise ValueError(f"starts: expected (B+1,) numbers that rise from 0 to T = {len(scores)}, got {starts}")
-    for name in ("start", "transitions", "end") if legal is not None else ():
-        if getattr(legal, name).dtype != np.bool_:
-            raise ValueError(f"legal.{name}: expected bool, got {getattr(legal, name).dtype}")
     return scores.shape

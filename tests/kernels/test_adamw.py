@@ -53,3 +53,9 @@ def test_bad_input_is_named():
         adamw_step(value, np.ones(4, np.float16), value.copy(), value.copy(), steps=1, **SETTINGS)
     with pytest.raises(ValueError, match="steps: expected at least 1, got 0"):
         adamw_step(value, value.copy(), value.copy(), value.copy(), steps=0, **SETTINGS)
+    with pytest.raises(ValueError, match="v: expected a C-contiguous float32 array .* got float64"):
+        adamw_step(value, value.copy(), value.copy(), np.ones(4), steps=1, **SETTINGS)
+    with pytest.raises(ValueError, match=r"m: expected .* shape \(4,\), got float32 \(3,\)"):
+        adamw_step(value, value.copy(), np.ones(3, np.float32), value.copy(), steps=1, **SETTINGS)
+    with pytest.raises(ValueError, match=r"grad: expected a C-contiguous .* strides \(8,\)"):
+        adamw_step(value, np.ones(8, np.float32)[::2], value.copy(), value.copy(), steps=1, **SETTINGS)

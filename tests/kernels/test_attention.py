@@ -90,6 +90,7 @@ def test_planted_mistakes_are_caught(mutant, rng, old, new):
 
 @pytest.mark.parametrize("change, message", [
     ({"heads": 3}, "heads: expected a divisor of 8, got 3"),
+    ({"heads": 0}, "heads: expected a divisor of 8, got 0"),
     ({"dropout": 1.0}, "dropout: expected 0 <= p < 1, got 1.0"),
     ({"starts": np.array([0, 3])}, r"starts: expected \(B\+1,\) numbers that rise from 0 to T = 4, got \[0 3\]"),
     ({"mask": np.ones(7, bool)}, r"mask: expected a C-contiguous bool array of shape \(32,\), got bool \(7,\)"),
@@ -102,3 +103,12 @@ def test_bad_input_is_named(change, message):
         attention_forward(x, x, x, arguments.pop("starts"), **arguments)
     with pytest.raises(ValueError, match=r"key: expected .* shape \(4, 8\), got float32 \(5, 8\)"):
         attention_forward(x, np.zeros((5, 8), np.float32), x, np.array([0, 4]), heads=2)
+    for query, message in ((x.astype(np.float16), "query: .* got float16"), (np.zeros((8, 4), np.float32).T, "query: .* strides"),
+                           (x[0], r"query: expected an array with 2 axes, got \(8,\)")):
+        with pytest.raises(ValueError, match=message):
+            attention_forward(query, x, x, np.array([0, 4]), heads=2)
+    with pytest.raises(ValueError, match="value: .* got float64"):
+        attention_forward(x, x, x.astype(np.float64), np.array([0, 4]), heads=2)
+    _, cache = attention_forward(x[:0], x[:0], x[:0], np.array([0]), heads=2)
+    with pytest.raises(ValueError, match=r"dcontext: expected .* shape \(0, 8\), got float32 \(1, 8\)"):
+        attention_backward(x[:1], cache)

@@ -50,6 +50,16 @@ def test_the_same_bits_every_time(device, rng):
         np.testing.assert_array_equal(to_numpy(a), to_numpy(b))
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_nan_is_not_lost(device, rng, version):
+    """Nor is it by the op: the clip on distances makes no number of it."""
+    x, y = clouds(rng, 4, 3, 5)
+    x[2, 1] = np.nan
+    value, cache = average_linkage_forward(device.asarray(x), device.asarray(y), version=version, threads=32)
+    assert np.isnan(float(value)) and np.isnan(to_numpy(cache.dx)).any()
+    assert np.isnan(op.average_linkage_forward(x, y)[0]) and np.isnan(op.average_linkage_forward(x, y)[1].dx).any()
+
+
 def test_float64_takes_the_readable_op(device, rng):
     x, y = (device.asarray(points.astype(np.float64)) for points in clouds(rng, 4, 3, 5))
     value, cache = average_linkage_forward(x, y)
@@ -85,6 +95,8 @@ def test_a_missing_barrier_is_named(mutant, rng):
      r"x: expected a C-contiguous float32 array of shape \(4, 3\), got float32 \(4, 3\), strides \(24, 8\)"),
     (np.zeros((4, 3), np.float32), np.zeros((3, 2), np.float32).T, r"y: expected a C-contiguous float32 .* strides"),
     (np.zeros((4, 3), np.float16), np.zeros((2, 3), np.float16), "x: expected float32 or float64 .* got float16"),
+    (np.zeros((4, 3), np.float32), np.zeros((2, 4), np.float32), r"y: expected float32 with 3 columns as in x, got float32 \(2, 4\)"),
+    (np.zeros((4, 3), np.float32), np.zeros((2, 3)), "y: expected float32 with 3 columns as in x, got float64"),
     (np.zeros((0, 3), np.float32), np.zeros((2, 3), np.float32), r"x: expected .* at least one point, got float32 \(0, 3\)"),
 ])
 def test_bad_input_is_named(x, y, message):

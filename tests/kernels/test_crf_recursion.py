@@ -48,6 +48,18 @@ def test_forbidden_transitions(device, rng):
     compare(rng, [6, 3, 9], 5, device, forbidden=0.3)
 
 
+@pytest.mark.parametrize("token", [0, 2, 5])
+@pytest.mark.parametrize("whole_row", [True, False])
+def test_nan_is_not_lost(device, rng, token, whole_row):
+    """log Z would be minus infinity if a maximum skipped NaN; the other sentence is not touched."""
+    scores = op.Scores(*(rng.normal(size=shape).astype(np.float32) for shape in ((8, 3), (3, 3), (3,), (3,))))
+    scores.emissions[token, slice(None) if whole_row else 1] = np.nan
+    moved = op.Scores(*map(device.asarray, scores))
+    for function in (forward_sums, kernel_free(op.forward_sums)):
+        log_partition, _ = function(moved, time_steps(np.array([0, 6, 8]), device), 2)
+        np.testing.assert_array_equal(np.isnan(to_numpy(log_partition)), [True, False])
+
+
 def test_float64_and_many_tags_take_the_readable_op(device, rng):
     steps = time_steps(np.array([0, 3]), device)
     for tags, dtype in ((65, np.float32), (4, np.float64)):
@@ -81,3 +93,8 @@ def test_bad_input_is_named(rng):
     parts = [np.zeros(shape, np.float32) for shape in ((3, 4), (4, 3), (4,), (4,))]
     with pytest.raises(ValueError, match=r"transitions: expected .* shape \(4, 4\), got float32 \(4, 3\)"):
         forward_sums(op.Scores(*parts), time_steps(np.array([0, 3])), 1)
+    parts[1] = np.zeros((4, 4), np.float32)
+    for part, wrong, message in ((0, parts[0][:, ::2], "emissions: .* strides"),
+                                 (2, np.zeros(4), "start: .* got float64"), (3, np.zeros(3, np.float32), r"end: .* got float32 \(3,\)")):
+        with pytest.raises(ValueError, match=message):
+            forward_sums(op.Scores(*parts[:part], wrong, *parts[part + 1:]), time_steps(np.array([0, 3])), 1)

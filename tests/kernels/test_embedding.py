@@ -33,3 +33,9 @@ def test_planted_mistakes_are_caught(mutant, rng, old, new):
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match=r"ids: expected a C-contiguous int64 array of shape \(3,\), got int32 \(3,\)"):
         sum_rows(np.zeros(3, np.int32), np.zeros((3, 2), np.float32))
+    for values, message in ((np.zeros((3, 2), np.float16), "values: .* got float16"),
+                            (np.zeros((3, 4), np.float32)[:, ::2], "values: .* strides"),
+                            (np.zeros(3, np.float32), r"values: expected an array with 2 axes, got \(3,\)"),
+                            (np.zeros((4, 2), np.float32), r"ids: .* shape \(4,\), got int64 \(3,\)")):
+        with pytest.raises(ValueError, match=message):
+            sum_rows(np.zeros(3, np.int64), values)

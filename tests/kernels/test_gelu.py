@@ -42,3 +42,10 @@ def test_planted_mistakes_are_caught(mutant, rng, old, new):
 def test_bad_input_is_named(rng):
     with pytest.raises(ValueError, match=r"x: expected a C-contiguous float32 array of shape \(3, 2\), got int64"):
         gelu_forward(np.ones((3, 2), np.int64))
+    with pytest.raises(ValueError, match="x: expected a C-contiguous .* strides"):
+        gelu_forward(np.ones((3, 2), np.float32).T)
+    _, cache = gelu_forward(np.ones((0, 2), np.float32))
+    with pytest.raises(ValueError, match=r"dy: expected .* shape \(0, 2\), got float32 \(1, 2\)"):
+        gelu_backward(np.ones((1, 2), np.float32), cache)
+    with pytest.raises(ValueError, match="dy: expected a C-contiguous float32 .* got float64"):
+        gelu_backward(np.ones((0, 2)), cache)

@@ -62,3 +62,7 @@ def test_bad_input_is_named(rng):
         layernorm_forward(np.ones((6, 6), np.float32).T, weight, weight)
     with pytest.raises(ValueError, match="bias: .* got float16"):
         layernorm_forward(x, weight, weight.astype(np.float16))
+    with pytest.raises(ValueError, match=r"x: expected an array with 2 axes, got \(6,\)"):
+        layernorm_forward(np.zeros(6, np.float32), np.ones(6, np.float32), np.ones(6, np.float32))
+    with pytest.raises(ValueError, match="bias: .* got float64"):
+        layernorm_forward(np.zeros((2, 6), np.float32), np.ones(6, np.float32), np.ones(6))

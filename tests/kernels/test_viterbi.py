@@ -22,7 +22,7 @@ def batch(rng, lengths, tags, rounded=False):
     return starts, [(np.round(part) if rounded else part).astype(np.float32) for part in parts]
 
 
-def compare(starts, scores, xp, version=2, legal=None, **chain):
+def compare(starts, scores, xp, version=None, legal=None, **chain):
     tags, path_scores = viterbi(xp.asarray(scores), starts, version=version, legal=legal,
                                 **{name: xp.asarray(part) for name, part in chain.items()})
     expected, expected_scores = getattr(op.viterbi, "__wrapped__", op.viterbi)(scores, starts, legal=legal, **chain)
@@ -75,16 +75,26 @@ def test_more_tags_than_the_kernel_takes(device, rng):
     compare(starts, scores, device, transitions=transitions, start=start, end=end)
 
 
-def test_nan_scores_do_no_harm(device):
-    tags, path_scores = viterbi(device.full((4, 40), np.nan, np.float32), np.array([0, 4]), start=device.zeros(40, np.float32))
-    assert ((to_numpy(tags) >= 0) & (to_numpy(tags) < 40)).all()
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("tags", [3, 40])
+@pytest.mark.parametrize("argument, place", [("scores", (0, 0)), ("scores", (5, 1)), ("scores", (8, 2)), ("scores", ...),
+                                             ("transitions", (2, 0)), ("start", 1), ("end", 2)], ids=str)
+def test_nan_is_named(device, rng, version, tags, argument, place):
+    """In the first, a middle and the last token; no tag is read from memory that is not the kernel's."""
+    starts, parts = batch(rng, [9, 2], tags)
+    given = dict(zip(("scores", "transitions", "start", "end"), parts, strict=True))
+    given[argument][place] = np.nan
+    count = np.isnan(given[argument]).sum()
+    moved = {name: device.asarray(part) for name, part in given.items()}
+    with pytest.raises(ValueError, match=rf"^{argument}: expected numbers, got NaN in {count} of {given[argument].size} places$"):
+        viterbi(moved.pop("scores"), starts, version=version, **moved)
 
 
 @pytest.mark.parametrize("old, new", [
     ("__syncthreads(); // this token's row is complete", ""),
     ("if (j < K) row[j] = best[first * K + j] = scores[first * K + j] + start[j];\n    __syncthreads();",
      "if (j < K) row[j] = best[first * K + j] = scores[first * K + j] + start[j];"),
-    ("i < K; ++i) most = fmaxf(most, before[i]", "i < K - 1; ++i) most = fmaxf(most, before[i]"),
+    ("i < K; ++i) most = max_or_nan(most, before[i]", "i < K - 1; ++i) most = max_or_nan(most, before[i]"),
     ("their_index < index", "their_index > index"),
     ("warp_argmax(best + (after - 1) * K, end, 1", "warp_argmax(best + (after - 1) * K, start, 1"),
     ("(t - first) % 2 * K + j]", "(t - first) % 1 * K + j]"),
@@ -97,6 +107,25 @@ def test_planted_mistakes_are_caught(mutant, rng, old, new):
             compare(starts, scores, np, transitions=transitions, start=start, end=end)
 
 
+@pytest.mark.parametrize("old, new", [
+    ("most = max_or_nan(most, before[i] + moves[i * K + j])", "most = fmaxf(most, before[i] + moves[i * K + j])"),
+    ("bad |= candidate != candidate;", ""),
+], ids=["on the way", "at the end"])
+def test_a_kernel_that_loses_nan_is_caught(mutant, rng, old, new):
+    mutant("viterbi.cu", old, new)
+    starts, (scores, transitions, start, end) = batch(rng, [4], 3)
+    missed = 0
+    for place in ((1, 2), (3, 2)):
+        wrong = scores.copy()
+        wrong[place] = np.nan
+        try:
+            viterbi(wrong, starts, transitions=transitions, start=start, end=end)
+        except ValueError:
+            continue
+        missed += 1
+    assert missed
+
+
 @pytest.mark.parametrize("change, message", [
     ({"scores": np.zeros((4, 0), np.float32)}, r"scores: expected shape \(T, K\) with K at least 1, got \(4, 0\)"),
     ({"scores": np.zeros((4, 3), np.int32)}, "scores: expected a C-contiguous float32 array"),
@@ -104,7 +133,16 @@ def test_planted_mistakes_are_caught(mutant, rng, old, new):
     ({"starts": np.array([0, 3, 2, 4])}, "starts: expected .* rise"),
     ({"transitions": np.zeros((2, 3), np.float32)}, r"transitions: expected shape \(3, 3\) for scores of 3 tags, got \(2, 3\)"),
     ({"start": np.zeros(3, np.float16)}, "start: expected a C-contiguous float32 array"),
-    ({"legal": Legal(np.ones(3), np.ones((3, 3), bool), np.ones(3, bool))}, "legal.start: expected bool, got float64"),
+    ({"legal": Legal(np.ones(3), np.ones((3, 3), bool), np.ones(3, bool))}, r"legal.start: expected bool of shape \(3,\), got float64 \(3,\)"),
+    ({"legal": Legal(np.ones(3, bool), np.full((3, 3), np.nan, np.float32), np.ones(3, bool))},
+     r"legal.transitions: expected bool of shape \(3, 3\), got float32 \(3, 3\)"),
+    ({"legal": Legal(np.ones(3, bool), np.ones((3, 3), bool), np.ones(1, bool))}, "legal.end: expected bool of shape .* got bool"),
+    ({"scores": np.zeros((4, 6), np.float32)[:, ::2]}, r"scores: expected a C-contiguous .* strides \(24, 8\)"),
+    ({"scores": np.zeros(4, np.float32)}, r"scores: expected shape \(T, K\) .* got \(4,\)"),
+    ({"start": np.zeros(3)}, "start: expected a C-contiguous float32 array .* got float64"),
+    ({"scores": np.zeros((4, 65), np.float32), "version": 1}, "scores: expected K of at most 64 tags for viterbi_v1, got 65"),
+    ({"scores": np.zeros((4, 65), np.float32), "version": 2}, "scores: expected K of at most 64 tags for viterbi_v2, got 65"),
+    ({"version": 3}, "version: expected 1 or 2, got 3"),
 ])
 def test_bad_input_is_named(change, message):
     arguments = {"scores": np.zeros((4, 3), np.float32), "starts": np.array([0, 4]), **change}

@@ -6,6 +6,7 @@ from torchcrf import CRF
 
 from minixl.backend import to_numpy
 from minixl.ops.viterbi import viterbi
+from minixl.ops.viterbi_kbest import viterbi_kbest
 from tests.ops.chain_brute_force import LENGTHS, all_paths, options, random_chain, random_legal
 
 
@@ -99,3 +100,67 @@ def test_wrong_shape_is_named(rng):
     chain = random_chain(rng)
     with pytest.raises(ValueError, match=r"transitions: expected shape \(3, 3\) .* got \(4, 4\)"):
         viterbi(chain.scores, chain.starts, transitions=np.zeros((4, 4)))
+
+
+@pytest.mark.parametrize("decode", [viterbi, lambda *args, **options: viterbi_kbest(*args, 2, **options)], ids=["viterbi", "k-best"])
+@pytest.mark.parametrize("argument, place", [("scores", (0, 0)), ("scores", (5, 1)), ("scores", (10, 2)), ("transitions", (2, 0)),
+                                             ("start", 1), ("end", 2)], ids=str)
+def test_nan_is_named(xp, rng, decode, argument, place):
+    chain = random_chain(rng, (9, 2, 0))
+    getattr(chain, argument)[place] = np.nan
+    moved = {name: xp.asarray(value) for name, value in options(chain).items()}
+    size = getattr(chain, argument).size
+    with pytest.raises(ValueError, match=rf"^{argument}: expected numbers, got NaN in 1 of {size} places$"):
+        decode(xp.asarray(chain.scores), chain.starts, **moved)
+    if argument == "scores":
+        with pytest.raises(ValueError, match="^scores: expected numbers, got NaN in 1 of 33 places$"):
+            decode(xp.asarray(chain.scores), chain.starts)
+
+
+def test_infinity_is_named(rng):
+    chain = random_chain(rng, (3,))
+    chain.scores[1, 1], chain.transitions[:] = np.inf, -np.inf
+    with np.errstate(invalid="ignore"), pytest.raises(ValueError, match="^scores, transitions, start, end: expected numbers below"):
+        viterbi(chain.scores, chain.starts, **options(chain))
+
+
+def test_a_forbidden_token_does_not_reach_other_sentences(xp):
+    """Without transitions: a token whose tags are all impossible makes its own sentence impossible, and no other."""
+    scores = np.zeros((4, 2))
+    scores[1] = -np.inf
+    np.testing.assert_array_equal(to_numpy(viterbi(xp.asarray(scores), np.array([0, 1, 3, 3, 4]))[1]), [0, -np.inf, 0, 0])
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"start": np.ones(3)}, r"legal.start: expected bool of shape \(3,\), got float64 \(3,\)"),
+    ({"transitions": np.full((3, 3), np.nan, np.float32)}, r"legal.transitions: expected bool of shape \(3, 3\), got float32 \(3, 3\)"),
+    ({"end": np.ones(1, bool)}, r"legal.end: expected bool of shape \(3,\), got bool \(1,\)"),
+])
+def test_a_mask_that_is_not_bool_is_named(rng, change, message):
+    chain, legal = random_chain(rng), random_legal(rng, 3)._replace(**change)
+    for decode in (viterbi, lambda *args, **given: viterbi_kbest(*args, 2, **given)):
+        with pytest.raises(ValueError, match=message):
+            decode(chain.scores, chain.starts, legal=legal)
+
+
+@pytest.mark.parametrize("sentences, tags", [(2000, 5), (300, 40)])
+def test_many_sentences_equal_one_after_another(rng, sentences, tags):
+    """More of them than the buffer holds, and more sums than are taken at a time."""
+    chain = random_chain(rng, rng.integers(0, 5, sentences), tags, dtype=np.float32)
+    found, found_scores = viterbi(chain.scores, chain.starts, **options(chain))
+    for b, (first, after) in enumerate(zip(chain.starts, chain.starts[1:])):
+        alone, score = viterbi(chain.scores[first:after], np.array([0, after - first]), **options(chain))
+        np.testing.assert_array_equal(found[first:after], alone)
+        assert score[0] == found_scores[b]
+
+
+def test_the_buffer_of_numpy_is_as_before(rng):
+    chain, before = random_chain(rng), np.getbufsize()
+    viterbi(chain.scores, chain.starts, **options(chain))
+    assert np.getbufsize() == before
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 0), (2, 2, 1)], ids=str)
+def test_scores_of_a_wrong_shape_are_named(shape):
+    with pytest.raises(ValueError, match=r"^scores: expected shape \(T, K\) with K at least 1, got "):
+        viterbi(np.zeros(shape), np.array([0, 4]))
