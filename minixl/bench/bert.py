@@ -9,6 +9,7 @@ from minixl.bench.products import step_operations
 from minixl.bench.work import BertWork, Examples, Options, Say, check_enough, choose_batches
 from minixl.data.sample import write_sample
 from minixl.inputs import Inputs
+from minixl.models.transformer import Transformer
 from minixl.runs import prepare
 from minixl.settings import Settings
 
@@ -24,6 +25,7 @@ def make_work(options: Options, scratch: Path, say: Say) -> tuple[BertWork, dict
               "optim.head_lr": 2e-3, "optim.schedule": "constant", "optim.warmup": 0.0}
     prepared = prepare(Settings(values), Inputs(encoder, [source]), options.seed)
     model, examples = prepared.model, prepared.streams["source"].examples
+    assert isinstance(model, Transformer)
     check_enough(examples, options, source[1])
     batches = {how: choose_batches(examples, how, batch_size=options.batch_size, count=options.steps, seed=options.seed)
                for how in options.settings}
@@ -47,6 +49,7 @@ def find_inputs(options: Options, scratch: Path, say: Say) -> tuple[Path, tuple[
     if options.encoder is None:
         from minixl.quickstart import quickstart_inputs
         inputs = quickstart_inputs(say)
+        assert inputs.encoder is not None
         return inputs.encoder, options.source or inputs.source[0]
     return options.encoder, options.source or sample_source(scratch)
 

@@ -59,4 +59,5 @@ class MinixlBilstmCrf:
     def decode(self, held: Sequence[np.ndarray]) -> list[np.ndarray]:
         """All sentences in one Viterbi search."""
         tags = best_paths(held, self.model.labels, "none", False, self.model.decoder())
-        return np.split(tags, np.cumsum([len(scores) for scores in held])[:-1])
+        ends = np.cumsum([len(scores) for scores in held]).tolist()
+        return [tags[first:end] for first, end in zip([0, *ends], ends, strict=False)]
