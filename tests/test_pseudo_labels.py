@@ -100,7 +100,8 @@ def test_arrays_that_do_not_fit(made, tmp_path):
     path, merged = tmp_path / "bad.safetensors", made.merged
     for change, why in [(merged._replace(starts=merged.starts[:-1]), "the arrays do not fit each other"),
                         (merged._replace(p_bar=merged.p_bar[:2]), "the arrays do not fit each other"),
-                        (merged._replace(starts=merged.starts[::-1].copy()), "the arrays do not fit each other"),
+                        (merged._replace(starts=merged.starts[[0, 2, 1, 3, 4]]), "the arrays do not fit each other"),
+                        (merged._replace(starts=merged.starts + 1), "the arrays do not fit each other"),
                         (merged._replace(teacher=merged.teacher + 1), "labels or teachers do not fit the arrays"),
                         (merged._replace(probabilities=merged.probabilities[:, :4]), "labels or teachers do not fit the arrays")]:
         write_pseudo_labels(path, PseudoLabels(change, made.selected, made.labels, made.teachers), MADE_FROM)
