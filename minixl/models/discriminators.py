@@ -99,6 +99,7 @@ def discriminator_backward(dlogits: Array, cache: DiscriminatorCache, *, need_dx
     else:
         assert cache.dense is not None
         dactive, out_grads = _affine(dy, cache.out, True, need_grads)                  # (J, D)
+        assert dactive is not None
         dactive *= cache.active
         dx, dense_grads = _affine(dactive, cache.dense, need_dx, need_grads)           # (J, H)
         grads = {"dense": dense_grads, "out": out_grads} if need_grads else {}

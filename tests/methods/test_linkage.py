@@ -126,11 +126,11 @@ def test_nothing_to_move():
 @pytest.mark.parametrize("level", LEVELS)
 def test_planted_languages_are_drawn_together(level):
     """A fresh linear probe tells two planted languages apart before, and is near chance afterwards."""
-    chosen = settings(level, **{"optim.schedule": "linear", "alignment.lr": 3e-3})
+    chosen = settings(level, **{"optim.schedule": "linear", "alignment.lr": 3e-3, "optim.beta2": 0.9})
     made, streams = make_streams(AverageLinkage.STREAMS, chosen)
     before = told_apart(made, level)
     ours = AverageLinkage(made, streams, chosen, 1, 200)
     values = [ours.step(step)[0].value for step in range(200)]
     after = told_apart(made, level)
-    assert before > (0.97 if level == "sentence" else 0.8) and after < 0.6, (before, after)
-    assert np.mean(values[-5:]) < np.mean(values[:5]) / 4
+    assert before > (0.97 if level == "sentence" else 0.8) and after < 0.7, (before, after)
+    assert np.mean(values[-5:]) < np.mean(values[:5]) / 20
