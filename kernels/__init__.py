@@ -104,8 +104,10 @@ def float32_only(reference: Callable[..., Any]) -> Callable[[Launcher], Launcher
     def decorate(launcher: Launcher) -> Launcher:
         @functools.wraps(launcher)
         def run(*args: Any, **kwargs: Any) -> Any:
+            if _dtypes(args) != {np.dtype(np.float64)}:
+                return launcher(*args, **kwargs)
             kwargs_of_reference = {name: value for name, value in kwargs.items() if name not in ("threads", "version")}
-            return readable(reference)(*args, **kwargs_of_reference) if _dtypes(args) == {np.dtype(np.float64)} else launcher(*args, **kwargs)
+            return readable(reference)(*args, **kwargs_of_reference)
         return run                                                     # type: ignore[return-value]
 
     return decorate

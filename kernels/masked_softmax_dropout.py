@@ -53,7 +53,7 @@ def masked_softmax_dropout_backward(dy: Array, cache: MaskedSoftmaxDropoutCache,
 
 
 def _launch(part: str, threads: int, shape: tuple[int, int], *arrays: Array, numbers: tuple[np.generic, ...]) -> None:
-    block = block_threads(threads)
-    if shape[0] and shape[1]:
+    (rows, n), block = shape, block_threads(threads)
+    if rows and n:
         kernels.load("masked_softmax_dropout.cu", f"masked_softmax_dropout_{part}")(
-            (min(MOST_BLOCKS, blocks(shape[0], threads // 32)),), block, (*arrays, np.int64(shape[0]), size("n", shape[1]), *numbers))
+            (min(MOST_BLOCKS, blocks(rows, threads // 32)),), block, (*arrays, np.int64(rows), size("n", n), *numbers))

@@ -25,7 +25,7 @@ class Case:
     """One op.  `call` gets the op's functions (NumPy, CuPy or kernels) and returns arrays that can be compared."""
 
     sizes: tuple[dict[str, int], ...]                     # the first is for warming up and is not reported
-    inputs: Callable[..., Inputs]                         # (rng, **size) -> NumPy arrays, float32 or int64
+    inputs: Callable[..., Inputs]                         # (rng, **size) -> NumPy arrays, float32, int64 or bool
     call: Callable[[SimpleNamespace, Inputs], tuple]
     prepare: Callable[[Inputs, Any], Any]                 # (inputs, torch device) -> what `torch` takes; not timed
     torch: Callable[[Any], Any]
@@ -206,6 +206,24 @@ def attention_torch(t: dict[str, Any]) -> None:
     torch.nn.functional.scaled_dot_product_attention(t["query"], t["key"], t["value"]).backward(t["dy"])
 
 
+def masked_inputs(rng: np.random.Generator, rows: int, columns: int) -> Inputs:
+    """Rows with a third of the columns up to all of them, a tenth of the probabilities dropped."""
+    return {"x": floats(rng, rows, columns), "dy": floats(rng, rows, columns),
+            "valid": rng.integers(max(1, columns // 3), columns + 1, rows), "mask": rng.random((rows, columns)) >= 0.1}
+
+
+def masked_call(op: SimpleNamespace, x: Inputs) -> tuple:
+    y, cache = op.masked_softmax_dropout_forward(x["x"], x["valid"], 0.1, mask=x["mask"])
+    return y, op.masked_softmax_dropout_backward(x["dy"], cache)[0]
+
+
+def masked_torch(t: dict[str, Any]) -> None:
+    import torch
+    outside = torch.arange(t["x"].shape[1], device=t["x"].device) >= t["valid"][:, None]
+    probs = torch.softmax(t["x"].masked_fill(outside, -torch.inf), 1)
+    (probs * t["mask"] / 0.9).backward(t["dy"])
+
+
 def embedding_inputs(rng: np.random.Generator, tokens: int, vocabulary: int, hidden: int) -> Inputs:
     return {"ids": rng.integers(0, vocabulary, tokens), "dy": floats(rng, tokens, hidden), "vocabulary": np.array(vocabulary)}
 
@@ -286,6 +304,10 @@ CASES = {
         attention_inputs, attention_call, attention_prepare, attention_torch, "torch sdpa",
         lambda sentences, length, heads, head: 32 * sentences * length * heads * head,
         lambda sentences, length, heads, head: 14 * sentences * length * length * heads * head, "product"),
+    "masked_softmax_dropout": Case(
+        ({"rows": 8, "columns": 9}, {"rows": 12288, "columns": 32}, {"rows": 49152, "columns": 128}),
+        masked_inputs, masked_call, leaves, masked_torch, "torch",
+        lambda rows, columns: 22 * rows * columns + 8 * rows, lambda rows, columns: 12 * rows * columns),
     "embedding": Case(
         ({"tokens": 16, "vocabulary": 8, "hidden": 8}, {"tokens": 1024, "vocabulary": 119547, "hidden": 768},
          {"tokens": 8192, "vocabulary": 2000, "hidden": 768}),

@@ -18,14 +18,15 @@ def cells(row: dict[str, Any]) -> tuple[str, ...]:
     size = " x ".join(str(value) for value in row["size"].values())
     spread = f"{1e3 * row['tenth_seconds']:.3g}-{1e3 * row['ninetieth_seconds']:.3g}"
     extra = "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 2 ** 20:.1f}"
+    share = "" if row["percent_of_ceiling"] is None else f"{row['percent_of_ceiling']:.0f} % {row['bound']}"
     return (row["op"], size, row["engine"], f"{1e3 * row['median_seconds']:.3g}", spread,
             f"{row['gigabytes_per_second']:.3g}", f"{row['gigaflops']:.3g}",
-            f"{row['percent_of_ceiling']:.0f} % {row['bound']}", extra, f"{row['ratio']:.2f}")
+            share, extra, f"{row['ratio']:.2f}")
 
 
 def heading(result: dict[str, Any]) -> str:
     """Where the figures are from."""
-    place = result["device"] if result["threads"] is None else f"{result['device']}, {result['threads']} threads, NumPy ops"
+    place = f"{result['processor']}, NumPy ops" if result["threads"] else f"{result['device']} (numpy: {result['processor']})"
     return (f"{place}: copy {result['ceiling']['copy']:.0f} GB/s, "
             f"product {result['ceiling']['product']:.0f} GFLOP/s (float32)")
 

@@ -1,7 +1,8 @@
 """`minixl bench kernels`: how fast each op is, and how far from what this device can do.
 
-On a GPU the kernels are timed (CUDA events), beside the same formula in plain CuPy; on a CPU the NumPy ops.  Results are
-checked against the op in float64 before anything is timed.  Inputs rotate, so that together they do not fit the cache.
+On a GPU three engines are timed: the kernels and the same formula in plain CuPy (as with MINIXL_KERNELS=0), both with CUDA
+events, and the NumPy ops on the CPU beside it.  Without a GPU it is the NumPy ops.  Results are checked against the op in
+float64 before anything is timed.  Inputs rotate, so that together they do not fit the cache.
 The ceiling is measured in the same run: the rate of a copy for ops that move memory, of a float32 matrix product for ops
 that compute.  Extra memory is what the process grows by during one call, results included, in a process of its own.
 """
@@ -24,7 +25,7 @@ import numpy as np
 
 from minixl import kernels
 from minixl.backend import Array, array_module, by_rows, cupy, threads, to_numpy
-from minixl.bench_kernel_cases import CASES, Case, Inputs
+from minixl.bench_kernel_cases import CASES, Inputs
 from minixl.bench_kernel_report import draw, table, write_readme
 from minixl.bench_kernel_resources import resources
 from minixl.errors import UserError
@@ -46,6 +47,7 @@ def run(names: Sequence[str] = (), *, against: str | None = None, json_file: Pat
     rows: list[dict[str, Any]] = []
     ceiling = ceilings()
     result = {"device": device_name(), "threads": None if on_gpu() else threads(), "against": against,
+              "processor": f"{processor_name()}, {threads()} threads",
               "ceiling": ceiling, "rows": rows, "resources": resources() if readme or json_file else []}
     for name in names or CASES:
         for number, size in enumerate(CASES[name].sizes[1:], 1):
@@ -81,18 +83,21 @@ def on_gpu() -> bool:
 
 def device_name() -> str:
     """The GPU's name, or the processor's."""
-    if on_gpu():
-        return cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
+    return cupy.cuda.runtime.getDeviceProperties(0)["name"].decode() if on_gpu() else processor_name()
+
+
+def processor_name() -> str:
+    """The processor's name as Linux has it, else what Python knows."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
 def functions(name: str, kind: str) -> SimpleNamespace:
-    """The functions of an op: "readable" without kernels, "kernels" the launchers."""
+    """The functions of an op: for the kind "kernel" the launchers, for any other the readable ones."""
     module = __import__(f"minixl.ops.{name}", fromlist=["*"])
     found = {key: getattr(value, "__wrapped__", value) for key, value in vars(module).items() if callable(value)}
-    if kind == "kernels":
+    if kind == "kernel":
         launchers = __import__(f"minixl.kernels.{name}", fromlist=["*"])
         found.update({function: getattr(launchers, function) for function in kernels.OPS[name]})
     elif name == "adamw":
@@ -108,26 +113,30 @@ def _in_blocks(adamw_step: Callable[..., None], *arrays: Array, **settings: Any)
 
 def _rows(name: str, number: int, size: dict[str, int], against: str | None,
           ceiling: dict[str, float]) -> Iterator[dict[str, Any]]:
-    """One row an engine: minixl first."""
-    case = CASES[name]
+    """One row a kind: minixl's own first, the one that the ratios are to."""
     check(name, size)
-    engines = [("kernel", "kernels"), ("cupy", "readable")] if on_gpu() else [("numpy", "readable")]
     own = None
-    for engine, kind in [*engines, *([(case.torch_name, "torch")] if against else [])]:
+    for kind in (*kinds(), *(["torch"] if against else [])):
         times = measure(name, size, kind)
         own = own or times[len(times) // 2]
-        yield _row(name, size, engine, times, case, ceiling) | {
+        yield _row(name, size, kind, times, ceiling) | {
             "ratio": times[len(times) // 2] / own, "peak_bytes": peak(name, number, kind)}
 
 
-def _row(name: str, size: dict[str, int], engine: str, times: list[float], case: Case,
-         ceiling: dict[str, float]) -> dict[str, Any]:
+def kinds() -> tuple[str, ...]:
+    """What is timed of minixl here, the default first."""
+    return ("kernel", "cupy", "numpy") if on_gpu() else ("numpy",)
+
+
+def _row(name: str, size: dict[str, int], kind: str, times: list[float], ceiling: dict[str, float]) -> dict[str, Any]:
+    case = CASES[name]
     median, moved, done = times[len(times) // 2], case.bytes(**size), case.operations(**size)
     rates = {"copy": moved / median / 1e9, "product": done / median / 1e9}
-    return {"op": name, "size": size, "engine": engine, "calls": len(times), "median_seconds": median,
-            "tenth_seconds": times[len(times) // 10], "ninetieth_seconds": times[len(times) * 9 // 10],
+    elsewhere = on_gpu() and kind == "numpy"                           # the ceiling is the GPU's
+    return {"op": name, "size": size, "engine": case.torch_name if kind == "torch" else kind, "calls": len(times),
+            "median_seconds": median, "tenth_seconds": times[len(times) // 10], "ninetieth_seconds": times[len(times) * 9 // 10],
             "gigabytes_per_second": rates["copy"], "gigaflops": rates["product"], "bound": case.bound,
-            "percent_of_ceiling": 100 * rates[case.bound] / ceiling[case.bound]}
+            "percent_of_ceiling": None if elsewhere else 100 * rates[case.bound] / ceiling[case.bound]}
 
 
 def check(name: str, size: dict[str, int]) -> None:
@@ -135,8 +144,8 @@ def check(name: str, size: dict[str, int]) -> None:
     case = CASES[name]
     inputs = case.inputs(np.random.default_rng(7), **{key: min(value, 300) for key, value in size.items()})
     wide = {key: array.astype(np.float64) if array.dtype == np.float32 else array.copy() for key, array in inputs.items()}
-    ours = case.call(functions(name, "kernels" if on_gpu() else "readable"), _on_device(inputs))
-    for number, (found, exact) in enumerate(zip(ours, case.call(functions(name, "readable"), wide), strict=True)):
+    ours = case.call(functions(name, kinds()[0]), _placed(inputs, kinds()[0]))
+    for number, (found, exact) in enumerate(zip(ours, case.call(functions(name, "numpy"), wide), strict=True)):
         difference = np.abs(to_numpy(found).astype(np.float64) - exact).max(initial=0)
         if not difference <= TOLERANCE * np.abs(exact).max(initial=1e-30):
             raise UserError(f"bench kernels: {name} {size}, result {number}: expected float64's within {TOLERANCE}, "
@@ -151,7 +160,7 @@ def measure(name: str, size: dict[str, int], kind: str) -> list[float]:
     sets = [once, *(case.inputs(rng, **size) for _ in range(copies - 1))]
     call, prepared = _engine(name, kind, sets)
     turn = itertools.cycle(prepared)
-    if on_gpu():
+    if on_gpu() and kind != "numpy":
         from cupyx.profiler import benchmark
         first = benchmark(lambda: call(next(turn)), (), n_repeat=FEWEST, n_warmup=2).gpu_times[0]
         repeats = int(min(200, max(FEWEST, SECONDS / max(first.mean(), 1e-6))))
@@ -177,10 +186,10 @@ def _engine(name: str, kind: str, sets: list[Inputs]) -> tuple[Callable[[Any], A
     op = functions(name, kind)
 
     def call(inputs: Inputs) -> Any:
-        with _kernels_on(kind == "kernels"):                           # for the ops that an op calls
+        with _kernels_on(kind == "kernel"):                           # for the ops that an op calls
             return case.call(op, inputs)
 
-    return call, [_on_device(inputs) for inputs in sets]
+    return call, [_placed(inputs, kind) for inputs in sets]
 
 
 @contextlib.contextmanager
@@ -196,16 +205,16 @@ def _kernels_on(on: bool) -> Iterator[None]:
             os.environ["MINIXL_KERNELS"] = before
 
 
-def _on_device(inputs: Inputs) -> Inputs:
-    """Copies on the GPU if there is one; starts and single numbers stay with the CPU, where the ops want them."""
-    if not on_gpu():
+def _placed(inputs: Inputs, kind: str) -> Inputs:
+    """Copies where the kind computes.  Starts and single numbers stay with the CPU, where the ops want them."""
+    if kind == "numpy":
         return {key: array.copy() for key, array in inputs.items()}
     return {key: array if key == "starts" or not array.ndim else cupy.asarray(array) for key, array in inputs.items()}
 
 
 def peak(name: str, number: int, kind: str) -> int | None:
     """Bytes that one call takes at its peak, results included; None where the system does not say."""
-    if on_gpu():
+    if on_gpu() and kind != "numpy":
         return _peak_gpu(name, number, kind)
     if not Path("/proc/self/clear_refs").exists():
         return None

@@ -67,6 +67,17 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("log-softmax: no sum in the gradient", "dy - xp.exp(cache.log_probs) * dy.sum(axis=-1, keepdims=True)", "dy"),
         ("log-softmax: log-probabilities for probabilities", "xp.exp(cache.log_probs) * dy", "cache.log_probs * dy"),
     ],
+    "minixl.ops.masked_softmax_dropout": [
+        ("entries beyond the length count", "xp.where(valid, x, -xp.inf)", "xp.where(valid | True, x, -xp.inf)"),
+        ("length off by one", "xp.arange(x.shape[1]) < valid[:, None]", "xp.arange(x.shape[1]) <= valid[:, None]"),
+        ("softmax over the rows", "total = probs.sum(axis=1, keepdims=True)", "total = probs.sum(axis=0, keepdims=True)"),
+        ("no sum in the gradient", "dx -= cache.probs * dx.sum(axis=1, keepdims=True)", "pass"),
+        ("gradient without dropout", "dx = _dropped(dy, cache) * cache.probs", "dx = dy * cache.probs"),
+        ("probabilities after dropout in the cache",
+         "return _dropped(probs, cache), cache", "return _dropped(probs, cache), cache._replace(probs=_dropped(probs, cache))"),
+        ("not scaled", " * x.dtype.type(cache.scale)", ""),
+        ("mask forgotten", "x * cache.mask *", "x *"),
+    ],
     "minixl.ops.softmax_cross_entropy": [
         ("gold class not subtracted", "dlogits[xp.arange(len(labels)), xp.where(scored, labels, 0)] -= 1", "pass"),
         ("unscored rows counted in the loss", "(gold * scored).sum()", "gold.sum()"),

@@ -1,16 +1,20 @@
 """`minixl bench kernels` on the smallest sizes: every op is checked, timed and reported; PyTorch computes the same."""
 import json
 import re
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from minixl import bench_kernels, kernels
+from minixl import backend, bench_kernels, kernels
 from minixl.bench_kernel_cases import CASES
 from minixl.bench_kernel_report import BEGIN, END, write_readme
 from minixl.bench_kernel_resources import markdown, resources
 from minixl.errors import UserError
+from tests.kernels import host
+from tests.kernels.test_whole_model import FakeCupy
 
 CEILING = {"copy": 10.0, "product": 100.0}
 
@@ -46,16 +50,46 @@ def test_all_ops_in_one_run(quick, tmp_path, monkeypatch):
     assert re.search("average_linkage +64 x 64 +numpy", texts[0]) and "copy 10 GB/s, product 100 GFLOP/s" in texts[0]
 
 
+def test_on_a_gpu_kernels_cupy_and_numpy_are_timed(quick, monkeypatch):
+    """NumPy stands in for CuPy and the shim for the device; what runs with kernels is what the shim is asked for."""
+    fake, timed, launched = FakeCupy("cupy"), [], []
+    properties = {"name": b"Test GPU"}
+    fake.cuda = SimpleNamespace(is_available=lambda: True, runtime=SimpleNamespace(getDeviceProperties=lambda device: properties))
+
+    def benchmark(function, args, *, n_repeat, n_warmup):
+        timed.append(len(launched))
+        function()
+        return SimpleNamespace(gpu_times=np.full((1, n_repeat), 1e-3))
+
+    def load(filename, function):
+        launched.append(function)
+        return host.load(filename, function)
+
+    monkeypatch.setitem(sys.modules, "cupyx.profiler", SimpleNamespace(benchmark=benchmark))
+    monkeypatch.setattr(backend, "cupy", fake)
+    monkeypatch.setattr(bench_kernels, "cupy", fake)
+    monkeypatch.setattr(bench_kernels, "to_numpy", np.asarray)
+    monkeypatch.setattr(kernels, "load", load)
+    texts = []
+    rows = bench_kernels.run(["softmax_cross_entropy", "masked_softmax_dropout"], say=texts.append)["rows"]
+    assert [row["engine"] for row in rows] == 2 * ["kernel", "cupy", "numpy"]
+    assert [row["percent_of_ceiling"] is None for row in rows] == 2 * [False, False, True]
+    assert rows[0]["ratio"] == rows[1]["ratio"] == 1 != rows[2]["ratio"] and rows[2]["median_seconds"] != 1e-3
+    assert timed == [4, 8, 12, 12, 14, 16, 18, 18] and launched[12:] == 3 * [
+        "masked_softmax_dropout_forward", "masked_softmax_dropout_backward"]
+    assert texts[0].startswith("Test GPU (numpy: ") and re.search("masked_softmax_dropout +8 x 9 +cupy", texts[0])
+
+
 def test_pytorchs_way_computes_the_same(rng):
     """Where PyTorch's call leaves gradients, they are those of the op."""
     gradients = {"average_linkage": ["x", "y"], "layernorm": ["x", "weight", "bias"], "gelu": ["x"],
-                 "softmax_cross_entropy": ["logits"]}
+                 "softmax_cross_entropy": ["logits"], "masked_softmax_dropout": ["x"]}
     for name, inputs_with_gradient in gradients.items():
         case = CASES[name]
         inputs = case.inputs(rng, **case.sizes[0])
         prepared = case.prepare(inputs, "cpu")
         case.torch(prepared)
-        ours = case.call(bench_kernels.functions(name, "readable"), inputs)[1:]
+        ours = case.call(bench_kernels.functions(name, "numpy"), inputs)[1:]
         for key, gradient in zip(inputs_with_gradient, ours, strict=True):
             np.testing.assert_allclose(gradient, prepared[key].grad.numpy(), rtol=1e-3, atol=1e-5, err_msg=f"{name} {key}")
 
@@ -63,7 +97,7 @@ def test_pytorchs_way_computes_the_same(rng):
 def test_pytorch_crf_finds_the_same_tags(rng):
     case = CASES["viterbi"]
     inputs = case.inputs(rng, **case.sizes[0])
-    tags = case.call(bench_kernels.functions("viterbi", "readable"), inputs)[1]
+    tags = case.call(bench_kernels.functions("viterbi", "numpy"), inputs)[1]
     assert sum(case.torch(case.prepare(inputs, "cpu")), []) == tags.tolist()
 
 
@@ -82,7 +116,7 @@ def test_a_wrong_op_is_not_timed(monkeypatch):
 
 def test_peak_memory_of_one_call():
     """Value, dx and dy of 512 points with 512 dimensions are 2 MiB; n by m matrices would be more than twice that."""
-    peak = bench_kernels.peak("average_linkage", 1, "readable")
+    peak = bench_kernels.peak("average_linkage", 1, "numpy")
     assert peak is None or 2 << 20 <= peak < 20 << 20
 
 
@@ -92,7 +126,8 @@ def test_ceilings():
 
 
 def test_the_readme_is_written_between_the_markers(tmp_path):
-    result = {"device": "Test", "threads": 2, "against": None, "ceiling": CEILING, "rows": [], "resources": []}
+    result = {"device": "Test", "processor": "Test, 2 threads", "threads": 2, "against": None, "ceiling": CEILING,
+              "rows": [], "resources": []}
     file = tmp_path / "README.md"
     file.write_text(f"before\n{BEGIN}\nstale\n{END}\nafter\n")
     write_readme(result, file)

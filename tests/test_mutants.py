@@ -7,12 +7,14 @@ import pytest
 from tests import test_optim
 from tests.mutants import MISTAKES, mutant
 from tests.ops import (test_attention, test_binary_cross_entropy, test_dropout, test_embedding, test_gelu, test_layernorm,
-                       test_linear, test_mean_pooling, test_soft_squared_error, test_softmax, test_softmax_cross_entropy)
+                       test_linear, test_masked_softmax_dropout, test_mean_pooling, test_soft_squared_error, test_softmax,
+                       test_softmax_cross_entropy)
 from tests.ops.checks import matches_central_difference, matches_pytorch
 
 OPS = {f"minixl.ops.{file.__name__.rpartition('.test_')[2]}": file
        for file in (test_attention, test_binary_cross_entropy, test_dropout, test_embedding, test_gelu, test_layernorm, test_linear,
-                    test_mean_pooling, test_soft_squared_error, test_softmax, test_softmax_cross_entropy)}
+                    test_masked_softmax_dropout, test_mean_pooling, test_soft_squared_error, test_softmax,
+                    test_softmax_cross_entropy)}
 MUTANTS = [pytest.param(module, *mistake, id=f"{module.rpartition('.')[2]}: {mistake[0]}")
            for module, mistakes in MISTAKES.items() for mistake in mistakes]
 

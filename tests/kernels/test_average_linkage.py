@@ -95,7 +95,7 @@ def test_a_missing_barrier_is_named(mutant, rng):
      r"x: expected a C-contiguous float32 array of shape \(4, 3\), got float32 \(4, 3\), strides \(24, 8\)"),
     (np.zeros((4, 3), np.float32), np.zeros((3, 2), np.float32).T, r"y: expected a C-contiguous float32 .* strides"),
     (np.zeros((4, 3), np.float16), np.zeros((2, 3), np.float16), "x: expected float32 or float64 .* got float16"),
-    (np.zeros((4, 3), np.float32), np.zeros((2, 4), np.float32), r"y: expected float32 with 3 columns as in x, got float32 \(2, 4\)"),
+    (np.zeros((4, 3), np.float32), np.zeros((2, 4), np.float32), r"y: expected float32 with 3 columns .* \(2, 4\)"),
     (np.zeros((4, 3), np.float32), np.zeros((2, 3)), "y: expected float32 with 3 columns as in x, got float64"),
     (np.zeros((0, 3), np.float32), np.zeros((2, 3), np.float32), r"x: expected .* at least one point, got float32 \(0, 3\)"),
 ])

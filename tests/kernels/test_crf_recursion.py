@@ -95,6 +95,7 @@ def test_bad_input_is_named(rng):
         forward_sums(op.Scores(*parts), time_steps(np.array([0, 3])), 1)
     parts[1] = np.zeros((4, 4), np.float32)
     for part, wrong, message in ((0, parts[0][:, ::2], "emissions: .* strides"),
-                                 (2, np.zeros(4), "start: .* got float64"), (3, np.zeros(3, np.float32), r"end: .* got float32 \(3,\)")):
+                                 (2, np.zeros(4), "start: .* got float64"),
+                                 (3, np.zeros(3, np.float32), r"end: .* got float32 \(3,\)")):
         with pytest.raises(ValueError, match=message):
             forward_sums(op.Scores(*parts[:part], wrong, *parts[part + 1:]), time_steps(np.array([0, 3])), 1)

@@ -72,7 +72,8 @@ def test_the_op_takes_the_kernels_cache_and_the_other_way_round(device, rng):
     readable = op.masked_softmax_dropout_backward.__wrapped__(dy, cache)[0]
     _, again = op.masked_softmax_dropout_forward.__wrapped__(x, valid, 0.3, mask=cache.mask)
     for theirs in (cache, again):
-        np.testing.assert_allclose(to_numpy(masked_softmax_dropout_backward(dy, theirs)[0]), to_numpy(readable), rtol=1e-4, atol=1e-6)
+        dx, _ = masked_softmax_dropout_backward(dy, theirs)
+        np.testing.assert_allclose(to_numpy(dx), to_numpy(readable), rtol=1e-4, atol=1e-6)
 
 
 def test_float64_takes_the_readable_op(device, rng):
@@ -90,7 +91,7 @@ def test_float64_takes_the_readable_op(device, rng):
     ("drawn[first + k] = kept;", "drawn[first + k] = !kept;"),
     ("dropped, first + k", "dropped, k"),
     ("(dprob - sum)", "dprob"),
-    ("keep_scale * dy[first + k] * probs[first + k];\n        sum = warp_sum(sum);", "keep_scale * dy[first + k] * probs[first + k];"),
+    ("probs[first + k];\n        sum = warp_sum(sum);", "probs[first + k];"),
     ("const float dprob = !use_mask || mask[first + k] ?", "const float dprob = true ?"),
     ("if (!use_mask || mask[first + k]) sum", "sum"),
     ("row += warps", "row += 2 * warps"),
@@ -106,7 +107,7 @@ def test_planted_mistakes_are_caught(mutant, rng, monkeypatch, old, new):
 
 
 @pytest.mark.parametrize("change, message", [*BAD_INPUT, *[
-    ({"x": np.zeros((2, 3), np.int32)}, r"x: expected a C-contiguous float32 array of shape \(2, 3\), got int32 \(2, 3\), strides .*"),
+    ({"x": np.zeros((2, 3), np.int32)}, r"x: expected a C-contiguous float32 array .* got int32 \(2, 3\), strides .*"),
     ({"x": np.zeros((3, 2), np.float32).T}, r"x: expected a C-contiguous float32 array of shape \(2, 3\), .*strides \(4, 8\)"),
     ({"valid": np.ones((3, 2), bool).T}, r"valid: expected a C-contiguous bool array of shape \(2, 3\), .*"),
     ({"mask": np.ones((3, 2), bool).T, "p": 0.1}, r"mask: expected a C-contiguous bool array of shape \(2, 3\), .*"),

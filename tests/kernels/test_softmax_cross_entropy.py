@@ -72,7 +72,8 @@ def test_a_missing_barrier_in_the_block_sum_is_caught(rng, monkeypatch):
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match=r"labels: expected a C-contiguous int64 array of shape \(2,\), got int32 \(2,\)"):
         softmax_cross_entropy_forward(np.zeros((2, 3), np.float32), np.zeros(2, np.int32))
-    for logits, message in ((np.zeros((2, 3), np.int32), "logits: .* got int32"), (np.zeros((3, 2), np.float32).T, "logits: .* strides"),
+    for logits, message in ((np.zeros((2, 3), np.int32), "logits: .* got int32"),
+                            (np.zeros((3, 2), np.float32).T, "logits: .* strides"),
                             (np.zeros(2, np.float32), r"logits: expected an array with 2 axes, got \(2,\)")):
         with pytest.raises(ValueError, match=message):
             softmax_cross_entropy_forward(logits, np.zeros(2, np.int64))

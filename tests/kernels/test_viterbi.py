@@ -133,7 +133,7 @@ def test_a_kernel_that_loses_nan_is_caught(mutant, rng, old, new):
     ({"starts": np.array([0, 3, 2, 4])}, "starts: expected .* rise"),
     ({"transitions": np.zeros((2, 3), np.float32)}, r"transitions: expected shape \(3, 3\) for scores of 3 tags, got \(2, 3\)"),
     ({"start": np.zeros(3, np.float16)}, "start: expected a C-contiguous float32 array"),
-    ({"legal": Legal(np.ones(3), np.ones((3, 3), bool), np.ones(3, bool))}, r"legal.start: expected bool of shape \(3,\), got float64 \(3,\)"),
+    ({"legal": Legal(np.ones(3), np.ones((3, 3), bool), np.ones(3, bool))}, r"legal.start: expected bool .* got float64 \(3,\)"),
     ({"legal": Legal(np.ones(3, bool), np.full((3, 3), np.nan, np.float32), np.ones(3, bool))},
      r"legal.transitions: expected bool of shape \(3, 3\), got float32 \(3, 3\)"),
     ({"legal": Legal(np.ones(3, bool), np.ones((3, 3), bool), np.ones(1, bool))}, "legal.end: expected bool of shape .* got bool"),
