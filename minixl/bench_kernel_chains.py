@@ -1,0 +1,106 @@
+"""Inputs and calls of the ops that walk over sentences (Viterbi, CRF, LSTM), for bench_kernel_cases.py."""
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from minixl.backend import array_module
+from minixl.ops.crf_recursion import Scores
+from minixl.ops.lstm_steps import Cell
+from minixl.ops.steps import time_steps
+
+Inputs = dict[str, Any]
+
+
+def floats(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Standard normal float32."""
+    return rng.standard_normal(shape, np.float32)
+
+
+def packed_starts(rng: np.random.Generator, sentences: int, longest: int) -> np.ndarray:
+    """Starts of sentences with a third of the longest length up to all of it."""
+    return np.concatenate([[0], np.cumsum(rng.integers(max(1, longest // 3), longest + 1, sentences))])
+
+
+def viterbi_inputs(rng: np.random.Generator, sentences: int, longest: int, tags: int) -> Inputs:
+    starts = packed_starts(rng, sentences, longest)
+    return {"scores": floats(rng, int(starts[-1]), tags), "transitions": floats(rng, tags, tags), "start": floats(rng, tags),
+            "end": floats(rng, tags), "starts": starts}
+
+
+def viterbi_call(op: SimpleNamespace, x: Inputs) -> tuple:
+    tags, path_scores = op.viterbi(x["scores"], x["starts"], transitions=x["transitions"], start=x["start"], end=x["end"])
+    return path_scores, tags
+
+
+def viterbi_prepare(inputs: Inputs, device: Any) -> tuple:
+    import torch
+    from torchcrf import CRF
+    lengths = np.diff(inputs["starts"])
+    crf = CRF(inputs["scores"].shape[1], batch_first=True).to(device)
+    for name, value in (("transitions", "transitions"), ("start_transitions", "start"), ("end_transitions", "end")):
+        getattr(crf, name).data = torch.tensor(inputs[value], device=device)
+    padded = np.zeros((len(lengths), lengths.max(), inputs["scores"].shape[1]), np.float32)
+    mask = np.arange(lengths.max()) < lengths[:, None]
+    padded[mask] = inputs["scores"]
+    return crf, torch.tensor(padded, device=device), torch.tensor(mask, device=device)
+
+
+def viterbi_torch(prepared: tuple) -> list[list[int]]:
+    crf, scores, mask = prepared
+    return crf.decode(scores, mask)
+
+
+def crf_inputs(rng: np.random.Generator, sentences: int, longest: int, tags: int) -> Inputs:
+    inputs = viterbi_inputs(rng, sentences, longest, tags)
+    return inputs | {"weight": np.ones(len(inputs["scores"]), np.float32)}
+
+
+def crf_call(op: SimpleNamespace, x: Inputs) -> tuple:
+    steps = time_steps(x["starts"], array_module(x["scores"]))
+    scores = Scores(x["scores"], x["transitions"], x["start"], x["end"])
+    log_partition, state = op.forward_sums(scores, steps, len(x["starts"]) - 1)
+    return log_partition, *op.marginals(scores, steps, state, x["weight"])
+
+
+def crf_prepare(inputs: Inputs, device: Any) -> tuple:
+    crf, scores, mask = viterbi_prepare(inputs, device)
+    return crf, scores.requires_grad_(), mask, scores.argmax(2)
+
+
+def crf_torch(prepared: tuple) -> None:
+    crf, scores, mask, tags = prepared
+    (-crf(scores, tags, mask)).backward()
+
+
+def lstm_inputs(rng: np.random.Generator, sentences: int, longest: int, inputs: int, hidden: int) -> Inputs:
+    starts = packed_starts(rng, sentences, longest)
+    return {"x": floats(rng, int(starts[-1]), inputs), "dy": floats(rng, int(starts[-1]), hidden), "starts": starts,
+            "weight_ih": 0.1 * floats(rng, 4 * hidden, inputs), "weight_hh": 0.1 * floats(rng, 4 * hidden, hidden),
+            "bias": floats(rng, 4 * hidden)}
+
+
+def lstm_call(op: SimpleNamespace, x: Inputs) -> tuple:
+    cell = Cell(x["weight_ih"], x["weight_hh"], x["bias"], None)
+    (hidden, _), cache = op.recurrent_forward(x["x"], (cell,), (False,), x["starts"])
+    dx, (grads,) = op.recurrent_backward(x["dy"], None, cache)
+    return hidden, dx, *grads.values()
+
+
+def lstm_prepare(inputs: Inputs, device: Any) -> tuple:
+    import torch
+    size = inputs["dy"].shape[1]
+    lstm = torch.nn.LSTM(inputs["x"].shape[1], size).to(device)
+    for name, value in (("weight_ih_l0", "weight_ih"), ("weight_hh_l0", "weight_hh"), ("bias_ih_l0", "bias")):
+        getattr(lstm, name).data = torch.tensor(inputs[value], device=device)
+    sentences = [torch.tensor(part, device=device) for part in np.split(inputs["x"], inputs["starts"][1:-1])]
+    packed = torch.nn.utils.rnn.pack_sequence(sentences, enforce_sorted=False)
+    packed.data.requires_grad_()
+    return lstm, packed, torch.tensor(inputs["dy"], device=device)
+
+
+def lstm_torch(prepared: tuple) -> None:
+    lstm, packed, dy = prepared
+    lstm(packed)[0].data.backward(dy)
