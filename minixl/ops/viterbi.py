@@ -101,18 +101,22 @@ def _forward(scores: Array, bounds: list[int], transitions: Array, start: Array,
     NumPy copies a broadcast operand whose rows are shorter than its buffer before it adds; for rows of some hundred
     sentences that takes longer than adding, hence the small BUFFER.  Sums of more than BLOCK elements would leave the cache.
     """
-    best = xp.ascontiguousarray(scores.T)                                          # (K, T), becomes the result
-    moves = transitions[:, :, None]                                                # (from, to, 1)
-    best[:, :bounds[1]] += start[:, None]
+    tags, moves = len(transitions), transitions[:, :, None]                        # (from, to, 1)
+    best = xp.empty_like(scores)
+    best[:bounds[1]] = scores[:bounds[1]] + start
+    row = xp.ascontiguousarray(best[:bounds[1]].T)                                 # (K, running), best of one step
     with np.errstate():                                                            # ends the smaller buffer, too
         np.setbufsize(BUFFER)
-        for before, now, after in zip(bounds, bounds[1:], bounds[2:]):
+        for now, after in zip(bounds[1:], bounds[2:]):
             running = after - now
-            some = max(1, BLOCK // (len(best) * running))                          # tags at a time
-            for to in range(0, len(best), some):
-                sums = best[:, None, before:before + running] + moves[:, to:to + some]         # (from, some, running)
-                best[to:to + some, now:after] += sums.max(axis=0)
-    return xp.ascontiguousarray(best.T)
+            ahead = xp.ascontiguousarray(scores[now:after].T)
+            some = max(1, BLOCK // (tags * running))                               # tags at a time
+            for to in range(0, tags, some):
+                sums = row[:, None, :running] + moves[:, to:to + some]             # (from, some, running)
+                ahead[to:to + some] += sums.max(axis=0)
+            best[now:after] = ahead.T
+            row = ahead
+    return best
 
 
 def _follow_back(best: Array, transitions: Array, final: Array, steps: Steps, xp: ModuleType) -> Array:
