@@ -12,7 +12,7 @@ from minixl.data.schemes import legal_transitions
 from minixl.errors import UserError
 from minixl.inputs import Inputs
 from minixl.models.bilstm_crf import BilstmCrf
-from minixl.models.bilstm_crf_config import BilstmCrfConfig
+from minixl.models.bilstm_crf_config import WORD_TABLE, BilstmCrfConfig
 from minixl.settings import Settings
 from minixl.weights.word_vectors import WordVectors, read_vectors
 
@@ -29,7 +29,8 @@ def build_bilstm_crf(settings: Settings, inputs: Inputs, sources: list[Corpus], 
         words, table = _word_table(settings, inputs, [*sources, *others], messages)
         lexicon = Lexicon.for_vectors(words, lexicon.alphabet, sentences if settings["model.train_vectors"] else ())
     config = BilstmCrfConfig(
-        lexicon.vocabulary_size, lexicon.alphabet_size, word_size=settings["model.word_size"] if table is None else table.shape[1],
+        lexicon.vocabulary_size, lexicon.alphabet_size,
+        word_size=settings["model.word_size"] if table is None else table.shape[1],
         char_size=settings["model.char_size"], char_hidden=settings["model.char_hidden"],
         word_hidden=settings["model.word_hidden"], dense_size=settings["model.dense_size"], chars=settings["model.chars"],
         tied=settings["model.tied"], start_end=settings["model.start_end"], variational=settings["model.variational"],
@@ -41,8 +42,9 @@ def build_bilstm_crf(settings: Settings, inputs: Inputs, sources: list[Corpus], 
     if table is not None:
         model.set_word_vectors(table)
     freeze(model, settings["model.freeze"])
-    messages.insert(0, f"bilstm-crf: {model.store.count():,} weights, of which {model.store['word_embeddings.weight'].value.size:,} "
-                       f"are vectors of {lexicon.vocabulary_size - 1:,} words; {lexicon.alphabet_size - 1} characters")
+    vectors = model.store[WORD_TABLE].value.size
+    messages.insert(0, f"bilstm-crf: {model.store.count():,} weights, of which {vectors:,} are vectors of "
+                       f"{lexicon.vocabulary_size - 1:,} words; {lexicon.alphabet_size - 1} characters")
     if table is None:
         for corpus in others:
             found = lexicon.coverage(s.words for s in corpus.sentences())

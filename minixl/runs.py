@@ -35,10 +35,14 @@ from minixl.model_folder import ModelInfo, save_model
 from minixl.models.family import Model
 from minixl.models.frozen_bottom import FrozenBottom
 from minixl.models.transformer import Transformer
+from minixl.pipeline import Text, label, student_examples, tag_with_teachers, train_teachers, variant
 from minixl.report import write_report
 from minixl.settings import Settings, flatten
 from minixl.training import Evaluation, Reporter, Training, write_metrics
 from minixl.weights.folder import read_config
+
+
+NO_TRAINING = {"steps": 0, "selected_step": 0, "seconds": 0.0, "tokens_per_second": 0.0, "peak_memory_bytes": 0}
 
 
 @dataclass
@@ -49,18 +53,21 @@ class Prepared:
     tokenizer: PieceTokenizer
     raw_config: Mapping[str, Any]
     labels: list[str]
-    streams: dict[str, Stream]
+    examples: dict[str, list[Example]]         # by what METHOD.STREAMS calls them: "labelled", "source", "target", "pseudo"
+    texts: dict[str, Text]                     # the unlabelled text of every target language
     evaluation: Evaluation
     fingerprints: dict[str, str]
     messages: list[str]
 
 
 def train_run(settings: Settings, inputs: Inputs, out: Path, *, seed: int, reporter: Reporter, xp: Any = np,
-              resume: bool = False, stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+              resume: bool = False, stop: Callable[[], bool] = lambda: False, shared: Path | None = None) -> dict[str, Any]:
     """One run into the folder `out`; returns metrics.json.  Raises UserError, and Stopped when `stop` says so.
 
-    Everything the user can have got wrong is found before `out` is made.
+    Everything the user can have got wrong is found before `out` is made.  shared: where runs that differ in their seed
+    keep what they have in common, the teachers of AdvPicker; None: in `out`.
     """
+    settings = variant(settings)
     if resume:
         _check_resumable(out, settings, inputs, seed)
     else:
@@ -74,32 +81,55 @@ def train_run(settings: Settings, inputs: Inputs, out: Path, *, seed: int, repor
             (out / "log.jsonl").touch()
             write_atomically(out / "inputs.json", json.dumps(prepared.fingerprints, indent=2))
             write_atomically(out / "config.toml", _config(settings, inputs, seed))     # last: from here on it can be resumed
-        return _train(settings, inputs, out, seed, prepared, reporter, resume, stop)
+        else:
+            _check_unchanged(json.loads((out / "inputs.json").read_text(encoding="utf-8")), prepared.fingerprints)
+        targets = None
+        if settings["method"] == "advpicker":
+            folder = shared or out
+            teachers = train_teachers(settings, inputs, folder, train_run, reporter, xp=xp, stop=stop)
+            if settings["advpicker.variant"] == "without-kd":
+                scores = tag_with_teachers(settings, teachers, prepared.evaluation, xp)
+                return _finish(out, settings, seed, {"test": scores, "last": scores, "oracle": {}, **NO_TRAINING})
+            targets = _label(settings, inputs, folder, teachers, prepared, reporter, xp)
+        return _train(settings, inputs, out, seed, prepared, targets, reporter, resume, stop)
 
 
-def _train(settings: Settings, inputs: Inputs, out: Path, seed: int, prepared: Prepared, reporter: Reporter, resume: bool,
-           stop: Callable[[], bool]) -> dict[str, Any]:
-    model, per_epoch = prepared.model, prepared.streams["source"].batches_per_epoch
+def _label(settings: Settings, inputs: Inputs, folder: Path, teachers: dict[str, Path], prepared: Prepared, reporter: Reporter,
+           xp: Any) -> np.ndarray:
+    """AdvPicker's stages B to D: the student's examples go into `prepared`; returns their soft labels."""
+    labels = label(settings, prepared.texts, dict(inputs.unlabelled), teachers, folder, scheme_of(settings), reporter, xp)
+    prepared.examples["pseudo"], targets = student_examples(prepared.texts, labels)
+    return targets
+
+
+def _train(settings: Settings, inputs: Inputs, out: Path, seed: int, prepared: Prepared, targets: np.ndarray | None,
+           reporter: Reporter, resume: bool, stop: Callable[[], bool]) -> dict[str, Any]:
+    model = prepared.model
+    streams = make_streams(stream_texts(settings), prepared.examples, model, settings, seed)
+    per_epoch = streams["source"].batches_per_epoch
     total = settings["train.epochs"] * per_epoch
     if settings["train.max_steps"]:
         total = min(total, settings["train.max_steps"]) if total else settings["train.max_steps"]
-    method = make_method(model, prepared.streams, settings, seed, total)
-    training = Training(model, method, prepared.streams, prepared.evaluation, settings, out, reporter, total_steps=total,
+    method = make_method(model, streams, settings, seed, total, targets)
+    training = Training(model, method, streams, prepared.evaluation, settings, out, reporter, total_steps=total,
                         eval_every=settings["train.eval_every"] or per_epoch, stop=stop)
     if resume:
-        _check_unchanged(json.loads((out / "inputs.json").read_text(encoding="utf-8")), prepared.fingerprints)
         if training.checkpoint.exists():
             training.resume()
         else:                                                      # it was stopped before its first checkpoint
             (out / "log.jsonl").write_text("", encoding="utf-8")
     scores = training.run()
-    metrics = {"method": settings["method"], "task": settings["task"], "seed": seed, **scores}
     info = ModelInfo(task=settings["task"], labels=prepared.labels, scheme=scheme_of(settings), family=model.family,
                      pooling=model.pooling, max_length=settings["data.max_length"], on_long=settings["data.on_long"],
                      discriminator=settings["adversary.level"], discriminator_size=settings["adversary.size"],
                      constrained=settings["decode.constrained"], method=settings["method"],
                      sources=[language for language, _ in inputs.source], seed=seed, scores=scores["test"])
     save_model(out / "model", model, prepared.tokenizer, info, prepared.raw_config)
+    return _finish(out, settings, seed, scores)
+
+
+def _finish(out: Path, settings: Settings, seed: int, scores: dict[str, Any]) -> dict[str, Any]:
+    metrics = {"method": settings["method"], "task": settings["task"], "seed": seed, **scores}
     write_report(out, metrics)
     write_metrics(out, metrics)                                    # last: it marks a run as finished
     return metrics
@@ -130,22 +160,20 @@ def prepare(settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prep
         check_labels(corpus, labels_of(task, sources))
     others = [*scored["dev"], *scored["test"], *texts.get("source", []), *texts.get("target", [])]
     built = build(settings, inputs, sources, others, labels, scheme, seed, xp)
-    model, messages = built.model, built.messages
+    messages = built.messages
     how = {"max_length": settings["data.max_length"], "on_long": settings["data.on_long"], "scheme": scheme}
 
-    def encoded(what: str, corpora: list[Corpus], labelled: bool) -> list[Example]:
-        examples: list[Example] = []
-        for corpus in corpora:
-            found = encode(corpus, built.tokenizer, labels if labelled else None, **how)
-            messages.append(found.report(f"{what} {corpus.language}"))
-            examples += found.examples
-        return examples
+    def read_pieces(what: str, corpora: list[Corpus], labelled: bool) -> list[Text]:
+        found = [Text(corpus, encode(corpus, built.tokenizer, labels if labelled else None, **how)) for corpus in corpora]
+        messages.extend(text.encoded.report(f"{what} {text.corpus.language}") for text in found)
+        return found
 
-    examples = {"labelled": encoded("source", sources, True)}
+    examples = {"labelled": examples_of(read_pieces("source", sources, True))}
+    targets: list[Text] = []
     if texts:
-        more = encoded("unlabelled", texts["source"], False)
-        examples |= {"source": examples["labelled"] + more if more else examples["labelled"],
-                     "target": encoded("unlabelled", texts["target"], False)}
+        more = examples_of(read_pieces("unlabelled", texts["source"], False))
+        targets = read_pieces("unlabelled", texts["target"], False)
+        examples |= {"source": examples["labelled"] + more if more else examples["labelled"], "target": examples_of(targets)}
     elif inputs.unlabelled:
         messages.append(f"--unlabelled: not used, {settings['method']} trains on labelled text only")
     evaluation = Evaluation(task, scheme, settings, [corpus.language for corpus in sources])
@@ -156,8 +184,13 @@ def prepare(settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prep
             messages.append(found.report(f"{part} {corpus.language}"))
     if settings["train.patience"] and not any(language in evaluation.sources for language in evaluation.files["dev"]):
         messages.append("train.patience has no effect: early stopping needs a source dev file (--dev)")
-    streams = make_streams(stream_texts(settings), examples, model, settings, seed, xp)
-    return Prepared(model, built.tokenizer, built.raw_config, labels, streams, evaluation, inputs.fingerprints(), messages)
+    return Prepared(built.model, built.tokenizer, built.raw_config, labels, examples,
+                    {text.corpus.language: text for text in targets}, evaluation, inputs.fingerprints(), messages)
+
+
+def examples_of(texts: list[Text]) -> list[Example]:
+    """All of them, one text after another."""
+    return [example for text in texts for example in text.encoded.examples]
 
 
 def scheme_of(settings: Settings) -> str:
@@ -171,7 +204,7 @@ def scheme_of(settings: Settings) -> str:
 
 def read_texts(settings: Settings, inputs: Inputs, sources: list[Corpus]) -> dict[str, list[Corpus]]:
     """The unlabelled text of the source languages and of the others, where the method or one of its terms reads any."""
-    if not {"source", "target"} & set(stream_texts(settings).values()):
+    if not {"source", "target", "pseudo"} & set(stream_texts(settings).values()):
         for language, path in inputs.unlabelled:
             if not path.is_file():
                 found = "a directory" if path.is_dir() else "nothing"
@@ -189,14 +222,15 @@ def read_texts(settings: Settings, inputs: Inputs, sources: list[Corpus]) -> dic
     return texts
 
 
-def make_streams(names: Mapping[str, str], examples: Mapping[str, list[Example]], model: Model, settings: Settings, seed: int,
-                 xp: Any) -> dict[str, Stream]:
+def make_streams(names: Mapping[str, str], examples: Mapping[str, list[Example]], model: Model, settings: Settings,
+                 seed: int) -> dict[str, Stream]:
     """One independently shuffled stream for each name; they share what is kept of the frozen bottom."""
     kept: dict[int, FrozenBottom] = {}                             # the same list of examples may stand under two names
     if settings["model.keep_frozen"] and isinstance(model, Transformer):
         for text in names.values():
             kept[id(examples[text])] = FrozenBottom(model.bert, examples[text], memory_bytes=settings["model.keep_frozen_mb"] << 20)
-    return {name: Stream(examples[text], settings["train.batch_size"], seed if name == "source" else [seed, 2 + i], xp,
+    return {name: Stream(examples[text], settings["train.batch_size"], seed if name == "source" else [seed, 2 + i],
+                         model.store.xp,
                          bottom=kept.get(id(examples[text])))
             for i, (name, text) in enumerate(names.items())}
 

@@ -20,6 +20,7 @@ def train_seeds(settings: Settings, inputs: Inputs, out: Path, *, seeds: list[in
     """One run a seed, into OUT/seed-N; OUT/metrics.json has mean, sd and max of every figure."""
     if not resume:
         check_unused(out)
+    shared = {"shared": out} if settings["method"] == "advpicker" else {}
     runs: list[dict[str, Any]] = []
     for seed in seeds:
         reporter.message(f"seed {seed} ({len(runs) + 1} of {len(seeds)})")
@@ -30,7 +31,7 @@ def train_seeds(settings: Settings, inputs: Inputs, out: Path, *, seeds: list[in
             runs.append(json.loads(finished.read_text(encoding="utf-8")))
             continue
         runs.append(train_run(settings, inputs, folder, seed=seed, reporter=reporter, xp=xp,
-                              resume=resume and (folder / "config.toml").is_file(), stop=stop))
+                              resume=resume and (folder / "config.toml").is_file(), stop=stop, **shared))
     summary = {"method": settings["method"], "task": settings["task"], "seeds": seeds, **summarise(runs)}
     write_metrics(out, summary)
     return summary

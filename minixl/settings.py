@@ -95,6 +95,10 @@ SETTINGS: dict[str, Setting] = {
     "advpicker.rho": Setting(0.8, "share of the unlabelled sentences that the student learns from", at_least=0, below=1.000001),
     "advpicker.merge": Setting("max_probability", "how the teacher of a sentence is chosen", ("max_probability", "max_logit")),
     "advpicker.epochs": Setting(10, "passes of a teacher over the source sentences", at_least=1),
+    "advpicker.variant": Setting("full", "the method, or one of its ablations: every sentence is selected; the teachers tag the "
+                                         "test files themselves; a teacher alone; fine-tuning alone",
+                                 ("full", "all-data", "without-kd", "tladv", "ft")),
+    "advpicker.study": Setting(False, "read the tags of the --unlabelled files for the report: how good are the pseudo-labels?"),
     "distill.temperature": Setting(1.0, "temperature of the student's and the teachers' probabilities", at_least=1e-3),
     "decode.constrained": Setting(True, "only tag sequences that the scheme allows (Viterbi)"),
 }

@@ -5,12 +5,14 @@ from typing import Any
 
 from minixl.methods.adversary import Adversary
 from minixl.methods.composed import Composed
+from minixl.methods.distill import Distill
 from minixl.methods.finetune import Finetune
 from minixl.methods.language_adversarial import LanguageAdversarial
 from minixl.methods.linkage import AverageLinkage
 from minixl.settings import Settings
 
-METHODS: dict[str, Any] = {"finetune": Finetune, "language-adversarial": LanguageAdversarial}
+# of AdvPicker it is the student's training; the stages before it: minixl/pipeline.py
+METHODS: dict[str, Any] = {"finetune": Finetune, "language-adversarial": LanguageAdversarial, "advpicker": Distill}
 
 
 def chosen_terms(settings: Settings) -> list[Any]:
@@ -31,9 +33,9 @@ def stream_texts(settings: Settings) -> dict[str, str]:
     return names
 
 
-def make_method(model: Any, streams: Any, settings: Settings, seed: int, total_steps: int) -> Any:
-    """settings["method"], and the terms that settings add to it."""
+def make_method(model: Any, streams: Any, settings: Settings, seed: int, total_steps: int, targets: Any = None) -> Any:
+    """settings["method"], and the terms that settings add to it.  targets: the soft labels of a student."""
     arguments = (model, streams, settings, seed, total_steps)
-    method = METHODS[settings["method"]](*arguments)
+    method = METHODS[settings["method"]](*arguments, **({} if targets is None else {"targets": targets}))
     terms = [term(*arguments) for term in chosen_terms(settings)]
     return Composed(method, terms) if terms else method

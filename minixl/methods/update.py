@@ -60,6 +60,7 @@ def train_step(model: Model, batch: Batch, optimizer: Optimizer, subset: Sequenc
         share = model.loss_share(part, batch)                              # the loss is a mean over the whole batch
         loss, cache = model.loss_forward(part, rng=rng)
         model.loss_backward(share, cache)
+        del cache                                                          # before the next part makes its own
         total += loss * share
     norm = update_parameters(model, optimizer, subset, settings["optim.clip"])
     return Update(step, "task", total, "task", norm, optimizer.last_lr, batch.tokens)
@@ -69,7 +70,8 @@ def update_parameters(model: Model, optimizer: Optimizer, subset: Sequence[str],
     """Clip, step, zero the gradients; returns the norm of the subset's gradients before clipping."""
     norm = clip_gradients(model.store, subset, clip) if clip else gradient_norm(model.store, subset)
     if not np.isfinite(norm):
-        raise FloatingPointError(f"the gradient became {norm}: the learning rate (optim.lr) is too high, or the data is broken")
+        raise FloatingPointError(f"the gradient became {norm}: a learning rate (optim.lr, optim.head_lr, adversary.lr, "
+                                 "alignment.lr) is too high, or the data is broken")
     optimizer.step()
     model.store.zero_grad()
     return norm

@@ -1,0 +1,169 @@
+"""AdvPicker as a run of several stages, each of which is on disk before the next begins.  Chen et al. 2021, algorithm 1.
+
+    OUT/teachers/seed-K/                     stage A: a run folder for each teacher
+    OUT/pseudo-labels/LANGUAGE.seed-K        stage B: what a teacher says of a language's unlabelled text
+    OUT/pseudo-labels/LANGUAGE.safetensors   stages C and D: merged, with the sentences that were selected; .conll to read
+    OUT/                                     stage E: the student, a run like any other
+
+A stopped run continues in the stage and at the step where it was: a finished teacher is not trained again, a stored score
+is used again if the text, the teacher and the settings are those it was made from.  Several students (--seeds) share the
+teachers and their labels.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minixl.data.corpus import Corpus
+from minixl.data.encoding import Encoded, Example
+from minixl.errors import UserError
+from minixl.evaluation import Score, score
+from minixl.inputs import Inputs
+from minixl.methods.advpicker import Merged, Scored, independence, mask, merge, pseudo_tags, score_sentences, select
+from minixl.methods.distill import pseudo_examples
+from minixl.model_folder import load_model, read_info
+from minixl.models.transformer import Transformer
+from minixl.pseudo_labels import (SCORING, PseudoLabels, origin, read_pseudo_labels, read_scored, write_conll,
+                                  write_pseudo_labels, write_scored)
+from minixl.settings import Settings
+from minixl.training import Evaluation, Reporter
+
+Train = Callable[..., dict[str, Any]]      # minixl.runs.train_run
+
+
+class Text(NamedTuple):
+    """The unlabelled text of one language."""
+
+    corpus: Corpus
+    encoded: Encoded
+
+
+def teacher_settings(settings: Settings) -> Settings:
+    """Stage A: the task's updates in turn with those of a discriminator on tokens."""
+    level = settings["adversary.level"] if settings["adversary.level"] != "none" else "token"
+    return settings.override(["method=language-adversarial", f"adversary.level={level}",
+                              f"train.epochs={settings['advpicker.epochs']}", "train.max_steps=0"])
+
+
+def variant(settings: Settings) -> Settings:
+    """What advpicker.variant makes of the settings: its ablations "ft" and "tladv" are methods of their own."""
+    chosen = settings["advpicker.variant"]
+    if settings["method"] != "advpicker" or chosen not in ("ft", "tladv"):
+        return settings.override(["advpicker.rho=1.0"]) if chosen == "all-data" else settings
+    if chosen == "tladv":
+        return teacher_settings(settings)
+    return settings.override(["method=finetune", f"train.epochs={settings['advpicker.epochs']}", "train.max_steps=0"])
+
+
+def train_teachers(settings: Settings, inputs: Inputs, folder: Path, train: Train, reporter: Reporter,
+                   **how: Any) -> dict[str, Path]:
+    """Stage A.  name -> model folder of every teacher; those that are finished are left as they are."""
+    teachers = {}
+    for seed in range(1, settings["advpicker.teachers"] + 1):
+        name = f"seed-{seed}"
+        out = folder / "teachers" / name
+        if not (out / "metrics.json").is_file():
+            reporter.message(f"teacher {seed} of {settings['advpicker.teachers']}")
+            train(teacher_settings(settings), inputs, out, seed=seed, reporter=reporter,
+                  resume=(out / "config.toml").is_file(), **how)
+        teachers[name] = out / "model"
+    return teachers
+
+
+def label(settings: Settings, texts: Mapping[str, Text], paths: Mapping[str, Path], teachers: Mapping[str, Path], folder: Path,
+          scheme: str, reporter: Reporter, xp: Any) -> dict[str, PseudoLabels]:
+    """Stages B, C and D: the pseudo-labels of every language, read where they are stored and still true."""
+    folder = folder / "pseudo-labels"
+    labels = _common_labels(teachers)
+    open_languages = [language for language in texts if not (folder / f"{language}.safetensors").is_file()]
+    for name, teacher in teachers.items() if open_languages else ():
+        _score_all(settings, {language: texts[language] for language in open_languages}, paths, name, teacher, folder, reporter, xp)
+    found = {}
+    for language, text in texts.items():
+        path = folder / f"{language}.safetensors"
+        made_from = origin({language: paths[language]}, teachers, settings)
+        if language in open_languages:
+            scored = [read_scored(_stored(folder, language, name),
+                                  origin({language: paths[language]}, {name: teacher}, settings, SCORING))
+                      for name, teacher in teachers.items()]
+            picked = _picked(settings, scored, labels, list(teachers))
+            write_conll(path.with_suffix(".conll"), text.corpus.sentences(), picked, scheme,
+                        constrained=settings["decode.constrained"])
+            write_pseudo_labels(path, picked, made_from)               # last: from here on this language is finished
+        found[language] = read_pseudo_labels(path, made_from)
+        reporter.message(f"pseudo-labels {language}: {int(found[language].selected.sum())} of {len(found[language].selected)} "
+                         "sentences selected")
+    return found
+
+
+def _score_all(settings: Settings, texts: Mapping[str, Text], paths: Mapping[str, Path], name: str, teacher: Path, folder: Path,
+               reporter: Reporter, xp: Any) -> None:
+    """Stage B for one teacher: the languages it has not labelled yet."""
+    todo = [language for language in texts if not _stored(folder, language, name).is_file()]
+    if not todo:
+        return
+    model, _, _ = load_model(teacher, xp=xp)
+    assert isinstance(model, Transformer)
+    for language in todo:
+        encoded = texts[language].encoded
+        reporter.message(f"teacher {name} labels {encoded.sources} sentences in {language}")
+        scored = score_sentences(model, encoded, specials=settings["adversary.specials"])
+        write_scored(_stored(folder, language, name), scored,
+                     origin({language: paths[language]}, {name: teacher}, settings, SCORING))
+
+
+def _stored(folder: Path, language: str, teacher: str) -> Path:
+    return folder / f"{language}.{teacher}.safetensors"
+
+
+def _common_labels(teachers: Mapping[str, Path]) -> list[str]:
+    """The labels of all teachers, which must be the same in the same order."""
+    (first, folder), *others = teachers.items()
+    labels = read_info(folder).labels
+    for name, other in others:
+        if read_info(other).labels != labels:
+            raise UserError(f"{other}: expected the labels of teacher {first} ({', '.join(labels)}), found those of teacher "
+                            f"{name}: {', '.join(read_info(other).labels)}; train the teachers on the same data")
+    return labels
+
+
+def _picked(settings: Settings, scored: list[Scored], labels: list[str], names: list[str]) -> PseudoLabels:
+    """Stages C and D."""
+    merged: Merged = merge(scored, settings["advpicker.merge"])
+    chosen = select(independence(merged.p_bar), settings["advpicker.rho"])
+    return PseudoLabels(merged, mask(chosen, len(merged.p_bar)), labels, names)
+
+
+def student_examples(texts: Mapping[str, Text], labels: Mapping[str, PseudoLabels]) -> tuple[list[Example], np.ndarray]:
+    """The selected sentences of all languages, and the soft labels (W, K) that their labels are rows of."""
+    examples: list[Example] = []
+    targets: list[np.ndarray] = []
+    for language, text in texts.items():
+        merged = labels[language].merged
+        before = sum(map(len, targets))
+        examples += [replace(example, labels=example.labels + before)
+                     for example in pseudo_examples(text.encoded, merged.starts, labels[language].selected)]
+        targets.append(merged.probabilities)
+    return examples, np.concatenate(targets)
+
+
+def tag_with_teachers(settings: Settings, teachers: Mapping[str, Path], evaluation: Evaluation, xp: Any) -> dict[str, Score]:
+    """The ablation without a student: the teachers tag the test files, each sentence by its surest one (stages B and C)."""
+    labels = _common_labels(teachers)
+    files = evaluation.files["test"]
+    scored: dict[str, list[Scored]] = {language: [] for language in files}
+    for folder in teachers.values():
+        model, _, _ = load_model(folder, xp=xp)
+        assert isinstance(model, Transformer)
+        for language, (_, encoded) in files.items():
+            scored[language].append(score_sentences(model, encoded, specials=settings["adversary.specials"]))
+    scores = {}
+    for language, (corpus, _) in files.items():
+        tags = pseudo_tags(merge(scored[language], settings["advpicker.merge"]), labels, evaluation.scheme,
+                           constrained=settings["decode.constrained"])
+        scores[language] = score(evaluation.task, corpus.gold(), tags)
+    return scores
