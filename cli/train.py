@@ -143,7 +143,8 @@ def _run(settings: Any, inputs: Any, out: Path, seed: int | None, seeds: int | N
         for number, handler in before.items():
             signal.signal(number, handler)
     print_table(metrics)
-    click.echo(f"{out / 'metrics.json'} has all figures" + (f", {out / 'model'} the model" if (out / "model").is_dir() else ""), err=True)
+    saved = f", {out / 'model'} the model" if (out / "model").is_dir() else ""
+    click.echo(f"{out / 'metrics.json'} has all figures{saved}", err=True)
 
 
 def print_table(metrics: dict[str, Any]) -> None:

@@ -71,7 +71,7 @@ def test_nothing_to_train(train):
 def test_absurd_learning_rate(train, data, recwarn, warmup, steps, said):
     code, line, _ = train("--set", "optim.lr=1e30", "--set", f"optim.warmup={warmup}", "--set", f"train.max_steps={steps}",
                           "--test", f"es={data / 'es.txt'}")
-    assert code == 1 and said in line and "the learning rate (optim.lr)" in line
+    assert code == 1 and said in line and "learning rate (optim.lr" in line
     assert not recwarn.list                                            # no warnings of NumPy before it
 
 
