@@ -24,7 +24,7 @@ def make_work(options: Options, scratch: Path, say: Say) -> tuple[BertWork, dict
               "train.batch_size": options.batch_size, "model.freeze": freeze, "optim.lr": 1e-4,
               "optim.head_lr": 2e-3, "optim.schedule": "constant", "optim.warmup": 0.0}
     prepared = prepare(Settings(values), Inputs(encoder, [source]), options.seed)
-    model, examples = prepared.model, prepared.streams["source"].examples
+    model, examples = prepared.model, prepared.examples["labelled"]
     assert isinstance(model, Transformer)
     check_enough(examples, options, source[1])
     batches = {how: choose_batches(examples, how, batch_size=options.batch_size, count=options.steps, seed=options.seed)
