@@ -15,7 +15,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SKIPPED = ("pip install", "pytest")            # the test command cannot run itself; CI runs both word for word
 
 # What makes a documented command quick enough for a test; everything else of it runs as written.
-QUICK = {"train": ["--set", "train.max_steps=2", "--set", "data.test_limit=5"]}
+QUICK = {"train": ["--set", "train.max_steps=2", "--set", "data.test_limit=5", "--set", "advpicker.epochs=1"]}
 
 
 def commands(page: Path) -> list[str]:
@@ -34,6 +34,8 @@ def workplace(tmp_path_factory):
         write_ner(folder / f"{name}.txt", "en", repeat=3)
     for name in ("es", "de", "nl"):
         write_ner(folder / f"{name}.txt", "es", repeat=2)
+    (folder / "words.vec").write_text("2 3\nparis 1 2 3\nmadrid 4 5 6\n", encoding="utf-8")
+    (folder / "pairs.tsv").write_text("anna lives .\tanna vive .\nben visited paris .\tben visita paris .\n" * 4, encoding="utf-8")
     for name in ("train", "dev", "es"):
         write_topics(folder / f"{name}.tsv", "en", repeat=3)
     return folder
@@ -88,5 +90,5 @@ def test_every_recipe_loads_and_is_documented(name):
 def test_settings_named_in_the_pages_exist():
     from minixl.settings import SETTINGS
     for page in PAGES:
-        for name in re.findall(r"\b((?:data|train|optim|model|decode)\.[a-z_]+)=", page.read_text(encoding="utf-8")):
+        for name in re.findall(r"\b((?:data|train|optim|model|decode|adversary|advpicker|alignment|distill)\.[a-z_]+)=", page.read_text(encoding="utf-8")):
             assert name in SETTINGS, f"{page.name}: {name}"
