@@ -1,0 +1,98 @@
+"""What tests of whole runs share: a quiet reporter, tiny data in three languages, reading a run folder back, comparing two."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from minixl.inputs import Inputs
+from minixl.runs import train_run
+from minixl.settings import Settings
+from minixl.training import Stopped
+from tests.tiny import write_encoder, write_ner, write_topics
+
+NER = {"task": "ner", "train.epochs": 2, "train.batch_size": 4, "train.eval_every": 3, "data.max_length": 32, "optim.lr": 1e-3,
+       "optim.head_lr": 1e-2, "adversary.size": 8, "adversary.lr": 1e-4}
+RAW = {"es": "anna visita madrid\nben vive en paris .\nparis .\nanna vive\n", "fr": "ben visite paris\nanna vit a madrid .\n"}
+
+
+class Quiet:
+    """A reporter that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+    def start(self, total: int, done: int) -> None:
+        self.total, self.done = total, done
+
+    def step(self, tokens_per_second: float) -> None:
+        pass
+
+    def finish(self) -> None:
+        pass
+
+
+def write_data(folder: Path) -> Path:
+    """encoder/, en.txt and es.txt (tagged), en.tsv and es.tsv (topics), es.raw and fr.raw (text)."""
+    write_encoder(folder / "encoder")
+    for language in ("en", "es"):
+        write_ner(folder / f"{language}.txt", language, repeat=2)
+        write_topics(folder / f"{language}.tsv", language, repeat=3)
+    for language, text in RAW.items():
+        (folder / f"{language}.raw").write_text(text, encoding="utf-8")
+    return folder
+
+
+def inputs(folder: Path, task: str = "ner", **roles: list[tuple[str, Path]]) -> Inputs:
+    """English is labelled; Spanish and French are raw text, the latter in the classification runs as well."""
+    suffix = "tsv" if task == "classification" else "txt"
+    en, es = ("en", folder / f"en.{suffix}"), ("es", folder / f"es.{suffix}")
+    given = {"source": [en], "dev": [en, es], "test": [en, es],
+             "unlabelled": [("es", folder / "es.raw"), ("fr", folder / "fr.raw")], **roles}
+    return Inputs(folder / "encoder", **given)
+
+
+def settings(**changes: Any) -> Settings:
+    """NER with changes; a double underscore stands for the dot."""
+    return Settings({**NER, **{name.replace("__", "."): value for name, value in changes.items()}})
+
+
+def run(folder: Path, out: Path, chosen: Settings, **how: Any) -> dict[str, Any]:
+    """train_run on the data of `folder`."""
+    how = {"seed": 3, "reporter": Quiet(), "inputs": inputs(folder, chosen["task"]), **how}
+    return train_run(chosen, how.pop("inputs"), out, **how)
+
+
+def stop_after(count: int) -> Any:
+    """A `stop` that says so after `count` steps of all stages together."""
+    steps = iter(range(1, 10_000))
+    return lambda: next(steps) >= count
+
+
+def stopped(folder: Path, out: Path, chosen: Settings, count: int, **how: Any) -> None:
+    """A run that is stopped after `count` steps."""
+    with pytest.raises(Stopped):
+        run(folder, out, chosen, stop=stop_after(count), **how)
+
+
+def records(out: Path) -> list[dict[str, Any]]:
+    """log.jsonl."""
+    return [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def assert_same_run(one: Path, two: Path) -> None:
+    """Parameters bit by bit, log, and all scores."""
+    theirs = load_file(two / "model" / "model.safetensors")
+    for name, value in load_file(one / "model" / "model.safetensors").items():
+        np.testing.assert_array_equal(value, theirs[name], err_msg=name)
+    assert records(one) == records(two)
+    before, after = (json.loads((out / "metrics.json").read_text(encoding="utf-8")) for out in (one, two))
+    timed = ("seconds", "tokens_per_second", "peak_memory_bytes")
+    assert {k: v for k, v in before.items() if k not in timed} == {k: v for k, v in after.items() if k not in timed}
