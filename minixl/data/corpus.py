@@ -70,22 +70,41 @@ def read_corpus(task: str, language: str, path: Path, *, encoding: str = "utf-8"
 def read_unlabelled(task: str, language: str, path: Path, *, encoding: str = "utf-8") -> Corpus:
     """Text without labels: raw text, or a labelled file of the task whose labels are not read.
 
-    A file is taken for a labelled one if every line that is not blank has a tab; raw text is cut into words for a tagger.
+    Raw text is cut into words for a tagger.  Raises UserError for a file without text.
     """
     lines = [line for line in read_lines(path, encoding) if line.strip()]
     if not lines:
         raise UserError(f"{path}: expected text in {language}, found none; is this the right file?")
-    labelled = path.suffix.lower() in (".csv", ".jsonl") or all("\t" in line for line in lines)
-    if task in TAGGING:
-        if labelled:
-            return Corpus(language, path, task, read_conll(path, encoding=encoding, tags=False).sentences)
-        texts = read_text(path, encoding=encoding)
-        return Corpus(language, path, task, [Sentence(tuple(text[a:b] for a, b in split_words(text)), None, i + 1)
-                                             for i, text in enumerate(texts)])
-    if labelled:
-        documents = read_classification(path, encoding=encoding, labels=True)
-        return Corpus(language, path, task, [Document(d.text, None, d.line) for d in documents])
-    return Corpus(language, path, task, [Document(text, None, i + 1) for i, text in enumerate(read_text(path, encoding=encoding))])
+    if task in TAGGING and in_columns(task, lines) and not _by_name(path):
+        return Corpus(language, path, task, read_conll(path, encoding=encoding, tags=False).sentences)
+    if _by_name(path) or (task not in TAGGING and all("\t" in line for line in lines)):
+        documents = read_classification(path, encoding=encoding, labels=False)
+    else:
+        documents = [Document(text, None, i + 1) for i, text in enumerate(read_text(path, encoding=encoding))]
+    if task not in TAGGING:
+        return Corpus(language, path, task, documents)
+    return Corpus(language, path, task, [Sentence(tuple(d.text[a:b] for a, b in split_words(d.text)), None, d.line)
+                                         for d in documents])
+
+
+def in_columns(task: str, lines: Sequence[str]) -> bool:
+    """Whether these lines, none of them blank, are a word and its tag each, and not raw text.
+
+    They are where each has a tab, or where all have equally many words of which the last is a tag: one of entities for ner,
+    ASCII without lower-case letters for pos.  Comments and -DOCSTART- lines say nothing.
+    """
+    rows = [line for line in lines if not line.startswith(("# ", "-DOCSTART-"))]
+    if not rows or any("\t" in line for line in rows):
+        return bool(rows) and all("\t" in line for line in rows)
+    cells = [line.split() for line in rows]
+    tags = [row[-1] for row in cells]
+    tagged = all(map(parse, tags)) if task == "ner" else all(tag.isascii() and tag == tag.upper() for tag in tags)
+    return tagged and len(cells[0]) > 1 and len({len(row) for row in cells}) == 1
+
+
+def _by_name(path: Path) -> bool:
+    """Whether the file's name says that its texts stand in fields."""
+    return path.name.lower().removesuffix(".gz").endswith((".csv", ".jsonl", ".ndjson"))
 
 
 def labels_of(task: str, corpora: Iterable[Corpus], scheme: str = "IOB2") -> list[str]:

@@ -1,0 +1,106 @@
+"""Unlabelled text in every form it comes in, and classes too small to be meant."""
+import gzip
+import json
+
+import pytest
+
+from minixl.data.corpus import Corpus, check_classes, read_unlabelled
+from minixl.data.examples import Document
+from minixl.errors import UserError
+
+WORDS = [("Anna", "vive", "en", "París", "."), ("Ben",)]
+CONLL = ["Anna\tB-PER", "vive\tO", "en\tO", "París\tB-LOC", ".\tO", "", "Ben\tB-PER"]
+POS = ["Anna\tPROPN", "vive\tVERB", "en\tADP", "París\tPROPN", ".\tPUNCT", "", "Ben\tPROPN"]
+
+
+def read(tmp_path, text, task="ner", name="es.txt", **how):
+    path = tmp_path / name
+    path.write_text(text if isinstance(text, str) else "\n".join(text) + "\n", encoding="utf-8")
+    return read_unlabelled(task, "es", path, **how)
+
+
+def words(corpus):
+    assert all(sentence.tags is None for sentence in corpus.inputs)
+    return [sentence.words for sentence in corpus.inputs]
+
+
+@pytest.mark.parametrize("content", [
+    ["Anna vive en París.", "", "  ", "Ben"],
+    CONLL,
+    [line.replace("\t", " ") for line in CONLL],
+    ["-DOCSTART- -X- O", "", *(line.replace("\t", " NN ") for line in CONLL)],
+    ["# sentence 1: teacher seed-1", *CONLL[:6], "# sentence 2", *CONLL[6:]],
+], ids=["raw", "tabs", "spaces", "docstart", "comments"])
+def test_a_tagger_reads_words(tmp_path, content):
+    assert words(read(tmp_path, content)) == WORDS
+
+
+@pytest.mark.parametrize("content", [POS, [line.replace("\t", " ") for line in POS], ["Anna vive en París.", "Ben"]])
+def test_a_tagger_of_parts_of_speech_reads_words(tmp_path, content):
+    assert words(read(tmp_path, content, "pos")) == WORDS
+
+
+def test_raw_text_that_looks_like_columns_in_part(tmp_path):
+    """Equally many words a line are not columns without tags; a tab in one line does not make the others columns."""
+    assert words(read(tmp_path, ["Anna vive", "Ben vive"])) == [("Anna", "vive"), ("Ben", "vive")]
+    assert words(read(tmp_path, ["Anna vive", "Ben vive"], "pos")) == [("Anna", "vive"), ("Ben", "vive")]
+    assert words(read(tmp_path, ["Anna\tvive", "Ben vive en París"])) == [("Anna", "vive"), ("Ben", "vive", "en", "París")]
+    assert words(read(tmp_path, ["# Anna"])) == [("#", "Anna")]
+
+
+def test_a_classifier_reads_texts(tmp_path):
+    texts = ["Anna vive.", "Ben, en París"]
+    lines = [json.dumps({"text": text}) for text in texts]
+
+    def read_texts(*args, **how):
+        corpus = read(tmp_path, *args, "classification", **how)
+        assert all(document.label is None for document in corpus.inputs)
+        return [document.text for document in corpus.inputs]
+    assert read_texts(texts) == texts
+    assert read_texts([f"viaje\t{text}" for text in texts]) == texts
+    assert read_texts([f'viaje,"{text}"' for text in texts], name="es.csv") == texts
+    assert read_texts(lines, name="es.jsonl") == texts
+    (tmp_path / "es.jsonl.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    assert [d.text for d in read_unlabelled("classification", "es", tmp_path / "es.jsonl.gz").inputs] == texts
+
+
+def test_a_tagger_reads_the_texts_of_json_lines(tmp_path):
+    content = [json.dumps({"text": "Anna vive en París.", "label": "B"}), json.dumps({"text": "Ben"})]
+    assert words(read(tmp_path, content, name="es.jsonl")) == WORDS
+
+
+@pytest.mark.parametrize("task", ["ner", "classification"])
+@pytest.mark.parametrize("content", ["", "\n \n"])
+def test_no_text_is_an_error_of_one_line(tmp_path, task, content):
+    with pytest.raises(UserError, match="es.txt: expected text in es, found none") as error:
+        read(tmp_path, content, task)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_and_a_wrong_encoding(tmp_path):
+    with pytest.raises(UserError, match="none.txt: expected a file, found nothing"):
+        read_unlabelled("ner", "es", tmp_path / "none.txt")
+    (tmp_path / "latin.txt").write_bytes("París\n".encode("latin-1"))
+    with pytest.raises(UserError, match="latin.txt:1: expected utf-8, found byte 0xed"):
+        read_unlabelled("ner", "es", tmp_path / "latin.txt")
+    assert words(read_unlabelled("ner", "es", tmp_path / "latin.txt", encoding="latin-1")) == [("París",)]
+
+
+def topics(path, *labels):
+    return Corpus("en", path, "classification", [Document("text", label, i + 1) for i, label in enumerate(labels)])
+
+
+def test_a_class_that_occurs_once(tmp_path):
+    one, two = topics(tmp_path / "en.tsv", "home", "travel", "home", "travle"), topics(tmp_path / "de.tsv", "travel")
+    with pytest.raises(UserError) as error:
+        check_classes([one, two], 2)
+    assert str(error.value) == (f"{tmp_path}/en.tsv:4: expected at least 2 texts of every class, found 1 of 'travle'; "
+                                "correct the label, or --set data.min_count=1 allows it")
+    check_classes([one, two], 1)
+    check_classes([topics(tmp_path / "en.tsv", "home", "travel", "home"), two], 2)       # counted over all files
+    with pytest.raises(UserError, match=r"en.tsv:1: expected at least 3 texts of every class, found 2 of 'home'; .*=2 allows"):
+        check_classes([one, two], 3)
+
+
+def test_tags_are_not_counted(tmp_path):
+    check_classes([read(tmp_path, CONLL)], 100)
