@@ -11,7 +11,7 @@ teachers and their labels.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +29,7 @@ from minixl.model_folder import load_model, read_info
 from minixl.models.transformer import Transformer
 from minixl.pseudo_labels import (SCORING, PseudoLabels, origin, read_pseudo_labels, read_scored, write_conll,
                                   write_pseudo_labels, write_scored)
+from minixl.run_folder import check_same, check_unchanged, is_finished
 from minixl.settings import Settings
 from minixl.training import Evaluation, Reporter
 
@@ -59,17 +60,31 @@ def variant(settings: Settings) -> Settings:
     return settings.override(["method=finetune", f"train.epochs={settings['advpicker.epochs']}", "train.max_steps=0"])
 
 
-def train_teachers(settings: Settings, inputs: Inputs, folder: Path, train: Train, reporter: Reporter,
-                   **how: Any) -> dict[str, Path]:
-    """Stage A.  name -> model folder of every teacher; those that are finished are left as they are."""
-    teachers = {}
+def check_selection(settings: Settings, corpora: Sequence[Corpus]) -> None:
+    """Raises UserError where advpicker.rho selects no sentence of a language."""
+    rho = settings["advpicker.rho"]
+    for corpus in corpora:
+        if not int(rho * len(corpus.inputs)):
+            raise UserError(f"advpicker.rho: {rho:g} selects none of the {len(corpus.inputs)} sentences of {corpus.path}; expected "
+                            "a share that is at least one sentence, raise it or give more text")
+
+
+def train_teachers(settings: Settings, inputs: Inputs, fingerprints: Mapping[str, str], folder: Path, train: Train,
+                   reporter: Reporter, **how: Any) -> dict[str, Path]:
+    """Stage A.  name -> model folder of every teacher; those that are finished are left as they are.
+
+    fingerprints: those of the inputs.  Raises UserError where a finished teacher was trained on or for something else.
+    """
+    chosen, teachers = teacher_settings(settings), {}
     for seed in range(1, settings["advpicker.teachers"] + 1):
         name = f"seed-{seed}"
         out = folder / "teachers" / name
-        if not (out / "metrics.json").is_file():
+        if is_finished(out):
+            check_same(out, chosen, inputs, seed)
+            check_unchanged(out, fingerprints)
+        else:
             reporter.message(f"teacher {seed} of {settings['advpicker.teachers']}")
-            train(teacher_settings(settings), inputs, out, seed=seed, reporter=reporter,
-                  resume=(out / "config.toml").is_file(), **how)
+            train(chosen, inputs, out, seed=seed, reporter=reporter, resume=(out / "config.toml").is_file(), **how)
         teachers[name] = out / "model"
     return teachers
 
@@ -87,10 +102,7 @@ def label(settings: Settings, texts: Mapping[str, Text], paths: Mapping[str, Pat
         path = folder / f"{language}.safetensors"
         made_from = origin({language: paths[language]}, teachers, settings)
         if language in open_languages:
-            scored = [read_scored(_stored(folder, language, name),
-                                  origin({language: paths[language]}, {name: teacher}, settings, SCORING))
-                      for name, teacher in teachers.items()]
-            picked = _picked(settings, scored, labels, list(teachers))
+            picked = _picked(settings, _scores_of(settings, language, paths, teachers, folder), labels, list(teachers))
             write_conll(path.with_suffix(".conll"), text.corpus.sentences(), picked, scheme,
                         constrained=settings["decode.constrained"])
             write_pseudo_labels(path, picked, made_from)               # last: from here on this language is finished
@@ -114,6 +126,19 @@ def _score_all(settings: Settings, texts: Mapping[str, Text], paths: Mapping[str
         scored = score_sentences(model, encoded, specials=settings["adversary.specials"])
         write_scored(_stored(folder, language, name), scored,
                      origin({language: paths[language]}, {name: teacher}, settings, SCORING))
+
+
+def teacher_scores(settings: Settings, texts: Mapping[str, Text], paths: Mapping[str, Path], teachers: Mapping[str, Path],
+                   folder: Path) -> dict[str, list[Scored]]:
+    """language -> what each teacher said of its text, as `label` stored it."""
+    return {language: _scores_of(settings, language, paths, teachers, folder / "pseudo-labels") for language in texts}
+
+
+def _scores_of(settings: Settings, language: str, paths: Mapping[str, Path], teachers: Mapping[str, Path],
+               folder: Path) -> list[Scored]:
+    return [read_scored(_stored(folder, language, name),
+                        origin({language: paths[language]}, {name: teacher}, settings, SCORING))
+            for name, teacher in teachers.items()]
 
 
 def _stored(folder: Path, language: str, teacher: str) -> Path:
@@ -151,19 +176,21 @@ def student_examples(texts: Mapping[str, Text], labels: Mapping[str, PseudoLabel
     return examples, np.concatenate(targets)
 
 
-def tag_with_teachers(settings: Settings, teachers: Mapping[str, Path], evaluation: Evaluation, xp: Any) -> dict[str, Score]:
-    """The ablation without a student: the teachers tag the test files, each sentence by its surest one (stages B and C)."""
-    labels = _common_labels(teachers)
-    files = evaluation.files["test"]
-    scored: dict[str, list[Scored]] = {language: [] for language in files}
+def merged_tests(settings: Settings, teachers: Mapping[str, Path], evaluation: Evaluation, xp: Any) -> dict[str, Merged]:
+    """Stages B and C for the test files, by language."""
+    scored: dict[str, list[Scored]] = {language: [] for language in evaluation.files["test"]}
     for folder in teachers.values():
         model, _, _ = load_model(folder, xp=xp)
         assert isinstance(model, Transformer)
-        for language, (_, encoded) in files.items():
+        for language, (_, encoded) in evaluation.files["test"].items():
             scored[language].append(score_sentences(model, encoded, specials=settings["adversary.specials"]))
-    scores = {}
-    for language, (corpus, _) in files.items():
-        tags = pseudo_tags(merge(scored[language], settings["advpicker.merge"]), labels, evaluation.scheme,
-                           constrained=settings["decode.constrained"])
-        scores[language] = score(evaluation.task, corpus.gold(), tags)
+    return {language: merge(of_teachers, settings["advpicker.merge"]) for language, of_teachers in scored.items()}
+
+
+def tag_with_teachers(settings: Settings, teachers: Mapping[str, Path], evaluation: Evaluation, xp: Any) -> dict[str, Score]:
+    """The ablation without a student: the teachers tag the test files, each sentence by its surest one."""
+    labels, scores = _common_labels(teachers), {}
+    for language, merged in merged_tests(settings, teachers, evaluation, xp).items():
+        tags = pseudo_tags(merged, labels, evaluation.scheme, constrained=settings["decode.constrained"])
+        scores[language] = score(evaluation.task, evaluation.files["test"][language][0].gold(), tags)
     return scores

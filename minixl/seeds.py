@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from minixl.inputs import Inputs
-from minixl.runs import check_same, check_unused, train_run
+from minixl.pipeline import variant
+from minixl.run_folder import check_same, check_unchanged, check_unused, is_finished
+from minixl.runs import train_run
 from minixl.settings import Settings
 from minixl.training import Reporter, write_metrics
 
@@ -20,15 +22,17 @@ def train_seeds(settings: Settings, inputs: Inputs, out: Path, *, seeds: list[in
     """One run a seed, into OUT/seed-N; OUT/metrics.json has mean, sd and max of every figure."""
     if not resume:
         check_unused(out)
+    settings = variant(settings)                                   # config.toml has it so
+    fingerprints = inputs.fingerprints() if resume else {}
     shared = {"shared": out} if settings["method"] == "advpicker" else {}
     runs: list[dict[str, Any]] = []
     for seed in seeds:
         reporter.message(f"seed {seed} ({len(runs) + 1} of {len(seeds)})")
         folder = out / f"seed-{seed}"
-        finished = folder / "metrics.json"
-        if resume and finished.is_file():
+        if resume and is_finished(folder):
             check_same(folder, settings, inputs, seed)
-            runs.append(json.loads(finished.read_text(encoding="utf-8")))
+            check_unchanged(folder, fingerprints)
+            runs.append(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
             continue
         runs.append(train_run(settings, inputs, folder, seed=seed, reporter=reporter, xp=xp,
                               resume=resume and (folder / "config.toml").is_file(), stop=stop, **shared))

@@ -65,6 +65,7 @@ SETTINGS: dict[str, Setting] = {
     "train.batch_size": Setting(32, "sentences an update", at_least=1),
     "train.accumulate": Setting(1, "split a batch into N parts whose gradients are added up, to save memory", at_least=1),
     "train.eval_every": Setting(0, "evaluate every N updates; 0: after every epoch", at_least=0),
+    "train.score_tests": Setting(False, "score the test files at every evaluation as well, for curves"),
     "train.patience": Setting(0, "stop after N evaluations without a better source dev score; 0: never", at_least=0),
     "train.checkpoint_every": Setting(0, "write a checkpoint every N updates; 0: at every evaluation", at_least=0),
     "optim.name": Setting("adamw", "optimiser", ("adamw", "adam", "sgd")),

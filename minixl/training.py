@@ -132,7 +132,8 @@ class Training:
 
     def _evaluate(self) -> None:
         scores = self.evaluation.run(self.model, "dev")
-        self._write({"kind": "evaluation", "step": self.steps, "dev": scores})
+        tests = {"test": self.evaluation.run(self.model, "test")} if self.settings["train.score_tests"] else {}
+        self._write({"kind": "evaluation", "step": self.steps, "dev": scores, **tests})
         source = [scores[language][self.figure] for language in self.evaluation.sources if language in scores]
         if source:
             mean = sum(source) / len(source)

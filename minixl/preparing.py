@@ -1,0 +1,161 @@
+"""What a run needs, read and checked before anything is written."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minixl.building import build
+from minixl.data.corpus import (TAGGING, Corpus, check_classes, check_labels, encode, labels_of, read_corpus,
+                                read_unlabelled)
+from minixl.data.encoding import Example, PieceTokenizer
+from minixl.errors import UserError
+from minixl.inputs import Inputs
+from minixl.methods import METHODS, chosen_terms, stream_texts
+from minixl.models.family import Model
+from minixl.models.frozen_bottom import FrozenBottom
+from minixl.models.transformer import Transformer
+from minixl.pipeline import Text, check_selection
+from minixl.settings import Settings
+from minixl.studies import Gold, read_gold
+from minixl.training import Evaluation
+from minixl.weights.folder import read_config
+
+
+@dataclass
+class Prepared:
+    """Everything read and checked."""
+
+    model: Model
+    tokenizer: PieceTokenizer
+    raw_config: Mapping[str, Any]
+    labels: list[str]
+    examples: dict[str, list[Example]]         # by what METHOD.STREAMS calls them: "labelled", "source", "target", "pseudo"
+    texts: dict[str, Text]                     # the unlabelled text of every target language
+    gold: Gold                                 # its tags, for advpicker.study alone
+    evaluation: Evaluation
+    fingerprints: dict[str, str]
+    messages: list[str]
+
+
+def prepare(settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prepared:
+    """Read every file, build the model, load the encoder."""
+    task = settings["task"]
+    check_settings(settings)
+    inputs.check()
+    if inputs.encoder is not None:
+        read_config(inputs.encoder)                                # a mistyped folder is said before the files are read
+    reading: dict[str, Any] = {"encoding": settings["data.encoding"], "scheme": settings["data.scheme"]}
+    read = lambda pairs: [read_corpus(task, language, path, **reading) for language, path in pairs]
+    sources = [corpus.limited(settings["data.limit"]) for corpus in read(inputs.source)]
+    scheme = scheme_of(settings)
+    labels = labels_of(task, sources, scheme)
+    if len(labels) < 2:
+        raise UserError(f"{sources[0].path}: expected at least two different labels, found only {', '.join(labels) or 'none'}")
+    check_classes(sources, settings["data.min_count"])
+    texts = read_texts(settings, inputs, sources)
+    messages: list[str] = []
+    gold: Gold = {}
+    if settings["method"] == "advpicker":
+        check_selection(settings, texts["target"])
+        if settings["advpicker.study"]:
+            gold = read_gold(settings, texts["target"], messages)
+    scored = {part: [corpus.limited(settings["data.test_limit"]) for corpus in read(getattr(inputs, part))]
+              for part in ("dev", "test")}
+    for corpus in scored["dev"] + scored["test"]:
+        check_labels(corpus, labels_of(task, sources))
+    others = [*scored["dev"], *scored["test"], *texts.get("source", []), *texts.get("target", [])]
+    built = build(settings, inputs, sources, others, labels, scheme, seed, xp)
+    check_model(settings, built.model)
+    messages += built.messages
+    how = {"max_length": settings["data.max_length"], "on_long": settings["data.on_long"], "scheme": scheme}
+
+    def read_pieces(what: str, corpora: list[Corpus], labelled: bool) -> list[Text]:
+        found = [Text(corpus, encode(corpus, built.tokenizer, labels if labelled else None, **how)) for corpus in corpora]
+        messages.extend(text.encoded.report(f"{what} {text.corpus.language}") for text in found)
+        return found
+
+    examples = {"labelled": examples_of(read_pieces("source", sources, True))}
+    targets: list[Text] = []
+    if texts:
+        more = examples_of(read_pieces("unlabelled", texts["source"], False))
+        targets = read_pieces("unlabelled", texts["target"], False)
+        examples |= {"source": examples["labelled"] + more if more else examples["labelled"], "target": examples_of(targets)}
+    elif inputs.unlabelled:
+        messages.append(f"--unlabelled: not used, {settings['method']} trains on labelled text only")
+    evaluation = Evaluation(task, scheme, settings, [corpus.language for corpus in sources])
+    for part, corpora in scored.items():
+        for corpus in corpora:
+            found = encode(corpus, built.tokenizer, labels, **how)
+            evaluation.add(part, corpus, found)
+            messages.append(found.report(f"{part} {corpus.language}"))
+    if settings["train.patience"] and not any(language in evaluation.sources for language in evaluation.files["dev"]):
+        messages.append("train.patience has no effect: early stopping needs a source dev file (--dev)")
+    return Prepared(built.model, built.tokenizer, built.raw_config, labels, examples,
+                    {text.corpus.language: text for text in targets}, gold, evaluation, inputs.fingerprints(), messages)
+
+
+def check_settings(settings: Settings) -> None:
+    """Raises UserError for settings that contradict each other."""
+    method, kind, task = settings["method"], settings["model.type"], settings["task"]
+    if method not in METHODS:
+        raise UserError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
+    if not settings["train.epochs"] and not settings["train.max_steps"]:
+        raise UserError("train.epochs and train.max_steps are both 0: nothing would be trained; set one of them")
+    if method != "finetune" and kind != "transformer":
+        raise UserError(f"model.type: method {method} compares the hidden states of a transformer, got {kind}; "
+                        "--set method=finetune, or take a recipe with an encoder")
+    if method == "advpicker" and task not in TAGGING:
+        raise UserError(f"method: advpicker is for taggers (task ner or pos), got task {task}; for documents use the recipe "
+                        "language-adversarial-classification")
+    if method == "language-adversarial" and settings["adversary.level"] == "none":
+        raise UserError("adversary.level: expected sentence or token with method language-adversarial, got 'none'; "
+                        "--set method=finetune trains without a discriminator")
+
+
+def check_model(settings: Settings, model: Model) -> None:
+    """Raises UserError for what a method needs of a model's frozen and trained parameters."""
+    if not isinstance(model, Transformer):
+        return
+    trained = set(model.store.names(trainable=True))
+    if (settings["method"] != "finetune" or chosen_terms(settings)) and not trained & set(model.encoder_names()):
+        raise UserError("model.freeze: all parameters of the encoder are frozen, so that nothing can be made alike across "
+                        "languages; freeze fewer")
+    if settings["model.keep_frozen"]:
+        FrozenBottom(model.bert, [], memory_bytes=0)               # says what is wrong, before there are any states
+
+
+def examples_of(texts: list[Text]) -> list[Example]:
+    """All of them, one text after another."""
+    return [example for text in texts for example in text.encoded.examples]
+
+
+def scheme_of(settings: Settings) -> str:
+    """The tag scheme a model works in: "none" for what is no span."""
+    if settings["task"] != "ner":
+        return "none"
+    if settings["model.scheme"] != "auto":
+        return str(settings["model.scheme"])
+    return "IOBES" if settings["model.type"] == "bilstm-crf" else "IOB2"
+
+
+def read_texts(settings: Settings, inputs: Inputs, sources: list[Corpus]) -> dict[str, list[Corpus]]:
+    """The unlabelled text of the source languages and of the others, where the method or one of its terms reads any."""
+    if not {"source", "target", "pseudo"} & set(stream_texts(settings).values()):
+        for language, path in inputs.unlabelled:
+            if not path.is_file():
+                found = "a directory" if path.is_dir() else "nothing"
+                raise UserError(f"--unlabelled {language}={path}: expected a file, found {found}")
+        return {}
+    languages = {corpus.language for corpus in sources}
+    corpora = [read_unlabelled(settings["task"], language, path, encoding=settings["data.encoding"])
+               .limited(settings["data.unlabelled_limit"]) for language, path in inputs.unlabelled]
+    texts = {"source": [c for c in corpora if c.language in languages],
+             "target": [c for c in corpora if c.language not in languages]}
+    if not texts["target"]:
+        raise UserError(f"--unlabelled: {settings['method']} compares languages, so it needs text of another one than "
+                        f"{', '.join(sorted(languages))}, for example --unlabelled es=es.txt; found "
+                        f"{', '.join(c.language for c in corpora) or 'none'}")
+    return texts
