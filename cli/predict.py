@@ -42,7 +42,7 @@ def predict(model: Path, file: Path, output: str, kind: str, encoding: str, devi
             click.echo(line, nl=False)
         return
     lines = (line.removeprefix("\ufeff" if i == 0 else "").rstrip("\r\n") for i, line in enumerate(_lines(file, encoding)))
-    for line in _texts(predictor, lines, output):
+    for line in _texts(predictor, lines, output, STDIN if str(file) == "-" else str(file)):
         click.echo(line)
 
 
@@ -55,11 +55,11 @@ def _lines(file: Path, encoding: str) -> Iterator[str]:
         yield from raw_lines(file, encoding) if str(file) != "-" else stream_lines(sys.stdin.buffer, STDIN, encoding)
 
 
-def _texts(predictor: Any, lines: Iterable[str], output: str) -> Iterator[str]:
-    for chunk in _chunks(lines, TEXTS):
-        texts = [line for line in chunk if line.strip()]
-        answers = iter(predictor.predict(texts))
-        for line in chunk:                                             # an empty line stays an empty line, so line n is text n
+def _texts(predictor: Any, lines: Iterable[str], output: str, name: str) -> Iterator[str]:
+    for chunk in _chunks(enumerate(lines, 1), TEXTS):
+        texts = [(number, line) for number, line in chunk if line.strip()]
+        answers = iter(predictor.predict([line for _, line in texts], path=name, lines=[number for number, _ in texts]))
+        for _, line in chunk:                                             # an empty line stays an empty line, so line n is text n
             if not line.strip():
                 yield json.dumps({"text": line}) if output == "jsonl" else ""
                 continue
@@ -92,15 +92,17 @@ def _columns(predictor: Any, file: Path, encoding: str) -> Iterator[str]:
     """The input's lines, endings and all, with the predicted tag as one more column."""
     from minixl.data.conll import add_column, parse_conll
 
+    name = STDIN if str(file) == "-" else str(file)
     lines = list(_lines(file, encoding))
     if str(file) == "-" and not any(line.strip() for line in lines):       # nothing came through the pipe: nothing goes out
         return iter(lines)
     bare = (line.lstrip("\ufeff").rstrip("\r\n") for line in lines)
-    sentences = parse_conll(bare, STDIN if str(file) == "-" else str(file), tags=False).sentences
-    return add_column(lines, [answer.tags for answer in predictor.tag([sentence.words for sentence in sentences])])
+    sentences = parse_conll(bare, name, tags=False).sentences
+    answers = predictor.tag([sentence.words for sentence in sentences], path=name, lines=[s.line for s in sentences])
+    return add_column(lines, [answer.tags for answer in answers])
 
 
-def _chunks(lines: Iterable[str], size: int) -> Iterator[list[str]]:
+def _chunks(lines: Iterable[tuple[int, str]], size: int) -> Iterator[list[tuple[int, str]]]:
     iterator = iter(lines)
     while chunk := list(itertools.islice(iterator, size)):
         yield chunk

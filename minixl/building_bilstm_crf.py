@@ -21,6 +21,8 @@ def build_bilstm_crf(settings: Settings, inputs: Inputs, sources: list[Corpus], 
                      scheme: str, seed: int, xp) -> Built:
     """A new tagger; `others` are the texts beside the training data whose words it will meet."""
     _check(settings, inputs)
+    if scheme != "none" and settings["model.constrained_training"]:
+        _check_lengths(sources, settings)
     messages: list[str] = []
     sentences = [s.words for corpus in sources for s in corpus.sentences()]
     lexicon = Lexicon.from_sentences(sentences)
@@ -45,22 +47,29 @@ def build_bilstm_crf(settings: Settings, inputs: Inputs, sources: list[Corpus], 
     vectors = model.store[WORD_TABLE].value.size
     messages.insert(0, f"bilstm-crf: {model.store.count():,} weights, of which {vectors:,} are vectors of "
                        f"{lexicon.vocabulary_size - 1:,} words; {lexicon.alphabet_size - 1} characters")
-    if table is None:
-        for corpus in others:
-            found = lexicon.coverage(s.words for s in corpus.sentences())
-            messages.append(f"{corpus.path}: {100 * found.unknown / max(found.words, 1):.1f} % of {found.words:,} words do not "
-                            "occur in the training data")
     return Built(model, lexicon, config.to_json(), messages)
 
 
 def _check(settings: Settings, inputs: Inputs) -> None:
     if settings["task"] not in TAGGING:
         raise UserError(f"model.type: bilstm-crf tags words, it does not fit task {settings['task']}; use a transformer")
+    if settings["model.pooling"] not in ("auto", "token"):
+        raise UserError(f"model.pooling: {settings['model.pooling']} does not fit task {settings['task']}; expected token")
     if inputs.encoder is not None:
         raise UserError(f"--encoder {inputs.encoder}: a bilstm-crf reads word vectors (--vectors), no encoder; leave it out")
     if settings["adversary.level"] != "none" or settings["alignment.average_linkage"]:
         raise UserError("adversary.level, alignment.average_linkage: expected a transformer, found a bilstm-crf; "
                         "--set adversary.level=none --set alignment.average_linkage=0")
+
+
+def _check_lengths(sources: list[Corpus], settings: Settings) -> None:
+    """Raises UserError for a training sentence that would be cut where an entity may stand: half of one is not legal."""
+    limit = settings["data.max_length"]
+    long = ((corpus.path, s) for corpus in sources for s in corpus.sentences() if len(s.words) > limit)
+    for path, sentence in long if settings["data.on_long"] != "error" else ():
+        raise UserError(f"{path}:{sentence.line}: the sentence has {len(sentence.words)} words, data.max_length is {limit}, and "
+                        "model.constrained_training needs whole sentences, as a cut may divide an entity; "
+                        f"--set data.max_length={max(len(s.words) for c in sources for s in c.sentences())}")
 
 
 def _word_table(settings: Settings, inputs: Inputs, corpora: list[Corpus], messages: list[str]) -> tuple[list[str], np.ndarray]:
@@ -80,7 +89,11 @@ def _word_table(settings: Settings, inputs: Inputs, corpora: list[Corpus], messa
             rows.setdefault(word, vector)
         counts = Counter(word for corpus in corpora if corpus.language == language for s in corpus.sentences() for word in s.words)
         _add_unseen(vectors, counts, rows)
-        messages.append(str(vectors.oov_report(counts, language)))
+        found = vectors.oov_report(counts, language)
+        messages.append(str(found))
+        if counts and found.tokens["unknown"] == found.tokens.total():
+            messages.append(f"warning: --vectors {language}={path}: none of the words of the {language} texts is in it; is it the "
+                            "file of this language?")
     return list(rows), np.stack(list(rows.values()))
 
 

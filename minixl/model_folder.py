@@ -16,16 +16,19 @@ import numpy as np
 
 from minixl import __version__
 from minixl.backend import to_numpy
-from minixl.data.encoding import PieceTokenizer
+from minixl.data.encoding import ON_LONG, PieceTokenizer
 from minixl.data.lexicon import Lexicon
+from minixl.data.schemes import legal_transitions
 from minixl.errors import UserError
 from minixl.models.bilstm_crf import BilstmCrf
 from minixl.models.bilstm_crf_config import BilstmCrfConfig
 from minixl.models.family import Model
 from minixl.models.transformer import Transformer
 from minixl.weights.folder import load_parameters, read_config, read_json, save_folder
+from minixl.weights.names import summary
 from minixl.weights.tokenizer import Tokenizer
 
+FAMILIES = ("transformer", "bilstm-crf")
 ARCHITECTURES = {"token": "BertForTokenClassification", "cls": "BertForSequenceClassification", "mean": "BertModel"}
 
 
@@ -35,7 +38,7 @@ class ModelInfo:
 
     task: str
     labels: list[str]
-    scheme: str                        # "IOB2", or "none" for plain tags and classes
+    scheme: str                        # of the labels: "IOB2", "IOBES", or "none" for plain tags and classes
     pooling: str
     max_length: int
     on_long: str = "window"
@@ -75,8 +78,14 @@ def load_model(folder: Path, *, xp: Any = np) -> tuple[Model, PieceTokenizer, Mo
 def _load_bilstm_crf(folder: Path, info: ModelInfo, xp: Any) -> tuple[BilstmCrf, Lexicon]:
     lexicon = Lexicon.load(folder)
     config = BilstmCrfConfig.from_json(read_json(folder / "config.json"), str(folder / "config.json"))
-    model = BilstmCrf(config, info.labels, lexicon, xp=xp)
-    load_parameters(folder, {parameter.name: parameter.value for parameter in model.store})
+    try:
+        model = BilstmCrf(config, info.labels, lexicon, xp=xp)
+    except UserError as error:
+        raise UserError(f"{folder}: {error}, copy the model folder again") from None
+    report = load_parameters(folder, {parameter.name: parameter.value for parameter in model.store})
+    if report.left_out:
+        raise UserError(f"{folder / 'config.json'}: the model it describes has no {summary(report.left_out, most=3)}, which the "
+                        "weights have; the files belong to different models, copy the model folder again")
     return model, lexicon
 
 
@@ -94,11 +103,28 @@ def read_info(folder: Path) -> ModelInfo:
         info = ModelInfo(**{name: value for name, value in stored.items() if name in known})
     except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not a model description of minixl: {error}") from None
+    _check_values(path, info)
     fitting = {"ner": ("token",), "pos": ("token",), "classification": ("mean", "cls")}
     if info.pooling not in fitting.get(info.task, ()):
         raise UserError(f"{path}: expected the task ner or pos with pooling token, or classification with mean or cls, "
                         f"found {info.task!r} with {info.pooling!r}")
     return info
+
+
+def _check_values(path: Path, info: ModelInfo) -> None:
+    """Raises UserError for a value of minixl.json that nothing could be done with."""
+    wrong = next((name for name, fits in (
+        ("family", info.family in FAMILIES), ("on_long", info.on_long in ON_LONG),
+        ("max_length", type(info.max_length) is int and info.max_length > 0),
+        ("labels", isinstance(info.labels, list) and all(isinstance(label, str) for label in info.labels))) if not fits), None)
+    if wrong:
+        expected = {"family": f"one of {', '.join(FAMILIES)}", "on_long": f"one of {', '.join(ON_LONG)}",
+                    "max_length": "a whole number above 0", "labels": "a list of names"}[wrong]
+        raise UserError(f"{path}: {wrong}: expected {expected}, found {getattr(info, wrong)!r}")
+    try:
+        legal_transitions(info.labels if info.task == "ner" else [], info.scheme)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def model_card(info: ModelInfo) -> str:
@@ -110,7 +136,8 @@ def model_card(info: ModelInfo) -> str:
              "mean": "AutoModel (the head on the mean of its last hidden states is classifier.weight and classifier.bias)"}
     words = "words" if info.family == "bilstm-crf" else "word pieces"
     origin = (f"`transformers` loads it with {loads[info.pooling]}" if info.family == "transformer"
-              else "a bidirectional LSTM with a conditional random field; lexicon.json has its words and characters")
+              else "a bidirectional LSTM with a conditional random field; lexicon.json has its words and characters; "
+                   "other words are read by their spelling")
     return f"""# {info.task} model of minixl {info.minixl}
 
 Method {info.method or 'unknown'}, trained on labelled {', '.join(info.sources) or 'unknown'} text, seed {info.seed}.

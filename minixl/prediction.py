@@ -22,6 +22,7 @@ from minixl.model_folder import ModelInfo, load_model
 from minixl.models.family import Model
 from minixl.ops.viterbi import viterbi
 
+CURE = "split it; a model that was trained with --set data.on_long=window reads it in windows"
 TOKENS = 1024      # word pieces a prediction batch: the fastest of 256 ... 4096 on two cores (docs/performance.md)
 
 
@@ -108,13 +109,18 @@ class Predictor:
         """Read a model folder.  Raises UserError when it is not one."""
         return cls(*load_model(Path(folder), xp=array_module_for(device)))
 
-    def tag(self, sentences: Sequence[Sequence[str]]) -> list[Tagged]:
-        """Tags of tokenised sentences.  Words beyond a cut are tagged O with confidence 0."""
+    def tag(self, sentences: Sequence[Sequence[str]], *, path: str = "input", lines: Sequence[int] = ()) -> list[Tagged]:
+        """Tags of tokenised sentences.  Words beyond a cut are tagged O with confidence 0.
+
+        path, lines: where each sentence stands, for messages; without, they are counted from 1.
+        """
         if self.model.pooling != "token":
             raise UserError(f"this model is a {self.info.task} model; it has no tags")
         model, info = self.model, self.info
-        rows = [Sentence(tuple(words), None, i + 1) for i, words in enumerate(sentences)]
-        encoded = encode_sentences(rows, self.tokenizer, None, max_length=info.max_length, on_long=info.on_long)
+        numbers = lines or range(1, len(sentences) + 1)
+        rows = [Sentence(tuple(words), None, line) for words, line in zip(sentences, numbers, strict=True)]
+        encoded = encode_sentences(rows, self.tokenizer, None, max_length=info.max_length, on_long=info.on_long, path=path,
+                                   cure=CURE)
         scores = source_scores(model, encoded)
         if not scores:
             return []
@@ -135,21 +141,24 @@ class Predictor:
                                   [(*span, next(of_spans)) for span in entities]))
         return results
 
-    def predict(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+    def predict(self, texts: Sequence[str], *, path: str = "input", lines: Sequence[int] = ()) -> list[dict[str, Any]]:
         """One dictionary a text.
 
         A classifier gives {"text", "label", "confidence", "probabilities"}.  A tagger gives {"text", "words": [[start,
         end], ...], "tags", "entities": [{"type", "text", "start", "end", "first_word", "last_word", "confidence"}]}:
         offsets are characters, end exclusive; an entity's confidence is the geometric mean of its tags' probabilities, with a
         CRF the probability of the span.  Plain tags come with "confidences" in place of entities.
+        path, lines: where each text stands, for messages; without, they are counted from 1.
         """
         if isinstance(texts, str):
             raise TypeError("predict: expected a list of strings, got one string; use predict([text])")
-        return self._classify(texts) if self.model.pooling != "token" else self._tag_texts(texts)
+        numbers = lines or range(1, len(texts) + 1)
+        return (self._classify if self.model.pooling != "token" else self._tag_texts)(texts, path, numbers)
 
-    def _classify(self, texts: Sequence[str]) -> list[dict[str, Any]]:
-        documents = [Document(text, None, i + 1) for i, text in enumerate(texts)]
-        encoded = encode_documents(documents, self.tokenizer, None, max_length=self.info.max_length, on_long=self.info.on_long)
+    def _classify(self, texts: Sequence[str], path: str, lines: Sequence[int]) -> list[dict[str, Any]]:
+        documents = [Document(text, None, line) for text, line in zip(texts, lines, strict=True)]
+        encoded = encode_documents(documents, self.tokenizer, None, max_length=self.info.max_length, on_long=self.info.on_long,
+                                   path=path, cure=CURE)
         results = []
         for text, log_probs in zip(texts, source_scores(self.model, encoded), strict=True):
             probs = np.exp(log_probs)
@@ -160,9 +169,10 @@ class Predictor:
                                               for label, p in zip(self.model.labels, probs, strict=True)}})
         return results
 
-    def _tag_texts(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+    def _tag_texts(self, texts: Sequence[str], path: str, lines: Sequence[int]) -> list[dict[str, Any]]:
         words = [split_words(text) for text in texts]
-        tagged = self.tag([[text[a:b] for a, b in ranges] for text, ranges in zip(texts, words, strict=True)])
+        tagged = self.tag([[text[a:b] for a, b in ranges] for text, ranges in zip(texts, words, strict=True)],
+                          path=path, lines=lines)
         results = []
         for text, ranges, answer in zip(texts, words, tagged, strict=True):
             entry: dict[str, Any] = {"text": text, "words": [list(r) for r in ranges], "tags": answer.tags}

@@ -1,6 +1,7 @@
 """A tiny encoder folder written by transformers, and small data files: what tests of whole runs use."""
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import transformers
@@ -15,6 +16,7 @@ SENTENCES = {
     "es": [("anna visita madrid .", "B-PER O B-LOC O"), ("ben vive en paris .", "B-PER O O B-LOC O"),
            ("paris .", "B-LOC O")],
 }
+PARTS = {"anna": "PROPN", "ben": "PROPN", "paris": "PROPN", "madrid": "PROPN", "the": "DET", "in": "ADP", "en": "ADP", ".": "PUNCT"}
 TOPICS = {
     "en": [("travel", "anna visited paris ."), ("home", "ben lives in madrid ."), ("travel", "ben visited madrid"),
            ("home", "anna lives in the paris")],
@@ -47,4 +49,21 @@ def write_topics(path: Path, language: str, repeat: int = 1) -> Path:
     """label TAB text."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{label}\t{text}\n" for label, text in TOPICS[language] * repeat), encoding="utf-8")
+    return path
+
+
+def write_pos(path: Path, language: str, repeat: int = 1) -> Path:
+    """The words of SENTENCES with their parts of speech; what PARTS does not have is a verb."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    blocks = ["".join(f"{word}\t{PARTS.get(word, 'VERB')}\n" for word in words.split()) for words, _ in SENTENCES[language]]
+    path.write_text("\n".join(blocks * repeat), encoding="utf-8")
+    return path
+
+
+def write_vectors(path: Path, vectors: Mapping[str, Sequence[float]]) -> Path:
+    """Word vectors as text, with a header."""
+    size = len(next(iter(vectors.values())))
+    lines = [f"{len(vectors)} {size}", *(f"{word} {' '.join(map(str, vector))}" for word, vector in vectors.items())]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path

@@ -48,7 +48,9 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON file that must hold an object."""
     try:
         content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}); copy the folder again") from None
+    except ValueError as error:
         raise UserError(f"{path}: not valid JSON: {error}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a JSON object {{...}}, found {str(content)[:60]!r}")
@@ -119,8 +121,8 @@ def _check_fit(checkpoint: Checkpoint, stored: str, name: str, needed: tuple[int
 
 
 def _config_keys(name: str, found: tuple[int, ...], needed: tuple[int, ...], folder: Path) -> str:
-    """The keys of config.json that decide where two shapes differ; "" for a parameter outside the encoder."""
-    if not (folder / "config.json").is_file():
+    """The keys of config.json that decide where two shapes differ; "" for a parameter outside a BERT."""
+    if not name.startswith("bert.") or not (folder / "config.json").is_file():
         return ""
     keys = encoder_axes(read_config(folder)).get(name, ())
     if len(found) != len(needed):

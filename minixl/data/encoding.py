@@ -11,24 +11,31 @@ pieces, [CLS] and [SEP] included, is handled as `on_long` says:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from minixl.data.examples import Document, Sentence
+from minixl.data.lexicon import Lexicon
 from minixl.errors import UserError
 
 IGNORED = -100          # a label that is not scored, as in PyTorch
 ON_LONG = ("window", "truncate", "error")
+CURE = "--set data.on_long=window reads it in windows"         # of a long input where that is an error
 
 
 class PieceTokenizer(Protocol):
     """What is needed of a tokenizer; minixl.weights.tokenizer.Tokenizer is one."""
 
-    cls_id: int | None       # None: no special pieces, each word is one piece (data/lexicon.py)
-    sep_id: int | None
+    @property
+    def cls_id(self) -> int | None:
+        """None: no special pieces, each word is one piece (data/lexicon.py)."""
+
+    @property
+    def sep_id(self) -> int | None:
+        """None where cls_id is."""
 
     def pieces_batch(self, sentences: Sequence[Sequence[str]]) -> list[list[list[int]]]:
         """The ids of every word's pieces, at least one a word."""
@@ -61,11 +68,14 @@ class Encoded:
     cut_words: int = 0                 # words (documents: pieces) lost by truncation
     pieces: int = 0                    # pieces in all examples
     words: int = 0
-    notes: list[str] = field(default_factory=list)
+    unknown: int | None = None         # words that are not in a word-level model's vocabulary
 
     def report(self, what: str) -> str:
         """One line for the log: how many inputs, how many were long, what was cut."""
         line = f"{what}: {self.sources} inputs, {self.pieces} pieces"
+        if self.unknown is not None:
+            line = (f"{what}: {self.sources} inputs, {self.words:,} words, "
+                    f"{100 * self.unknown / max(self.words, 1):.1f} % of them unknown")
         if self.long:
             line += f", {self.long} longer than the limit"
             line += f", {self.cut_words} words cut" if self.cut_words else ", read in windows, nothing cut"
@@ -73,10 +83,10 @@ class Encoded:
 
 
 def encode_sentences(sentences: Sequence[Sentence], tokenizer: PieceTokenizer, label_ids: Mapping[str, int] | None, *,
-                     max_length: int, on_long: str = "window", path: str = "input") -> Encoded:
+                     max_length: int, on_long: str = "window", path: str = "input", cure: str = CURE) -> Encoded:
     """Sentences for a tagger.  label_ids maps a tag to its class; None leaves the labels unknown.
 
-    Raises UserError for on_long="error" and a long sentence.
+    Raises UserError for on_long="error" and a long sentence; it ends with the cure.
     """
     encoded = Encoded([], len(sentences))
     specials, pieces_are = (0, "words") if tokenizer.cls_id is None else (2, "word pieces")
@@ -91,7 +101,7 @@ def encode_sentences(sentences: Sequence[Sentence], tokenizer: PieceTokenizer, l
             encoded.long += 1
             if on_long == "error":
                 raise UserError(f"{path}:{sentence.line}: the sentence has {whole + specials} {pieces_are}, data.max_length is "
-                                f"{max_length}; --set data.on_long=window reads it in windows")
+                                f"{max_length}; {cure}")
             windows = word_windows(lengths, room)
             if on_long == "truncate":
                 windows = [(0, windows[0][1], 0, windows[0][1])]
@@ -100,6 +110,8 @@ def encode_sentences(sentences: Sequence[Sentence], tokenizer: PieceTokenizer, l
             encoded.examples.append(_sentence_window(index, sentence, pieces, lengths, tokenizer, label_ids,
                                                      first, last, scored_first, scored_last))
         encoded.words += len(pieces)
+    if isinstance(tokenizer, Lexicon):
+        encoded.unknown = tokenizer.coverage(sentence.words for sentence in sentences).unknown
     encoded.pieces = sum(len(example.input_ids) for example in encoded.examples)
     return encoded
 
@@ -115,7 +127,7 @@ def _sentence_window(index: int, sentence: Sentence, pieces: list[list[int]], le
     labels = np.full(scored_last - scored_first, IGNORED)
     if label_ids is not None and sentence.tags is not None:
         labels[:] = [label_ids[tag] for tag in sentence.tags[scored_first:scored_last]]
-    return Example(np.array(ids), starts[scored_first - first:scored_last - first], labels, index, scored_first)
+    return Example(np.array(ids, dtype=np.int64), starts[scored_first - first:scored_last - first], labels, index, scored_first)
 
 
 def word_windows(lengths: Sequence[int], room: int) -> list[tuple[int, int, int, int]]:
@@ -139,7 +151,7 @@ def word_windows(lengths: Sequence[int], room: int) -> list[tuple[int, int, int,
 
 
 def encode_documents(documents: Sequence[Document], tokenizer: PieceTokenizer, label_ids: Mapping[str, int] | None, *,
-                     max_length: int, on_long: str = "window", path: str = "input") -> Encoded:
+                       max_length: int, on_long: str = "window", path: str = "input", cure: str = CURE) -> Encoded:
     """Documents for a classifier; every window of a long document carries its label."""
     encoded = Encoded([], len(documents))
     room = _room(max_length, on_long, 2)
@@ -150,7 +162,7 @@ def encode_documents(documents: Sequence[Document], tokenizer: PieceTokenizer, l
             encoded.long += 1
             if on_long == "error":
                 raise UserError(f"{path}:{document.line}: the text has {len(ids) + 2} word pieces, data.max_length is "
-                                f"{max_length}; --set data.on_long=window reads it in windows")
+                                f"{max_length}; {cure}")
             windows = _text_windows(document.text, offsets, room)
             if on_long == "truncate":
                 windows = windows[:1]
