@@ -31,9 +31,10 @@ from minixl.pseudo_labels import (SCORING, PseudoLabels, origin, read_pseudo_lab
                                   write_pseudo_labels, write_scored)
 from minixl.run_folder import check_same, check_unchanged, is_finished
 from minixl.settings import Settings
-from minixl.training import Evaluation, Reporter
+from minixl.training import Evaluation, Reporter, Stopped
 
 Train = Callable[..., dict[str, Any]]      # minixl.runs.train_run
+Stop = Callable[[], bool]
 
 
 class Text(NamedTuple):
@@ -60,6 +61,12 @@ def variant(settings: Settings) -> Settings:
     return settings.override(["method=finetune", f"train.epochs={settings['advpicker.epochs']}", "train.max_steps=0"])
 
 
+def stop_here(stop: Stop) -> None:
+    """Between two stages everything is on disk: raises Stopped if the run was asked to stop."""
+    if stop():
+        raise Stopped
+
+
 def check_selection(settings: Settings, corpora: Sequence[Corpus]) -> None:
     """Raises UserError where advpicker.rho selects no sentence of a language."""
     rho = settings["advpicker.rho"]
@@ -70,7 +77,7 @@ def check_selection(settings: Settings, corpora: Sequence[Corpus]) -> None:
 
 
 def train_teachers(settings: Settings, inputs: Inputs, fingerprints: Mapping[str, str], folder: Path, train: Train,
-                   reporter: Reporter, **how: Any) -> dict[str, Path]:
+                   reporter: Reporter, *, stop: Stop, **how: Any) -> dict[str, Path]:
     """Stage A.  name -> model folder of every teacher; those that are finished are left as they are.
 
     fingerprints: those of the inputs.  Raises UserError where a finished teacher was trained on or for something else.
@@ -83,20 +90,23 @@ def train_teachers(settings: Settings, inputs: Inputs, fingerprints: Mapping[str
             check_same(out, chosen, inputs, seed)
             check_unchanged(out, fingerprints)
         else:
+            stop_here(stop)
             reporter.message(f"teacher {seed} of {settings['advpicker.teachers']}")
-            train(chosen, inputs, out, seed=seed, reporter=reporter, resume=(out / "config.toml").is_file(), **how)
+            train(chosen, inputs, out, seed=seed, reporter=reporter, resume=(out / "config.toml").is_file(), stop=stop, **how)
         teachers[name] = out / "model"
     return teachers
 
 
 def label(settings: Settings, texts: Mapping[str, Text], paths: Mapping[str, Path], teachers: Mapping[str, Path], folder: Path,
-          scheme: str, reporter: Reporter, xp: Any) -> dict[str, PseudoLabels]:
+          scheme: str, reporter: Reporter, xp: Any, stop: Stop) -> dict[str, PseudoLabels]:
     """Stages B, C and D: the pseudo-labels of every language, read where they are stored and still true."""
     folder = folder / "pseudo-labels"
     labels = _common_labels(teachers)
     open_languages = [language for language in texts if not (folder / f"{language}.safetensors").is_file()]
     for name, teacher in teachers.items() if open_languages else ():
-        _score_all(settings, {language: texts[language] for language in open_languages}, paths, name, teacher, folder, reporter, xp)
+        todo = {language: texts[language] for language in open_languages if not _stored(folder, language, name).is_file()}
+        if todo:
+            _score_all(settings, todo, paths, name, teacher, folder, reporter, xp, stop)
     found = {}
     for language, text in texts.items():
         path = folder / f"{language}.safetensors"
@@ -113,14 +123,12 @@ def label(settings: Settings, texts: Mapping[str, Text], paths: Mapping[str, Pat
 
 
 def _score_all(settings: Settings, texts: Mapping[str, Text], paths: Mapping[str, Path], name: str, teacher: Path, folder: Path,
-               reporter: Reporter, xp: Any) -> None:
+               reporter: Reporter, xp: Any, stop: Stop) -> None:
     """Stage B for one teacher: the languages it has not labelled yet."""
-    todo = [language for language in texts if not _stored(folder, language, name).is_file()]
-    if not todo:
-        return
     model, _, _ = load_model(teacher, xp=xp)
     assert isinstance(model, Transformer)
-    for language in todo:
+    for language in texts:
+        stop_here(stop)
         encoded = texts[language].encoded
         reporter.message(f"teacher {name} labels {encoded.sources} sentences in {language}")
         scored = score_sentences(model, encoded, specials=settings["adversary.specials"])

@@ -90,7 +90,7 @@ def _advpicker(run: Run, folder: Path) -> dict[str, Any]:
     labels = {}
     if student or settings["advpicker.study"]:
         labels = label(settings, prepared.texts, dict(run.inputs.unlabelled), teachers, folder, prepared.evaluation.scheme,
-                       run.reporter, run.xp)
+                       run.reporter, run.xp, run.stop)
     if student:
         prepared.examples["pseudo"], targets = student_examples(prepared.texts, labels)
         scores = _train(run, targets)

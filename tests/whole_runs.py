@@ -25,6 +25,7 @@ class Quiet:
 
     def __init__(self) -> None:
         self.messages: list[str] = []
+        self.steps = 0                             # of all stages together
 
     def message(self, text: str) -> None:
         self.messages.append(text)
@@ -33,7 +34,7 @@ class Quiet:
         self.total, self.done = total, done
 
     def step(self, tokens_per_second: float) -> None:
-        pass
+        self.steps += 1
 
     def finish(self) -> None:
         pass
@@ -70,16 +71,12 @@ def run(folder: Path, out: Path, chosen: Settings, **how: Any) -> dict[str, Any]
     return train_run(chosen, how.pop("inputs"), out, **how)
 
 
-def stop_after(count: int) -> Any:
-    """A `stop` that says so after `count` steps of all stages together."""
-    steps = iter(range(1, 10_000))
-    return lambda: next(steps) >= count
-
-
 def stopped(folder: Path, out: Path, chosen: Settings, count: int, **how: Any) -> None:
-    """A run that is stopped after `count` steps."""
+    """A run that is asked to stop after `count` steps, those of all stages together."""
+    reporter = Quiet()
     with pytest.raises(Stopped):
-        run(folder, out, chosen, stop=stop_after(count), **how)
+        run(folder, out, chosen, reporter=reporter, stop=lambda: reporter.steps >= count, **how)
+    assert reporter.steps == count
 
 
 def records(out: Path) -> list[dict[str, Any]]:
