@@ -78,9 +78,9 @@ def test_predictions_agree_sentence_for_sentence(work):
 
 
 def test_different_losses_are_refused():
-    worker.check_equal({"minixl": 1.00005, "transformers": 1.0})
-    with pytest.raises(UserError, match="do not compute the same loss.*minixl 1.000200, transformers 1.000000"):
-        worker.check_equal({"minixl": 1.0002, "transformers": 1.0})
+    worker.check_equal({"minixl": 1.000005, "transformers": 1.0})
+    with pytest.raises(UserError, match="do not compute the same loss.*minixl 1.000020, transformers 1.000000"):
+        worker.check_equal({"minixl": 1.00002, "transformers": 1.0})
 
 
 def test_worker_times_engines_in_turn(work):

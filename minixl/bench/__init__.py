@@ -3,13 +3,17 @@
     train.py               starts the measuring processes and puts their figures together
     work.py                what is measured and what every contender gets; no engine is imported for it
     bert.py                reads and tokenises for the family bert: batches, head, frozen names
+    adversarial.py         the same for the family bert-adversarial: the five batches of an iteration, the discriminator
     bilstm_crf.py          the same for the family bilstm-crf: batches, all start parameters
     contender.py           what a contender must be able to do, and the list of them
     minixl_bert.py         minixl's BERT tagger
     transformers_bert.py   transformers' BertForTokenClassification, run as its trainer runs it
+    minixl_adversarial.py  minixl's language-adversarial method on it, an iteration at once and by its parts
+    transformers_adversarial.py  the same iteration with transformers and PyTorch
     minixl_bilstm_crf.py   minixl's BiLSTM-CRF tagger
     torch_bilstm_crf.py    the same tagger written with PyTorch and pytorch-crf
     products.py            the matrix products of a BERT step, and how fast this machine does them
     worker.py              one measuring process
     report.py              the table
+    report_parts.py        what an iteration consists of
 """

@@ -7,7 +7,7 @@ from typing import Any
 
 from minixl.bench.products import step_operations
 from minixl.bench.work import BertWork, Examples, Options, Say, check_enough, choose_batches
-from minixl.data.sample import write_sample
+from minixl.data.sample import LANGUAGES, write_sample
 from minixl.inputs import Inputs
 from minixl.models.transformer import Transformer
 from minixl.runs import prepare
@@ -19,11 +19,8 @@ FREEZE = ("bottom:3",)
 def make_work(options: Options, scratch: Path, say: Say) -> tuple[BertWork, dict[str, Any]]:
     """Read, check and tokenise as `minixl train` does; choose the batches."""
     encoder, source = find_inputs(options, scratch, say)
-    freeze = list(FREEZE if options.freeze is None else options.freeze)
-    values = {"task": "ner", "data.max_length": options.max_length, "data.limit": options.limit,
-              "train.batch_size": options.batch_size, "model.freeze": freeze, "optim.lr": 1e-4,
-              "optim.head_lr": 2e-3, "optim.schedule": "constant", "optim.warmup": 0.0}
-    prepared = prepare(Settings(values), Inputs(encoder, [source]), options.seed)
+    settings = make_settings(options, {"optim.lr": 1e-4, "optim.head_lr": 2e-3})
+    prepared = prepare(settings, Inputs(encoder, [source]), options.seed)
     model, examples = prepared.model, prepared.examples["labelled"]
     assert isinstance(model, Transformer)
     check_enough(examples, options, source[1])
@@ -31,12 +28,25 @@ def make_work(options: Options, scratch: Path, say: Say) -> tuple[BertWork, dict
                for how in options.settings}
     lowest = model.bert.lowest_trainable()
     work = BertWork(encoder=encoder, start={name: model.store[name].value.copy() for name in model.head_names()},
-                    frozen=model.store.names(trainable=False), settings=dict(Settings(values)), batches=batches,
+                    frozen=model.store.names(trainable=False), settings=dict(settings), batches=batches,
                     predicted=batches, seed=options.seed,
                     operations={how: operations(chosen, model.config, lowest) for how, chosen in batches.items()})
-    return work, {"model": f"{model.config.num_hidden_layers} layers, {model.config.hidden_size} wide", "frozen": freeze,
-                  "weights": model.store.count(), "trained": model.store.count(trainable=True), "source": str(source[1]),
-                  "encoder": str(encoder), "layers": model.config.num_hidden_layers, "hidden": model.config.hidden_size}
+    return work, facts_of(model, settings, encoder, source)
+
+
+def make_settings(options: Options, values: dict[str, Any]) -> Settings:
+    """`values` and what the options say; every update has the same learning rate."""
+    return Settings({"task": "ner", "data.max_length": options.max_length, "data.limit": options.limit,
+                     "train.batch_size": options.batch_size, "optim.schedule": "constant", "optim.warmup": 0.0,
+                     "model.freeze": list(FREEZE if options.freeze is None else options.freeze), **values})
+
+
+def facts_of(model: Transformer, settings: Settings, encoder: Path, source: tuple[str, Path]) -> dict[str, Any]:
+    """What the report says about the model and the files."""
+    layers, hidden = model.config.num_hidden_layers, model.config.hidden_size
+    return {"model": f"{layers} layers, {hidden} wide", "frozen": settings["model.freeze"], "weights": model.store.count(),
+            "trained": model.store.count(trainable=True), "source": str(source[1]), "encoder": str(encoder), "layers": layers,
+            "hidden": hidden}
 
 
 def operations(batches: Sequence[Examples], config: Any, lowest: int) -> float:
@@ -51,10 +61,10 @@ def find_inputs(options: Options, scratch: Path, say: Say) -> tuple[Path, tuple[
         inputs = quickstart_inputs(say)
         assert inputs.encoder is not None
         return inputs.encoder, options.source or inputs.source[0]
-    return options.encoder, options.source or sample_source(scratch)
+    return options.encoder, options.source or sample_file(scratch, LANGUAGES[0])
 
 
-def sample_source(scratch: Path) -> tuple[str, Path]:
-    """The English training file of the sample corpus, written into a folder."""
+def sample_file(scratch: Path, language: str) -> tuple[str, Path]:
+    """The training file of a language of the sample corpus, which is written into a folder."""
     write_sample(scratch / "sample")
-    return "en", scratch / "sample" / "ner" / "en" / "train.txt"
+    return language, scratch / "sample" / "ner" / language / "train.txt"

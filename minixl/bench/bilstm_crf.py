@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from minixl.bench.bert import sample_source
+from minixl.bench.bert import sample_file
 from minixl.bench.work import BilstmCrfWork, Examples, Options, Say, Words, check_enough, choose_batches
 from minixl.data.corpus import encode, labels_of, read_corpus
 from minixl.data.lexicon import Lexicon
+from minixl.data.sample import LANGUAGES
 from minixl.errors import UserError
 from minixl.models.bilstm_crf import BilstmCrf
 from minixl.models.bilstm_crf_config import BilstmCrfConfig
@@ -29,7 +30,7 @@ def make_work(options: Options, scratch: Path, say: Say) -> tuple[BilstmCrfWork,
     """
     if options.encoder is not None:
         raise UserError(f"--encoder {options.encoder}: a bilstm-crf model has no encoder; leave it out, or --model bert")
-    language, path = options.source or sample_source(scratch)
+    language, path = options.source or sample_file(scratch, LANGUAGES[0])
     corpus = read_corpus("ner", language, path).limited(options.limit)
     labels = labels_of("ner", [corpus], SCHEME)
     lexicon = Lexicon.from_sentences(sentence.words for sentence in corpus.sentences())

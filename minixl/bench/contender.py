@@ -13,19 +13,24 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from minixl.bench.work import Examples, Work
-from minixl.data.encoding import Example
 from minixl.errors import UserError
 
 # family -> engine -> where its class is; imported only in the process that measures it
 CONTENDERS = {"bert": {"minixl": "minixl.bench.minixl_bert.MinixlBert",
                        "transformers": "minixl.bench.transformers_bert.TransformersBert"},
+              "bert-adversarial": {"minixl": "minixl.bench.minixl_adversarial.MinixlAdversarial",
+                                   "transformers": "minixl.bench.transformers_adversarial.TransformersAdversarial"},
               "bilstm-crf": {"minixl": "minixl.bench.minixl_bilstm_crf.MinixlBilstmCrf",
                              "torch": "minixl.bench.torch_bilstm_crf.TorchBilstmCrf"}}
-MAKERS = {"bert": "minixl.bench.bert.make_work", "bilstm-crf": "minixl.bench.bilstm_crf.make_work"}
-AGAINST = {"bert": {"torch": "transformers"}, "bilstm-crf": {"torch": "torch"}}    # family -> --against -> engine
+MAKERS = {"bert": "minixl.bench.bert.make_work", "bert-adversarial": "minixl.bench.adversarial.make_work",
+          "bilstm-crf": "minixl.bench.bilstm_crf.make_work"}
+# family -> --against -> engine
+AGAINST = {"bert": {"torch": "transformers"}, "bert-adversarial": {"torch": "transformers"}, "bilstm-crf": {"torch": "torch"}}
 # engine -> module that it needs -> package that brings it
 PACKAGES = {"transformers": {"torch": "torch", "transformers": "transformers"},
             "torch": {"torch": "torch", "torchcrf": "pytorch-crf"}}
+
+Loss = float | dict[str, float]        # one number, or of a step with several losses each by its name
 
 
 class Contender(Protocol):
@@ -34,21 +39,34 @@ class Contender(Protocol):
     def __init__(self, work: Any, threads: int) -> None:
         """Build the model, load the weights, freeze."""
 
-    def prepare(self, batch: Sequence[Example]) -> Any:
+    def prepare(self, batch: Any) -> Any:
         """The batch in the engine's own form; not timed, for a data loader does it beside the training."""
 
-    def step(self, prepared: Any) -> float:
+    def step(self, prepared: Any) -> Loss:
         """Forward with dropout, backward, clip, update, gradients back to zero; returns the loss."""
 
-    def loss(self, prepared: Any) -> float:
+    def loss(self, prepared: Any) -> Loss:
         """Loss without dropout, nothing updated: must be the same for every contender."""
+
+
+@runtime_checkable
+class Tagger(Contender, Protocol):
+    """A contender whose work has sentences to predict."""
 
     def predict(self, batches: Sequence[Examples]) -> list[np.ndarray]:
         """Of every sentence, in order: log-probabilities (words, K), or from a Decoder the tags (words,)."""
 
 
 @runtime_checkable
-class Decoder(Contender, Protocol):
+class Itemised(Contender, Protocol):
+    """A contender that can do the parts of a step one at a time."""
+
+    def parts(self, prepared: Any) -> dict[str, dict[str, float]]:
+        """loss -> part of its update -> seconds, each measured alone; together they do a step's work."""
+
+
+@runtime_checkable
+class Decoder(Tagger, Contender, Protocol):
     """A contender that searches for the best tag sequence, given the scores of a sentence."""
 
     def emissions(self, batches: Sequence[Examples]) -> list[np.ndarray]:

@@ -1,7 +1,7 @@
 """minixl's BERT tagger as a contender: the model, the training step and the prediction that `minixl train` uses."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,23 +17,29 @@ from minixl.settings import Settings
 from minixl.weights.folder import load_parameters, read_config
 
 
+def load_model(work: BertWork, start: Mapping[str, np.ndarray], settings: Settings) -> Transformer:
+    """The encoder of the folder, every other parameter from `start`, frozen as the work says."""
+    config, dropout = read_config(work.encoder), settings["model.dropout"]
+    if dropout >= 0:
+        config = replace(config, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout)
+    labels = [str(i) for i in range(len(work.start["classifier.bias"]))]
+    model = Transformer(config, labels, "token", discriminator=settings["adversary.level"],
+                        discriminator_size=settings["adversary.size"])
+    load_parameters(work.encoder, {name: model.store[name].value for name in model.encoder_names()})
+    for name, value in start.items():
+        model.store[name].value[...] = value
+    for name in work.frozen:
+        model.store[name].trainable = False
+    return model
+
+
 class MinixlBert:
     """See minixl/bench/contender.py.  The number of threads is set by the environment of the process."""
 
     def __init__(self, work: BertWork, threads: int) -> None:
         self.settings, self.seed, self.steps = Settings(work.settings), work.seed, 0
-        config, dropout = read_config(work.encoder), self.settings["model.dropout"]
-        if dropout >= 0:
-            config = replace(config, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout)
-        labels = [str(i) for i in range(len(work.start["classifier.bias"]))]
-        self.model = Transformer(config, labels, "token")
-        store = self.model.store
-        load_parameters(work.encoder, {name: store[name].value for name in self.model.encoder_names()})
-        for name, value in work.start.items():
-            store[name].value[...] = value
-        for name in work.frozen:
-            store[name].trainable = False
-        self.subset = store.names(trainable=True)
+        self.model = load_model(work, work.start, self.settings)
+        self.subset = self.model.store.names(trainable=True)
         self.optimizer = make_optimizer(self.model, self.subset, self.settings, total_steps=1)
 
     def prepare(self, batch: Sequence[Example]) -> Batch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from minixl.bench.report_parts import LEGEND, lines_of
 from minixl.bench.work import SETTINGS
 
 
@@ -23,7 +24,9 @@ COLUMNS = (Column("step s", 10, "step_seconds", "{:.3f}".format),
            Column("decode tokens/s", 17, "decode_tokens_per_second", "{:.0f}".format, "decode"),
            Column("peak MiB", 10, "peak_memory_bytes", lambda size: f"{size / 2 ** 20:.0f}", "peak_memory", "{:.0%}".format))
 ENGINE = 14                            # width of the first column
-TOKENS = {"bert": "word pieces", "bilstm-crf": "words"}
+TOKENS = {"bert": "word pieces", "bert-adversarial": "word pieces", "bilstm-crf": "words"}
+STEP = "forward, backward, clip, {}, zero"
+ITERATION = "one iteration, the updates T, D and G: " + STEP
 OPTIMIZERS = {"adamw": "AdamW", "sgd": "SGD"}
 
 
@@ -41,12 +44,14 @@ def table(result: dict[str, Any]) -> str:
 
 def legend(result: dict[str, Any]) -> list[str]:
     """What the columns mean."""
-    lines = [f"step s: forward, backward, clip, {OPTIMIZERS[result['optimizer']]}, zero; the mean of every batch's median, "
-             "engines in turn",
+    step = (ITERATION if result["family"] == "bert-adversarial" else STEP).format(OPTIMIZERS[result["optimizer"]])
+    lines = [f"step s: {step}; the mean of every batch's median, engines in turn",
              "alone s: every batch once more, in a process that holds this engine only; peak MiB: resident memory there",
              f"tokens: {TOKENS[result['family']]} without padding"]
     if any("tags" in figures for figures in result["settings"].values()):
         lines.append("predict: from words to tags, all full batches of the data; decode: from emissions to tags")
+    if any("parts" in figures["engines"]["minixl"] for figures in result["settings"].values()):
+        lines.append(LEGEND)
     return lines
 
 
@@ -70,7 +75,21 @@ def block(title: str, figures: dict[str, Any]) -> list[str]:
         tags = figures["tags"]
         lines.append(f"tags: of {tags['words']} words {tags['words'] - tags['differ_decoded']} alike from the same emissions, "
                      f"{tags['words'] - tags['differ_predicted']} from the same parameters")
+    if "parts" in figures["engines"]["minixl"]:
+        lines += lines_of(figures["engines"]["minixl"])
+    if "ratio" in figures:
+        lines.append(summary(figures))
     return lines
+
+
+def summary(figures: dict[str, Any]) -> str:
+    """The ratios of speed of one setting, in a sentence."""
+    ratio, other = figures["ratio"], list(figures["engines"])[1]
+    step = "an iteration" if "parts" in figures["engines"]["minixl"] else "a training step"
+    speeds = [f"{step} {ratio['train']:.2f} times as fast as {other}"]
+    if "decode" in ratio:
+        speeds.append(f"the search for the best tags (decode) {ratio['decode']:.2f} times as fast as pytorch-crf's")
+    return f"minixl does {', '.join(speeds)}"
 
 
 def row(first: str, columns: Sequence[Column], cells: Sequence[str]) -> str:

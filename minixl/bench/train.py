@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from minixl.bench.contender import AGAINST, MAKERS, PACKAGES, load, require_installed
+from minixl.bench.report_parts import sums_of
 from minixl.bench.work import SETTINGS, BertWork, Options, Say, Work, padded, pieces
 from minixl.bench.worker import Job
 from minixl.errors import UserError
@@ -32,6 +33,10 @@ def run(options: Options, say: Say = lambda text: None) -> dict[str, Any]:
     if options.against:
         engines += (AGAINST[options.family][options.against],)
         require_installed(options.against, engines[1])
+    for option, value in (("--target", options.target), ("--level", options.level)):
+        if value and options.family != "bert-adversarial":
+            raise UserError(f"{option}: --model {options.family} has no language discriminator; leave {option} out, or "
+                            "--model bert-adversarial")
     with tempfile.TemporaryDirectory(prefix="minixl-bench-") as scratch:
         work, facts = load(MAKERS[options.family])(options, Path(scratch), say)
         results = {setting: measure(options, engines, work, setting, say) for setting in work.batches}
@@ -42,7 +47,7 @@ def run(options: Options, say: Say = lambda text: None) -> dict[str, Any]:
 
 def measure(options: Options, engines: tuple[str, ...], work: Work, setting: str, say: Say) -> dict[str, Any]:
     """One setting: all engines in turn, then each alone."""
-    batches, predicted = work.batches[setting], work.predicted[setting]
+    batches, read, predicted = work.batches[setting], work.read(setting), work.predicted[setting]
     job = Job("time", options.family, engines, work.only(setting), setting, options.repeats, options.threads)
     say(f"{SETTINGS[setting]}: timing {' and '.join(engines)}")
     shared = start(job)
@@ -50,10 +55,10 @@ def measure(options: Options, engines: tuple[str, ...], work: Work, setting: str
     for engine in engines:
         say(f"{SETTINGS[setting]}: peak memory of {engine} alone")
         own[engine] = start(replace(job, kind="peak", engines=(engine,)))
-    tokens = sum(map(pieces, batches))
+    tokens = sum(map(pieces, read))
     figures = {engine: engine_figures(tokens, sum(map(pieces, predicted)), shared["engines"][engine], own[engine])
                for engine in engines}
-    result: dict[str, Any] = {"batches": len(batches), "tokens": tokens, "padded_tokens": sum(map(padded, batches)),
+    result: dict[str, Any] = {"batches": len(batches), "tokens": tokens, "padded_tokens": sum(map(padded, read)),
                               "engines": figures}
     if isinstance(work, BertWork):
         result["products"] = products(work.operations[setting], shared["operations_per_second"],
@@ -69,22 +74,25 @@ def engine_figures(tokens: int, predicted: int, shared: dict[str, Any], own: dic
     """Seconds and rates; a step is the mean over the batches of each batch's median."""
     total = sum(shared["batch_seconds"])
     figures = {"step_seconds": total / len(shared["batch_seconds"]), "train_tokens_per_second": tokens / total,
-               "predict_tokens_per_second": predicted / shared["predict_seconds"],
                "alone_step_seconds": sum(own["batch_seconds"]) / len(own["batch_seconds"]),
                "peak_memory_bytes": own["peak_memory_bytes"], "first_loss": shared["loss"],
                "batch_seconds": shared["batch_seconds"]}
-    if "decode_seconds" in shared:
-        figures["decode_tokens_per_second"] = predicted / shared["decode_seconds"]
+    for what in ("predict", "decode"):
+        if f"{what}_seconds" in shared:
+            figures[f"{what}_tokens_per_second"] = predicted / shared[f"{what}_seconds"]
+    if "parts" in shared:
+        figures["parts"] = shared["parts"]
+        figures.update(sums_of(shared["parts"], figures["step_seconds"]))
     return figures
 
 
 def compare(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, float]:
     """How many times as fast minixl is, and its share of the other's memory."""
     ratio = {"train": theirs["step_seconds"] / ours["step_seconds"],
-             "predict": ours["predict_tokens_per_second"] / theirs["predict_tokens_per_second"],
              "peak_memory": ours["peak_memory_bytes"] / theirs["peak_memory_bytes"]}
-    if "decode_tokens_per_second" in ours:
-        ratio["decode"] = ours["decode_tokens_per_second"] / theirs["decode_tokens_per_second"]
+    for what in ("predict", "decode"):
+        if f"{what}_tokens_per_second" in ours:
+            ratio[what] = ours[f"{what}_tokens_per_second"] / theirs[f"{what}_tokens_per_second"]
     return ratio
 
 

@@ -23,6 +23,23 @@ class Padded(NamedTuple):
     labels: torch.Tensor               # (B, N) int64, on first pieces
 
 
+def adamw(groups: list[dict[str, Any]], work: BertWork) -> torch.optim.Optimizer:
+    """The fused AdamW with the betas and eps of the work."""
+    settings = work.settings
+    return torch.optim.AdamW(groups, fused=True, eps=settings["optim.eps"],
+                             betas=(settings["optim.beta1"], settings["optim.beta2"]))
+
+
+def update(loss: torch.Tensor, trained: list[torch.Tensor], optimizer: torch.optim.Optimizer, clip: float) -> float:
+    """Backward, clip, update, gradients dropped; returns the loss."""
+    loss.backward()
+    if clip:
+        torch.nn.utils.clip_grad_norm_(trained, clip)
+    optimizer.step()
+    optimizer.zero_grad()
+    return float(loss.detach())
+
+
 class TransformersBert:
     """See minixl/bench/contender.py."""
 
@@ -42,8 +59,7 @@ class TransformersBert:
             self.model.get_parameter(name).requires_grad_(False)
         self.pad_id, self.clip = config.pad_token_id or 0, work.settings["optim.clip"]
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(self._groups(work), fused=True, eps=work.settings["optim.eps"],
-                                           betas=(work.settings["optim.beta1"], work.settings["optim.beta2"]))
+        self.optimizer = adamw(self._groups(work), work)
 
     def _groups(self, work: BertWork) -> list[dict[str, Any]]:
         """Encoder and head, each with and without weight decay."""
@@ -72,12 +88,7 @@ class TransformersBert:
         """Forward with dropout, backward, clip, update."""
         self.model.train()
         loss = self.model(**prepared.inputs, labels=prepared.labels).loss
-        loss.backward()
-        if self.clip:
-            torch.nn.utils.clip_grad_norm_(self.trained, self.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return float(loss.detach())
+        return update(loss, self.trained, self.optimizer, self.clip)
 
     def loss(self, prepared: Padded) -> float:
         """Cross-entropy, dropout off."""

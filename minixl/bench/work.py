@@ -17,7 +17,9 @@ from minixl.models.bilstm_crf_config import BilstmCrfConfig
 
 Say = Callable[[str], None]
 Examples = list[Example]
+Iteration = dict[str, Examples]        # a batch from each stream of a language-adversarial method, by the stream's name
 SETTINGS = {"random": "random, padded to the longest", "grouped": "grouped by length"}
+LEVEL = "token"
 MEGA_BATCH = 50                        # batches that are sorted together, as transformers does
 
 
@@ -27,6 +29,8 @@ class Options:
 
     encoder: Path | None = None                    # None: the quickstart's; the family bilstm-crf has none
     source: tuple[str, Path] | None = None         # None: the sample corpus
+    target: tuple[str, Path] | None = None         # of bert-adversarial; None: the sample corpus's second language
+    level: str | None = None                       # of bert-adversarial: what its discriminator judges; None: LEVEL
     against: str | None = None                     # a key of AGAINST
     family: str = "bert"
     settings: tuple[str, ...] = tuple(SETTINGS)
@@ -46,14 +50,18 @@ class Work:
 
     start: dict[str, np.ndarray]       # parameters by name, the same for all
     frozen: list[str]                  # parameters that are not trained, by name
-    settings: dict[str, Any]           # minixl's settings, of which optim.* and model.dropout matter
-    batches: dict[str, list[Examples]]  # trained on, by the keys of SETTINGS
+    settings: dict[str, Any]           # minixl's settings, of which optim.*, adversary.* and model.dropout matter
+    batches: dict[str, list[Any]]      # what each step is trained on, by the keys of SETTINGS: Examples, or an Iteration
     predicted: dict[str, list[Examples]]  # tagged, likewise
     seed: int
 
     def only(self, setting: str) -> Work:
         """The work of one setting."""
         return replace(self, batches={setting: self.batches[setting]}, predicted={setting: self.predicted[setting]})
+
+    def read(self, setting: str) -> list[Examples]:
+        """Every batch that the steps of a setting read, once each."""
+        return self.batches[setting]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +70,17 @@ class BertWork(Work):
 
     encoder: Path
     operations: dict[str, float]       # of the matrix products of a step, mean over the batches, by the keys of SETTINGS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdversarialWork(BertWork):
+    """Batches are Iterations; nothing is predicted: its tagger is that of the family bert."""
+
+    discriminator: dict[str, np.ndarray]   # its start, by minixl's names
+
+    def read(self, setting: str) -> list[Examples]:
+        """Five batches an iteration; each is padded on its own."""
+        return [batch for iteration in self.batches[setting] for batch in iteration.values()]
 
 
 class Words(NamedTuple):
@@ -82,7 +101,8 @@ class BilstmCrfWork(Work):
     lexicon: bytes                 # a pickled Lexicon; loading it loads minixl's engine
 
 
-def choose_batches(examples: Sequence[Example], how: str, *, batch_size: int, count: int, seed: int) -> list[Examples]:
+def choose_batches(examples: Sequence[Example], how: str, *, batch_size: int, count: int,
+                   seed: int | Sequence[int]) -> list[Examples]:
     """At most `count` full batches of an epoch: the first random ones, or length-grouped ones spread over all lengths.
 
     A random batch stands for any other; a grouped one does not, so every length has its share among those chosen.

@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from minixl.bench.contender import Contender, Decoder, make
+from minixl.bench.contender import Contender, Decoder, Itemised, Loss, Tagger, make
 from minixl.bench.work import BertWork, Examples, Work, pieces
 from minixl.errors import UserError
 from minixl.memory import peak_memory
 
-TOLERANCE = 1e-4                       # of two losses in float32, relative: more is another computation
+TOLERANCE = 1e-5                       # of two losses in float32, relative: more is another computation
 TIES = 1e-3                            # share of words at which two searches in float32 may choose among equal paths
+Parts = dict[str, dict[str, float]]    # seconds: what contender.Itemised measures
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,29 +52,40 @@ def time_in_turn(job: Job, contenders: dict[str, Contender]) -> dict[str, Any]:
     losses = {engine: c.loss(prepared[engine][0]) for engine, c in contenders.items()}
     check_equal(losses)
     tags, searches = searches_of(contenders, predicted)                # before the steps, which draw dropout of their own
+    whole = {"predict_seconds": {engine: (c.predict, predicted) for engine, c in contenders.items()
+                                 if predicted and isinstance(c, Tagger)}, "decode_seconds": searches}
+    itemised = {engine: c for engine, c in contenders.items() if isinstance(c, Itemised)}
     for engine, contender in contenders.items():
         contender.step(prepared[engine][0])
     rate = product_rate(job)
     rates: list[float] = []
     seconds: dict[str, list[list[float]]] = {engine: [[] for _ in batches] for engine in contenders}
-    predictions: dict[str, list[float]] = {engine: [] for engine in contenders}
-    decodings: dict[str, list[float]] = {engine: [] for engine in searches}
+    parts: dict[str, list[list[Parts]]] = {engine: [[] for _ in batches] for engine in itemised}
+    others: dict[str, dict[str, list[float]]] = {engine: {} for engine in contenders}
     for turn in range(job.repeats):
         order = list(contenders)[::1 if turn % 2 else -1]              # neither is always the first
         for i in range(len(batches)):
             rates += [rate()] if rate else []
             for engine in order:
                 seconds[engine][i].append(timed(contenders[engine].step, prepared[engine][i]))
-        for engine in order:
-            predictions[engine].append(timed(contenders[engine].predict, predicted))
-        for engine in order if searches else ():
-            decodings[engine].append(timed(*searches[engine]))
+            for engine, one in itemised.items():
+                parts[engine][i].append(one.parts(prepared[engine][i]))
+        for figure, calls in whole.items():
+            for engine in order if calls else ():
+                others[engine].setdefault(figure, []).append(timed(*calls[engine]))
     figures: dict[str, dict[str, Any]] = {
         engine: {"loss": losses[engine], "batch_seconds": [median(s) for s in seconds[engine]],
-                 "predict_seconds": median(predictions[engine])} for engine in contenders}
-    for engine, times in decodings.items():
-        figures[engine]["decode_seconds"] = median(times)
+                 **{figure: median(times) for figure, times in others[engine].items()}} for engine in contenders}
+    for engine, found in parts.items():
+        figures[engine]["parts"] = mean_of(found)
     return {"engines": figures, **({"operations_per_second": median(rates)} if rates else {}), **({"tags": tags} if tags else {})}
+
+
+def mean_of(parts: list[list[Parts]]) -> Parts:
+    """Of every batch's repeats -> the mean over the batches of each part's median."""
+    of_batch = lambda repeats, loss, part: median(repeat[loss][part] for repeat in repeats)
+    return {loss: {part: sum(of_batch(repeats, loss, part) for repeats in parts) / len(parts) for part in seconds}
+            for loss, seconds in parts[0][0].items()}
 
 
 def searches_of(contenders: dict[str, Contender], batches: Sequence[Examples]) -> tuple[dict[str, int], dict[str, Any]]:
@@ -103,12 +115,16 @@ def differing(tags: dict[str, np.ndarray], given: str) -> int:
     return words
 
 
-def check_equal(losses: dict[str, float]) -> None:
+def check_equal(losses: dict[str, Loss]) -> None:
     """Raises UserError when the engines do not compute the same thing: their times could not be compared."""
-    lowest, highest = min(losses.values()), max(losses.values())
-    if highest - lowest > TOLERANCE * max(abs(highest), 1e-3):
-        listed = ", ".join(f"{engine} {loss:.6f}" for engine, loss in losses.items())
-        raise UserError(f"the engines do not compute the same loss on the first batch without dropout: {listed}")
+    named = {engine: loss if isinstance(loss, dict) else {"loss": loss} for engine, loss in losses.items()}
+    for name in next(iter(named.values())):
+        values = {engine: loss[name] for engine, loss in named.items()}
+        lowest, highest = min(values.values()), max(values.values())
+        if highest - lowest > TOLERANCE * max(abs(highest), 1e-3):
+            listed = ", ".join(f"{engine} {value:.6f}" for engine, value in values.items())
+            what = "loss" if name == "loss" else f"loss of the {name}"
+            raise UserError(f"the engines do not compute the same {what} on the first batch without dropout: {listed}")
 
 
 def alone(job: Job, contender: Contender) -> dict[str, Any]:
@@ -125,7 +141,7 @@ def product_rate(job: Job) -> Callable[[], float] | None:
     from minixl.bench.products import ProductRate
     from minixl.weights.folder import read_config
 
-    batches = job.work.batches[job.setting]
+    batches = job.work.read(job.setting)
     return ProductRate(read_config(job.work.encoder), sum(map(pieces, batches)) // len(batches)).measure
 
 

@@ -34,6 +34,7 @@ def test_against_torch(arguments, tmp_path):
     assert [line.split()[0] for line in lines[header + 1:header + 4]] == ["minixl", "transformers", "minixl"]
     assert lines[header + 3].startswith("minixl is") and lines[header + 3].count(" x") == 2
     assert lines[header + 4].startswith("matrix products: ") and "timing minixl and transformers" in done.stderr
+    assert lines[header + 5].startswith("minixl does a training step ") and lines[header + 5].endswith("as fast as transformers")
     check_figures(json.loads(file.read_text(encoding="utf-8")))
 
 
@@ -76,7 +77,32 @@ def test_bilstm_crf_against_torch(tmp_path):
     assert ours["first_loss"] == pytest.approx(theirs["first_loss"], rel=1e-5)
     ratio = ours["decode_tokens_per_second"] / theirs["decode_tokens_per_second"]
     assert figures["ratio"]["decode"] == pytest.approx(ratio) and ratio > 1
+    assert lines[header + 5] == (f"minixl does a training step {figures['ratio']['train']:.2f} times as fast as torch, the search "
+                                 f"for the best tags (decode) {ratio:.2f} times as fast as pytorch-crf's")
     assert figures["tags"]["differ_decoded"] == 0 < figures["tags"]["words"]
+
+
+def test_bert_adversarial_against_torch(arguments, tmp_path):
+    file = tmp_path / "figures.json"
+    done = run([*arguments, "--model", "bert-adversarial", "--target", f"es={write_sentences(tmp_path / 'es.txt', 20)}", "--level",
+                "sentence", "--against", "torch", "--batches", "random", "--json", str(file)])
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("bert-adversarial: 3 layers, 32 wide, a discriminator on every sentence")
+    header = next(i for i, line in enumerate(lines) if line.startswith("engine"))
+    assert "predict" not in lines[header] and lines[header + 3].count(" x") == 1
+    assert [line[:2].strip() for line in lines[header + 5:header + 9]] == ["pa", "T", "D", "G"]
+    result = json.loads(file.read_text(encoding="utf-8"))
+    figures = result["settings"]["random"]
+    ours, theirs = figures["engines"]["minixl"], figures["engines"]["transformers"]
+    for loss, value in ours["first_loss"].items():
+        assert value == pytest.approx(theirs["first_loss"][loss], rel=1e-5)
+    total = sum(second for parts in ours["parts"].values() for second in parts.values())
+    assert ours["parts_seconds"] == pytest.approx(total)
+    assert ours["step_to_parts"] == pytest.approx(ours["step_seconds"] / total)
+    assert f"an iteration takes {ours['step_to_parts']:.2f} times as long as all its parts" in lines[header + 9]
+    assert lines[header + 10] == f"minixl does an iteration {figures['ratio']['train']:.2f} times as fast as transformers"
+    assert "the updates T, D and G: forward" in done.stdout and result["target"].endswith("es.txt")
 
 
 def test_alone_needs_no_torch(arguments, tmp_path):

@@ -1,0 +1,64 @@
+"""What the contenders of the family bert-adversarial are given: for each iteration a labelled batch and four to tell apart.
+
+    T   labelled source batch           D, G   a fresh source batch and a fresh target batch each
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from minixl.bench.bert import facts_of, find_inputs, make_settings, sample_file
+from minixl.bench.products import step_operations
+from minixl.bench.work import LEVEL, AdversarialWork, Iteration, Options, Say, check_enough, choose_batches
+from minixl.data.encoding import Example
+from minixl.data.sample import LANGUAGES
+from minixl.errors import UserError
+from minixl.inputs import Inputs
+from minixl.methods.language_adversarial import LanguageAdversarial
+from minixl.models.transformer import Transformer
+from minixl.runs import prepare
+
+# the learning rates of AdvPicker's teacher (Chen et al. 2021), that of the discriminator from its code
+RATES = {"optim.lr": 6e-5, "adversary.lr": 6e-7, "adversary.discriminator_lr": 5e-3}
+
+
+def make_work(options: Options, scratch: Path, say: Say) -> tuple[AdversarialWork, dict[str, Any]]:
+    """Read, check and tokenise as `minixl train` does; choose the batches."""
+    encoder, source = find_inputs(options, scratch, say)
+    target = options.target or sample_file(scratch, LANGUAGES[1])
+    if target[0] == source[0]:
+        raise UserError(f"--target {target[0]}={target[1]}: expected text of another language than {source[0]}, the source's")
+    level = options.level or LEVEL
+    settings = make_settings(options, {**RATES, "method": "language-adversarial", "adversary.level": level,
+                                       "data.unlabelled_limit": options.limit})
+    prepared = prepare(settings, Inputs(encoder, [source], unlabelled=[target]), options.seed)
+    model, examples = prepared.model, prepared.examples
+    assert isinstance(model, Transformer)
+    check_enough(examples["source"], options, source[1])
+    check_enough(examples["target"], options, target[1])
+    batches = {how: choose_iterations(examples, options, how) for how in options.settings}
+    start = {name: model.store[name].value.copy() for name in model.head_names() + model.discriminator_names()}
+    work = AdversarialWork(encoder=encoder, start={name: start.pop(name) for name in model.head_names()}, discriminator=start,
+                           frozen=model.store.names(trainable=False), settings=dict(settings), batches=batches,
+                           predicted={how: [] for how in batches}, seed=options.seed,
+                           operations={how: operations(chosen, model) for how, chosen in batches.items()})
+    facts = facts_of(model, settings, encoder, source)
+    return work, {**facts, "model": f"{facts['model']}, a discriminator on every {level}", "level": level,
+                  "target": str(target[1])}
+
+
+def choose_iterations(examples: dict[str, list[Example]], options: Options, how: str) -> list[Iteration]:
+    """Full batches, every stream's shuffled by itself; where batches are grouped, an iteration's are of similar rank."""
+    streams = {name: choose_batches(examples[text], how, batch_size=options.batch_size, count=options.steps,
+                                    seed=[options.seed, number])
+               for number, (name, text) in enumerate(LanguageAdversarial.STREAMS.items())}
+    return [dict(zip(streams, batches, strict=True)) for batches in zip(*streams.values(), strict=False)]
+
+
+def operations(iterations: Sequence[Iteration], model: Transformer) -> float:
+    """Of the matrix products of an iteration, mean over them: D reads its batches forward only."""
+    layers, lowest = model.config.num_hidden_layers, model.bert.lowest_trainable()
+    return sum(step_operations(model.config, [len(example.input_ids) for example in batch],
+                               layers if name.endswith("/discriminator") else lowest)
+               for iteration in iterations for name, batch in iteration.items()) / len(iterations)

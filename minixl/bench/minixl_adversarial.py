@@ -1,0 +1,143 @@
+"""minixl's language-adversarial method as a contender: the iteration that `minixl train` does, and its parts one at a time.
+
+An iteration should cost what its forwards and backwards cost.  For that `parts` composes T, D and G anew from the model's
+and the ops' functions, only with what each needs:
+
+    T   encode, kept            head, loss              their backward      encoder backward    update
+    D   encode, nothing kept    discriminator, loss     its gradients       -                   update
+    G   encode, kept            discriminator, loss     its dx              encoder backward    update
+
+What the iteration takes longer than these together is lost between them.
+"""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from minixl.bench.minixl_bert import load_model
+from minixl.bench.work import AdversarialWork, Iteration
+from minixl.data.batching import Batch, pack
+from minixl.methods.adversary import RNG, Languages, join, judgements, languages_loss
+from minixl.methods.language_adversarial import LanguageAdversarial
+from minixl.methods.update import step_rng, update_parameters
+from minixl.models.discriminators import discriminator_backward, discriminator_forward
+from minixl.models.heads import head_backward, head_forward
+from minixl.ops.softmax_cross_entropy import softmax_cross_entropy_backward, softmax_cross_entropy_forward
+from minixl.settings import Settings
+
+T = TypeVar("T")
+
+
+class Stopwatch:
+    """Seconds of every call made through it, by the names of its parts."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, part: str, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        begin = time.perf_counter()
+        result = function(*args, **kwargs)
+        self.seconds[part] = time.perf_counter() - begin
+        return result
+
+
+class Hand:
+    """A stream that deals the batch it was given."""
+
+    batch: Batch
+
+    def __next__(self) -> Batch:
+        return self.batch
+
+
+class MinixlAdversarial:
+    """See minixl/bench/contender.py.  The number of threads is set by the environment of the process."""
+
+    def __init__(self, work: AdversarialWork, threads: int) -> None:
+        self.settings = Settings(work.settings)
+        self.model = load_model(work, {**work.start, **work.discriminator}, self.settings)
+        self.hands = {name: Hand() for name in LanguageAdversarial.STREAMS}
+        streams: dict[str, Any] = self.hands
+        self.method = LanguageAdversarial(self.model, streams, self.settings, work.seed, total_steps=1)
+
+    def prepare(self, batch: Iteration) -> dict[str, Batch]:
+        """Packed, shortest first."""
+        return {name: pack(examples) for name, examples in batch.items()}
+
+    def step(self, prepared: dict[str, Batch]) -> dict[str, float]:
+        """One iteration as in training."""
+        for name, batch in prepared.items():
+            self.hands[name].batch = batch
+        return {update.loss: update.value for update in self.method.step()}
+
+    def loss(self, prepared: dict[str, Batch]) -> dict[str, float]:
+        """Those of T, D and G at the same weights."""
+        found = {"task": self.model.loss_forward(prepared["source"])[0]}
+        adversary = self.method.adversary
+        for loss, gradients in (("discriminator", adversary.discriminate), ("generator", adversary.deceive)):
+            both, languages = self._both(prepared, loss)
+            found[loss] = gradients(both, None, languages).loss
+        self.model.store.zero_grad()
+        return found
+
+    def parts(self, prepared: dict[str, Batch]) -> dict[str, dict[str, float]]:
+        """loss -> part -> seconds."""
+        return {"task": self._task(prepared["source"]),
+                **{loss: self._adversarial(loss, *self._both(prepared, loss)) for loss in ("discriminator", "generator")}}
+
+    def _both(self, prepared: dict[str, Batch], loss: str) -> tuple[Batch, Languages]:
+        """The batches of the two languages as one."""
+        source = prepared[f"source/{loss}"]
+        both = join(source, prepared[f"target/{loss}"])
+        before = judgements(both.starts, self.settings["adversary.specials"], self.model.discriminator)
+        return both, Languages.of(before, len(source.order), 0, len(both.order))
+
+    def _task(self, batch: Batch) -> dict[str, float]:
+        watch, model, rng = Stopwatch(), self.model, step_rng(self.method.seed, 0, 0, np)
+        hidden, encoder = watch("encoder", model.encode, batch, rng=rng)
+
+        def judge() -> tuple[Any, Any]:
+            logits, head = head_forward(hidden, {"classifier": model.store.under("classifier")[""]}, batch.starts, batch.rows,
+                                        pooling="token", dropout=model.config.hidden_dropout_prob, rng=rng)
+            return head, softmax_cross_entropy_forward(logits, batch.labels)[1]
+
+        def judge_backward() -> Any:
+            dlogits, _ = softmax_cross_entropy_backward(np.float32(1), cache)
+            dhidden, grads = head_backward(dlogits, head)
+            model.store.accumulate("", grads)
+            return dhidden
+
+        head, cache = watch("head", judge)
+        dhidden = watch("head backward", judge_backward)
+        watch("encoder backward", model.encode_backward, dhidden, encoder)
+        self._update(watch, "task")
+        return watch.seconds
+
+    def _adversarial(self, loss: str, both: Batch, languages: Languages) -> dict[str, float]:
+        watch, model, generator = Stopwatch(), self.model, loss == "generator"
+        hidden, encoder = watch("encoder", model.encode, both, rng=step_rng(self.method.seed, 0, RNG[loss], np), keep=generator)
+
+        def judge() -> tuple[Any, Any]:
+            logits, cache = discriminator_forward(hidden, model.store.under("discriminator"), starts=both.starts,
+                                                  kind=model.discriminator, specials=self.settings["adversary.specials"])
+            return languages_loss(logits, languages, flipped=generator).dlogits, cache   # the loss brings its gradient along
+
+        def judge_backward() -> Any:
+            dhidden, grads = discriminator_backward(dlogits, cache, need_dx=generator, need_grads=not generator)
+            model.store.accumulate("discriminator", grads)
+            return dhidden
+
+        dlogits, cache = watch("head", judge)
+        dhidden = watch("head backward", judge_backward)
+        if generator:
+            watch("encoder backward", model.encode_backward, dhidden, encoder)
+        self._update(watch, loss)
+        return watch.seconds
+
+    def _update(self, watch: Stopwatch, loss: str) -> None:
+        """Clip, update, zero."""
+        watch("update", update_parameters, self.model, self.method.optimizers()[loss], self.method.subsets()[loss],
+              self.settings["optim.clip"])
