@@ -1,4 +1,4 @@
-"""AdvPicker from its inputs to its folder: stops in every stage, kills between them, seeds, ablations, studies, mistakes."""
+"""AdvPicker from its inputs to its folder: stops in every stage, kills between them, changed inputs, several seeds."""
 import json
 
 import numpy as np
@@ -12,14 +12,9 @@ from minixl.errors import UserError
 from minixl.methods.advpicker import independence
 from minixl.pseudo_labels import read_pseudo_labels
 from minixl.seeds import train_seeds
-from tests.whole_runs import Quiet, assert_same_run, inputs, records, run, settings, stopped, write_data
-
-TEACHER_STEPS, STUDENT_STEPS = 6, 4    # 12 sentences and one epoch; 4 selected sentences and two epochs; batches of 2
-
-
-def advpicker(**changes):
-    return settings(**{"method": "advpicker", "advpicker__teachers": 2, "advpicker__epochs": 1, "advpicker__rho": 0.75,
-                       "train__epochs": 2, "train__batch_size": 2, "train__eval_every": 4, **changes})
+from minixl.training import Stopped
+from tests.whole_runs import (STUDENT_STEPS, TEACHER_STEPS, Quiet, advpicker, assert_same_pipeline, assert_same_run, inputs, run,
+                              stopped, write_data)
 
 
 @pytest.fixture(scope="module")
@@ -40,27 +35,15 @@ def modified(out):
             if path.is_file() and path.name != ".lock"}
 
 
-def assert_same_pipeline(one, two):
-    for part in ("teachers/seed-1", "teachers/seed-2", "."):
-        assert_same_run(one / part, two / part)
-    stored = sorted(path.name for path in (one / "pseudo-labels").iterdir())
-    assert stored == sorted(path.name for path in (two / "pseudo-labels").iterdir())       # no .new left either
-    for name in stored:
-        if name.endswith(".conll"):
-            assert (one / "pseudo-labels" / name).read_text() == (two / "pseudo-labels" / name).read_text()
-        else:
-            theirs = load_file(two / "pseudo-labels" / name)
-            for key, value in load_file(one / "pseudo-labels" / name).items():
-                np.testing.assert_array_equal(value, theirs[key], err_msg=f"{name} {key}")
-
-
 def test_what_a_run_leaves(whole):
     assert {"config.toml", "inputs.json", "log.jsonl", "metrics.json", "report.html", "model", "checkpoint", "teachers",
             "pseudo-labels"} <= {path.name for path in whole.iterdir()}
     metrics = json.loads((whole / "metrics.json").read_text())
     assert metrics["method"] == "advpicker" and set(metrics["test"]) == {"en", "es"} and metrics["steps"] == STUDENT_STEPS
-    assert [json.loads((whole / "teachers" / f"seed-{k}" / "metrics.json").read_text())["steps"] for k in (1, 2)] == [TEACHER_STEPS] * 2
-    assert "discriminator.dense.weight" not in load_file(whole / "model" / "model.safetensors")
+    for teacher in (whole / "teachers" / "seed-1", whole / "teachers" / "seed-2"):
+        assert json.loads((teacher / "metrics.json").read_text())["steps"] == TEACHER_STEPS
+        assert any(name.startswith("discriminator.") for name in load_file(teacher / "model" / "model.safetensors"))
+    assert not any(name.startswith("discriminator.") for name in load_file(whole / "model" / "model.safetensors"))
 
 
 def test_the_selected_sentences_are_the_most_language_independent(whole):
@@ -121,3 +104,77 @@ def test_a_kill_between_stages_loses_nothing(folder, whole, tmp_path, monkeypatc
     assert all(after_it[file] == time for file, time in before.items() if file.startswith(tuple(kept) or "nothing"))
     scores = [file for file in before if file.startswith("pseudo-labels/") and ".seed-" in file]
     assert all(after_it[file] == before[file] for file in scores)
+
+
+def test_text_that_changed_is_named(folder, tmp_path):
+    """Before a stop, and after the teachers are finished."""
+    text = tmp_path / "es.raw"
+    text.write_text((folder / "es.raw").read_text())
+    files = inputs(folder, unlabelled=[("es", text)])
+    for out, steps in ((tmp_path / "early", 2), (tmp_path / "late", 2 * TEACHER_STEPS + 1)):
+        stopped(folder, out, advpicker(), steps, inputs=files)
+        text.write_text((folder / "es.raw").read_text() + "ben vive en madrid .\n")
+        with pytest.raises(UserError, match="--resume: .*es.raw has changed since the run began") as error:
+            run(folder, out, advpicker(), resume=True, inputs=files)
+        assert "\n" not in str(error.value)
+        text.write_text((folder / "es.raw").read_text())
+    run(folder, out, advpicker(), resume=True, inputs=files)
+
+
+def test_labels_of_other_teachers_are_not_used(folder, tmp_path):
+    stopped(folder, tmp_path / "run", advpicker(), 2 * TEACHER_STEPS + 1)
+    info = tmp_path / "run" / "teachers" / "seed-2" / "model" / "minixl.json"
+    info.write_text(info.read_text().replace('"max_length": 32', '"max_length": 31'))
+    with pytest.raises(UserError, match="es.safetensors: made from something else: teacher seed-2 has changed; delete the file"):
+        run(folder, tmp_path / "run", advpicker(), resume=True)
+
+
+def test_a_teacher_of_other_settings_is_not_used(folder, tmp_path):
+    """As it happens where two runs are pointed at one folder of teachers."""
+    stopped(folder, tmp_path / "run", advpicker(), TEACHER_STEPS)
+    teacher = tmp_path / "run" / "teachers" / "seed-1" / "config.toml"
+    teacher.write_text(teacher.read_text().replace("epochs = 1", "epochs = 7"))
+    with pytest.raises(UserError, match="when the run began, now it is 1"):
+        run(folder, tmp_path / "run", advpicker(), resume=True)
+
+
+def test_seeds_share_the_teachers(folder, whole, tmp_path):
+    reporter = Quiet()
+    summary = train_seeds(advpicker(), inputs(folder), tmp_path / "runs", seeds=[3, 4], reporter=reporter)
+    assert reporter.steps == 2 * TEACHER_STEPS + 2 * STUDENT_STEPS
+    assert [message for message in reporter.messages if message.startswith("teacher ")] == [
+        "teacher 1 of 2", "teacher 2 of 2", "teacher seed-1 labels 4 sentences in es", "teacher seed-1 labels 2 sentences in fr",
+        "teacher seed-2 labels 4 sentences in es", "teacher seed-2 labels 2 sentences in fr"]
+    assert not list(tmp_path.glob("runs/seed-*/teachers"))
+    assert_same_run(whole, tmp_path / "runs" / "seed-3")                       # as if it had been the only one
+    assert len(summary["test"]["es"]["f1"]["runs"]) == 2
+    one, two = (load_file(tmp_path / "runs" / f"seed-{seed}" / "model" / "model.safetensors") for seed in (3, 4))
+    assert not np.array_equal(one["classifier.weight"], two["classifier.weight"])
+
+
+def test_seeds_resume_in_the_second_student(folder, tmp_path):
+    reporter = Quiet()
+    how = {"seeds": [3, 4], "reporter": reporter}
+    with pytest.raises(Stopped):
+        train_seeds(advpicker(), inputs(folder), tmp_path / "runs", stop=lambda: reporter.steps >= 2 * TEACHER_STEPS + 6, **how)
+    train_seeds(advpicker(), inputs(folder), tmp_path / "runs", resume=True, **how)
+    assert reporter.steps == 2 * TEACHER_STEPS + 2 * STUDENT_STEPS
+    train_seeds(advpicker(), inputs(folder), tmp_path / "whole", seeds=[4], reporter=Quiet())
+    assert_same_run(tmp_path / "whole" / "seed-4", tmp_path / "runs" / "seed-4")
+
+
+def test_seeds_resume_notices_text_that_changed_after_a_finished_run(folder, tmp_path):
+    text = tmp_path / "es.raw"
+    text.write_text((folder / "es.raw").read_text())
+    files = inputs(folder, unlabelled=[("es", text)])
+    train_seeds(advpicker(), files, tmp_path / "runs", seeds=[1], reporter=Quiet())
+    text.write_text("ben vive en madrid .\n" * 4)
+    with pytest.raises(UserError, match="es.raw has changed since the run began"):
+        train_seeds(advpicker(), files, tmp_path / "runs", seeds=[1, 2], reporter=Quiet(), resume=True)
+
+
+def test_seeds_of_an_ablation_can_be_resumed(folder, tmp_path):
+    """config.toml has the ablation's method, the settings that were asked for have another."""
+    how = {"seeds": [1, 2], "reporter": Quiet()}
+    first = train_seeds(advpicker(advpicker__variant="ft"), inputs(folder), tmp_path / "runs", **how)
+    assert train_seeds(advpicker(advpicker__variant="ft"), inputs(folder), tmp_path / "runs", resume=True, **how) == first

@@ -19,6 +19,8 @@ NER = {"task": "ner", "train.epochs": 2, "train.batch_size": 4, "train.eval_ever
        "optim.head_lr": 1e-2, "adversary.size": 8, "adversary.lr": 1e-4}
 RAW = {"es": "anna visita madrid\nben vive en paris .\nparis .\nanna vive\n", "fr": "ben visite paris\nanna vit a madrid .\n"}
 
+TEACHER_STEPS, STUDENT_STEPS = 6, 4    # 12 sentences and one epoch; 4 selected sentences and two epochs; batches of 2
+
 
 class Quiet:
     """A reporter that keeps what it is told."""
@@ -93,3 +95,24 @@ def assert_same_run(one: Path, two: Path) -> None:
     before, after = (json.loads((out / "metrics.json").read_text(encoding="utf-8")) for out in (one, two))
     timed = ("seconds", "tokens_per_second", "peak_memory_bytes")
     assert {k: v for k, v in before.items() if k not in timed} == {k: v for k, v in after.items() if k not in timed}
+
+
+def advpicker(**changes: Any) -> Settings:
+    """Two teachers of TEACHER_STEPS steps, and a student of STUDENT_STEPS."""
+    return settings(**{"method": "advpicker", "advpicker__teachers": 2, "advpicker__epochs": 1, "advpicker__rho": 0.75,
+                       "train__epochs": 2, "train__batch_size": 2, "train__eval_every": 4, **changes})
+
+
+def assert_same_pipeline(one: Path, two: Path) -> None:
+    """As assert_same_run, of the teachers too, and the same pseudo-labels."""
+    for part in ("teachers/seed-1", "teachers/seed-2", "."):
+        assert_same_run(one / part, two / part)
+    stored = sorted(path.name for path in (one / "pseudo-labels").iterdir())
+    assert stored == sorted(path.name for path in (two / "pseudo-labels").iterdir())       # no .new left either
+    for name in stored:
+        if name.endswith(".conll"):
+            assert (one / "pseudo-labels" / name).read_text() == (two / "pseudo-labels" / name).read_text()
+        else:
+            theirs = load_file(two / "pseudo-labels" / name)
+            for key, value in load_file(one / "pseudo-labels" / name).items():
+                np.testing.assert_array_equal(value, theirs[key], err_msg=f"{name} {key}")
