@@ -30,7 +30,7 @@ def adamw(groups: list[dict[str, Any]], work: BertWork) -> torch.optim.Optimizer
                              betas=(settings["optim.beta1"], settings["optim.beta2"]))
 
 
-def update(loss: torch.Tensor, trained: list[torch.Tensor], optimizer: torch.optim.Optimizer, clip: float) -> float:
+def update(loss: torch.Tensor, trained: Sequence[torch.Tensor], optimizer: torch.optim.Optimizer, clip: float) -> float:
     """Backward, clip, update, gradients dropped; returns the loss."""
     loss.backward()
     if clip:
