@@ -1,0 +1,74 @@
+"""Line plots as SVG, for pages without scripts."""
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+WIDTH, HEIGHT, MARGIN = 640, 260, 48
+COLOURS = ("#1b6ca8", "#d1495b", "#3c8d5a", "#b8860b", "#6a4c93", "#444444")
+
+Curve = Sequence[tuple[float, float]]              # (step, value)
+
+
+class Band(NamedTuple):
+    """A mean over runs, and how far they spread."""
+
+    mean: Curve
+    deviation: Sequence[float]         # of each point; 0 draws no band
+
+
+def smooth(curve: Curve, most: int = 200) -> Curve:
+    """At most `most` points: the means of equal stretches."""
+    size = -(-len(curve) // most)
+    return [(curve[min(i + size, len(curve)) - 1][0], sum(y for _, y in curve[i:i + size]) / len(curve[i:i + size]))
+            for i in range(0, len(curve), size)]
+
+
+def svg(curves: Mapping[str, Curve | Band], label: str) -> str:
+    """Named curves over steps; a Band has its deviation shaded on both sides.  "" where there is not a point."""
+    bands = {name: curve if isinstance(curve, Band) else Band(curve, [0.0] * len(curve)) for name, curve in curves.items()}
+    heights = [y + side * d for band in bands.values() for (_, y), d in zip(band.mean, band.deviation, strict=True)
+               for side in (-1, 1)]
+    if not heights:
+        return ""
+    low, top = min(0.0, min(heights)), max(heights)
+    top = top if top > low else low + 1.0                              # all are 0
+    right = max(x for band in bands.values() for x, _ in band.mean)
+
+    def place(x: float, y: float) -> str:
+        return (f"{MARGIN + x / right * (WIDTH - 2 * MARGIN):.1f},"
+                f"{HEIGHT - MARGIN - (y - low) / (top - low) * (HEIGHT - 2 * MARGIN):.1f}")
+
+    lines = [f'<line x1="{MARGIN}" y1="{HEIGHT - MARGIN}" x2="{WIDTH - MARGIN}" y2="{HEIGHT - MARGIN}" stroke="#999"/>',
+             f'<text x="4" y="{MARGIN}">{top:.3g}</text>', f'<text x="4" y="{HEIGHT - MARGIN}">{low:.3g}</text>',
+             f'<text x="{WIDTH - MARGIN}" y="{HEIGHT - MARGIN + 18}" text-anchor="end">step {right:g}</text>',
+             f'<text x="{MARGIN}" y="20">{html.escape(label)}</text>']
+    for i, (name, band) in enumerate(bands.items()):
+        colour = COLOURS[i % len(COLOURS)]
+        points = [place(x, y) for x, y in band.mean]
+        if any(band.deviation):
+            spread = list(zip(band.mean, band.deviation, strict=True))
+            edge = [place(x, y + d) for (x, y), d in spread] + [place(x, y - d) for (x, y), d in reversed(spread)]
+            lines.append(f'<polygon fill="{colour}" opacity="0.18" points="{" ".join(edge)}"/>')
+        lines.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.5" points="{" ".join(points)}"/>')
+        for point in points if len(points) < 30 else []:
+            x, y = point.split(",")
+            lines.append(f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}"/>')
+        lines.append(f'<text x="{WIDTH - MARGIN}" y="{24 + 18 * i}" text-anchor="end" fill="{colour}">{html.escape(name)}</text>')
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" font-size="13" role="img">{"".join(lines)}</svg>'
+
+
+def bars(heights: Sequence[tuple[float, float]], ends: tuple[str, str], names: tuple[str, str]) -> str:
+    """Bars side by side, each a whole and a part of it in another colour.  ends: what stands below the first and the last."""
+    top, width = max((whole for whole, _ in heights), default=0) or 1, (WIDTH - 2 * MARGIN) / max(len(heights), 1)
+    lines = [f'<text x="4" y="{MARGIN}">{top:g}</text>',
+             f'<text x="{MARGIN}" y="{HEIGHT - MARGIN + 18}">{html.escape(ends[0])}</text>',
+             f'<text x="{WIDTH - MARGIN}" y="{HEIGHT - MARGIN + 18}" text-anchor="end">{html.escape(ends[1])}</text>']
+    for kind, (name, colour) in enumerate(zip(names, ("#bbbbbb", COLOURS[0]), strict=True)):
+        lines.append(f'<text x="{MARGIN + 160 * kind}" y="20" fill="{colour}">{html.escape(name)}</text>')
+        for i, pair in enumerate(heights):
+            tall = pair[kind] / top * (HEIGHT - 2 * MARGIN)
+            lines.append(f'<rect x="{MARGIN + i * width:.1f}" y="{HEIGHT - MARGIN - tall:.1f}" width="{0.9 * width:.1f}" '
+                         f'height="{tall:.1f}" fill="{colour}"/>')
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" font-size="13" role="img">{"".join(lines)}</svg>'
