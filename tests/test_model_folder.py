@@ -1,5 +1,6 @@
 """A saved model is what transformers loads, with the same logits, and what minixl reads back."""
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -8,8 +9,11 @@ import transformers
 
 from minixl.data.batching import pack
 from minixl.data.encoding import Example
+from minixl.data.lexicon import Lexicon
 from minixl.errors import UserError
 from minixl.model_folder import ModelInfo, load_model, read_info, save_model
+from minixl.models.bilstm_crf import BilstmCrf
+from minixl.models.bilstm_crf_config import BilstmCrfConfig
 from minixl.models.transformer import Transformer
 from minixl.weights.folder import load_parameters, read_config
 from minixl.weights.tokenizer import Tokenizer
@@ -85,3 +89,82 @@ def test_broken_descriptions_are_one_line(saved, tmp_path):
         read_info(folder)
     with pytest.raises(UserError, match="expected a model folder with minixl.json, found no such folder"):
         read_info(tmp_path / "none")
+
+
+def tagger(folder, vocabulary=("anna", "paris"), labels=("O", "B-PER", "I-PER", "E-PER", "S-PER"), **sizes):
+    """A saved BiLSTM-CRF with random weights."""
+    lexicon = Lexicon(list(vocabulary), list("anpris"))
+    config = BilstmCrfConfig(lexicon.vocabulary_size, lexicon.alphabet_size, **{"word_size": 4, "char_size": 3, "char_hidden": 2,
+                                                                                "word_hidden": 3, "dense_size": 3, **sizes})
+    made = BilstmCrf(config, list(labels), lexicon)
+    made.initialise(np.random.default_rng(4))
+    info = ModelInfo("ner", list(labels), "IOBES", "token", 32, family="bilstm-crf", sources=["en"])
+    save_model(folder, made, lexicon, info, config.to_json())
+    return made, info
+
+
+def test_a_word_level_model_read_back_is_bit_equal(tmp_path):
+    model, info = tagger(tmp_path / "model", tied=True, start_end=True)
+    again, lexicon, read = load_model(tmp_path / "model")
+    assert read == info and lexicon.vocabulary == ("anna", "paris") and again.config == model.config
+    for parameter in model.store:
+        np.testing.assert_array_equal(again.store[parameter.name].value, parameter.value, err_msg=parameter.name)
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "conditional random field" in card and "transformers" not in card and "at most 32 words" in card
+
+
+def changed(name, **values):
+    """Values of a JSON file of the folder."""
+    def change(folder, other):
+        content = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps({**content, **values}))
+    return change
+
+
+def copied(name):
+    return lambda folder, other: shutil.copy(other / name, folder / name)
+
+
+def without(name):
+    return lambda folder, other: (folder / name).unlink()
+
+
+def cut(name, size):
+    return lambda folder, other: (folder / name).write_bytes((folder / name).read_bytes()[:size])
+
+
+DAMAGED = {
+    "no lexicon": (without("lexicon.json"), "lexicon.json: expected the lexicon of a bilstm-crf model, found none"),
+    "cut lexicon": (cut("lexicon.json", 50), "lexicon.json: not valid JSON: .*copy the model folder again"),
+    "lexicon of another model": (copied("lexicon.json"),
+                                 "m: config.json: vocabulary_size: expected 4, as lexicon.json has it, found 3"),
+    "no config": (without("config.json"), "config.json: cannot be read .No such file or directory.; copy the folder again"),
+    "config of another kind": (changed("config.json", model_type="bert"), "model_type: expected 'bilstm-crf', found 'bert'"),
+    "config of another size": (changed("config.json", dense_size=7), r"dense.weight has shape \(3, 6\), the model needs \(7, 6\)$"),
+    "config without cells": (changed("config.json", tied=True),
+                             r"config.json: the model it describes has no char_lstm.\* \(3\), word"),
+    "config with more": (changed("config.json", start_end=True), r"crf.start_transitions \(and 1 more\) is missing"),
+    "weights of another model": (copied("model.safetensors"),
+                                 r"word_embeddings.weight has shape \(4, 4\), the model needs \(3, 4\)$"),
+    "cut weights": (cut("model.safetensors", 300), "model.safetensors: truncated"),
+    "no weights": (without("model.safetensors"), "no weights found; expected model.safetensors"),
+    "family": (changed("minixl.json", family="lstm"), "minixl.json: family: expected one of transformer, bilstm-crf, found 'lstm'"),
+    "length": (changed("minixl.json", max_length="32"), "minixl.json: max_length: expected a whole number above 0, found '32'"),
+    "long": (changed("minixl.json", on_long="cut"), "minixl.json: on_long: expected one of window, truncate, error, found 'cut'"),
+    "labels": (changed("minixl.json", labels="O"), "minixl.json: labels: expected a list of names, found 'O'"),
+    "scheme": (changed("minixl.json", scheme="IOB2"), "minixl.json: scheme: expected tags of IOB2 .*found 'E-PER'"),
+    "one label more": (changed("minixl.json", labels=["O", "S-LOC", "B-PER", "I-PER", "E-PER", "S-PER"]),
+                       r"classifier.weight has shape \(5, 3\), the model needs \(6, 3\)"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_word_level_models_are_one_line(tmp_path, name):
+    damage, message = DAMAGED[name]
+    tagger(tmp_path / "m")
+    tagger(tmp_path / "other", vocabulary=("anna", "ben", "paris"))
+    load_model(tmp_path / "m")
+    damage(tmp_path / "m", tmp_path / "other")
+    with pytest.raises(UserError, match=message) as error:
+        load_model(tmp_path / "m")
+    assert "\n" not in str(error.value) and "m/" in str(error.value).replace("m: ", "m/")

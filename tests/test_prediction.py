@@ -1,12 +1,18 @@
 """Prediction: the order of inputs, windows, decoding, what a Predictor returns for taggers and classifiers."""
+import itertools
+
 import numpy as np
 import pytest
 
 from minixl.data.encoding import encode_documents, encode_sentences
 from minixl.data.examples import Document, Sentence
-from minixl.data.schemes import legal_transitions
+from minixl.data.lexicon import Lexicon
+from minixl.data.schemes import convert, legal_transitions, spans
+from minixl.errors import UserError
 from minixl.model_folder import ModelInfo, save_model
 from minixl.models.bert_config import BertConfig
+from minixl.models.bilstm_crf import BilstmCrf
+from minixl.models.bilstm_crf_config import BilstmCrfConfig
 from minixl.models.transformer import Transformer
 from minixl.data.words import split_words
 from minixl.prediction import Predictor, decode_tags, predict_labels, source_scores
@@ -187,3 +193,106 @@ def test_a_classifier(tmp_path, pooling):
 def test_one_string_is_a_mistake(tmp_path):
     with pytest.raises(TypeError, match=r"^predict: expected a list of strings, got one string; use predict\(\[text\]\)$"):
         predictor(tmp_path, "token", "ner").predict("anna")
+
+
+IOBES = ["O", *(f"{letter}-{kind}" for kind in ("LOC", "PER") for letter in "BIES")]
+
+
+def word_level(folder, labels=IOBES, task="ner", scheme="IOBES", **options) -> Predictor:
+    """A BiLSTM-CRF with random weights, saved and loaded again."""
+    lexicon = Lexicon(["anna", "ben", "paris", "visited", "."], list("abeinprstv."))
+    config = BilstmCrfConfig(lexicon.vocabulary_size, lexicon.alphabet_size, word_size=6, char_size=4, char_hidden=3,
+                             word_hidden=5, dense_size=5, start_end=True)
+    made, rng = BilstmCrf(config, labels, lexicon), np.random.default_rng(8)
+    for parameter in made.store:
+        parameter.value[...] = rng.normal(size=parameter.value.shape)
+    for i, j in itertools.product(range(len(labels)), repeat=2):       # entities of two words, which chance gives too few of
+        made.store["crf.transitions"].value[i, j] += 4 * (labels[i][0] + labels[j][0] == "BE")
+    info = ModelInfo(task=task, labels=labels, scheme=scheme, pooling="token", max_length=40, family="bilstm-crf", **options)
+    save_model(folder / "model", made, lexicon, info, config.to_json())
+    return Predictor.load(folder / "model", device="cpu")
+
+
+def distribution(ours: Predictor, words: list[str]) -> dict[tuple[str, ...], float]:
+    """Every tag sequence that decoding may give, and its probability: all are summed up, none is cut short."""
+    encoded = encode_sentences([Sentence(tuple(words), None, 1)], ours.tokenizer, None, max_length=40)
+    emissions = source_scores(ours.model, encoded)[0].astype(float)
+    chain = {name: value.astype(float) for name, value in ours.model.decoder().items()}
+    legal = legal_transitions(ours.model.labels, ours.info.scheme)
+    weights = {}
+    for path in itertools.product(range(len(ours.model.labels)), repeat=len(words)):
+        pairs = list(zip(path, path[1:], strict=False))
+        allowed = legal.start[path[0]] and legal.end[path[-1]] and all(legal.transitions[p] for p in pairs)
+        if ours.info.constrained and not allowed:
+            continue
+        score = chain["start"][path[0]] + chain["end"][path[-1]] + sum(emissions[i, tag] for i, tag in enumerate(path))
+        weights[tuple(ours.model.labels[i] for i in path)] = np.exp(score + sum(chain["transitions"][p] for p in pairs))
+    total = sum(weights.values())
+    return {path: weight / total for path, weight in weights.items()}
+
+
+@pytest.mark.parametrize("words", ["anna", "ben visited", "anna ben paris", "paris never 😀 ."])
+def test_a_crf_knows_how_likely_its_tags_and_entities_are(tmp_path, words):
+    """Word confidences are marginals, an entity's is the probability of exactly this span, over all legal sequences."""
+    ours, words = word_level(tmp_path), words.split()
+    exact = distribution(ours, words)
+    answer, = ours.tag([words])
+    best = max(exact, key=exact.get)
+    assert answer.tags == convert(best, "IOBES", "IOB2")
+    for i, confidence in enumerate(answer.confidences):
+        assert confidence == pytest.approx(sum(p for path, p in exact.items() if path[i] == best[i]), rel=1e-4)
+    assert [entity[:3] for entity in answer.entities] == spans(answer.tags)
+    for kind, first, end, confidence in answer.entities:
+        expected = sum(p for path, p in exact.items() if (kind, first, end) in spans(path))
+        assert confidence == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_random_tagger_finds_entities(tmp_path):
+    """Otherwise the test above says little."""
+    ours = word_level(tmp_path)
+    found = [entity for answer in ours.tag(["anna ben paris".split(), "paris never 😀 .".split()]) for entity in answer.entities]
+    assert found and any(end - first > 1 for _, first, end, _ in found)
+
+
+def test_plain_tags_of_a_crf(tmp_path):
+    ours = word_level(tmp_path, ["ADP", "NOUN", "VERB"], "pos", "none")
+    exact = distribution(ours, ["anna", "visited", "."])
+    result, = ours.predict(["anna visited ."])
+    assert tuple(result["tags"]) == max(exact, key=exact.get) and "entities" not in result
+    for i, (tag, confidence) in enumerate(zip(result["tags"], result["confidences"], strict=True)):
+        assert confidence == pytest.approx(sum(p for path, p in exact.items() if path[i] == tag), abs=1e-4)
+
+
+def test_unconstrained_decoding_of_a_crf(tmp_path):
+    ours = word_level(tmp_path, constrained=False)
+    texts = ["anna ben paris visited", "ben . ben", "paris"]
+    for text, answer in zip(texts, ours.tag([text.split() for text in texts]), strict=True):
+        exact = distribution(ours, text.split())
+        assert answer.tags == convert(max(exact, key=exact.get), "IOBES", "IOB2")
+        assert all(0 <= entity[3] <= 1 for entity in answer.entities)
+
+
+def test_whatever_is_given_to_a_word_level_model(tmp_path):
+    """No words, words alone and beside each other, words never seen, emoji, a sentence of many windows."""
+    ours = word_level(tmp_path)
+    texts = ["", "anna ben paris", " ", "Ünïcödé 👩‍👩‍👧 words", "anna visited paris . " * 125, ""]
+    results = ours.predict(texts)
+    assert [len(r["tags"]) for r in results] == [0, 3, 0, 5 + 2, 500, 0] and [r["text"] for r in results] == texts
+    for text, result in zip(texts, results, strict=True):
+        alone, = ours.predict([text])
+        assert alone["tags"] == result["tags"] and len(alone["entities"]) == len(result["entities"])
+        for entity, other in zip(result["entities"], alone["entities"], strict=True):
+            assert text[entity["start"]:entity["end"]] == entity["text"] and 0 < entity["confidence"] <= 1
+            assert entity["confidence"] == pytest.approx(other["confidence"], abs=2e-4)
+    assert ours.tag([]) == [] and ours.predict([]) == []
+
+
+@pytest.mark.parametrize("make", [lambda folder: word_level(folder, on_long="error"),
+                                  lambda folder: predictor(folder, "token", "ner", on_long="error"),
+                                  lambda folder: predictor(folder, "mean", "classification", on_long="error")])
+def test_a_long_input_is_named_where_it_is_an_error(tmp_path, make):
+    ours = make(tmp_path)
+    with pytest.raises(UserError, match=r"^input:2: the .* has \d+ .*; split it; a model that was trained with --set data.on"):
+        ours.predict(["anna", "anna " * 50])
+    with pytest.raises(UserError, match="^some.txt:7: the "):
+        ours.predict(["anna", "anna " * 50], path="some.txt", lines=[3, 7])

@@ -151,7 +151,7 @@ def word_windows(lengths: Sequence[int], room: int) -> list[tuple[int, int, int,
 
 
 def encode_documents(documents: Sequence[Document], tokenizer: PieceTokenizer, label_ids: Mapping[str, int] | None, *,
-                       max_length: int, on_long: str = "window", path: str = "input", cure: str = CURE) -> Encoded:
+                     max_length: int, on_long: str = "window", path: str = "input", cure: str = CURE) -> Encoded:
     """Documents for a classifier; every window of a long document carries its label."""
     encoded = Encoded([], len(documents))
     room = _room(max_length, on_long, 2)
