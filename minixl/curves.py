@@ -22,8 +22,8 @@ Record = dict[str, Any]
 
 
 def read_log(folder: Path) -> list[Record]:
-    """log.jsonl of a run folder."""
-    return [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    """log.jsonl of a run folder, without a last line that is being written."""
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").split("\n")[:-1]]
 
 
 def curve_rows(records: Sequence[Record], figure: str, sources: Sequence[str], part: str = "test") -> list[Record]:

@@ -3,14 +3,14 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from minixl.curves import Record, read_log
 from minixl.evaluation import main_figure
 from minixl.page import table, write_page
-from minixl.plots import Curve, smooth, svg
+from minixl.plots import Band, Curve, smooth, svg
 from minixl.report_advpicker import studies_html
 
 
@@ -32,7 +32,7 @@ def write_report(folder: Path, metrics: dict[str, Any]) -> None:
     write_page(folder / "report.html", f"{metrics['method']} · {metrics['task']} · seed {metrics['seed']}", body)
 
 
-def plot(title: str, curves: dict[str, Curve], label: str) -> list[str]:
+def plot(title: str, curves: Mapping[str, Curve | Band], label: str) -> list[str]:
     """A heading and its plot; nothing for no curves."""
     return [f"<h2>{html.escape(title)}</h2>", svg(curves, label)] if curves else []
 
