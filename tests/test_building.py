@@ -21,7 +21,7 @@ def folder(tmp_path_factory):
     write_ner(folder / "en.txt", "en")
     write_ner(folder / "es.txt", "es")
     write_topics(folder / "en.tsv", "en")
-    write_vectors(folder / "three.vec", {"anna": [1, 2, 3], "paris": [4, 5, 6]})
+    write_vectors(folder / "three.vec", {"anna": [1, 2, 3], "visit": [4, 5, 6]})             # of which the data has three and one
     write_vectors(folder / "two.vec", {"madrid": [1, 2]})
     return folder
 
@@ -52,7 +52,7 @@ def test_vectors_decide_the_size_and_are_frozen(folder):
     assert made.model.config.word_size == 3 and not made.model.store["word_embeddings.weight"].trainable
     assert len(made.tokenizer.singletons) == 0 and any(m.startswith("frozen: 1 ") for m in made.messages)
     made = built(folder, vectors=[("en", "three.vec")], model__train_vectors=True)
-    assert made.model.store["word_embeddings.weight"].trainable
+    assert made.model.store["word_embeddings.weight"].trainable and made.tokenizer.singletons.tolist() == [2]
     made = built(folder, vectors=[("en", "three.vec")], model__vectors_top=1)
     assert made.tokenizer.vocabulary == ("anna",)
 

@@ -121,7 +121,7 @@ def _sentence_window(index: int, sentence: Sentence, pieces: list[list[int]], le
                      scored_first: int, scored_last: int) -> Example:
     """Words first..last-1 as one example, of which scored_first..scored_last-1 are scored."""
     ids = [piece for word in pieces[first:last] for piece in word]
-    if tokenizer.cls_id is not None:
+    if tokenizer.cls_id is not None and tokenizer.sep_id is not None:
         ids = [tokenizer.cls_id, *ids, tokenizer.sep_id]
     starts = np.cumsum([tokenizer.cls_id is not None, *lengths[first:last]])       # row of each word's first piece
     labels = np.full(scored_last - scored_first, IGNORED)

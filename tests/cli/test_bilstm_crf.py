@@ -147,7 +147,7 @@ MISTAKES = {
     "vectors cut": (["--vectors=en=cut.vec"], "cut.vec:3: expected 3 numbers (as the header on line 1), found 2; the file is"),
     "vectors not numbers": (["--vectors=en=nan.vec"], "nan.vec:2: expected 3 finite float32 numbers"),
     "vectors of two sizes": (["--vectors=en=en.vec", "--vectors=es=es.vec"],
-                             "--vectors es=es.vec: expected vectors of 3 numbers as in en.vec, found 4; all files of a run must be"),
+                             "--vectors es=es.vec: expected vectors of 3 numbers as in en.vec, found 4; all files of a run must"),
     "no vectors": (["--vectors=en=none.vec"], "none.vec: expected a file, found nothing"),
     "a folder": (["--vectors=en=."], "expected a file, found a directory"),
     "vectors twice": (["--vectors=en=en.vec", "--vectors=en=es.vec"], "--vectors en=...: given twice; one file a language"),
