@@ -113,6 +113,13 @@ def test_a_word_level_model_read_back_is_bit_equal(tmp_path):
     assert "conditional random field" in card and "transformers" not in card and "at most 32 words" in card
 
 
+def test_a_word_level_model_is_saved_over_an_older_one(tmp_path):
+    """As a run does that is killed after its model was written and before its scores were."""
+    tagger(tmp_path / "model")
+    tagger(tmp_path / "model", vocabulary=("anna", "ben", "paris"))
+    assert load_model(tmp_path / "model")[1].vocabulary == ("anna", "ben", "paris")
+
+
 def changed(name, **values):
     """Values of a JSON file of the folder."""
     def change(folder, other):
