@@ -153,7 +153,9 @@ def final_scores(groups: Sequence[Group], figure: str) -> list[dict[str, Any]]:
 
 def _scores(groups: list[Group], figure: str) -> str:
     def cell(found: dict[str, Any] | None) -> str | None:
-        return found and f"{100 * found['mean']:.1f}" + (f" ± {100 * found['sd']:.1f}" if found["runs"] > 1 else "")
+        if not found:
+            return None
+        return f"{100 * found['mean']:.1f}" + (f" ± {100 * found['sd']:.1f}" if found["runs"] > 1 else "")
     rows = [[row["language"], row["group"], *(cell(row[part]) for part in ("test", "last", "oracle"))]
             for row in final_scores(groups, figure)]
     return table([f"test {figure}", "run", "selected", "last", "oracle"], rows) if rows else "<p>No run is finished.</p>"

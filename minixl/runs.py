@@ -154,6 +154,6 @@ def make_streams(names: Mapping[str, str], examples: Mapping[str, list[Example]]
     if settings["model.keep_frozen"] and isinstance(model, Transformer):
         for text in dict.fromkeys(names.values()):
             kept[id(examples[text])] = FrozenBottom(model.bert, examples[text], memory_bytes=settings["model.keep_frozen_mb"] << 20)
-    return {name: Stream(examples[text], settings["train.batch_size"], seed if name == "source" else [seed, 2 + i],
-                         model.store.xp, bottom=kept.get(id(examples[text])))
-            for i, (name, text) in enumerate(names.items())}
+    seeds: dict[str, Any] = {name: seed if name == "source" else [seed, 2 + i] for i, name in enumerate(names)}
+    return {name: Stream(examples[text], settings["train.batch_size"], seeds[name], model.store.xp,
+                         bottom=kept.get(id(examples[text]))) for name, text in names.items()}

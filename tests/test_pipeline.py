@@ -134,8 +134,29 @@ def test_a_teacher_of_other_settings_is_not_used(folder, tmp_path):
     stopped(folder, tmp_path / "run", advpicker(), TEACHER_STEPS)
     teacher = tmp_path / "run" / "teachers" / "seed-1" / "config.toml"
     teacher.write_text(teacher.read_text().replace("epochs = 1", "epochs = 7"))
-    with pytest.raises(UserError, match="when the run began, now it is 1"):
+    with pytest.raises(UserError, match="train.epochs was 7 when the run began, now it is 1"):
         run(folder, tmp_path / "run", advpicker(), resume=True)
+
+
+def test_a_teacher_of_other_text_is_not_used(folder, tmp_path):
+    stopped(folder, tmp_path / "run", advpicker(), TEACHER_STEPS)
+    digests = tmp_path / "run" / "teachers" / "seed-1" / "inputs.json"
+    digests.write_text(json.dumps(json.loads(digests.read_text()) | {str(folder / "en.txt"): "another"}))
+    with pytest.raises(UserError, match="en.txt has changed since the run began"):
+        run(folder, tmp_path / "run", advpicker(), resume=True)
+
+
+def test_the_student_learns_the_labels_of_its_own_sentences(folder, whole):
+    """Rows of all languages stand in one table: every word must find its sentence's."""
+    prepared = minixl.runs.prepare(advpicker(), inputs(folder), 1)
+    labels = {language: read_pseudo_labels(whole / "pseudo-labels" / f"{language}.safetensors") for language in ("es", "fr")}
+    examples, targets = minixl.pipeline.student_examples(prepared.texts, labels)
+    found = iter(examples)
+    for label in labels.values():
+        for i in np.flatnonzero(label.selected):
+            first, last = label.merged.starts[i:i + 2]
+            np.testing.assert_array_equal(targets[next(found).labels], label.merged.probabilities[first:last])
+    assert next(found, None) is None
 
 
 def test_seeds_share_the_teachers(folder, whole, tmp_path):
@@ -163,14 +184,15 @@ def test_seeds_resume_in_the_second_student(folder, tmp_path):
     assert_same_run(tmp_path / "whole" / "seed-4", tmp_path / "runs" / "seed-4")
 
 
-def test_seeds_resume_notices_text_that_changed_after_a_finished_run(folder, tmp_path):
+@pytest.mark.parametrize("chosen", [advpicker(), advpicker(advpicker__variant="ft")], ids=["full", "ft"])
+def test_seeds_resume_notices_text_that_changed_after_a_finished_run(folder, tmp_path, chosen):
     text = tmp_path / "es.raw"
     text.write_text((folder / "es.raw").read_text())
     files = inputs(folder, unlabelled=[("es", text)])
-    train_seeds(advpicker(), files, tmp_path / "runs", seeds=[1], reporter=Quiet())
+    train_seeds(chosen, files, tmp_path / "runs", seeds=[1], reporter=Quiet())
     text.write_text("ben vive en madrid .\n" * 4)
     with pytest.raises(UserError, match="es.raw has changed since the run began"):
-        train_seeds(advpicker(), files, tmp_path / "runs", seeds=[1, 2], reporter=Quiet(), resume=True)
+        train_seeds(chosen, files, tmp_path / "runs", seeds=[1, 2], reporter=Quiet(), resume=True)
 
 
 def test_seeds_of_an_ablation_can_be_resumed(folder, tmp_path):

@@ -97,6 +97,8 @@ def test_the_studies(folder, tmp_path):
     assert sum(row["sentences"] for row in rows["histogram"]) == 6 and sum(row["selected"] for row in rows["histogram"]) == 4
     assert [row["rho"] for row in rows["sweep"]] == [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
     assert rows["sweep"][-1]["f1"] == rows["pseudo_labels"][2]["f1"]
+    same = rows["sweep"][5]                                                    # int(0.7 · 6) = int(0.75 · 6)
+    assert same == {"rho": 0.7, **rows["pseudo_labels"][0]} and same["support"] != rows["pseudo_labels"][1]["support"]
     assert [row["chosen"] for row in rows["teachers"]] == np.bincount(labels.merged.teacher, minlength=2).tolist()
     assert "pseudo_labels" not in studies["languages"]["fr"] and studies["languages"]["fr"]["sizes"]["all"] == 2
     assert f"advpicker.study: {folder}/fr.raw has no tags to compare pseudo-labels with" in reporter.messages

@@ -133,6 +133,8 @@ def test_text_of_all_languages_is_read(folder, tmp_path):
     counts = {name: len(stream["order"]) for name, stream in streams.items()}
     assert counts == {"source": 12, "source/discriminator": 17, "source/generator": 17, "target/discriminator": 6,
                       "target/generator": 6}
+    for language in ("source", "target"):                              # each stream has an order of its own
+        assert streams[f"{language}/discriminator"]["order"] != streams[f"{language}/generator"]["order"]
 
 
 def test_an_adversary_of_rate_zero_changes_nothing_else(folder, tmp_path):
