@@ -40,23 +40,27 @@ class Prepared:
     messages: list[str]
 
 
-def prepare(settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prepared:
-    """Read every file, build the model, load the encoder."""
+@dataclass
+class Files:
+    """The text files of a run, read."""
+
+    sources: list[Corpus]
+    scored: dict[str, list[Corpus]]            # "dev", "test"
+    texts: dict[str, list[Corpus]]             # unlabelled: "source", "target"; empty where none is read
+    gold: Gold
+
+
+def read_files(settings: Settings, inputs: Inputs, messages: list[str]) -> Files:
+    """Every file; their labels must fit each other."""
     task = settings["task"]
-    check_settings(settings)
-    inputs.check()
-    if inputs.encoder is not None:
-        read_config(inputs.encoder)                                # a mistyped folder is said before the files are read
     reading: dict[str, Any] = {"encoding": settings["data.encoding"], "scheme": settings["data.scheme"]}
     read = lambda pairs: [read_corpus(task, language, path, **reading) for language, path in pairs]
     sources = [corpus.limited(settings["data.limit"]) for corpus in read(inputs.source)]
-    scheme = scheme_of(settings)
-    labels = labels_of(task, sources, scheme)
+    labels = labels_of(task, sources)
     if len(labels) < 2:
         raise UserError(f"{sources[0].path}: expected at least two different labels, found only {', '.join(labels) or 'none'}")
     check_classes(sources, settings["data.min_count"])
     texts = read_texts(settings, inputs, sources)
-    messages: list[str] = []
     gold: Gold = {}
     if settings["method"] == "advpicker":
         check_selection(settings, texts["target"])
@@ -65,8 +69,21 @@ def prepare(settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prep
     scored = {part: [corpus.limited(settings["data.test_limit"]) for corpus in read(getattr(inputs, part))]
               for part in ("dev", "test")}
     for corpus in scored["dev"] + scored["test"]:
-        check_labels(corpus, labels_of(task, sources))
-    others = [*scored["dev"], *scored["test"], *texts.get("source", []), *texts.get("target", [])]
+        check_labels(corpus, labels)
+    return Files(sources, scored, texts, gold)
+
+
+def prepare(settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prepared:
+    """Read every file, build the model, load the encoder."""
+    check_settings(settings)
+    inputs.check()
+    if inputs.encoder is not None:
+        read_config(inputs.encoder)                                # a mistyped folder is said before the files are read
+    messages: list[str] = []
+    files = read_files(settings, inputs, messages)
+    task, scheme, sources, texts = settings["task"], scheme_of(settings), files.sources, files.texts
+    labels = labels_of(task, sources, scheme)
+    others = [*files.scored["dev"], *files.scored["test"], *texts.get("source", []), *texts.get("target", [])]
     built = build(settings, inputs, sources, others, labels, scheme, seed, xp)
     check_model(settings, built.model)
     messages += built.messages
@@ -86,15 +103,13 @@ def prepare(settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prep
     elif inputs.unlabelled:
         messages.append(f"--unlabelled: not used, {settings['method']} trains on labelled text only")
     evaluation = Evaluation(task, scheme, settings, [corpus.language for corpus in sources])
-    for part, corpora in scored.items():
-        for corpus in corpora:
-            found = encode(corpus, built.tokenizer, labels, **how)
-            evaluation.add(part, corpus, found)
-            messages.append(found.report(f"{part} {corpus.language}"))
+    for part, corpora in files.scored.items():
+        for text in read_pieces(part, corpora, True):
+            evaluation.add(part, *text)
     if settings["train.patience"] and not any(language in evaluation.sources for language in evaluation.files["dev"]):
         messages.append("train.patience has no effect: early stopping needs a source dev file (--dev)")
     return Prepared(built.model, built.tokenizer, built.raw_config, labels, examples,
-                    {text.corpus.language: text for text in targets}, gold, evaluation, inputs.fingerprints(), messages)
+                    {text.corpus.language: text for text in targets}, files.gold, evaluation, inputs.fingerprints(), messages)
 
 
 def check_settings(settings: Settings) -> None:

@@ -6,7 +6,9 @@
     OUT/metrics.json    the scores, see docs/runs.md
     OUT/model/          the selected model, a Hugging Face folder
     OUT/checkpoint/     what --resume continues from
-    OUT/report.html     curves and table
+    OUT/curves.csv      test scores, losses and accuracies over the steps, with train.score_tests
+    OUT/studies.json    how good the pseudo-labels are, with advpicker.study
+    OUT/report.html     curves and tables
 """
 from __future__ import annotations
 
