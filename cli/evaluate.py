@@ -85,7 +85,7 @@ def _corpora(predictor: Predictor, files: Sequence[str], limit: int, encoding: s
     corpora = [read_corpus(predictor.info.task, language, path, encoding=encoding, scheme=scheme).limited(limit)
                for language, path in named]
     for corpus in corpora:
-        check_labels(corpus, predictor.info.labels)
+        check_labels(corpus, predictor.info.file_labels())
     return corpora
 
 

@@ -16,7 +16,7 @@ from minixl.errors import UserError
 
 COMMANDS = {                 # name -> one line of help; the module is imported when its command is run
     "train": "Train on a labelled language, apply to the others.",
-    "evaluate": "Score a trained model on labelled files.",
+    "evaluate": "Score a trained model, compare languages in its hidden states.",
     "report": "Compare runs: their curves and scores on one page.",
     "predict": "Tag or classify text with a trained model.",
     "weights": "Show, convert and fetch encoder weights.",

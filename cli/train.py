@@ -100,7 +100,7 @@ def train(recipe: str | None, encoder: Path | None, source: tuple[str, ...], dev
 def _resume(out: Path, recipe: str | None, assignments: tuple[str, ...], seed: int | None, seeds: int | None,
             device: str) -> None:
     """--resume with --out alone: everything else stands in config.toml."""
-    from minixl.runs import read_run
+    from minixl.run_folder import read_run
     from minixl.settings import load_recipe
 
     first = next(iter(sorted(out.glob("seed-*/config.toml"))), None)

@@ -18,6 +18,7 @@ from minixl import __version__
 from minixl.backend import to_numpy
 from minixl.data.encoding import ON_LONG, PieceTokenizer
 from minixl.data.lexicon import Lexicon
+from minixl.data.schemes import label_set
 from minixl.data.schemes import legal_transitions
 from minixl.errors import UserError
 from minixl.models.bilstm_crf import BilstmCrf
@@ -51,6 +52,12 @@ class ModelInfo:
     seed: int = 0
     scores: dict[str, Any] = field(default_factory=dict)
     minixl: str = __version__
+
+    def file_labels(self) -> list[str]:
+        """The labels as files are read: spans in IOB2, whatever scheme the model works in."""
+        if self.scheme in ("IOB2", "none"):
+            return self.labels
+        return label_set([self.labels], "IOB2")
 
 
 def save_model(folder: Path, model: Model, tokenizer: PieceTokenizer, info: ModelInfo, raw_config: Mapping[str, Any]) -> None:

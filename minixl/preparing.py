@@ -77,7 +77,7 @@ def prepare(settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prep
     """Read every file, build the model, load the encoder."""
     check_settings(settings)
     inputs.check()
-    if inputs.encoder is not None:
+    if inputs.encoder is not None and settings["model.type"] == "transformer":
         read_config(inputs.encoder)                                # a mistyped folder is said before the files are read
     messages: list[str] = []
     files = read_files(settings, inputs, messages)

@@ -32,12 +32,10 @@ from minixl.pipeline import (label, merged_tests, student_examples, tag_with_tea
                              variant)
 from minixl.preparing import Prepared, prepare, scheme_of
 from minixl.report import write_report
-from minixl.run_folder import begin, check_resumable, check_unchanged, check_unused, locked, make, read_run
+from minixl.run_folder import begin, check_resumable, check_unchanged, check_unused, locked, make
 from minixl.settings import Settings
 from minixl.studies import write_studies
 from minixl.training import Reporter, Training, write_metrics
-
-__all__ = ["locked", "make_streams", "prepare", "read_run", "train_run"]
 
 NO_TRAINING = {"steps": 0, "selected_step": 0, "seconds": 0.0, "tokens_per_second": 0.0, "peak_memory_bytes": 0}
 
@@ -156,6 +154,6 @@ def make_streams(names: Mapping[str, str], examples: Mapping[str, list[Example]]
     if settings["model.keep_frozen"] and isinstance(model, Transformer):
         for text in dict.fromkeys(names.values()):
             kept[id(examples[text])] = FrozenBottom(model.bert, examples[text], memory_bytes=settings["model.keep_frozen_mb"] << 20)
-    seeds: dict[str, Any] = {name: seed if name == "source" else [seed, 2 + i] for i, name in enumerate(names)}
-    return {name: Stream(examples[text], settings["train.batch_size"], seeds[name], model.store.xp,
-                         bottom=kept.get(id(examples[text]))) for name, text in names.items()}
+    return {name: Stream(examples[text], settings["train.batch_size"], seed if name == "source" else [seed, 2 + i],
+                         model.store.xp, bottom=kept.get(id(examples[text])))
+            for i, (name, text) in enumerate(names.items())}

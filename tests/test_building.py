@@ -50,7 +50,7 @@ def test_sizes_and_switches_reach_the_model(folder):
 def test_vectors_decide_the_size_and_are_frozen(folder):
     made = built(folder, vectors=[("en", "three.vec")])
     assert made.model.config.word_size == 3 and not made.model.store["word_embeddings.weight"].trainable
-    assert len(made.tokenizer.singletons) == 0 and any(m.startswith("frozen: 1 ") for m in made.messages)
+    assert len(made.tokenizer.singletons) == 0 and any(m.startswith("frozen: 1 of ") for m in made.messages)
     made = built(folder, vectors=[("en", "three.vec")], model__train_vectors=True)
     assert made.model.store["word_embeddings.weight"].trainable and made.tokenizer.singletons.tolist() == [2]
     made = built(folder, vectors=[("en", "three.vec")], model__vectors_top=1)

@@ -7,7 +7,8 @@ from safetensors.numpy import load_file
 
 from minixl.errors import UserError
 from minixl.inputs import Inputs
-from minixl.runs import locked, read_run, train_run
+from minixl.run_folder import locked, read_run
+from minixl.runs import train_run
 from minixl.seeds import summarise, train_seeds
 from minixl.settings import Settings
 from minixl.training import Stopped

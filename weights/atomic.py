@@ -13,7 +13,7 @@ from pathlib import Path
 from minixl.errors import UserError
 
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt",
-               "special_tokens_map.json", "minixl.json", "README.md")
+               "special_tokens_map.json", "lexicon.json", "minixl.json", "README.md")
 
 
 @contextmanager

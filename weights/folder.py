@@ -21,10 +21,9 @@ from safetensors.numpy import save_file
 
 from minixl.backend import Array, to_numpy
 from minixl.data.encoding import PieceTokenizer
-from minixl.data.lexicon import FILE as LEXICON
 from minixl.errors import UserError
 from minixl.models.bert_config import BertConfig, encoder_axes
-from minixl.weights.atomic import MODEL_FILES, replaced_folder
+from minixl.weights.atomic import replaced_folder
 from minixl.weights.names import canonical_names, summary
 from minixl.weights.safetensors_reader import Checkpoint
 
@@ -137,7 +136,7 @@ def save_folder(folder: str | Path, config_json: Mapping[str, Any], tensors: Map
 
     `config_json` becomes config.json with the dtype of the tensors, `minixl_json` minixl.json, `card` README.md.
     """
-    with replaced_folder(folder, {*MODEL_FILES, LEXICON}) as fresh:        # a word-level model has a lexicon for a tokenizer
+    with replaced_folder(folder) as fresh:
         write_tensors(fresh / "model.safetensors", tensors)
         dtypes = {str(value.dtype) for value in tensors.values()}
         rest = {key: value for key, value in config_json.items() if key not in ("dtype", "torch_dtype")}

@@ -103,6 +103,10 @@ class Tokenizer:
             raise ValueError(f"id: expected 0 to {self.vocab_size - 1}, got {id}")
         return piece
 
+    def unknown_words(self, sentences: Iterable[Sequence[str]]) -> int:
+        """None: whatever is in no vocabulary is cut into pieces, at worst [UNK]."""
+        return 0
+
     def save(self, folder: str | Path) -> None:
         """tokenizer.json, tokenizer_config.json and, for WordPiece, vocab.txt; transformers gives the same ids."""
         folder = Path(folder)

@@ -17,7 +17,7 @@ from minixl.errors import UserError
 from minixl.inputs import Inputs
 from minixl.methods.language_adversarial import LanguageAdversarial
 from minixl.models.transformer import Transformer
-from minixl.runs import prepare
+from minixl.preparing import prepare
 
 # the learning rates of AdvPicker's teacher (Chen et al. 2021), that of the discriminator from its code
 RATES = {"optim.lr": 6e-5, "adversary.lr": 6e-7, "adversary.discriminator_lr": 5e-3}

@@ -10,7 +10,7 @@ from minixl.bench.work import BertWork, Examples, Options, Say, check_enough, ch
 from minixl.data.sample import LANGUAGES, write_sample
 from minixl.inputs import Inputs
 from minixl.models.transformer import Transformer
-from minixl.runs import prepare
+from minixl.preparing import prepare
 from minixl.settings import Settings
 
 FREEZE = ("bottom:3",)

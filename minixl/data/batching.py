@@ -68,7 +68,7 @@ class Stream:
     With `bottom`, kept for the same examples, every batch brings its states below the lowest trainable layer.
     """
 
-    def __init__(self, examples: Sequence[Example], batch_size: int, seed: int, xp: Any = np,
+    def __init__(self, examples: Sequence[Example], batch_size: int, seed: int | Sequence[int], xp: Any = np,
                  bottom: FrozenBottom | None = None) -> None:
         if not examples:
             raise ValueError("stream: no examples")

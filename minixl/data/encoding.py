@@ -10,7 +10,7 @@ pieces, [CLS] and [SEP] included, is handled as `on_long` says:
 """
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +18,6 @@ from typing import Protocol
 import numpy as np
 
 from minixl.data.examples import Document, Sentence
-from minixl.data.lexicon import Lexicon
 from minixl.errors import UserError
 
 IGNORED = -100          # a label that is not scored, as in PyTorch
@@ -39,6 +38,9 @@ class PieceTokenizer(Protocol):
 
     def pieces_batch(self, sentences: Sequence[Sequence[str]]) -> list[list[list[int]]]:
         """The ids of every word's pieces, at least one a word."""
+
+    def unknown_words(self, sentences: Iterable[Sequence[str]]) -> int:
+        """How many words have no entry of their own; 0 for a tokenizer that cuts them into pieces."""
 
     def save(self, folder: Path) -> None:
         """Write the files that make it again."""
@@ -110,8 +112,8 @@ def encode_sentences(sentences: Sequence[Sentence], tokenizer: PieceTokenizer, l
             encoded.examples.append(_sentence_window(index, sentence, pieces, lengths, tokenizer, label_ids,
                                                      first, last, scored_first, scored_last))
         encoded.words += len(pieces)
-    if isinstance(tokenizer, Lexicon):
-        encoded.unknown = tokenizer.coverage(sentence.words for sentence in sentences).unknown
+    if not specials:
+        encoded.unknown = tokenizer.unknown_words(sentence.words for sentence in sentences)
     encoded.pieces = sum(len(example.input_ids) for example in encoded.examples)
     return encoded
 

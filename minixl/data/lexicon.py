@@ -133,6 +133,10 @@ class Lexicon:
         steps = Counter(self._look_up(word)[1] for words in sentences for word in words)
         return Coverage(*(steps[step] for step in range(4)))
 
+    def unknown_words(self, sentences: Iterable[Sequence[str]]) -> int:
+        """How many words of a text do not find a row."""
+        return self.coverage(sentences).unknown
+
     def save(self, folder: str | Path) -> None:
         """lexicon.json."""
         content = {"version": VERSION, "vocabulary": self.vocabulary, "alphabet": self.alphabet,

@@ -29,7 +29,7 @@ def test_help_is_instant():
     begin = time.perf_counter()
     done = subprocess.run([sys.executable, "-m", "minixl", "--help"], capture_output=True, text=True, check=True)
     seconds = time.perf_counter() - begin
-    for command in ("train", "evaluate", "predict", "weights", "data", "bench"):
+    for command in ("train", "evaluate", "predict", "weights", "data", "bench", "report"):
         assert command in done.stdout
     imported = subprocess.run([sys.executable, "-X", "importtime", "-m", "minixl", "--help"], capture_output=True, text=True,
                               check=True).stderr
@@ -37,7 +37,7 @@ def test_help_is_instant():
     assert seconds < 2                                                 # 0.2 s alone; CI shares its cores
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "weights", "data", "bench"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "weights", "data", "bench", "report"])
 def test_every_command_has_help(minixl, command):
     code, out, _ = minixl(command, "--help")
     assert code == 0 and "Usage: minixl" in out or "Usage:" in out
