@@ -77,5 +77,5 @@ def train(encoder: Path | None, source: str | None, against: str | None, family:
 @click.option("--readme", is_flag=True, help="Rewrite the table in kernels/README.md.")
 def kernels(ops: tuple[str, ...], against: str | None, json_file: Path | None, plot_file: Path | None, readme: bool) -> None:
     """Time the CUDA kernels of OPS (all if left out), or on a CPU the NumPy ops, against the limit of the device."""
-    from minixl import bench_kernels
-    bench_kernels.run(ops, against=against, json_file=json_file, plot_file=plot_file, readme=readme)
+    from minixl.bench import kernels as kernel_bench
+    kernel_bench.run(ops, against=against, json_file=json_file, plot_file=plot_file, readme=readme)

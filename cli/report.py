@@ -16,7 +16,7 @@ def report(runs: tuple[Path, ...], out: Path, table: Path | None) -> None:
     RUN is a folder that `minixl train` wrote, also one of several seeds.  Runs that differ in their seed alone are one
     curve with a band, mean ± standard deviation.  Curves of test scores need runs with --set train.score_tests=true.
     """
-    from minixl.comparison import final_scores, write_comparison
+    from minixl.report.comparison import final_scores, write_comparison
     from minixl.errors import UserError
 
     for option, path in (("--out", out), ("--csv", table)):

@@ -50,8 +50,8 @@ def build(settings: Settings, inputs: Inputs, sources: list[Corpus], others: lis
                         "freeze fewer, for example bottom:3")
     frozen = store.names(trainable=False)
     if frozen:
-        built.messages.append(f"frozen: {len(frozen)} of {len(store)} parameters; trained: {store.count(trainable=True):,} of {store.count():,} "
-                              "weights")
+        weights = f"{store.count(trainable=True):,} of {store.count():,} weights"
+        built.messages.append(f"frozen: {len(frozen)} of {len(store)} parameters; trained: {weights}")
     return built
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from minixl.curves import balance, read_log, write_curves
+from minixl.report.curves import balance, read_log, write_curves
 from minixl.data.batching import Stream
 from minixl.data.encoding import Example
 from minixl.inputs import Inputs
@@ -31,7 +31,7 @@ from minixl.models.transformer import Transformer
 from minixl.pipeline import (label, merged_tests, student_examples, tag_with_teachers, teacher_scores, train_teachers,
                              variant)
 from minixl.preparing import Prepared, prepare, scheme_of
-from minixl.report import write_report
+from minixl.report.run import write_report
 from minixl.run_folder import begin, check_resumable, check_unchanged, check_unused, locked, make
 from minixl.settings import Settings
 from minixl.studies import write_studies

@@ -8,10 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minixl import backend, bench_kernels, kernels
-from minixl.bench_kernel_cases import CASES
-from minixl.bench_kernel_report import BEGIN, END, write_readme
-from minixl.bench_kernel_resources import markdown, resources
+from minixl import backend, kernels
+from minixl.bench import kernels as bench_kernels
+from minixl.bench.kernel_cases import CASES
+from minixl.bench.kernel_report import BEGIN, END, write_readme
+from minixl.bench.kernel_resources import markdown, resources
 from minixl.errors import UserError
 from tests.kernels import host
 from tests.kernels.test_whole_model import FakeCupy

@@ -7,11 +7,11 @@ import statistics
 
 import pytest
 
-from minixl.comparison import band, expand, final_scores, group, read_folder, write_comparison
-from minixl.curves import COLUMNS, as_csv, balance, curve_rows, read_log
+from minixl.report.comparison import band, expand, final_scores, group, read_folder, write_comparison
+from minixl.report.curves import COLUMNS, as_csv, balance, curve_rows, read_log
 from minixl.errors import UserError
-from minixl.plots import Band, bars, smooth, svg
-from minixl.report import score_curves, update_curves
+from minixl.report.plots import Band, bars, smooth, svg
+from minixl.report.run import score_curves, update_curves
 from minixl.seeds import train_seeds
 from tests.whole_runs import Quiet, advpicker, inputs, records, run, settings, stopped, write_data
 

@@ -155,6 +155,6 @@ def test_usage_errors(arguments, extra):
 
 def test_kernels_are_handed_the_ops(monkeypatch):
     calls = []
-    monkeypatch.setattr("minixl.bench_kernels.run", lambda ops, **options: calls.append((ops, options)))
+    monkeypatch.setattr("minixl.bench.kernels.run", lambda ops, **options: calls.append((ops, options)))
     assert run(["bench", "kernels", "gelu", "layernorm", "--against", "torch", "--readme"]).exit_code == 0
     assert calls == [(("gelu", "layernorm"), {"against": "torch", "json_file": None, "plot_file": None, "readme": True})]

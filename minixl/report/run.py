@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from minixl.curves import Record, read_log
+from minixl.report.curves import Record, read_log
 from minixl.evaluation import main_figure
-from minixl.page import table, write_page
-from minixl.plots import Band, Curve, smooth, svg
-from minixl.report_advpicker import studies_html
+from minixl.report.page import table, write_page
+from minixl.report.plots import Band, Curve, smooth, svg
+from minixl.report.advpicker import studies_html
 
 
 def write_report(folder: Path, metrics: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from minixl.bench_kernel_resources import markdown as registers
+from minixl.bench.kernel_resources import markdown as registers
 from minixl.errors import UserError
 
 BEGIN, END = "<!-- begin: minixl bench kernels -->", "<!-- end -->"

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from minixl.checkpoint import write_atomically
-from minixl.curves import COLUMNS, Record, as_csv, curve_rows, read_log
+from minixl.report.curves import COLUMNS, Record, as_csv, curve_rows, read_log
 from minixl.errors import UserError
 from minixl.evaluation import main_figure
 from minixl.inputs import Inputs
-from minixl.page import table, write_page
-from minixl.plots import Band, Curve, svg
-from minixl.report import plot, update_curves
+from minixl.report.page import table, write_page
+from minixl.report.plots import Band, Curve, svg
+from minixl.report.run import plot, update_curves
 from minixl.run_folder import is_finished, read_run
 from minixl.settings import Settings
 

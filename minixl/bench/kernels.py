@@ -25,9 +25,9 @@ import numpy as np
 
 from minixl import kernels
 from minixl.backend import Array, array_module, by_rows, cupy, threads, to_numpy
-from minixl.bench_kernel_cases import CASES, Inputs
-from minixl.bench_kernel_report import draw, table, write_readme
-from minixl.bench_kernel_resources import resources
+from minixl.bench.kernel_cases import CASES, Inputs
+from minixl.bench.kernel_report import draw, table, write_readme
+from minixl.bench.kernel_resources import resources
 from minixl.errors import UserError
 
 CACHE = 64 << 20            # bytes that the rotating inputs exceed: no cache of a CPU or GPU of today is larger

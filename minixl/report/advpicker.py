@@ -4,8 +4,8 @@ from __future__ import annotations
 import html
 from typing import Any
 
-from minixl.page import table
-from minixl.plots import bars
+from minixl.report.page import table
+from minixl.report.plots import bars
 
 
 def studies_html(studies: dict[str, Any], figure: str) -> str:

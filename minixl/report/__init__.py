@@ -1,0 +1,1 @@
+"""What a run shows of itself: report.html, curves.csv, and the comparison of several runs."""
