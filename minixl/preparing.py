@@ -100,6 +100,8 @@ def prepare(settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prep
         more = examples_of(read_pieces("unlabelled", texts["source"], False))
         targets = read_pieces("unlabelled", texts["target"], False)
         examples |= {"source": examples["labelled"] + more if more else examples["labelled"], "target": examples_of(targets)}
+        if settings["method"] == "language-adversarial" and settings["adversary.level"] == "sentence" and len(targets) > 1:
+            messages.append("several target languages in one run: the paper (Keung et al. 2019) trains one model for each")
     elif inputs.unlabelled:
         messages.append(f"--unlabelled: not used, {settings['method']} trains on labelled text only")
     evaluation = Evaluation(task, scheme, settings, [corpus.language for corpus in sources])
