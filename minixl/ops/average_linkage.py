@@ -14,9 +14,9 @@ The forward pass holds R in its hands, so it computes the gradients too and the 
 matrix products a tile, where a backward pass that starts again takes four.  Tiles that have no points in common are
 computed side by side, in rounds, so that nothing is added twice at a time and the result is the same every time.
 
-|a - b|² = |a|² + |b|² - 2ab is one matrix product, but off by roundings of |a|² + |b|².  Subtracting the centre of all
-points first keeps those small.  Pairs that lie nearer than NEAR times it are computed from their difference when they
-are few; a tile with many of them is computed in float64.
+|a - b|² = |a|² + |b|² - 2ab is one matrix product, but off by roundings of |a|² + |b|².  Where the centre of all points is
+far from the origin it is subtracted first, which keeps those small.  Pairs that lie nearer than NEAR times |a|² + |b|² are
+computed from their difference when they are few; a tile with many of them is computed in float64.
 CUDA version: kernels/average_linkage.cu.  Checked against PyTorch in tests/ops/test_average_linkage.py.
 """
 from collections.abc import Iterator
@@ -29,7 +29,8 @@ from minixl.backend import Array, array_module, has_kernel, in_parallel
 from minixl.blas import single_threaded
 
 LOWEST, HIGHEST = 1e-6, 1e6               # the clip on squared distances
-TILE = 256                                # points a side: larger ones are hardly faster and take more memory
+TILE = 512                                # points a side; smaller ones make slower products, larger ones take more memory
+STRIP = 128                               # rows of a product at a time: what is added up stays small
 FEW = 1 / 64                              # of the pairs of a tile may be computed one by one
 NEAR = {"float32": 1e-2, "float64": 1e-6}           # |a - b|² / (|a|² + |b|²) below which the product is too coarse
 NEAR_PROMOTED = 1e-9                      # the same for a tile of float32 points computed in float64
@@ -64,7 +65,7 @@ def average_linkage_forward(x: Array, y: Array) -> tuple[Array, AverageLinkageCa
     xp = array_module(x, y)
     check_points(x, y)
     cache = AverageLinkageCache(xp.zeros_like(x), xp.zeros_like(y))
-    centre = (x.mean(axis=0) + y.mean(axis=0)) / 2                                 # (H,)
+    centre = _centre(x, y)
     tiles = [*_tiles(x, cache.dx, 1 / len(x), centre), *_tiles(y, cache.dy, -1 / len(y), centre)]
     values: dict[tuple[int, int], float] = {}
 
@@ -86,7 +87,9 @@ def average_linkage_forward(x: Array, y: Array) -> tuple[Array, AverageLinkageCa
 
 
 def average_linkage_backward(dvalue: Array, cache: AverageLinkageCache) -> tuple[Array, dict[str, Array]]:
-    """dvalue scalar -> dx (n, H) and {"y": dy}, (m, H)."""
+    """dvalue scalar -> dx (n, H) and {"y": dy}, (m, H); for dvalue = 1 the arrays of the cache, which nobody writes to."""
+    if float(dvalue) == 1:
+        return cache.dx, {"y": cache.dy}
     dvalue = array_module(cache.dx).asarray(dvalue, cache.dx.dtype)
     return cache.dx * dvalue, {"y": cache.dy * dvalue}
 
@@ -115,19 +118,45 @@ def rounds(count: int) -> Iterator[list[tuple[int, int]]]:
         chairs[1:] = [chairs[-1], *chairs[1:-1]]
 
 
-def _tiles(points: Array, grad: Array, weight: float, centre: Array) -> Iterator[Tile]:
-    for start in range(0, len(points), TILE):
-        rows = slice(start, start + TILE)
-        centred = points[rows].astype(np.float64) - centre                         # (t, H)
-        norms = (centred * centred).sum(axis=1)                                    # (t,)
+def _centre(x: Array, y: Array) -> Array | None:
+    """The centre (H,) of all points; None where it lies nearer to the origin than the points to it: then it may stay there."""
+    means = x.mean(axis=0), y.mean(axis=0)                                         # (H,)
+    centre = (means[0] + means[1]) / 2
+    spread = min(float((points.ravel() @ points.ravel()) / len(points) - mean @ mean)
+                 for points, mean in zip((x, y), means, strict=True))
+    return centre if float(centre @ centre) > spread else None
+
+
+def _centred(points: Array, centre: Array | None) -> Array:
+    return points if centre is None else points - centre
+
+
+def _tiles(points: Array, grad: Array, weight: float, centre: Array | None) -> Iterator[Tile]:
+    side = TILE if len(points) >= 2 * TILE else TILE // 2              # few points: enough tiles for all threads
+    for start in range(0, len(points), side):
+        rows = slice(start, start + side)
+        norms = _norms(points[rows], centre)
         yield Tile(points[rows], grad[rows], norms * 0, norms, weight)
 
 
-def _pair(first: Tile, second: Tile, centre: Array, dtype: np.dtype, near: float) -> float:
+def _strips(count: int) -> list[slice]:
+    return [slice(start, start + STRIP) for start in range(0, count, STRIP)]
+
+
+def _norms(points: Array, centre: Array | None) -> Array:
+    """Squared distances (t,) to the centre in float64, of a few points at a time."""
+    xp, norms = array_module(points), []
+    for rows in _strips(len(points)):
+        centred = _centred(points[rows].astype(np.float64), centre)
+        norms.append((centred * centred).sum(axis=1))
+    return xp.concatenate(norms)
+
+
+def _pair(first: Tile, second: Tile, centre: Array | None, dtype: np.dtype, near: float) -> float:
     """Σ d_ij over a tile (s, t); adds Σ_j w_j R_ij and Σ_j w_j R_ij z_j to both sides."""
     xp, same = array_module(first.points), first is second
-    a = first.points.astype(dtype, copy=False) - centre                            # (s, H)
-    b = a if same else second.points.astype(dtype, copy=False) - centre            # (t, H)
+    a = _centred(first.points.astype(dtype, copy=False), centre)                   # (s, H)
+    b = a if same else _centred(second.points.astype(dtype, copy=False), centre)   # (t, H)
     square = a @ b.T                                                               # (s, t)
     square *= dtype.type(-2)
     square += first.norms.astype(dtype)[:, None]
@@ -155,26 +184,28 @@ def _pair(first: Tile, second: Tile, centre: Array, dtype: np.dtype, near: float
         xp.fill_diagonal(inverse, 0)
     if pairs:
         _pull_exactly(inverse, pairs, first, second)
-    _pull(inverse, b, first, second.weight)
+    inverse *= dtype.type(second.weight)                                           # R scaled, not the wider products of it
+    _pull(inverse, b, first)
     if not same:
-        _pull(inverse.T, a, second, first.weight)
+        if first.weight != second.weight:
+            inverse *= dtype.type(first.weight / second.weight)
+        _pull(inverse.T, a, second)
     itself = len(a) * (sqrt(LOWEST) - 1) if same else 0                            # the diagonal was computed as 1
     return float(sums.sum(dtype=np.float64)) + itself
 
 
-def _pull(inverse: Array, b: Array, tile: Tile, weight: float) -> None:
-    """Adds weight · R b to the gradient of the tile (s, H) and weight · Σ_j R_ij to its pulls; R (s, t), b (t, H)."""
-    xp = array_module(b)
-    tile.pulls[...] += weight * (inverse @ xp.ones(len(b), b.dtype))
-    product = inverse @ b                                                          # (s, H)
-    product *= b.dtype.type(weight)
-    tile.grad[...] += product
+def _pull(weighted: Array, b: Array, tile: Tile) -> None:
+    """Adds wR b to the gradient of the tile (s, H) and Σ_j wR_ij to its pulls; wR (s, t), b (t, H)."""
+    tile.pulls[...] += weighted @ array_module(b).ones(len(b), b.dtype)
+    for rows in _strips(len(weighted)):
+        tile.grad[rows] += weighted[rows] @ b
 
 
-def _finish(tile: Tile, centre: Array) -> None:
+def _finish(tile: Tile, centre: Array | None) -> None:
     """The gradient, -2w (z Σ_j w_j R_ij - Σ_j w_j R_ij z_j), in place of the second sum."""
     scale = tile.grad.dtype.type(2 * tile.weight)
-    tile.grad[...] -= (tile.points - centre) * tile.pulls.astype(tile.grad.dtype)[:, None]
+    for rows in _strips(len(tile.points)):
+        tile.grad[rows] -= _centred(tile.points[rows], centre) * tile.pulls[rows].astype(tile.grad.dtype)[:, None]
     tile.grad[...] *= scale
 
 
