@@ -155,7 +155,7 @@ def test_peak_memory_is_that_of_the_process_itself():
 
 def test_memory_of_another_engine_is_measured_without_minixls():
     code = "import sys, minixl.bench.worker; print([m for m in sys.modules if m in ('minixl.backend', 'torch')])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 

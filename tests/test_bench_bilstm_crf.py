@@ -107,7 +107,7 @@ def test_memory_of_pytorch_is_measured_without_minixls(work, tmp_path):
     job.write_bytes(pickle.dumps(worker.Job("peak", "bilstm-crf", ("torch",), work, "random", 1, 1)))
     code = ("import pickle, sys; from minixl.bench import worker; worker.run(pickle.load(open(sys.argv[1], 'rb'))); "
             "print('torch' in sys.modules, 'minixl.backend' in sys.modules)")
-    done = subprocess.run([sys.executable, "-c", code, str(job)], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-P", "-c", code, str(job)], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "False"]
 
 

@@ -107,7 +107,8 @@ def start(job: Job) -> dict[str, Any]:
     count = str(job.threads)
     names = ("MINIXL_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     environment = {**os.environ, **{name: count for name in names}, "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run([sys.executable, "-m", "minixl.bench.worker"], input=pickle.dumps(job), env=environment,
+    # -P: in a checkout, transformers' look for a package named kernels must not find minixl's folder and load the engine
+    done = subprocess.run([sys.executable, "-P", "-m", "minixl.bench.worker"], input=pickle.dumps(job), env=environment,
                           stdout=subprocess.PIPE, check=False)
     if done.returncode == 130:
         raise KeyboardInterrupt
