@@ -3,50 +3,29 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
+from minixl.bench.minixl_tagger import MinixlTagger
 from minixl.bench.work import BilstmCrfWork, Examples
-from minixl.data.batching import Batch, pack
-from minixl.data.encoding import Encoded, Example
-from minixl.methods.update import make_optimizer, train_step
 from minixl.models.bilstm_crf import BilstmCrf
-from minixl.prediction import best_paths, source_scores
-from minixl.settings import Settings
+from minixl.prediction import best_paths
 
 
-class MinixlBilstmCrf:
-    """See minixl/bench/contender.py.  The number of threads is set by the environment of the process."""
+class MinixlBilstmCrf(MinixlTagger):
+    """The BiLSTM-CRF, and the search for its best tags alone."""
 
     def __init__(self, work: BilstmCrfWork, threads: int) -> None:
-        self.settings, self.seed, self.steps = Settings(work.settings), work.seed, 0
-        self.model = BilstmCrf(work.config, work.labels, pickle.loads(work.lexicon))
-        store = self.model.store
+        model = BilstmCrf(work.config, work.labels, pickle.loads(work.lexicon))
         for name, value in work.start.items():
-            store[name].value[...] = value
+            model.store[name].value[...] = value
         for name in work.frozen:
-            store[name].trainable = False
-        self.subset = store.names(trainable=True)
-        self.optimizer = make_optimizer(self.model, self.subset, self.settings, total_steps=1)
-
-    def prepare(self, batch: Sequence[Example]) -> Batch:
-        """Packed, shortest first."""
-        return pack(batch)
-
-    def step(self, prepared: Batch) -> float:
-        """One update as in training."""
-        self.steps += 1
-        return train_step(self.model, prepared, self.optimizer, self.subset, self.settings, self.seed, self.steps).value
-
-    def loss(self, prepared: Batch) -> float:
-        """Negative log-likelihood, dropout off."""
-        return self.model.loss_forward(prepared)[0]
+            model.store[name].trainable = False
+        super().__init__(model, work.settings, work.seed)
 
     def emissions(self, batches: Sequence[Examples]) -> list[np.ndarray]:
-        """As `minixl predict` does: it makes batches of its own from all sentences."""
-        examples = [replace(example, source=i) for i, example in enumerate(e for batch in batches for e in batch)]
-        return source_scores(self.model, Encoded(examples, len(examples)))
+        """The scores that the CRF reads."""
+        return self.scores(batches)
 
     def predict(self, batches: Sequence[Examples]) -> list[np.ndarray]:
         """All sequences of tags are allowed, as in pytorch-crf."""

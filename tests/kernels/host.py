@@ -79,12 +79,12 @@ class HostKernel:
         if function not in known:
             raise KernelFault(f"{filename}: expected one of the kernels {list(known)}, got {function}")
         self.filename, self.function, self.parameters, self.record = filename, function, known[function], record
-        self.library = _library(source)
+        self.compiled = _library(source)
 
     def __call__(self, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], *, shared_mem: int = 0) -> None:
         if len(args) != len(self.parameters):
             raise KernelFault(f"{self.function}: expected {len(self.parameters)} arguments, got {len(args)}")
-        self.library.shim_clear()
+        self.compiled.shim_clear()
         values, back = [], []
         for parameter, arg in zip(self.parameters, args, strict=True):
             if parameter.pointer:
@@ -96,8 +96,8 @@ class HostKernel:
         self._overlaps(args)
         pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
         geometry = (ctypes.c_uint * 6)(*_three(grid), *_three(block))
-        getattr(self.library, f"host_{self.function}")(geometry, ctypes.c_size_t(shared_mem), pointers)
-        message = self.library.shim_message()
+        getattr(self.compiled, f"host_{self.function}")(geometry, ctypes.c_size_t(shared_mem), pointers)
+        message = self.compiled.shim_message()
         if message:
             raise KernelFault(f"{self.function}: {message.decode(errors='replace')}")
         for array, copy in back:
@@ -115,8 +115,8 @@ class HostKernel:
         copy = memory[start:start + array.nbytes].view(array.dtype).reshape(array.shape)
         copy[...] = array
         back.append((array if not parameter.const else copy.copy(), copy))
-        self.library.shim_array(ctypes.c_void_p(copy.ctypes.data), ctypes.c_size_t(array.nbytes),
-                                int(not parameter.const), parameter.name.encode())
+        self.compiled.shim_array(ctypes.c_void_p(copy.ctypes.data), ctypes.c_size_t(array.nbytes),
+                                 int(not parameter.const), parameter.name.encode())
         return np.array(memory.ctypes.data + start, np.uint64)
 
     def _overlaps(self, args: Sequence[Any]) -> None:

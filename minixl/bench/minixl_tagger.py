@@ -1,0 +1,43 @@
+"""What minixl's contenders share whatever the model: the training step and the prediction that `minixl train` uses."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from minixl.bench.work import Examples
+from minixl.data.batching import Batch, pack
+from minixl.data.encoding import Encoded, Example
+from minixl.methods.update import make_optimizer, train_step
+from minixl.models.family import Model
+from minixl.prediction import source_scores
+from minixl.settings import Settings
+
+
+class MinixlTagger:
+    """See minixl/bench/contender.py.  The number of threads is set by the environment of the process."""
+
+    def __init__(self, model: Model, settings: dict[str, Any], seed: int) -> None:
+        self.model, self.settings, self.seed, self.steps = model, Settings(settings), seed, 0
+        self.subset = model.store.names(trainable=True)
+        self.optimizer = make_optimizer(model, self.subset, self.settings, total_steps=1)
+
+    def prepare(self, batch: Sequence[Example]) -> Batch:
+        """Packed, shortest first."""
+        return pack(batch)
+
+    def step(self, prepared: Batch) -> float:
+        """One update as in training."""
+        self.steps += 1
+        return train_step(self.model, prepared, self.optimizer, self.subset, self.settings, self.seed, self.steps).value
+
+    def loss(self, prepared: Batch) -> float:
+        """The task's loss, dropout off."""
+        return self.model.loss_forward(prepared)[0]
+
+    def scores(self, batches: Sequence[Examples]) -> list[np.ndarray]:
+        """Of every sentence, as `minixl predict` does: it makes batches of its own from all sentences."""
+        examples = [replace(example, source=i) for i, example in enumerate(e for batch in batches for e in batch)]
+        return source_scores(self.model, Encoded(examples, len(examples)))
