@@ -3,6 +3,7 @@
     OUT/teachers/seed-K/                     stage A: a run folder for each teacher
     OUT/pseudo-labels/LANGUAGE.seed-K        stage B: what a teacher says of a language's unlabelled text
     OUT/pseudo-labels/LANGUAGE.safetensors   stages C and D: merged, with the sentences that were selected; .conll to read
+    OUT/pseudo-labels/test/                  stage B for the test files, where the study or an ablation asks for it
     OUT/                                     stage E: the student, a run like any other
 
 A stopped run continues in the stage and at the step where it was: a finished teacher is not trained again, a stored score
@@ -27,7 +28,7 @@ from minixl.methods.advpicker import Merged, Scored, independence, mask, merge, 
 from minixl.methods.distill import pseudo_examples
 from minixl.model_folder import load_model, read_info
 from minixl.models.transformer import Transformer
-from minixl.pseudo_labels import (SCORING, PseudoLabels, origin, read_pseudo_labels, read_scored, write_conll,
+from minixl.pseudo_labels import (SCORING, SELECTING, Origin, PseudoLabels, origin, read_pseudo_labels, read_scored, write_conll,
                                   write_pseudo_labels, write_scored)
 from minixl.run_folder import check_same, check_unchanged, is_finished
 from minixl.settings import Settings
@@ -97,22 +98,69 @@ def train_teachers(settings: Settings, inputs: Inputs, fingerprints: Mapping[str
     return teachers
 
 
-def label(settings: Settings, texts: Mapping[str, Text], paths: Mapping[str, Path], teachers: Mapping[str, Path], folder: Path,
-          scheme: str, reporter: Reporter, xp: Any, stop: Stop) -> dict[str, PseudoLabels]:
+class Scoring(NamedTuple):
+    """Text that every teacher scores, and where the scores are stored."""
+
+    role: str                          # "unlabelled" or "test"
+    texts: Mapping[str, Text]
+    paths: Mapping[str, Path]
+    folder: Path
+
+    def stored(self, language: str, teacher: str) -> Path:
+        return self.folder / f"{language}.{teacher}.safetensors"
+
+    def made_from(self, settings: Settings, language: str, name: str, teacher: Path) -> Origin:
+        return origin({f"{self.role} {language}": self.paths[language]}, {name: teacher}, settings,
+                      (*SCORING, f"data.{self.role}_limit"))
+
+    def read(self, settings: Settings, teachers: Mapping[str, Path]) -> dict[str, list[Scored]]:
+        """language -> what each teacher said of its text."""
+        return {language: [read_scored(self.stored(language, name), self.made_from(settings, language, name, teacher))
+                           for name, teacher in teachers.items()] for language in self.texts}
+
+
+def scoring_of_unlabelled(texts: Mapping[str, Text], inputs: Inputs, folder: Path) -> Scoring:
+    """The text that is to be labelled; folder: that of the teachers."""
+    return Scoring("unlabelled", texts, dict(inputs.unlabelled), folder / "pseudo-labels")
+
+
+def scoring_of_tests(evaluation: Evaluation, inputs: Inputs, folder: Path) -> Scoring:
+    """The test files."""
+    return Scoring("test", {language: Text(*file) for language, file in evaluation.files["test"].items()}, dict(inputs.test),
+                   folder / "pseudo-labels" / "test")
+
+
+def score_texts(settings: Settings, scoring: Scoring, teachers: Mapping[str, Path], languages: Sequence[str], reporter: Reporter,
+                xp: Any, stop: Stop) -> None:
+    """Stage B for some of the languages; what is stored is not scored again."""
+    for name, teacher in teachers.items():
+        todo = [language for language in languages if not scoring.stored(language, name).is_file()]
+        if not todo:
+            continue
+        model, _, _ = load_model(teacher, xp=xp)
+        assert isinstance(model, Transformer)
+        for language in todo:
+            stop_here(stop)
+            encoded = scoring.texts[language].encoded
+            reporter.message(f"teacher {name} labels {encoded.sources} {scoring.role} sentences in {language}")
+            scored = score_sentences(model, encoded, specials=settings["adversary.specials"])
+            write_scored(scoring.stored(language, name), scored, scoring.made_from(settings, language, name, teacher))
+
+
+def label(settings: Settings, scoring: Scoring, teachers: Mapping[str, Path], scheme: str, reporter: Reporter, xp: Any,
+          stop: Stop) -> dict[str, PseudoLabels]:
     """Stages B, C and D: the pseudo-labels of every language, read where they are stored and still true."""
-    folder = folder / "pseudo-labels"
-    labels = _common_labels(teachers)
-    open_languages = [language for language in texts if not (folder / f"{language}.safetensors").is_file()]
-    for name, teacher in teachers.items() if open_languages else ():
-        todo = {language: texts[language] for language in open_languages if not _stored(folder, language, name).is_file()}
-        if todo:
-            _score_all(settings, todo, paths, name, teacher, folder, reporter, xp, stop)
+    labels = common_labels(teachers)
+    paths = {language: scoring.folder / f"{language}.safetensors" for language in scoring.texts}
+    open_languages = [language for language, path in paths.items() if not path.is_file()]
+    score_texts(settings, scoring, teachers, open_languages, reporter, xp, stop)
     found = {}
-    for language, text in texts.items():
-        path = folder / f"{language}.safetensors"
-        made_from = origin({language: paths[language]}, teachers, settings)
+    for language, text in scoring.texts.items():
+        path = paths[language]
+        made_from = origin({f"{scoring.role} {language}": scoring.paths[language]}, teachers, settings, SELECTING)
         if language in open_languages:
-            picked = _picked(settings, _scores_of(settings, language, paths, teachers, folder), labels, list(teachers))
+            scored = scoring._replace(texts={language: text}).read(settings, teachers)[language]
+            picked = _picked(settings, scored, labels, list(teachers))
             write_conll(path.with_suffix(".conll"), text.corpus.sentences(), picked, scheme,
                         constrained=settings["decode.constrained"])
             write_pseudo_labels(path, picked, made_from)               # last: from here on this language is finished
@@ -122,38 +170,7 @@ def label(settings: Settings, texts: Mapping[str, Text], paths: Mapping[str, Pat
     return found
 
 
-def _score_all(settings: Settings, texts: Mapping[str, Text], paths: Mapping[str, Path], name: str, teacher: Path, folder: Path,
-               reporter: Reporter, xp: Any, stop: Stop) -> None:
-    """Stage B for one teacher: the languages it has not labelled yet."""
-    model, _, _ = load_model(teacher, xp=xp)
-    assert isinstance(model, Transformer)
-    for language in texts:
-        stop_here(stop)
-        encoded = texts[language].encoded
-        reporter.message(f"teacher {name} labels {encoded.sources} sentences in {language}")
-        scored = score_sentences(model, encoded, specials=settings["adversary.specials"])
-        write_scored(_stored(folder, language, name), scored,
-                     origin({language: paths[language]}, {name: teacher}, settings, SCORING))
-
-
-def teacher_scores(settings: Settings, texts: Mapping[str, Text], paths: Mapping[str, Path], teachers: Mapping[str, Path],
-                   folder: Path) -> dict[str, list[Scored]]:
-    """language -> what each teacher said of its text, as `label` stored it."""
-    return {language: _scores_of(settings, language, paths, teachers, folder / "pseudo-labels") for language in texts}
-
-
-def _scores_of(settings: Settings, language: str, paths: Mapping[str, Path], teachers: Mapping[str, Path],
-               folder: Path) -> list[Scored]:
-    return [read_scored(_stored(folder, language, name),
-                        origin({language: paths[language]}, {name: teacher}, settings, SCORING))
-            for name, teacher in teachers.items()]
-
-
-def _stored(folder: Path, language: str, teacher: str) -> Path:
-    return folder / f"{language}.{teacher}.safetensors"
-
-
-def _common_labels(teachers: Mapping[str, Path]) -> list[str]:
+def common_labels(teachers: Mapping[str, Path]) -> list[str]:
     """The labels of all teachers, which must be the same in the same order."""
     (first, folder), *others = teachers.items()
     labels = read_info(folder).labels
@@ -184,21 +201,19 @@ def student_examples(texts: Mapping[str, Text], labels: Mapping[str, PseudoLabel
     return examples, np.concatenate(targets)
 
 
-def merged_tests(settings: Settings, teachers: Mapping[str, Path], evaluation: Evaluation, xp: Any) -> dict[str, Merged]:
+def merged_tests(settings: Settings, scoring: Scoring, teachers: Mapping[str, Path], reporter: Reporter, xp: Any,
+                 stop: Stop) -> dict[str, Merged]:
     """Stages B and C for the test files, by language."""
-    scored: dict[str, list[Scored]] = {language: [] for language in evaluation.files["test"]}
-    for folder in teachers.values():
-        model, _, _ = load_model(folder, xp=xp)
-        assert isinstance(model, Transformer)
-        for language, (_, encoded) in evaluation.files["test"].items():
-            scored[language].append(score_sentences(model, encoded, specials=settings["adversary.specials"]))
-    return {language: merge(of_teachers, settings["advpicker.merge"]) for language, of_teachers in scored.items()}
+    score_texts(settings, scoring, teachers, list(scoring.texts), reporter, xp, stop)
+    return {language: merge(scored, settings["advpicker.merge"])
+            for language, scored in scoring.read(settings, teachers).items()}
 
 
-def tag_with_teachers(settings: Settings, teachers: Mapping[str, Path], evaluation: Evaluation, xp: Any) -> dict[str, Score]:
+def tag_with_teachers(settings: Settings, teachers: Mapping[str, Path], merged: Mapping[str, Merged],
+                      evaluation: Evaluation) -> dict[str, Score]:
     """The ablation without a student: the teachers tag the test files, each sentence by its surest one."""
-    labels, scores = _common_labels(teachers), {}
-    for language, merged in merged_tests(settings, teachers, evaluation, xp).items():
-        tags = pseudo_tags(merged, labels, evaluation.scheme, constrained=settings["decode.constrained"])
+    labels, scores = common_labels(teachers), {}
+    for language, of_language in merged.items():
+        tags = pseudo_tags(of_language, labels, evaluation.scheme, constrained=settings["decode.constrained"])
         scores[language] = score(evaluation.task, evaluation.files["test"][language][0].gold(), tags)
     return scores

@@ -33,8 +33,8 @@ from minixl.errors import UserError
 from minixl.methods.advpicker import Merged, Scored, best_labels, independence
 from minixl.prediction import written
 
-SCORING = ("data.max_length", "data.on_long", "data.encoding", "data.unlabelled_limit", "adversary.specials")
-SELECTING = (*SCORING, "advpicker.merge", "advpicker.rho")
+SCORING = ("data.max_length", "data.on_long", "data.encoding", "adversary.specials")
+SELECTING = (*SCORING, "data.unlabelled_limit", "advpicker.merge", "advpicker.rho")
 NOT_THE_MODEL = ("README.md",)         # of a model folder; everything else decides what a teacher says
 
 Origin = dict[str, str]                # "unlabelled es", "teacher seed-1", "setting data.max_length" -> digest or value
@@ -50,13 +50,13 @@ class PseudoLabels:
     teachers: list[str]                # their names, by the index in merged.teacher
 
 
-def origin(unlabelled: Mapping[str, Path], teachers: Mapping[str, Path], settings: Mapping[str, Any],
-           names: Sequence[str] = SELECTING) -> Origin:
-    """What pseudo-labels are made from: the text files by language, the teachers' model folders by name, settings.
+def origin(texts: Mapping[str, Path], teachers: Mapping[str, Path], settings: Mapping[str, Any],
+           names: Sequence[str]) -> Origin:
+    """What pseudo-labels are made from: text files by role and language, the teachers' model folders by name, settings.
 
     Digests are of the contents, so files may be moved, and a changed file is noticed whatever its date.
     """
-    made_from = {f"unlabelled {language}": digest(path) for language, path in unlabelled.items()}
+    made_from = {text: digest(path) for text, path in texts.items()}
     made_from |= {f"teacher {name}": _folder_digest(folder) for name, folder in teachers.items()}
     return made_from | {f"setting {name}": json.dumps(settings[name]) for name in names}
 

@@ -28,8 +28,8 @@ from minixl.model_folder import ModelInfo, save_model
 from minixl.models.family import Model
 from minixl.models.frozen_bottom import FrozenBottom
 from minixl.models.transformer import Transformer
-from minixl.pipeline import (label, merged_tests, student_examples, tag_with_teachers, teacher_scores, train_teachers,
-                             variant)
+from minixl.pipeline import (label, merged_tests, scoring_of_tests, scoring_of_unlabelled, student_examples, tag_with_teachers,
+                             train_teachers, variant)
 from minixl.preparing import Prepared, prepare, scheme_of
 from minixl.report.run import write_report
 from minixl.run_folder import begin, check_resumable, check_unchanged, check_unused, locked, make
@@ -87,22 +87,22 @@ def _advpicker(run: Run, folder: Path) -> dict[str, Any]:
     teachers = train_teachers(settings, run.inputs, prepared.fingerprints, folder, train_run, run.reporter, xp=run.xp,
                               stop=run.stop)
     student = settings["advpicker.variant"] != "without-kd"
-    labels = {}
+    texts, labels = scoring_of_unlabelled(prepared.texts, run.inputs, folder), {}
     if student or settings["advpicker.study"]:
-        labels = label(settings, prepared.texts, dict(run.inputs.unlabelled), teachers, folder, prepared.evaluation.scheme,
-                       run.reporter, run.xp, run.stop)
+        labels = label(settings, texts, teachers, prepared.evaluation.scheme, run.reporter, run.xp, run.stop)
+    merged = {}
+    if settings["advpicker.study"] or not student:
+        merged = merged_tests(settings, scoring_of_tests(prepared.evaluation, run.inputs, folder), teachers, run.reporter, run.xp,
+                              run.stop)
     if student:
         prepared.examples["pseudo"], targets = student_examples(prepared.texts, labels)
         scores = _train(run, targets)
     else:
-        tagged = tag_with_teachers(settings, teachers, prepared.evaluation, run.xp)
+        tagged = tag_with_teachers(settings, teachers, merged, prepared.evaluation)
         scores = {"test": tagged, "last": tagged, "oracle": {}, **NO_TRAINING}
     if settings["advpicker.study"]:
-        run.reporter.message("studies of the pseudo-labels and of the test files")
-        write_studies(run.out, settings, prepared.texts, prepared.gold, labels,
-                      teacher_scores(settings, prepared.texts, dict(run.inputs.unlabelled), teachers, folder),
-                      merged_tests(settings, teachers, prepared.evaluation, run.xp), prepared.evaluation,
-                      prepared.model if student else None)
+        write_studies(run.out, settings, prepared.texts, prepared.gold, labels, texts.read(settings, teachers), merged,
+                      prepared.evaluation, prepared.model if student else None)
     return scores
 
 

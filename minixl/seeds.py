@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minixl.errors import UserError
 from minixl.inputs import Inputs
 from minixl.pipeline import variant
 from minixl.run_folder import check_same, check_unchanged, check_unused, is_finished
@@ -19,10 +20,16 @@ from minixl.training import Reporter, write_metrics
 
 def train_seeds(settings: Settings, inputs: Inputs, out: Path, *, seeds: list[int], reporter: Reporter, xp: Any = np,
                 resume: bool = False, stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
-    """One run a seed, into OUT/seed-N; OUT/metrics.json has mean, sd and max of every figure."""
+    """One run a seed, into OUT/seed-N; OUT/metrics.json has mean, sd and max of every figure.
+
+    Raises UserError as train_run does, and where the seeds would make no difference.
+    """
     if not resume:
         check_unused(out)
     settings = variant(settings)                                   # config.toml has it so
+    if settings["method"] == "advpicker" and settings["advpicker.variant"] == "without-kd" and len(seeds) > 1:
+        raise UserError("advpicker.variant=without-kd: expected one seed, since seeds differ in the student and here is none: "
+                        f"{len(seeds)} runs would be equal; advpicker.teachers says how many teachers there are")
     fingerprints = inputs.fingerprints() if resume else {}
     shared = {"shared": out} if settings["method"] == "advpicker" else {}
     runs: list[dict[str, Any]] = []

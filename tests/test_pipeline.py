@@ -163,9 +163,10 @@ def test_seeds_share_the_teachers(folder, whole, tmp_path):
     reporter = Quiet()
     summary = train_seeds(advpicker(), inputs(folder), tmp_path / "runs", seeds=[3, 4], reporter=reporter)
     assert reporter.steps == 2 * TEACHER_STEPS + 2 * STUDENT_STEPS
+    labelling = [f"teacher seed-{seed} labels {count} unlabelled sentences in {language}"
+                 for seed in (1, 2) for language, count in (("es", 4), ("fr", 2))]
     assert [message for message in reporter.messages if message.startswith("teacher ")] == [
-        "teacher 1 of 2", "teacher 2 of 2", "teacher seed-1 labels 4 sentences in es", "teacher seed-1 labels 2 sentences in fr",
-        "teacher seed-2 labels 4 sentences in es", "teacher seed-2 labels 2 sentences in fr"]
+        "teacher 1 of 2", "teacher 2 of 2", *labelling]
     assert not list(tmp_path.glob("runs/seed-*/teachers"))
     assert_same_run(whole, tmp_path / "runs" / "seed-3")                       # as if it had been the only one
     assert len(summary["test"]["es"]["f1"]["runs"]) == 2
@@ -200,3 +201,9 @@ def test_seeds_of_an_ablation_can_be_resumed(folder, tmp_path):
     how = {"seeds": [1, 2], "reporter": Quiet()}
     first = train_seeds(advpicker(advpicker__variant="ft"), inputs(folder), tmp_path / "runs", **how)
     assert train_seeds(advpicker(advpicker__variant="ft"), inputs(folder), tmp_path / "runs", resume=True, **how) == first
+
+
+def test_seeds_that_make_no_difference_are_refused(folder, tmp_path):
+    with pytest.raises(UserError, match="advpicker.variant=without-kd: expected one seed, since .*: 2 runs would be equal"):
+        train_seeds(advpicker(advpicker__variant="without-kd"), inputs(folder), tmp_path / "runs", seeds=[1, 2], reporter=Quiet())
+    assert not (tmp_path / "runs").exists()

@@ -6,6 +6,7 @@ import pytest
 
 from minixl.errors import UserError
 from minixl.pseudo_labels import read_pseudo_labels
+from minixl.seeds import train_seeds
 from tests.whole_runs import (STUDENT_STEPS, TEACHER_STEPS, Quiet, advpicker, assert_same_pipeline, assert_same_run, inputs,
                               records, run, stopped, write_data)
 
@@ -33,7 +34,8 @@ def test_ablations(folder, whole, tmp_path, name):
         assert metrics["steps"] == 6
         assert_same_run(whole / "teachers" / "seed-1", out / "teachers" / "seed-1")
     elif name == "without-kd":
-        assert not (out / "model").exists() and not (out / "pseudo-labels").exists() and metrics["steps"] == 0
+        assert not (out / "model").exists() and metrics["steps"] == 0
+        assert [path.name for path in (out / "pseudo-labels").iterdir()] == ["test"]      # no unlabelled text is scored
         assert_same_run(whole / "teachers" / "seed-2", out / "teachers" / "seed-2")
     else:
         method = {"tladv": "language-adversarial", "ft": "finetune"}[name]
@@ -107,6 +109,17 @@ def test_the_studies(folder, tmp_path):
     assert test["student"][2]["f1"] == metrics["test"]["es"]["f1"]             # the selected student, not the last step's
     # es.txt is unlabelled text and test file at once: the teachers' tags are the pseudo-labels
     assert test["teachers"] == rows["pseudo_labels"]
+
+
+def test_the_teachers_score_test_files_once_for_all_students(folder, tmp_path):
+    reporter, out = Quiet(), tmp_path / "runs"
+    train_seeds(advpicker(advpicker__study=True), inputs(folder), out, seeds=[1, 2], reporter=reporter)
+    labelled = [message for message in reporter.messages if "test sentences" in message]
+    assert len(labelled) == len(set(labelled)) == 2 * len(inputs(folder).test)           # two teachers
+    assert {path.name for path in (out / "pseudo-labels" / "test").iterdir()} == {
+        f"{language}.seed-{seed}.safetensors" for language, _ in inputs(folder).test for seed in (1, 2)}
+    one, two = (json.loads((out / f"seed-{seed}" / "studies.json").read_text())["test"] for seed in (1, 2))
+    assert one.keys() == two.keys() and all(one[language]["teachers"] == two[language]["teachers"] for language in one)
 
 
 def test_the_tags_of_unlabelled_files_change_no_training(folder, whole, tmp_path):

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 from minixl.data.conll import read_conll
 from minixl.data.examples import Sentence
 from minixl.methods.advpicker import Merged, Scored, pseudo_tags
-from minixl.pseudo_labels import (SCORING, PseudoLabels, digest, origin, read_pseudo_labels, read_scored, write_conll,
+from minixl.pseudo_labels import (SCORING, SELECTING, PseudoLabels, digest, origin, read_pseudo_labels, read_scored, write_conll,
                                   write_pseudo_labels, write_scored)
 from minixl.settings import Settings
 
@@ -127,12 +127,13 @@ def test_origin(tmp_path):
     (folder / "model.safetensors").write_bytes(b"1")
     (folder / "minixl.json").write_text("{}", encoding="utf-8")
     settings = Settings({})
-    before = origin({"de": text}, {"seed-1": folder}, settings)
+    before = origin({"unlabelled de": text}, {"seed-1": folder}, settings, SELECTING)
     assert before["unlabelled de"] == digest(text) and before["setting advpicker.rho"] == "0.8"
     (folder / "README.md").write_text("card", encoding="utf-8")
-    assert origin({"de": text.rename(tmp_path / "moved.txt")}, {"seed-1": folder.rename(tmp_path / "moved")}, settings) == before
-    changed = lambda: [name for name, value in origin({"de": tmp_path / "moved.txt"}, {"seed-1": tmp_path / "moved"},
-                                                      settings).items() if before[name] != value]
+    text, folder = text.rename(tmp_path / "moved.txt"), folder.rename(tmp_path / "moved")
+    again = lambda: origin({"unlabelled de": text}, {"seed-1": folder}, settings, SELECTING)
+    assert again() == before
+    changed = lambda: [name for name, value in again().items() if before[name] != value]
     assert changed() == []
     (tmp_path / "moved" / "minixl.json").write_text("{ }", encoding="utf-8")
     assert changed() == ["teacher seed-1"]
@@ -144,9 +145,9 @@ def test_origin(tmp_path):
 
 def test_origin_of_what_is_not_there(tmp_path):
     with pytest.raises(ValueError, match=r"no.txt: cannot be read \(No such file or directory\)$"):
-        origin({"de": tmp_path / "no.txt"}, {}, Settings({}))
+        origin({"unlabelled de": tmp_path / "no.txt"}, {}, Settings({}), SCORING)
     with pytest.raises(ValueError, match="no: expected a teacher's model folder, found no files$"):
-        origin({}, {"seed-1": tmp_path / "no"}, Settings({}))
+        origin({}, {"seed-1": tmp_path / "no"}, Settings({}), SCORING)
 
 
 def test_the_file_for_people(made, tmp_path):
