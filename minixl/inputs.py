@@ -1,12 +1,12 @@
 """The files of a run, as they are named on the command line and in config.toml."""
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from minixl.digests import digest, folder_digest
 from minixl.errors import UserError
 
 Named = list[tuple[str, Path]]         # (language, file), in the order given
@@ -48,8 +48,9 @@ class Inputs:
             once(f"--{role} ", [language for language, _ in getattr(self, role)])
 
     def fingerprints(self) -> dict[str, str]:
-        """SHA-256 of every text file, so that a resumed run is known to see the same data."""
-        return {str(path): _digest(path) for role in ROLES for _, path in getattr(self, role)}
+        """Digests of every text file and of the encoder, so that a resumed run is known to see the same."""
+        encoder = {} if self.encoder is None else {str(self.encoder): folder_digest(self.encoder)}
+        return encoder | {str(path): digest(path) for role in ROLES for _, path in getattr(self, role)}
 
 
 def parse_named(text: str, option: str) -> tuple[str, Path]:
@@ -65,8 +66,3 @@ def once(what: str, languages: list[str]) -> None:
     twice = next((language for language in languages if languages.count(language) > 1), None)
     if twice:
         raise UserError(f"{what}{twice}=...: given twice; one file a language")
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:                                     # raw text can be larger than memory
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -29,13 +29,13 @@ from safetensors.numpy import save_file
 
 from minixl import __version__
 from minixl.data.examples import Sentence
+from minixl.digests import digest, folder_digest
 from minixl.errors import UserError
 from minixl.methods.advpicker import Merged, Scored, best_labels, independence
 from minixl.prediction import written
 
 SCORING = ("data.max_length", "data.on_long", "data.encoding", "adversary.specials")
 SELECTING = (*SCORING, "data.unlabelled_limit", "advpicker.merge", "advpicker.rho")
-NOT_THE_MODEL = ("README.md",)         # of a model folder; everything else decides what a teacher says
 
 Origin = dict[str, str]                # "unlabelled es", "teacher seed-1", "setting data.max_length" -> digest or value
 
@@ -54,28 +54,14 @@ def origin(texts: Mapping[str, Path], teachers: Mapping[str, Path], settings: Ma
            names: Sequence[str]) -> Origin:
     """What pseudo-labels are made from: text files by role and language, the teachers' model folders by name, settings.
 
-    Digests are of the contents, so files may be moved, and a changed file is noticed whatever its date.
+    Raises UserError for a text or a teacher that is not there.
     """
     made_from = {text: digest(path) for text, path in texts.items()}
-    made_from |= {f"teacher {name}": _folder_digest(folder) for name, folder in teachers.items()}
+    for name, folder in teachers.items():
+        made_from[f"teacher {name}"] = folder_digest(folder)
+        if not made_from[f"teacher {name}"]:
+            raise UserError(f"{folder}: expected a teacher's model folder, found none of its files")
     return made_from | {f"setting {name}": json.dumps(settings[name]) for name in names}
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, which may be larger than memory."""
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
-
-
-def _folder_digest(folder: Path) -> str:
-    entries = folder.iterdir() if folder.is_dir() else []
-    files = sorted(path for path in entries if path.is_file() and path.name not in NOT_THE_MODEL)
-    if not files:
-        raise UserError(f"{folder}: expected a teacher's model folder, found no files")
-    return hashlib.sha256("".join(f"{path.name} {digest(path)}\n" for path in files).encode()).hexdigest()
 
 
 # One file each

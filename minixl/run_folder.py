@@ -109,4 +109,4 @@ def check_unchanged(out: Path, fingerprints: Mapping[str, str]) -> None:
     before = json.loads((out / "inputs.json").read_text(encoding="utf-8"))
     changed = next((path for path, digest in before.items() if fingerprints.get(path) != digest), None)
     if changed:
-        raise UserError(f"--resume: {changed} has changed since the run began; put the old file back, or choose a new --out folder")
+        raise UserError(f"--resume: {changed} has changed since the run began; put the old one back, or choose a new --out folder")

@@ -1,7 +1,7 @@
 """A run from its inputs to its folder: what `minixl train` does, without the terminal.
 
     OUT/config.toml     every setting resolved, inputs, versions, seed
-    OUT/inputs.json     a digest of every text file, so that --resume sees the same data
+    OUT/inputs.json     digests of the text files and the encoder, so that --resume sees the same
     OUT/log.jsonl       one line an update, one an evaluation
     OUT/metrics.json    the scores, see docs/runs.md
     OUT/model/          the selected model, a Hugging Face folder

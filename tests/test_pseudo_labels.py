@@ -8,8 +8,9 @@ from safetensors.numpy import load_file, save_file
 
 from minixl.data.conll import read_conll
 from minixl.data.examples import Sentence
+from minixl.digests import digest
 from minixl.methods.advpicker import Merged, Scored, pseudo_tags
-from minixl.pseudo_labels import (SCORING, SELECTING, PseudoLabels, digest, origin, read_pseudo_labels, read_scored, write_conll,
+from minixl.pseudo_labels import (SCORING, SELECTING, PseudoLabels, origin, read_pseudo_labels, read_scored, write_conll,
                                   write_pseudo_labels, write_scored)
 from minixl.settings import Settings
 
@@ -146,7 +147,7 @@ def test_origin(tmp_path):
 def test_origin_of_what_is_not_there(tmp_path):
     with pytest.raises(ValueError, match=r"no.txt: cannot be read \(No such file or directory\)$"):
         origin({"unlabelled de": tmp_path / "no.txt"}, {}, Settings({}), SCORING)
-    with pytest.raises(ValueError, match="no: expected a teacher's model folder, found no files$"):
+    with pytest.raises(ValueError, match="no: expected a teacher's model folder, found none of its files$"):
         origin({}, {"seed-1": tmp_path / "no"}, Settings({}), SCORING)
 
 

@@ -1,9 +1,10 @@
 """Whole runs on a tiny encoder: what a run folder holds, resume, seeds, selection, and a user's mistakes."""
 import json
+import shutil
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from minixl.errors import UserError
 from minixl.inputs import Inputs
@@ -13,25 +14,7 @@ from minixl.seeds import summarise, train_seeds
 from minixl.settings import Settings
 from minixl.training import Stopped
 from tests.tiny import write_encoder, write_ner, write_topics
-
-
-class Quiet:
-    """A reporter that keeps what it is told."""
-
-    def __init__(self):
-        self.messages = []
-
-    def message(self, text):
-        self.messages.append(text)
-
-    def start(self, total, done):
-        self.total, self.done = total, done
-
-    def step(self, tokens_per_second):
-        pass
-
-    def finish(self):
-        pass
+from tests.whole_runs import Quiet
 
 
 @pytest.fixture(scope="module")
@@ -231,6 +214,20 @@ def test_a_folder_in_use_is_left_alone(folder, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
     with locked(tmp_path), pytest.raises(UserError, match="another process"), locked(tmp_path):
         pass
+
+
+def test_resume_refuses_another_encoder_under_the_old_name(folder, tmp_path):
+    """Its frozen parameters are in no checkpoint."""
+    encoder = shutil.copytree(folder / "encoder", tmp_path / "encoder")
+    inputs = Inputs(encoder, source=[("en", write_ner(tmp_path / "en.txt", "en", repeat=3))])
+    with pytest.raises(Stopped):
+        run(folder, tmp_path / "run", inputs=inputs, stop=lambda: True)
+    path = encoder / "model.safetensors"
+    arrays = load_file(path)
+    arrays["embeddings.LayerNorm.bias"] = arrays["embeddings.LayerNorm.bias"] + 1
+    save_file(arrays, path)
+    with pytest.raises(UserError, match="encoder has changed since the run began; put the old one back"):
+        run(folder, tmp_path / "run", inputs=inputs, resume=True)
 
 
 def test_resume_refuses_changed_settings_data_and_finished_runs(folder, tmp_path):
