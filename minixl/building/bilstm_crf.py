@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 
-from minixl.building import Built, freeze
+from minixl.building.built import Built, freeze
 from minixl.data.corpus import TAGGING, Corpus
 from minixl.data.lexicon import Lexicon
 from minixl.data.schemes import legal_transitions
