@@ -7,7 +7,7 @@ of the others (table 4, where the file has tags), the same for other values of a
 the teachers agree.  Of every target language's test file, split by the same rule: the scores of the student and of the
 teachers' merged tags (table 7).
 
-This is the one place that reads the tags of --unlabelled files; no training sees them.  Test: tests/test_pipeline.py.
+This is the one place that reads the tags of --unlabelled files; no training sees them.  Test: tests/pipeline/.
 """
 from __future__ import annotations
 

@@ -8,19 +8,7 @@ from minixl.errors import UserError
 from minixl.pseudo_labels import read_pseudo_labels
 from minixl.seeds import train_seeds
 from tests.whole_runs import (STUDENT_STEPS, TEACHER_STEPS, Quiet, advpicker, assert_same_pipeline, assert_same_run, inputs,
-                              records, run, stopped, write_data)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return write_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def whole(folder, tmp_path_factory):
-    out = tmp_path_factory.mktemp("whole") / "run"
-    run(folder, out, advpicker())
-    return out
+                              records, run, stopped)
 
 
 @pytest.mark.parametrize("name", ["all-data", "without-kd", "tladv", "ft"])

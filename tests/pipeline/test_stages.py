@@ -14,19 +14,7 @@ from minixl.pseudo_labels import read_pseudo_labels
 from minixl.seeds import train_seeds
 from minixl.training import Stopped
 from tests.whole_runs import (STUDENT_STEPS, TEACHER_STEPS, Quiet, advpicker, assert_same_pipeline, assert_same_run, inputs, run,
-                              stopped, write_data)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return write_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def whole(folder, tmp_path_factory):
-    out = tmp_path_factory.mktemp("whole") / "run"
-    run(folder, out, advpicker())
-    return out
+                              stopped)
 
 
 def modified(out):
