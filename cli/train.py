@@ -24,16 +24,16 @@ class Terminal:
     def message(self, text: str) -> None:
         click.echo(f"\r\033[K{text}" if self.bar is not None and sys.stderr.isatty() else text, err=True)
 
-    def start(self, total: int, done: int) -> None:
-        self.bar = click.progressbar(length=total, file=sys.stderr, label="training", show_pos=True, show_eta=True,
+    def start(self, total: int, done: int, what: str = "training") -> None:
+        self.bar = click.progressbar(length=total, file=sys.stderr, label=what, show_pos=True, show_eta=True,
                                      item_show_func=lambda _: f"{self.rate:.0f} tokens/s" if self.rate else None)
         self.bar.__enter__()
         if done:
             self.bar.update(done)
 
-    def step(self, tokens_per_second: float) -> None:
+    def step(self, tokens_per_second: float, count: int = 1) -> None:
         self.rate = tokens_per_second
-        self.bar.update(1, current_item=True)
+        self.bar.update(count, current_item=True)
 
     def finish(self) -> None:
         self.bar.__exit__(None, None, None)

@@ -12,9 +12,11 @@ teachers and their labels.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -143,8 +145,28 @@ def score_texts(settings: Settings, scoring: Scoring, teachers: Mapping[str, Pat
             stop_here(stop)
             encoded = scoring.texts[language].encoded
             reporter.message(f"teacher {name} labels {encoded.sources} {scoring.role} sentences in {language}")
-            scored = score_sentences(model, encoded, specials=settings["adversary.specials"])
+            with labelling(encoded, reporter, stop) as progress:
+                scored = score_sentences(model, encoded, specials=settings["adversary.specials"], progress=progress)
             write_scored(scoring.stored(language, name), scored, scoring.made_from(settings, language, name, teacher))
+
+
+@contextmanager
+def labelling(encoded: Encoded, reporter: Reporter, stop: Stop) -> Iterator[Callable[[int], None]]:
+    """A progress bar over the pieces of a text.  Yields what is called after every batch; raises Stopped between two."""
+    total, done, begun = sum(len(example.input_ids) for example in encoded.examples), 0, perf_counter()
+
+    def progress(tokens: int) -> None:
+        nonlocal done
+        done += tokens
+        reporter.step(done / max(perf_counter() - begun, 1e-9), tokens)
+        if done < total:
+            stop_here(stop)
+
+    reporter.start(total, 0, "labelling")
+    try:
+        yield progress
+    finally:
+        reporter.finish()
 
 
 def label(settings: Settings, scoring: Scoring, teachers: Mapping[str, Path], scheme: str, reporter: Reporter, xp: Any,

@@ -27,16 +27,22 @@ class Quiet:
 
     def __init__(self) -> None:
         self.messages: list[str] = []
-        self.steps = 0                             # of all stages together
+        self.steps = 0                             # of training, in all stages together
+        self.labelled: list[tuple[int, int]] = []  # pieces to label, and labelled, of each text
 
     def message(self, text: str) -> None:
         self.messages.append(text)
 
-    def start(self, total: int, done: int) -> None:
-        self.total, self.done = total, done
+    def start(self, total: int, done: int, what: str = "training") -> None:
+        self.total, self.done, self.what = total, done, what
+        if what == "labelling":
+            self.labelled.append((total, 0))
 
-    def step(self, tokens_per_second: float) -> None:
-        self.steps += 1
+    def step(self, tokens_per_second: float, count: int = 1) -> None:
+        if self.what == "training":
+            self.steps += 1
+        else:
+            self.labelled[-1] = (self.total, self.labelled[-1][1] + count)
 
     def finish(self) -> None:
         pass

@@ -1,5 +1,6 @@
 """AdvPicker from its inputs to its folder: stops in every stage, kills between them, changed inputs, several seeds."""
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import minixl.pipeline
 import minixl.run_folder
 import minixl.runs
 from minixl.errors import UserError
-from minixl.methods.advpicker import independence
+from minixl.methods.advpicker import independence, score_sentences
 from minixl.pseudo_labels import read_pseudo_labels
 from minixl.seeds import train_seeds
 from minixl.training import Stopped
@@ -160,6 +161,22 @@ def test_seeds_share_the_teachers(folder, whole, tmp_path):
     assert len(summary["test"]["es"]["f1"]["runs"]) == 2
     one, two = (load_file(tmp_path / "runs" / f"seed-{seed}" / "model" / "model.safetensors") for seed in (3, 4))
     assert not np.array_equal(one["classifier.weight"], two["classifier.weight"])
+
+
+def test_labelling_shows_its_progress_and_stops_between_two_batches(folder, tmp_path, monkeypatch):
+    """A text is labelled whole or not at all; what was labelled before is not labelled again."""
+    monkeypatch.setattr(minixl.pipeline, "score_sentences", partial(score_sentences, tokens=8))
+    reporter = Quiet()
+    with pytest.raises(Stopped):                                               # in the second batch of the second text
+        run(folder, tmp_path / "run", advpicker(), reporter=reporter,
+            stop=lambda: len(reporter.labelled) == 2 and reporter.labelled[1][1] > 0)
+    (whole_text, done), (total, part) = reporter.labelled
+    assert done == whole_text and 0 < part < total
+    assert sorted(path.name for path in (tmp_path / "run" / "pseudo-labels").iterdir()) == ["es.seed-1.safetensors"]
+    reporter = Quiet()
+    run(folder, tmp_path / "run", advpicker(), reporter=reporter, resume=True)
+    assert [total for total, _ in reporter.labelled] == [total, whole_text, total]
+    assert all(total == done for total, done in reporter.labelled)
 
 
 def test_seeds_resume_in_the_second_student(folder, tmp_path):
