@@ -24,7 +24,7 @@ class Terminal:
     def message(self, text: str) -> None:
         click.echo(f"\r\033[K{text}" if self.bar is not None and sys.stderr.isatty() else text, err=True)
 
-    def start(self, total: int, done: int, what: str = "training") -> None:
+    def start(self, total: int, done: int, what: str) -> None:
         self.bar = click.progressbar(length=total, file=sys.stderr, label=what, show_pos=True, show_eta=True,
                                      item_show_func=lambda _: f"{self.rate:.0f} tokens/s" if self.rate else None)
         self.bar.__enter__()
@@ -114,9 +114,9 @@ def _resume(out: Path, recipe: str | None, assignments: tuple[str, ...], seed: i
 
 def _run(settings: Any, inputs: Any, out: Path, seed: int | None, seeds: int | None, device: str, resume: bool) -> None:
     from minixl.backend import array_module_for
+    from minixl.progress import Stopped
     from minixl.runs import train_run
     from minixl.seeds import train_seeds
-    from minixl.training import Stopped
 
     asked: list[int] = []
 

@@ -12,11 +12,9 @@ teachers and their labels.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,12 +30,12 @@ from minixl.model_folder import load_model, read_info
 from minixl.models.transformer import Transformer
 from minixl.pseudo_labels import (SCORING, SELECTING, Origin, PseudoLabels, origin, read_pseudo_labels, read_scored, write_conll,
                                   write_pseudo_labels, write_scored)
+from minixl.progress import Reporter, Stop, over_pieces, stop_here
 from minixl.run_folder import check_same, check_unchanged, is_finished
 from minixl.settings import Settings
-from minixl.training import Evaluation, Reporter, Stopped
+from minixl.training import Evaluation
 
 Train = Callable[..., dict[str, Any]]      # minixl.runs.train_run
-Stop = Callable[[], bool]
 
 
 class Text(NamedTuple):
@@ -62,12 +60,6 @@ def variant(settings: Settings) -> Settings:
     if chosen == "tladv":
         return teacher_settings(settings)
     return settings.override(["method=finetune", f"train.epochs={settings['advpicker.epochs']}", "train.max_steps=0"])
-
-
-def stop_here(stop: Stop) -> None:
-    """Between two stages everything is on disk: raises Stopped if the run was asked to stop."""
-    if stop():
-        raise Stopped
 
 
 def check_selection(settings: Settings, corpora: Sequence[Corpus]) -> None:
@@ -145,28 +137,9 @@ def score_texts(settings: Settings, scoring: Scoring, teachers: Mapping[str, Pat
             stop_here(stop)
             encoded = scoring.texts[language].encoded
             reporter.message(f"teacher {name} labels {encoded.sources} {scoring.role} sentences in {language}")
-            with labelling(encoded, reporter, stop) as progress:
+            with over_pieces(encoded.pieces, "labelling", reporter, stop) as progress:
                 scored = score_sentences(model, encoded, specials=settings["adversary.specials"], progress=progress)
             write_scored(scoring.stored(language, name), scored, scoring.made_from(settings, language, name, teacher))
-
-
-@contextmanager
-def labelling(encoded: Encoded, reporter: Reporter, stop: Stop) -> Iterator[Callable[[int], None]]:
-    """A progress bar over the pieces of a text.  Yields what is called after every batch; raises Stopped between two."""
-    total, done, begun = sum(len(example.input_ids) for example in encoded.examples), 0, perf_counter()
-
-    def progress(tokens: int) -> None:
-        nonlocal done
-        done += tokens
-        reporter.step(done / max(perf_counter() - begun, 1e-9), tokens)
-        if done < total:
-            stop_here(stop)
-
-    reporter.start(total, 0, "labelling")
-    try:
-        yield progress
-    finally:
-        reporter.finish()
 
 
 def label(settings: Settings, scoring: Scoring, teachers: Mapping[str, Path], scheme: str, reporter: Reporter, xp: Any,

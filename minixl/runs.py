@@ -12,7 +12,7 @@
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,12 @@ from minixl.models.transformer import Transformer
 from minixl.pipeline import (label, merged_tests, scoring_of_tests, scoring_of_unlabelled, student_examples, tag_with_teachers,
                              train_teachers, variant)
 from minixl.preparing import Prepared, prepare, scheme_of
+from minixl.progress import Reporter, Stop
 from minixl.report.run import write_report
 from minixl.run_folder import begin, check_resumable, check_unchanged, check_unused, locked, make
 from minixl.settings import Settings
 from minixl.studies import write_studies
-from minixl.training import Reporter, Training, write_metrics
+from minixl.training import Training, write_metrics
 
 NO_TRAINING = {"steps": 0, "selected_step": 0, "seconds": 0.0, "tokens_per_second": 0.0, "peak_memory_bytes": 0}
 
@@ -52,11 +53,11 @@ class Run:
     reporter: Reporter
     xp: Any
     resume: bool
-    stop: Callable[[], bool]
+    stop: Stop
 
 
 def train_run(settings: Settings, inputs: Inputs, out: Path, *, seed: int, reporter: Reporter, xp: Any = np,
-              resume: bool = False, stop: Callable[[], bool] = lambda: False, shared: Path | None = None) -> dict[str, Any]:
+              resume: bool = False, stop: Stop = lambda: False, shared: Path | None = None) -> dict[str, Any]:
     """One run into the folder `out`; returns metrics.json.  Raises UserError, and Stopped when `stop` says so.
 
     Everything the user can have got wrong is found before `out` is made.  shared: where runs that differ in their seed

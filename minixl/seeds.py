@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,15 @@ import numpy as np
 from minixl.errors import UserError
 from minixl.inputs import Inputs
 from minixl.pipeline import variant
+from minixl.progress import Reporter, Stop
 from minixl.run_folder import check_same, check_unchanged, check_unused, is_finished
 from minixl.runs import train_run
 from minixl.settings import Settings
-from minixl.training import Reporter, write_metrics
+from minixl.training import write_metrics
 
 
 def train_seeds(settings: Settings, inputs: Inputs, out: Path, *, seeds: list[int], reporter: Reporter, xp: Any = np,
-                resume: bool = False, stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+                resume: bool = False, stop: Stop = lambda: False) -> dict[str, Any]:
     """One run a seed, into OUT/seed-N; OUT/metrics.json has mean, sd and max of every figure.
 
     Raises UserError as train_run does, and where the seeds would make no difference.

@@ -19,20 +19,11 @@ from minixl.memory import peak_memory
 from minixl.methods.update import Update
 from minixl.models.family import Model
 from minixl.prediction import predict_labels
+from minixl.progress import Reporter, Stop, Stopped, over_pieces
 from minixl.settings import Settings
 
 
-class Stopped(Exception):
-    """The run was asked to stop; its checkpoint is written."""
-
-
-class Reporter(Protocol):
-    """Where progress goes; cli/train.py shows it on the terminal."""
-
-    def message(self, text: str) -> None: ...
-    def start(self, total: int, done: int, what: str = "training") -> None: ...
-    def step(self, tokens_per_second: float, count: int = 1) -> None: ...
-    def finish(self) -> None: ...
+Progress = Callable[[int], None] | None
 
 
 class Method(Protocol):
@@ -55,14 +46,14 @@ class Evaluation:
         """A dev or test file."""
         self.files[part][corpus.language] = (corpus, encoded)
 
-    def run(self, model: Model, part: str) -> dict[str, Score]:
-        """language -> score on its dev or test file."""
-        return {language: self.one(model, part, language) for language in self.files[part]}
+    def run(self, model: Model, part: str, *, progress: Progress = None) -> dict[str, Score]:
+        """language -> score on its dev or test file.  progress: called with the number of pieces of every batch."""
+        return {language: self.one(model, part, language, progress=progress) for language in self.files[part]}
 
-    def one(self, model: Model, part: str, language: str) -> Score:
+    def one(self, model: Model, part: str, language: str, *, progress: Progress = None) -> Score:
         """The score of one language's file."""
         corpus, encoded = self.files[part][language]
-        predicted = predict_labels(model, encoded, self.scheme, constrained=self.settings["decode.constrained"])
+        predicted = predict_labels(model, encoded, self.scheme, constrained=self.settings["decode.constrained"], progress=progress)
         return score(self.task, corpus.gold(), predicted)
 
 
@@ -71,7 +62,7 @@ class Training:
 
     def __init__(self, model: Model, method: Method, streams: dict[str, Any], evaluation: Evaluation, settings: Settings,
                  folder: Path, reporter: Reporter, *, total_steps: int, eval_every: int,
-                 stop: Callable[[], bool] = lambda: False) -> None:
+                 stop: Stop = lambda: False) -> None:
         self.model, self.method, self.streams, self.evaluation = model, method, streams, evaluation
         self.settings, self.folder, self.reporter, self.stop = settings, folder, reporter, stop
         self.total_steps, self.eval_every = total_steps, eval_every
@@ -101,7 +92,7 @@ class Training:
 
     def run(self) -> dict[str, Any]:
         """All remaining steps, then the scores: returns the content of metrics.json."""
-        self.reporter.start(self.total_steps, self.steps)
+        self.reporter.start(self.total_steps, self.steps, "training")
         try:
             while self.steps < self.total_steps and not self.finished:
                 self._step()
@@ -162,21 +153,27 @@ class Training:
         self.checkpoint.save(self.steps, self.model.store, self.method.optimizers(), state)
 
     def _final_scores(self) -> dict[str, Any]:
-        """Test scores of the last parameters, of the best on target dev (oracle), and of those selected on source dev."""
-        metrics: dict[str, Any] = {"last": self.evaluation.run(self.model, "test"), "oracle": {}}
-        for name in self.best:
-            language = name.removeprefix("oracle-")
-            if name != "best" and language in self.evaluation.files["test"]:
-                self.checkpoint.restore(name, self.model.store)
-                metrics["oracle"][language] = self.evaluation.one(self.model, "test", language)
-        if "best" in self.best:
-            self.checkpoint.restore("best", self.model.store)
-            metrics["test"] = self.evaluation.run(self.model, "test")
-        elif self.best:                            # the oracle's parameters are in the model: put the last ones back
-            self.checkpoint.load(self.model.store, self.method.optimizers())
-            metrics["test"] = metrics["last"]
-        else:
-            metrics["test"] = metrics["last"]
+        """Test scores of the last parameters, of the best on target dev (oracle), and of those selected on source dev.
+
+        The selected parameters are in the model afterwards.
+        """
+        pieces = {language: encoded.pieces for language, (_, encoded) in self.evaluation.files["test"].items()}
+        oracles = [name.removeprefix("oracle-") for name in self.best if name != "best"]
+        oracles = [language for language in oracles if language in pieces]
+        again = self.best_step.get("best", self.steps) != self.steps           # the selected parameters are not the last
+        total = sum(pieces.values()) * (1 + again) + sum(pieces[language] for language in oracles)
+        metrics: dict[str, Any] = {}
+        with over_pieces(total, "scoring", self.reporter, self.stop) as progress:
+            metrics["test"] = metrics["last"] = self.evaluation.run(self.model, "test", progress=progress)
+            metrics["oracle"] = {}
+            for language in oracles:
+                self.checkpoint.restore(f"oracle-{language}", self.model.store)
+                metrics["oracle"][language] = self.evaluation.one(self.model, "test", language, progress=progress)
+            if again:
+                self.checkpoint.restore("best", self.model.store)
+                metrics["test"] = self.evaluation.run(self.model, "test", progress=progress)
+            elif oracles:                                                      # an oracle's are in the model
+                self.checkpoint.load(self.model.store, self.method.optimizers())
         metrics.update(steps=self.steps, selected_step=self.best_step.get("best", self.steps), seconds=round(self.seconds, 3),
                        tokens_per_second=round(self.tokens / max(self.seconds, 1e-9), 1),
                        peak_memory_bytes=peak_memory())

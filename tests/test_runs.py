@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from minixl.data.corpus import read_corpus
 from minixl.errors import UserError
+from minixl.evaluation import score
 from minixl.inputs import Inputs
+from minixl.prediction import Predictor
+from minixl.progress import Stopped
 from minixl.run_folder import locked, read_run
 from minixl.runs import train_run
 from minixl.seeds import summarise, train_seeds
 from minixl.settings import Settings
-from minixl.training import Stopped
 from tests.tiny import write_encoder, write_ner, write_topics
-from tests.whole_runs import Quiet
+from tests.whole_runs import Quiet, assert_same_run
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +96,35 @@ def test_resume_after_a_kill_repeats_from_the_last_checkpoint(folder, tmp_path):
     for name, value in arrays(tmp_path / "whole").items():
         np.testing.assert_array_equal(value, arrays(tmp_path / "killed")[name], err_msg=name)
     assert without_times(tmp_path / "whole" / "log.jsonl") == without_times(tmp_path / "killed" / "log.jsonl")
+
+
+def test_scoring_shows_its_progress_and_can_be_stopped(folder, tmp_path):
+    """Between two batches; --resume then scores again, and trains nothing."""
+    run(folder, tmp_path / "whole")
+    reporter = Quiet()
+    with pytest.raises(Stopped):
+        run(folder, tmp_path / "run", reporter=reporter, stop=lambda: bool(reporter.over("scoring")))
+    assert reporter.steps == 15 and not (tmp_path / "run" / "metrics.json").exists()
+    (total, done), = reporter.over("scoring")
+    assert 0 < done < total
+    reporter = Quiet()
+    run(folder, tmp_path / "run", reporter=reporter, resume=True)
+    assert reporter.steps == 0 and reporter.over("scoring") == [(total, total)]
+    assert_same_run(tmp_path / "whole", tmp_path / "run")
+
+
+@pytest.mark.parametrize(("eval_every", "passes"), [(1, 2), (15, 1)])
+def test_test_files_are_scored_once_where_the_last_parameters_are_the_selected_ones(folder, tmp_path, eval_every, passes):
+    reporter, en = Quiet(), ("en", folder / "en.txt")
+    inputs = Inputs(folder / "encoder", source=[en], dev=[en], test=[en])
+    metrics = run(folder, tmp_path / "run", reporter=reporter, inputs=inputs, settings=settings(train__eval_every=eval_every))
+    assert (metrics["selected_step"] < 15) == (passes == 2)
+    pieces = next(int(line.split()[4]) for line in reporter.messages if line.startswith("test en: "))
+    assert reporter.over("scoring") == [(passes * pieces, passes * pieces)]
+    corpus = read_corpus("ner", *en)
+    predictor = Predictor.load(tmp_path / "run" / "model")
+    tags = [tagged.tags for tagged in predictor.tag([sentence.words for sentence in corpus.inputs])]
+    assert score("ner", corpus.gold(), tags) == metrics["test"]["en"]
 
 
 def test_accumulation_changes_the_memory_not_the_result(folder, tmp_path):

@@ -10,9 +10,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from minixl.inputs import Inputs
+from minixl.progress import Stopped
 from minixl.runs import train_run
 from minixl.settings import Settings
-from minixl.training import Stopped
 from tests.tiny import write_encoder, write_ner, write_topics
 
 NER = {"task": "ner", "train.epochs": 2, "train.batch_size": 4, "train.eval_every": 3, "data.max_length": 32, "optim.lr": 1e-3,
@@ -28,21 +28,22 @@ class Quiet:
     def __init__(self) -> None:
         self.messages: list[str] = []
         self.steps = 0                             # of training, in all stages together
-        self.labelled: list[tuple[int, int]] = []  # pieces to label, and labelled, of each text
+        self.bars: list[tuple[str, int, int]] = []  # what for, how much there is to do, how much is done
 
     def message(self, text: str) -> None:
         self.messages.append(text)
 
-    def start(self, total: int, done: int, what: str = "training") -> None:
-        self.total, self.done, self.what = total, done, what
-        if what == "labelling":
-            self.labelled.append((total, 0))
+    def start(self, total: int, done: int, what: str) -> None:
+        self.bars.append((what, total, done))
 
     def step(self, tokens_per_second: float, count: int = 1) -> None:
-        if self.what == "training":
-            self.steps += 1
-        else:
-            self.labelled[-1] = (self.total, self.labelled[-1][1] + count)
+        what, total, done = self.bars[-1]
+        self.bars[-1] = what, total, done + count
+        self.steps += count if what == "training" else 0
+
+    def over(self, what: str) -> list[tuple[int, int]]:
+        """(to do, done) of every bar for `what`."""
+        return [(total, done) for name, total, done in self.bars if name == what]
 
     def finish(self) -> None:
         pass

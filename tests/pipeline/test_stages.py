@@ -11,9 +11,9 @@ import minixl.run_folder
 import minixl.runs
 from minixl.errors import UserError
 from minixl.methods.advpicker import independence, score_sentences
+from minixl.progress import Stopped
 from minixl.pseudo_labels import read_pseudo_labels
 from minixl.seeds import train_seeds
-from minixl.training import Stopped
 from tests.whole_runs import (STUDENT_STEPS, TEACHER_STEPS, Quiet, advpicker, assert_same_pipeline, assert_same_run, inputs, run,
                               stopped)
 
@@ -49,11 +49,11 @@ def test_the_selected_sentences_are_the_most_language_independent(whole):
 
 @pytest.mark.parametrize("steps", [2, 6, 7, 11, 12, 13, 15])
 def test_resume_is_bit_equal_in_every_stage(folder, whole, tmp_path, steps):
-    """In teacher 1, at its end, in teacher 2, at its end, in the student."""
+    """In teacher 1, in its scoring, in teacher 2, in its scoring, in the student."""
     out = tmp_path / "run"
     stopped(folder, out, advpicker(), steps)
     assert not (out / "metrics.json").exists() and not (out / "model").exists()
-    before = modified(out / "teachers" / "seed-1") if steps >= TEACHER_STEPS else {}
+    before = modified(out / "teachers" / "seed-1") if steps > TEACHER_STEPS else {}
     reporter = Quiet()
     run(folder, out, advpicker(), resume=True, reporter=reporter)
     assert_same_pipeline(whole, out)
@@ -169,14 +169,14 @@ def test_labelling_shows_its_progress_and_stops_between_two_batches(folder, tmp_
     reporter = Quiet()
     with pytest.raises(Stopped):                                               # in the second batch of the second text
         run(folder, tmp_path / "run", advpicker(), reporter=reporter,
-            stop=lambda: len(reporter.labelled) == 2 and reporter.labelled[1][1] > 0)
-    (whole_text, done), (total, part) = reporter.labelled
+            stop=lambda: len(reporter.over("labelling")) == 2 and reporter.over("labelling")[1][1] > 0)
+    (whole_text, done), (total, part) = reporter.over("labelling")
     assert done == whole_text and 0 < part < total
     assert sorted(path.name for path in (tmp_path / "run" / "pseudo-labels").iterdir()) == ["es.seed-1.safetensors"]
     reporter = Quiet()
     run(folder, tmp_path / "run", advpicker(), reporter=reporter, resume=True)
-    assert [total for total, _ in reporter.labelled] == [total, whole_text, total]
-    assert all(total == done for total, done in reporter.labelled)
+    assert [total for total, _ in reporter.over("labelling")] == [total, whole_text, total]
+    assert all(total == done for total, done in reporter.over("labelling"))
 
 
 def test_seeds_resume_in_the_second_student(folder, tmp_path):
