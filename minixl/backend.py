@@ -14,7 +14,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -94,7 +94,10 @@ def _pool() -> ThreadPoolExecutor:
 
 
 def in_parallel(function: Callable[[Item], object], items: Iterable[Item]) -> None:
-    """function(item) for every item, on all threads.  NumPy lets other threads run while it computes."""
+    """function(item) for every item, on all threads.  NumPy lets other threads run while it computes.
+
+    Where one call raises, its exception comes out only when every thread has stopped: nothing writes behind the caller's back.
+    """
     remaining = iter(list(items))          # shared: taking the next item is atomic
 
     def work() -> None:
@@ -102,7 +105,10 @@ def in_parallel(function: Callable[[Item], object], items: Iterable[Item]) -> No
             function(item)
 
     helpers = [_pool().submit(work) for _ in range(threads() - 1)]
-    work()
+    try:
+        work()
+    finally:
+        wait(helpers)
     for helper in helpers:
         helper.result()
 

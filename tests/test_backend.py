@@ -1,5 +1,6 @@
 """backend: which array module, rows over threads, and the kernels' dispatch (with a stand-in for cupy)."""
 import threading
+import time
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -110,6 +111,23 @@ def test_an_error_in_any_item_arrives(monkeypatch, bad):
 
     with pytest.raises(ZeroDivisionError, match=f"item {bad}"):
         backend.in_parallel(work, range(20))
+
+
+def test_an_error_waits_for_the_other_threads(monkeypatch):
+    """The caller's own item fails while a helper is in the middle of its: its buffers must be left alone by then."""
+    monkeypatch.setattr(backend, "threads", lambda: 2)
+    caller, both_began, finished = threading.current_thread(), threading.Barrier(2, timeout=20), []
+
+    def work(item: int) -> None:
+        both_began.wait()
+        if threading.current_thread() is caller:
+            raise ZeroDivisionError
+        time.sleep(0.2)
+        finished.append(item)
+
+    with pytest.raises(ZeroDivisionError):
+        backend.in_parallel(work, range(2))
+    assert len(finished) == 1
 
 
 @pytest.mark.parametrize("variables, expected", [({"MINIXL_THREADS": "3", "OMP_NUM_THREADS": "5"}, 3),
