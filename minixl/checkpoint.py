@@ -9,7 +9,6 @@ latest.json is replaced last and in one go; files that it does not name are dele
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,13 @@ from safetensors.numpy import load_file, save_file
 from minixl.backend import to_numpy
 from minixl.errors import UserError
 from minixl.parameters import ParameterStore
+from minixl.weights.atomic import ROOM, replaced_file
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a text file in one go."""
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+def write_atomically(path: Path, text: str, cure: str = ROOM) -> None:
+    """Replace a text file in one go.  Raises UserError, ending with `cure`, where it cannot be written."""
+    with replaced_file(path, cure) as fresh:
+        fresh.write_text(text, encoding="utf-8")
 
 
 class Checkpoint:
@@ -35,6 +34,7 @@ class Checkpoint:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.cure = f"make room and continue with minixl train --resume --out {folder.parent}"
         self.files: dict[str, str] = {}
 
     def exists(self) -> bool:
@@ -57,7 +57,7 @@ class Checkpoint:
         for loss, optimizer in optimizers.items():
             arrays.update({f"optimizer/{loss}/{key}": to_numpy(value) for key, value in optimizer.state_dict().items()})
         self.files["state"] = self._save(f"state-{step}.safetensors", arrays)
-        write_atomically(self.folder / "latest.json", json.dumps({"step": step, "files": self.files, **state}))
+        write_atomically(self.folder / "latest.json", json.dumps({"step": step, "files": self.files, **state}), self.cure)
         for path in self.folder.glob("*.safetensors*"):
             if path.name not in self.files.values():
                 path.unlink()
@@ -82,15 +82,8 @@ class Checkpoint:
         return state
 
     def _save(self, name: str, arrays: Mapping[str, np.ndarray]) -> str:
-        temporary = self.folder / (name + ".new")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, temporary)
-            os.replace(temporary, self.folder / name)
-        except (OSError, SafetensorError) as error:                    # a full disk, most often
-            temporary.unlink(missing_ok=True)
-            raise UserError(f"{self.folder / name}: cannot be written ({error}); make room and continue with "
-                            f"minixl train --resume --out {self.folder.parent}") from None
+        with replaced_file(self.folder / name, self.cure) as fresh:
+            save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, fresh)
         return name
 
     def _load(self, name: str) -> dict[str, np.ndarray]:

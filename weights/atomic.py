@@ -1,4 +1,7 @@
-"""Writing a folder so that a reader finds the old one or the new one, never half of either.
+"""Writing a file or a folder so that a reader finds the old one or the new one, never half of either.
+
+    with replaced_file(path) as fresh          write `fresh`, any file, and it takes the place of `path`
+    with replaced_folder(folder) as fresh      write into `fresh`, and it takes the place of `folder`
 
 Test: tests/weights/test_atomic.py
 """
@@ -7,13 +10,42 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 from minixl.errors import UserError
 
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt",
                "special_tokens_map.json", "lexicon.json", "minixl.json", "README.md")
+
+
+ROOM = "make room, or choose another place"
+
+
+@contextmanager
+def replaced_file(path: str | Path, cure: str = ROOM) -> Iterator[Path]:
+    """Yields a file to write beside `path`, NAME.new, which takes its place when the block ends without an exception.
+
+    Folders above are made.  The file may be read by whom the umask says, whatever the writer (safetensors: the owner only)
+    did.  Raises UserError, ending with `cure`, where writing fails, on a full disk most often.
+    """
+    path = Path(path)
+    fresh = path.with_name(path.name + ".new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh.unlink(missing_ok=True)                  # left by a process that was killed
+        fresh.touch()
+        mode = fresh.stat().st_mode & 0o777
+        yield fresh
+        fresh.chmod(mode)
+        os.replace(fresh, path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: cannot be written ({_reason(error)}); {cure}") from error
+    finally:
+        with suppress(OSError):                        # the reason to stop is the error before
+            fresh.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -31,9 +63,13 @@ def replaced_folder(folder: str | Path, ours: Collection[str] = MODEL_FILES) -> 
         yield fresh
         _swap(fresh, folder)
     except OSError as error:
-        raise UserError(f"{error.filename or folder}: cannot be written: {error.strerror or error}") from error
+        raise UserError(f"{error.filename or folder}: cannot be written ({_reason(error)}); {ROOM}") from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _reason(error: OSError | SafetensorError) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _check_replaceable(folder: Path, ours: Collection[str]) -> None:

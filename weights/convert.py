@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from minixl.errors import UserError
-from minixl.weights.atomic import MODEL_FILES, replaced_folder
+from minixl.weights.atomic import MODEL_FILES, replaced_file, replaced_folder
 from minixl.weights.folder import FLOATS, read_json, write_json, write_tensors
 from minixl.weights.names import canonical_names
 from minixl.weights.safetensors_reader import Checkpoint
@@ -32,7 +32,8 @@ def convert(source: str | Path, target: str | Path, dtype: str | None = None) ->
     if target.suffix == ".safetensors":
         if target.is_dir():
             raise UserError(f"{target}: expected a file to write to, found a folder")
-        _write_file(target, tensors)
+        with replaced_file(target) as file:
+            write_tensors(file, tensors)
         return len(tensors)
     with replaced_folder(target) as folder:
         write_tensors(folder / "model.safetensors", tensors)
@@ -52,19 +53,6 @@ def _read_all(checkpoint: Checkpoint, source: Path, dtype: str | None) -> dict[s
             raise UserError(f"{checkpoint.file(stored)}: {name}: expected weights within ±65504 for float16, "
                             f"found larger ones; use float32")
     return tensors
-
-
-def _write_file(target: Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """Through a file beside it, so that nobody reads half of it."""
-    fresh = target.with_name(f".{target.name}.partial")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_tensors(fresh, tensors)
-        fresh.replace(target)
-    except OSError as error:
-        raise UserError(f"{target}: cannot be written: {error.strerror or error}") from error
-    finally:
-        fresh.unlink(missing_ok=True)
 
 
 def _copy_rest(source: Path, folder: Path, tensors: Mapping[str, np.ndarray]) -> None:

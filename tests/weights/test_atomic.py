@@ -1,8 +1,12 @@
-"""Replacing a folder in one go."""
+"""Replacing a file or a folder in one go."""
+import os
+
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from minixl.errors import UserError
-from minixl.weights.atomic import replaced_folder
+from minixl.weights.atomic import replaced_file, replaced_folder
 
 
 def listing(folder):
@@ -40,7 +44,7 @@ def test_a_failing_rename_puts_the_old_folder_back(tmp_path, monkeypatch):
         return rename(self, target)
 
     monkeypatch.setattr(type(tmp_path), "rename", fail)
-    with pytest.raises(UserError, match="cannot be written: No space left on device"):
+    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\); make room"):
         write(tmp_path / "model", "new")
     assert (tmp_path / "model" / "config.json").read_text() == "old"
     assert listing(tmp_path) == ["model"]
@@ -65,3 +69,48 @@ def test_a_link_keeps_pointing_to_the_place(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "real")
     write(tmp_path / "link", "2")
     assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / "config.json").read_text() == "2"
+
+
+def test_a_file_new_and_replaced(tmp_path):
+    for text in ("a longer one", "2"):
+        with replaced_file(tmp_path / "a" / "b.json") as fresh:
+            fresh.write_text(text)
+        assert (tmp_path / "a" / "b.json").read_text() == text
+        assert listing(tmp_path / "a") == ["b.json"]
+
+
+@pytest.mark.parametrize("error, expected, message", [
+    (ZeroDivisionError("half"), ZeroDivisionError, "half"),
+    (KeyboardInterrupt("stop"), KeyboardInterrupt, "stop"),
+    (OSError(28, "No space left on device"), UserError, r"b.json: cannot be written \(No space left on device\); do this$")])
+def test_a_failure_leaves_the_old_file(tmp_path, error, expected, message):
+    (tmp_path / "b.json").write_text("old")
+    with pytest.raises(expected, match=message), replaced_file(tmp_path / "b.json", "do this") as fresh:
+        fresh.write_text("half")
+        raise error
+    assert (tmp_path / "b.json").read_text() == "old" and listing(tmp_path) == ["b.json"]
+
+
+def test_a_file_where_none_can_be(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match=r"file/b: cannot be written \((File exists|Not a directory)\); make room"), \
+            replaced_file(tmp_path / "file" / "b"):
+        pass
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match=r"folder: cannot be written \(Is a directory\)"), replaced_file(tmp_path / "folder"):
+        pass
+    assert listing(tmp_path) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("umask, mode", [(0o022, 0o644), (0o077, 0o600)])
+def test_the_umask_says_who_may_read(tmp_path, umask, mode):
+    """save_file makes its files readable for their owner only; what a killed process left does not count either."""
+    (tmp_path / "w.new").write_text("half")
+    (tmp_path / "w.new").chmod(0o666)
+    before = os.umask(umask)
+    try:
+        with replaced_file(tmp_path / "w") as fresh:
+            save_file({"w": np.zeros(3)}, fresh)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "w").stat().st_mode & 0o777 == mode
