@@ -18,6 +18,7 @@ from minixl.backend import Array, array_module, cupy
 KERNELS = Path(__file__).parent
 OPTIONS = ("-std=c++17", f"-I{KERNELS}")
 LARGEST_GRID = 65535                        # blocks along y and z
+MOST_BLOCKS = 4096                          # enough for any device; where there is more to do, they take several turns
 Launcher = TypeVar("Launcher", bound=Callable[..., Any])
 
 # op (minixl/ops/NAME.py, kernels/NAME.py, kernels/NAME.cu) -> the functions that have a launcher
@@ -74,6 +75,18 @@ def size(name: str, value: int) -> np.int32:
     return np.int32(value)
 
 
+def check_rising(name: str, places: Any, total: int) -> None:
+    """ValueError unless these places in memory begin at 0, rise and end at T, the number of rows."""
+    found = np.asarray(places)
+    if found.ndim != 1 or not len(found) or found[0] or found[-1] != total or (np.diff(found) < 0).any():
+        raise ValueError(f"{name}: expected numbers that rise from 0 to T = {total}, got {places}")
+
+
+def dropout_seed(rng: Any, xp: Any) -> Array:
+    """(1,) int64 for a kernel that draws its mask from it: a number from rng, or 0 where rng is None and nothing is drawn."""
+    return xp.asarray(np.zeros(1, np.int64) if rng is None else rng.integers(0, 1 << 62, 1, dtype=np.int64))
+
+
 def block_threads(threads: int) -> tuple[int]:
     """A block of whole warps.  ValueError for anything else, because warp shuffles need all 32 lanes."""
     if threads % 32 or not 32 <= threads <= 1024:
@@ -89,6 +102,11 @@ def empty(like: Array, shape: tuple[int, ...], dtype: Any = np.float32) -> Array
 def blocks(items: int, per_block: int) -> int:
     """How many blocks it takes to cover the items."""
     return -(-items // per_block)
+
+
+def turns(items: int, per_block: int) -> tuple[int]:
+    """A grid of at most MOST_BLOCKS, for a kernel that covers any number of items with any grid."""
+    return (min(MOST_BLOCKS, blocks(items, per_block)),)
 
 
 def readable(op: Callable[..., Any]) -> Callable[..., Any]:

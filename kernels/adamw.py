@@ -5,11 +5,10 @@ import numpy as np
 
 from minixl import kernels
 from minixl.backend import Array
-from minixl.kernels import block_threads, blocks, check, float32_only
+from minixl.kernels import block_threads, check, float32_only, turns
 from minixl.ops import adamw as op
 
 THREADS = 256
-MOST_BLOCKS = 4096
 
 
 @float32_only(op.adamw_step)
@@ -26,5 +25,5 @@ def adamw_step(value: Array, grad: Array, m: Array, v: Array, *, lr: float, weig
     factors = (1 - lr * weight_decay, beta1, 1 - beta1, beta2, 1 - beta2, 1 / sqrt(1 - beta2 ** steps), eps,
                lr / (1 - beta1 ** steps))
     kernels.load("adamw.cu", "adamw_step")(
-        (min(MOST_BLOCKS, blocks(value.size, threads)),), block_threads(threads),
+        turns(value.size, threads), block_threads(threads),
         (value, grad, m, v, *map(np.float32, factors), np.int64(value.size)))

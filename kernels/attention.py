@@ -12,9 +12,10 @@ import numpy as np
 
 from minixl import kernels
 from minixl.backend import Array, array_module
-from minixl.kernels import check, float32_only, matrix, size
+from minixl.kernels import check, check_rising, dropout_seed, float32_only, matrix, size
 from minixl.ops import attention as op
 from minixl.ops.dropout import LEVELS, dropout_scale
+from minixl.packing import starts_of
 
 LARGEST_HEAD = 64
 ROWS = 32             # queries or keys of a block
@@ -52,7 +53,7 @@ def attention_forward(query: Array, key: Array, value: Array, starts: np.ndarray
     if mask is not None:
         check("mask", mask, (scores,), bool)
     random = mask is None and rng is not None and dropout > 0
-    seed = xp.asarray(rng.integers(0, 1 << 62, 1, dtype=np.int64) if random else np.zeros(1, np.int64))
+    seed = dropout_seed(rng if random else None, xp)
     settings = int(mask is not None), round(dropout * LEVELS) if random else 0, 1.0
     if mask is not None or random:
         settings = *settings[:2], dropout_scale(dropout)
@@ -79,10 +80,9 @@ def attention_backward(dcontext: Array, cache: op.AttentionCache | PackedAttenti
 
 def plan(starts: np.ndarray, heads: int, tokens: int) -> tuple[np.ndarray, int]:
     """The tiles (n, 4), longest sentences first so that no block begins long work at the end, and S."""
+    check_rising("starts", starts, tokens)
     lengths = np.diff(starts)
-    if not len(starts) or starts[0] or starts[-1] != tokens or (lengths < 0).any():
-        raise ValueError(f"starts: expected (B+1,) numbers that rise from 0 to T = {tokens}, got {starts}")
-    places = np.concatenate([[0], np.cumsum(heads * lengths * lengths)])
+    places = starts_of(heads * lengths * lengths)
     order = np.argsort(-lengths, kind="stable")
     counts = -(-lengths[order] // ROWS)                                        # tiles of each sentence
     sentence = np.repeat(order, counts)                                        # (n,)

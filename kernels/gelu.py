@@ -3,12 +3,11 @@ import numpy as np
 
 from minixl import kernels
 from minixl.backend import Array
-from minixl.kernels import block_threads, blocks, check, float32_only
+from minixl.kernels import block_threads, check, float32_only, turns
 from minixl.ops import gelu as op
 from minixl.ops.gelu import GeluCache
 
 THREADS = 256
-MOST_BLOCKS = 4096    # enough for any device; larger arrays take several turns
 
 
 @float32_only(op.gelu_forward)
@@ -32,5 +31,5 @@ def gelu_backward(dy: Array, cache: GeluCache, *, threads: int = THREADS) -> tup
 
 def _launch(function: str, threads: int, *arrays: Array) -> None:
     if arrays[0].size:
-        grid = min(MOST_BLOCKS, blocks(arrays[0].size, threads))
-        kernels.load("gelu.cu", function)((grid,), block_threads(threads), (*arrays, np.int64(arrays[0].size)))
+        kernels.load("gelu.cu", function)(turns(arrays[0].size, threads), block_threads(threads),
+                                          (*arrays, np.int64(arrays[0].size)))

@@ -7,7 +7,7 @@ import numpy as np
 
 from minixl import kernels
 from minixl.backend import Array
-from minixl.kernels import block_threads, blocks, check, float32_only, size
+from minixl.kernels import block_threads, blocks, check, check_rising, float32_only, size
 from minixl.ops import lstm_steps as op
 from minixl.ops.lstm_steps import RecurrentCache
 
@@ -25,7 +25,7 @@ def advance(gates: Array, recurrent: Array, halves: Array, bounds: list[int], st
     if recurrent.shape[1:] != (hidden, 4 * hidden) or recurrent.dtype != np.float32:   # a product reads it: any strides will do
         raise ValueError(f"recurrent: expected float32 of shape (1 or {directions}, {hidden}, {4 * hidden}), "
                          f"got {recurrent.dtype} {recurrent.shape}")
-    _check_bounds(bounds, tokens)
+    check_rising("bounds", bounds, tokens)
     sizes = size("D", directions), size("T", tokens), size("H", hidden)
     product, before = xp.zeros(1, np.float32), 0
     for step, (now, after) in enumerate(zip(bounds, bounds[1:])):
@@ -50,7 +50,7 @@ def retreat(grown: Array, dgates: Array, carry: Array, cache: RecurrentCache, xp
         check(name, array, (directions, tokens, width * hidden))
     recurrent = xp.stack([cell.weight_hh for cell in cache.cells])                     # (1 or D, 4H, H)
     bounds, sizes = cache.steps[0].bounds, (size("D", directions), size("T", tokens), size("H", hidden))
-    _check_bounds(bounds, tokens)
+    check_rising("bounds", bounds, tokens)
     longest_row = bounds[1] if len(bounds) > 1 else 0
     dcell, product, following = xp.zeros((directions, longest_row, hidden), np.float32), xp.zeros(1, np.float32), 0
     for now, after in reversed(list(zip(bounds, bounds[1:]))):
@@ -62,9 +62,3 @@ def retreat(grown: Array, dgates: Array, carry: Array, cache: RecurrentCache, xp
                 (product, cache.gates, carry, grown, dcell, dgates, *sizes, size("now", now),
                  size("running", after - now), size("following", following), size("rows", longest_row)))
         following = after - now
-
-
-def _check_bounds(bounds: list[int], tokens: int) -> None:
-    """ValueError unless the steps begin at 0, rise and end at T: they are places in memory."""
-    if bounds[0] or bounds[-1] != tokens or any(after < now for now, after in zip(bounds, bounds[1:])):
-        raise ValueError(f"bounds: expected numbers that rise from 0 to T = {tokens}, got {bounds}")

@@ -6,13 +6,12 @@ import numpy as np
 
 from minixl import kernels
 from minixl.backend import Array, array_module
-from minixl.kernels import block_threads, blocks, check, float32_only, matrix, size
+from minixl.kernels import block_threads, check, dropout_seed, float32_only, matrix, size, turns
 from minixl.ops import masked_softmax_dropout as op
 from minixl.ops.dropout import LEVELS, dropout_scale
 from minixl.ops.masked_softmax_dropout import MaskedSoftmaxDropoutCache
 
 THREADS = 256         # eight rows at a time
-MOST_BLOCKS = 4096    # enough for any device; more rows take several turns
 
 
 @float32_only(op.masked_softmax_dropout_forward)
@@ -25,7 +24,7 @@ def masked_softmax_dropout_forward(x: Array, valid: Array, p: float = 0.0, *, rn
     if mask is not None:
         check("mask", mask, shape, bool)
     given, drawing = p > 0 and mask is not None, p > 0 and mask is None and rng is not None
-    seed = xp.asarray(rng.integers(0, 1 << 62, 1, dtype=np.int64) if drawing else np.zeros(1, np.int64))
+    seed = dropout_seed(rng if drawing else None, xp)
     unused = xp.zeros(1, bool)
     probs, drawn = kernels.empty(x, shape), kernels.empty(x, shape if drawing else (1,), bool)
     y = kernels.empty(x, shape if given or drawing else (1,))
@@ -56,4 +55,4 @@ def _launch(part: str, threads: int, shape: tuple[int, int], *arrays: Array, num
     (rows, n), block = shape, block_threads(threads)
     if rows and n:
         kernels.load("masked_softmax_dropout.cu", f"masked_softmax_dropout_{part}")(
-            (min(MOST_BLOCKS, blocks(rows, threads // 32)),), block, (*arrays, np.int64(rows), size("n", n), *numbers))
+            turns(rows, threads // 32), block, (*arrays, np.int64(rows), size("n", n), *numbers))

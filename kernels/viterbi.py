@@ -6,7 +6,7 @@ import numpy as np
 
 from minixl import kernels
 from minixl.backend import Array, array_module
-from minixl.kernels import blocks, check, float32_only, size
+from minixl.kernels import blocks, check, check_rising, float32_only, size
 from minixl.ops import viterbi as op
 
 MOST_TAGS = 64        # a thread a tag in two warps, and the transitions fit shared memory everywhere
@@ -52,7 +52,5 @@ def check_scores(scores: Array, starts: np.ndarray) -> tuple[int, int]:
     if scores.ndim != 2 or not scores.shape[1]:
         raise ValueError(f"scores: expected shape (T, K) with K at least 1, got {scores.shape}")
     check("scores", scores, scores.shape)
-    starts = np.asarray(starts)
-    if starts.ndim != 1 or not len(starts) or starts[0] or starts[-1] != len(scores) or (np.diff(starts) < 0).any():
-        raise ValueError(f"starts: expected (B+1,) numbers that rise from 0 to T = {len(scores)}, got {starts}")
+    check_rising("starts", starts, len(scores))
     return scores.shape

@@ -3,7 +3,6 @@ import numpy as np
 import pytest
 
 from minixl.backend import to_numpy
-from minixl.kernels import masked_softmax_dropout as launcher
 from minixl.kernels.masked_softmax_dropout import masked_softmax_dropout_backward, masked_softmax_dropout_forward
 from minixl.ops import masked_softmax_dropout as op
 from tests.kernels.test_attention import hashed_mask
@@ -37,7 +36,7 @@ def test_matches_op(device, rng, shape, lengths, threads):
 
 
 def test_more_rows_than_one_grid(device, rng, monkeypatch):
-    monkeypatch.setattr(launcher, "MOST_BLOCKS", 2)
+    monkeypatch.setattr("minixl.kernels.MOST_BLOCKS", 2)
     compare(rng, (23, 5), device, threads=64, p=0.3, generator=device.random.default_rng(1))
 
 
@@ -100,7 +99,7 @@ def test_float64_takes_the_readable_op(device, rng):
         "mask in the projection", "stride", "last row"])
 def test_planted_mistakes_are_caught(mutant, rng, monkeypatch, old, new):
     mutant("masked_softmax_dropout.cu", old, new)
-    monkeypatch.setattr(launcher, "MOST_BLOCKS", 2)
+    monkeypatch.setattr("minixl.kernels.MOST_BLOCKS", 2)
     with pytest.raises(AssertionError):
         test_the_mask_is_drawn_from_a_hash_of_the_place(np, rng)
         test_nothing_is_allowed(np)
