@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minixl.backend import array_module_for, to_numpy
-from minixl.data.batching import length_batches, pack
+from minixl.data.batching import TOKENS, length_batches, pack
 from minixl.data.encoding import Encoded, PieceTokenizer, encode_documents, encode_sentences
 from minixl.data.examples import Document, Sentence
 from minixl.data.schemes import convert, legal_transitions, spans
@@ -21,9 +21,9 @@ from minixl.errors import UserError
 from minixl.model_folder import ModelInfo, load_model
 from minixl.models.family import Model
 from minixl.ops.viterbi import viterbi
+from minixl.packing import starts_of
 
 CURE = "split it; a model that was trained with --set data.on_long=window reads it in windows"
-TOKENS = 1024      # word pieces a prediction batch: the fastest of 256 ... 4096 on two cores (docs/performance.md)
 
 
 def source_scores(model: Model, encoded: Encoded, *, tokens: int = TOKENS,
@@ -61,7 +61,7 @@ def decode_tags(scores: Sequence[np.ndarray], labels: Sequence[str], scheme: str
     """
     if not scores:
         return []
-    starts = np.concatenate([[0], np.cumsum([len(s) for s in scores])])
+    starts = starts_of(map(len, scores))
     return written(best_paths(scores, labels, scheme, constrained, decoder), starts, labels, scheme)
 
 
@@ -75,7 +75,7 @@ def written(paths: np.ndarray, starts: np.ndarray, labels: Sequence[str], scheme
 def best_paths(scores: Sequence[np.ndarray], labels: Sequence[str], scheme: str, constrained: bool,
                decoder: Mapping[str, Any] | None) -> np.ndarray:
     """Class numbers (W,) of all words of all sentences."""
-    starts = np.concatenate([[0], np.cumsum([len(s) for s in scores])])
+    starts = starts_of(map(len, scores))
     legal = legal_transitions(labels, scheme) if constrained else None
     added = {name: to_numpy(value) for name, value in (decoder or {}).items()}
     return viterbi(np.concatenate(scores), starts, legal=legal, **added)[0]
@@ -124,7 +124,7 @@ class Predictor:
         scores = source_scores(model, encoded)
         if not scores:
             return []
-        starts = np.concatenate([[0], np.cumsum([len(s) for s in scores])])
+        starts = starts_of(map(len, scores))
         paths = best_paths(scores, model.labels, info.scheme, info.constrained, model.decoder())
         tags = written(paths, starts, model.labels, info.scheme)
         found = [[] if info.task != "ner" else spans(t) for t in tags]

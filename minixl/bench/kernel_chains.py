@@ -10,6 +10,7 @@ from minixl.backend import array_module
 from minixl.ops.crf_recursion import Scores
 from minixl.ops.lstm_steps import Cell
 from minixl.ops.steps import time_steps
+from minixl.packing import starts_of
 
 Inputs = dict[str, Any]
 
@@ -21,7 +22,7 @@ def floats(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 def packed_starts(rng: np.random.Generator, sentences: int, longest: int) -> np.ndarray:
     """Starts of sentences with a third of the longest length up to all of it."""
-    return np.concatenate([[0], np.cumsum(rng.integers(max(1, longest // 3), longest + 1, sentences))])
+    return starts_of(rng.integers(max(1, longest // 3), longest + 1, sentences))
 
 
 def viterbi_inputs(rng: np.random.Generator, sentences: int, longest: int, tags: int) -> Inputs:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minixl.backend import to_numpy
-from minixl.data.batching import Batch, length_batches, pack
+from minixl.data.batching import TOKENS, Batch, length_batches, pack
 from minixl.data.encoding import Encoded
 from minixl.data.schemes import legal_transitions
 from minixl.errors import UserError
@@ -33,7 +33,7 @@ from minixl.ops.binary_cross_entropy import sigmoid
 from minixl.ops.linear import linear_forward
 from minixl.ops.softmax import softmax_forward
 from minixl.ops.viterbi import viterbi
-from minixl.prediction import TOKENS, written
+from minixl.prediction import written
 
 RULES = ("max_probability", "max_logit")
 SHARES = tuple(round(0.1 * i, 1) for i in range(1, 11))

@@ -22,6 +22,7 @@ from minixl.data.encoding import Encoded, Example
 from minixl.methods.update import Update, make_optimizer, split, step_rng, update_parameters
 from minixl.models.transformer import Transformer
 from minixl.ops.soft_squared_error import soft_squared_error_backward, soft_squared_error_forward
+from minixl.packing import starts_of
 from minixl.settings import Settings
 
 
@@ -104,4 +105,4 @@ def word_starts(encoded: Encoded) -> np.ndarray:
     words = np.zeros(encoded.sources, np.int64)
     for example in encoded.examples:
         words[example.source] += len(example.rows)
-    return np.concatenate([[0], np.cumsum(words)])
+    return starts_of(words)

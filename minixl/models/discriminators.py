@@ -17,6 +17,7 @@ import numpy as np
 from minixl.backend import Array, array_module
 from minixl.ops.linear import LinearCache, linear_backward, linear_forward
 from minixl.ops.mean_pooling import MeanPoolingCache, mean_pooling_backward, mean_pooling_forward
+from minixl.packing import starts_of
 from minixl.parameters import ParameterStore
 
 DISCRIMINATORS = ("sentence", "token")
@@ -61,7 +62,7 @@ def judged(starts: np.ndarray, specials: bool) -> tuple[np.ndarray | None, np.nd
     inner = lengths > 2
     chosen[starts[:-1][inner]] = False
     chosen[starts[1:][inner] - 1] = False
-    return np.flatnonzero(chosen), np.concatenate([[0], np.cumsum(lengths - 2 * inner)])
+    return np.flatnonzero(chosen), starts_of(lengths - 2 * inner)
 
 
 def discriminator_forward(hidden: Array, params: dict[str, dict[str, Array]], *, starts: np.ndarray, kind: str,

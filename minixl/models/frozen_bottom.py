@@ -27,12 +27,11 @@ from typing import Any
 import numpy as np
 
 from minixl.backend import to_numpy
-from minixl.data.batching import Batch, length_batches, pack
+from minixl.data.batching import TOKENS, Batch, length_batches, pack
 from minixl.data.encoding import Example
 from minixl.errors import UserError
 from minixl.models.bert import Bert
-
-TOKENS = 1024      # word pieces computed together, at most: the batches of minixl.prediction
+from minixl.packing import starts_of
 
 
 class FrozenBottom:
@@ -49,7 +48,7 @@ class FrozenBottom:
         if self.layer < 0:
             raise UserError("model.keep_frozen: expected frozen embeddings, found trainable ones, so there is nothing to keep; "
                             "freeze them, or --set model.keep_frozen=false")
-        self.offsets = np.concatenate([[0], np.cumsum([len(e.input_ids) for e in examples], dtype=np.int64)])
+        self.offsets = starts_of(len(e.input_ids) for e in examples)
         self.states = _empty((int(self.offsets[-1]), bert.config.hidden_size), bert.store.dtype, memory_bytes, folder)
         self.groups: list[list[int]] = []                              # computed together
 

@@ -20,6 +20,7 @@ from minixl.errors import UserError
 from minixl.ops.crf_recursion import Logarithmic, Scaled, Scores, forward_sums, marginals
 from minixl.ops.steps import Steps, time_steps
 from minixl.ops.viterbi import LegalMoves, chain_scores
+from minixl.packing import owner_of
 
 
 class CRFCache(NamedTuple):
@@ -42,7 +43,7 @@ def crf_forward(emissions: Array, transitions: Array, start: Array | None = None
     tags, steps = xp.asarray(tags), time_steps(starts, xp)
     _check(emissions, tags, starts)
     scores = Scores(emissions, *chain_scores(emissions, transitions, start, end, legal))
-    owner = xp.asarray(np.repeat(np.arange(len(starts) - 1), np.diff(starts)))
+    owner = xp.asarray(owner_of(starts))
     first, last = xp.asarray(starts[:-1])[steps.order], xp.asarray(starts[1:])[steps.order] - 1
     gold = _gold_score(scores, tags, owner, (first, last), len(starts) - 1)
     if legal is not None and not xp.isfinite(gold).all():

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minixl.backend import Array
+from minixl.packing import starts_of
 
 
 class Steps(NamedTuple):
@@ -36,7 +37,7 @@ def time_steps(starts: np.ndarray, xp: ModuleType = np, *, reverse: bool = False
     ordered = lengths[order]                                                       # (R,) falling
     longest = int(ordered[0]) if len(ordered) else 0
     running = np.searchsorted(-ordered, -np.arange(longest), side="left")          # (L,) sentences longer than t
-    bounds = np.concatenate([[0], np.cumsum(running)])
+    bounds = starts_of(running)
     step = np.repeat(np.arange(longest), running)                                  # (T,)
     sentence = np.arange(int(bounds[-1])) - bounds[step]                           # (T,) index into order
     rows = starts[order][sentence] + step

@@ -11,6 +11,7 @@ import numpy as np
 
 from minixl.backend import Array, array_module
 from minixl.ops.dropout import dropout_mask, dropout_scale
+from minixl.packing import owner_of
 
 
 class VariationalDropoutCache(NamedTuple):
@@ -23,7 +24,7 @@ def variational_dropout_forward(x: Array, p: float, *, starts: np.ndarray, rng=N
                                 mask: Array | None = None) -> tuple[Array, VariationalDropoutCache]:
     """x (T, H) packed, starts (B+1,) -> y (T, H).  With neither rng nor mask (B, H), or p = 0, y is x."""
     xp = array_module(x, mask)
-    owner = xp.asarray(np.repeat(np.arange(len(starts) - 1), np.diff(starts)))
+    owner = xp.asarray(owner_of(starts))
     if p == 0 or (rng is None and mask is None):
         return x, VariationalDropoutCache(None, owner, 1.0)
     if mask is None:

@@ -20,6 +20,7 @@ import numpy as np
 
 from minixl.backend import BLOCK, Array, array_module, has_kernel
 from minixl.ops.steps import Steps, time_steps
+from minixl.packing import owner_of
 
 BUFFER = 1024         # elements, see _forward
 
@@ -132,5 +133,5 @@ def _follow_back(best: Array, transitions: Array, final: Array, steps: Steps, xp
 
 def _sums(values: Array, starts: np.ndarray, xp: ModuleType) -> Array:
     """values (T,) -> their sum in each sentence (B,), float64."""
-    sentence = xp.asarray(np.repeat(np.arange(len(starts) - 1), np.diff(starts)))
+    sentence = xp.asarray(owner_of(starts))
     return xp.bincount(sentence, weights=values, minlength=len(starts) - 1)

@@ -15,6 +15,7 @@ import numpy as np
 from minixl.backend import Array, array_module
 from minixl.ops.steps import Steps, time_steps
 from minixl.ops.viterbi import LegalMoves, chain_scores, reject_nan
+from minixl.packing import owner_of
 
 
 def viterbi_kbest(scores: Array, starts: np.ndarray, k: int, *, transitions: Array | None = None,
@@ -43,7 +44,7 @@ def viterbi_kbest(scores: Array, starts: np.ndarray, k: int, *, transitions: Arr
     values, choice = _largest((best[steps.last] + end[:, None])[:, None], k, xp)   # (R, 1, k) from all (tag, rank)
     path_scores[:, steps.order] = values[:, 0].T
     tags[:, steps.rows] = _follow_back(origin, choice[:, 0], k, steps, xp)
-    owner = xp.asarray(np.repeat(np.arange(len(starts) - 1), np.diff(starts)))     # (T,) sentence of each token
+    owner = xp.asarray(owner_of(starts))     # (T,) sentence of each token
     tags[xp.isneginf(path_scores)[:, owner]] = -1
     return tags, path_scores
 
