@@ -1,9 +1,9 @@
 """What a word-level model reads: for every word its row of the word table and its spelling.
 
-A Lexicon stands where a tokenizer stands for an encoder.  The id of a word says nothing but which of the distinct words
-seen so far it is: ids are given out as words are met, belong to this process, and are never stored.  What is stored is
-what the parameters refer to: the vocabulary (word i has row i + 1 of the word table) and the alphabet (character i has
-row i + 1 of the character table).  Row 0 of either is the unknown word, the unknown character.
+A Lexicon stands where a tokenizer stands for an encoder.  A word's id is a running number within this process, given out
+when the word is first met, and is never stored.  Stored are vocabulary and alphabet, to which the parameters refer: word i
+has row i + 1 of the word table, character i row i + 1 of the character table.  Row 0 of either is the unknown word, the
+unknown character.
 
 A word finds its row as it is written, else in lower case, else in lower case with every digit as 0, else it is unknown
 (Lample et al. 2016).  Its spelling is that of the text in any case, so a word that is unknown is still told from others.
@@ -24,7 +24,7 @@ import numpy as np
 
 from minixl.data.lines import shown
 from minixl.errors import UserError
-from minixl.models.char_lstm import CharBatch
+from minixl.packing import starts_of
 
 FILE = "lexicon.json"
 VERSION = 1
@@ -44,6 +44,14 @@ class Coverage(NamedTuple):
     def words(self) -> int:
         """All of them."""
         return sum(self)
+
+
+class CharBatch(NamedTuple):
+    """The distinct words of a batch, spelled, and which of them every token is."""
+
+    chars: np.ndarray     # (N,)    character ids of the W distinct words, packed
+    starts: np.ndarray    # (W+1,)  where each distinct word begins
+    word_of: np.ndarray   # (T,)    distinct word of each token
 
 
 class Lexicon:
@@ -72,14 +80,14 @@ class Lexicon:
         self._spellings: list[np.ndarray] = []
 
     @classmethod
-    def from_sentences(cls, sentences: Iterable[Sequence[str]], min_count: int = 1) -> Lexicon:
-        """The words that occur min_count times or more and all characters, most frequent first, ties in code point order."""
+    def from_sentences(cls, sentences: Iterable[Sequence[str]]) -> Lexicon:
+        """All words and all characters, most frequent first, ties in code point order."""
         words = Counter(word for sentence in sentences for word in sentence)
         chars: Counter[str] = Counter()
         for word, count in words.items():
             for char in word:
                 chars[char] += count
-        lexicon = cls([word for word in _by_frequency(words) if words[word] >= min_count], _by_frequency(chars))
+        lexicon = cls(_by_frequency(words), _by_frequency(chars))
         lexicon.singletons = lexicon._found_once(words)
         return lexicon
 
@@ -100,10 +108,6 @@ class Lexicon:
         """Rows of the character table, with the unknown character."""
         return len(self.alphabet) + 1
 
-    def for_language(self, language: str) -> Lexicon:
-        """The lexicon for text in this language: the one there is, since the word table is joint."""
-        return self
-
     def pieces_batch(self, sentences: Sequence[Sequence[str]]) -> list[list[list[int]]]:
         """One id for each word of each sentence, in a list of its own; new words get new ids."""
         return [[[self._id(word)] for word in words] for words in sentences]
@@ -121,7 +125,7 @@ class Lexicon:
         """ids (T,) -> the W distinct ones among them as characters, and which of them each of the T is."""
         distinct, word_of = np.unique(ids, return_inverse=True)
         spellings = [self._spellings[i] for i in distinct.tolist()]
-        starts = np.cumsum([0, *map(len, spellings)], dtype=np.int64)
+        starts = starts_of(map(len, spellings))
         return CharBatch(np.concatenate([np.zeros(0, np.int64), *spellings]), starts, word_of.reshape(-1))
 
     def once(self, rows: np.ndarray) -> np.ndarray:

@@ -21,10 +21,10 @@ import numpy as np
 
 from minixl.backend import Array, array_module, to_numpy
 from minixl.data.batching import Batch
-from minixl.data.lexicon import UNKNOWN, Lexicon
+from minixl.data.lexicon import UNKNOWN, CharBatch, Lexicon
 from minixl.errors import UserError
 from minixl.models.bilstm_crf_config import WORD_TABLE, BilstmCrfConfig, initial_value, tagger_shapes
-from minixl.models.char_lstm import CharBatch, CharLSTMCache, char_lstm_backward, char_lstm_forward
+from minixl.models.char_lstm import CharLSTMCache, char_lstm_backward, char_lstm_forward
 from minixl.ops.bilstm import bilstm_backward, bilstm_forward
 from minixl.ops.crf import CRFCache, crf_backward, crf_forward
 from minixl.ops.crf_confidence import continuations, entity_probabilities, tag_probabilities

@@ -6,38 +6,20 @@ A batch repeats its frequent words, and equal words have equal representations. 
 once, its row is handed to every token that needs it, and its gradient is the sum over these tokens: on newspaper text
 half of the work is saved.  Checked against a plain loop over all tokens in tests/models/test_char_lstm.py.
 """
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from minixl.backend import Array, array_module
+from minixl.data.lexicon import CharBatch
 from minixl.ops.bilstm import bilstm_backward, bilstm_forward
 from minixl.ops.embedding import EmbeddingCache, embedding_backward, embedding_forward, sum_rows
 from minixl.ops.lstm_steps import RecurrentCache
-
-
-class CharBatch(NamedTuple):
-    """The distinct words of a batch, spelled, and which of them every token is."""
-
-    chars: np.ndarray     # (N,)    character ids of the W distinct words, packed
-    starts: np.ndarray    # (W+1,)  where each distinct word begins
-    word_of: np.ndarray   # (T,)    distinct word of each token
 
 
 class CharLSTMCache(NamedTuple):
     embedding: EmbeddingCache
     lstm: RecurrentCache       # its sentences are the distinct words
     word_of: Array             # (T,)
-
-
-def spell(words: Sequence[str], alphabet: Mapping[str, int], unknown: int) -> CharBatch:
-    """words of T tokens -> their distinct words as character ids; `unknown` stands for characters not in the alphabet."""
-    distinct: dict[str, int] = {}
-    word_of = np.array([distinct.setdefault(word, len(distinct)) for word in words], dtype=np.int64)
-    chars = np.array([alphabet.get(char, unknown) for word in distinct for char in word], dtype=np.int64)
-    starts = np.cumsum([0, *map(len, distinct)], dtype=np.int64)
-    return CharBatch(chars, starts, word_of)
 
 
 def char_lstm_forward(params: Mapping[str, Mapping[str, Array]], *, batch: CharBatch) -> tuple[Array, CharLSTMCache]:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from minixl.backend import to_numpy
+from minixl.data.lexicon import Lexicon
 from minixl.models import char_lstm
 from tests.ops.lstm_by_hand import gradients, packed, plain_bilstm, random_weights
 from tests.ops.mutants_lstm_crf import CHAR_LSTM, mutant
@@ -11,6 +12,11 @@ from tests.ops.mutants_lstm_crf import CHAR_LSTM, mutant
 ALPHABET = {char: number for number, char in enumerate("?abcdefgh")}
 TEXTS = {"repeated": "cab a cab face b a cab head cab".split(), "one letter": ["a"], "unknown": ["xyz", "a", "xyy"],
          "none": [], "an empty word": ["cab", "", "a", ""]}
+
+
+def spelled(words):
+    lexicon = Lexicon([], list(ALPHABET)[1:])
+    return lexicon.spell(np.array([piece for [piece] in lexicon.pieces_batch([words])[0]], np.int64))
 
 
 def by_token(words, table, weights, dy):
@@ -29,7 +35,7 @@ def check_char_lstm(module, rng, words, *, tied, xp=np, size=4):
     weights = random_weights(rng, 3, size, tied=tied, two_biases=False)
     y, expected = by_token(words, table, weights, dy)
     params = {"embedding": {"weight": xp.asarray(table)}, "lstm": {n: xp.asarray(v) for n, v in weights.items()}}
-    ours, cache = module.char_lstm_forward(params, batch=module.spell(words, ALPHABET, unknown=0))
+    ours, cache = module.char_lstm_forward(params, batch=spelled(words))
     _, grads = module.char_lstm_backward(xp.asarray(dy), cache)
     sparse = grads["embedding"]["weight"]
     dtable = np.zeros_like(table)
@@ -46,13 +52,6 @@ def test_equals_a_plain_loop_over_all_tokens(xp, rng, words, tied):
     check_char_lstm(char_lstm, rng, words, tied=tied, xp=xp)
 
 
-def test_every_distinct_word_is_spelled_once():
-    batch = char_lstm.spell(TEXTS["repeated"], ALPHABET, unknown=0)
-    assert batch.word_of.tolist() == [0, 1, 0, 2, 3, 1, 0, 4, 0]
-    assert np.diff(batch.starts).tolist() == [3, 1, 4, 1, 4] and len(batch.chars) == 13
-    assert char_lstm.spell(["axa"], ALPHABET, unknown=0).chars.tolist() == [1, 0, 1]
-
-
 @pytest.mark.parametrize("mistake", CHAR_LSTM, ids=lambda case: case[0])
 def test_planted_mistakes_are_caught(rng, mistake):
     module = mutant("minixl.models.char_lstm", *mistake[1:])
@@ -64,7 +63,7 @@ def test_float32_stays_float32_and_dy_is_left_alone(rng):
     weights = {name: value.astype(np.float32)
                for name, value in random_weights(rng, 3, 4, tied=True, two_biases=False).items()}
     params = {"embedding": {"weight": rng.normal(size=(9, 3)).astype(np.float32)}, "lstm": weights}
-    y, cache = char_lstm.char_lstm_forward(params, batch=char_lstm.spell(TEXTS["repeated"], ALPHABET, unknown=0))
+    y, cache = char_lstm.char_lstm_forward(params, batch=spelled(TEXTS["repeated"]))
     dy = rng.normal(size=y.shape).astype(np.float32)
     before = dy.copy()
     _, grads = char_lstm.char_lstm_backward(dy, cache)
