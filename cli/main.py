@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from minixl import __version__
-from minixl.errors import UserError
+from minixl.errors import UserError, nearest
 
 COMMANDS = {                 # name -> one line of help; the module is imported when its command is run
     "train": "Train on a labelled language, apply to the others.",
@@ -42,9 +42,7 @@ class Commands(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and args[0] not in COMMANDS:
-            import difflib
-            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {close[0]!r}?" if close else ""))
+            ctx.fail(f"No such command {args[0]!r}{nearest(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
 
 

@@ -8,23 +8,16 @@ Test: tests/weights/test_word_vectors.py
 """
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
+from minixl.data.lexicon import look_up_forms
 from minixl.data.lines import PathLike
 
 STEPS = ("exact", "lower", "digits")                       # by row; then "subwords" (fastText binary) or "unknown"
-DIGIT = re.compile(r"\d")
-
-
-def look_up_forms(word: str) -> tuple[str, str, str]:
-    """What is tried, in the order of STEPS."""
-    lower = word.lower()
-    return word, lower, DIGIT.sub("0", lower)
 
 
 class WordVectors:

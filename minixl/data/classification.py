@@ -12,11 +12,10 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 
 from minixl.data.examples import Document
-from minixl.data.lines import MARK, PathLike, nearest, raw_lines, read_lines, shown
-from minixl.errors import UserError
+from minixl.data.lines import MARK, PathLike, kind_of, raw_lines, read_lines, shown
+from minixl.errors import UserError, nearest
 
 LABEL_NAMES = ("label", "category", "intent", "topic", "class")
 TEXT_NAMES = ("text", "sentence", "utterance")
@@ -31,10 +30,9 @@ def read_classification(path: PathLike, *, encoding: str = "utf-8", labels: bool
     Raises UserError, with file and line, for a file that cannot be read (minixl.data.lines), holds no text, or has a
     line without a text or (labels=True) without a label.
     """
-    name = Path(path).name.lower().removesuffix(".gz")
-    if name.endswith((".jsonl", ".ndjson")):
+    if kind_of(path) == ".jsonl":
         rows = _jsonl_rows(read_lines(path, encoding), path, labels)
-    elif name.endswith(".csv"):
+    elif kind_of(path) == ".csv":
         rows = _columns(list(_csv_rows(raw_lines(path, encoding), path)), path, labels, "commas")
     else:
         rows = _tsv_rows(read_lines(path, encoding), path, labels)

@@ -171,8 +171,7 @@ class Lexicon:
 
     def _look_up(self, word: str) -> tuple[int, int]:
         """The row of a word, and the step of the chain that found it: an index into Coverage."""
-        lower = word.lower()
-        for step, form in enumerate((word, lower, DIGIT.sub("0", lower))):
+        for step, form in enumerate(look_up_forms(word)):
             if form in self._row_of:
                 return self._row_of[form], step
         return UNKNOWN, 3
@@ -183,6 +182,12 @@ class Lexicon:
         for word, count in words.items():
             found[self._look_up(word)[0]] += count
         return np.array(sorted(row for row, count in found.items() if count == 1 and row != UNKNOWN), dtype=np.int64)
+
+
+def look_up_forms(word: str) -> tuple[str, str, str]:
+    """What a word is looked up by, in this order: as it is, in lower case, and in lower case with every digit as 0."""
+    lower = word.lower()
+    return word, lower, DIGIT.sub("0", lower)
 
 
 def _by_frequency(counts: Counter[str]) -> list[str]:

@@ -9,16 +9,15 @@ line ends, such as U+2028 or U+0085, do occur inside words, and splitting there 
 from __future__ import annotations
 
 import codecs
-import difflib
 import gzip
 import io
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from minixl.errors import UserError
+from minixl.errors import UserError, nearest
 
 PathLike = str | os.PathLike[str]
 
@@ -62,10 +61,10 @@ def stream_lines(file: BinaryIO, name: PathLike, encoding: str = "utf-8") -> Ite
         raise UserError(f"{name}: cannot be read ({error.strerror or error})") from error
 
 
-def nearest(found: str, known: Iterable[str]) -> str:
-    """'; did you mean X?' where something known looks like what was found, else ''."""
-    close = difflib.get_close_matches(found, list(known), 1)
-    return f"; did you mean {close[0]}?" if close else ""
+def kind_of(path: PathLike) -> str:
+    """What a file's name says it holds, packed with gzip or not: ".tsv", ".csv", ".jsonl" (.ndjson as well), ..., or ""."""
+    suffix = Path(str(path).lower().removesuffix(".gz")).suffix
+    return ".jsonl" if suffix == ".ndjson" else suffix
 
 
 def shown(text: str, most: int = 40) -> str:

@@ -1,11 +1,13 @@
 """Labelled texts: the three formats agree, headers, texts without labels, and the text of every error."""
 import gzip
 import json
+from pathlib import Path
 
 import pytest
 
 from minixl.data.classification import check_document_labels, read_classification
 from minixl.data.examples import Document
+from minixl.data.lines import kind_of
 from minixl.errors import UserError
 
 TSV = "travel\tDie Stadt \"Köln\", am Rhein\nsport\tEin Tor\n"
@@ -149,3 +151,9 @@ def test_real_files_hold_what_their_lines_say(shared):
 def test_jsonl_takes_any_text(write):
     text = "a\u2028b\tc\"d\\e 🙂"
     assert read_classification(write(json.dumps({"label": "x", "text": text}) + "\n", "a.jsonl"))[0].text == text
+
+
+@pytest.mark.parametrize("name, kind", [("a.tsv", ".tsv"), ("b.c/A.CSV.GZ", ".csv"), ("a.b.ndjson.gz", ".jsonl"),
+                                        ("a.jsonl", ".jsonl"), ("a.gz", ""), ("a.csv/text", "")])
+def test_the_name_says_what_a_file_holds(name, kind):
+    assert kind_of(name) == kind_of(Path(name)) == kind
