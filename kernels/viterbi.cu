@@ -9,6 +9,8 @@
    NaN anywhere in a sentence makes its path score NaN, as in the op; that is how kernels/viterbi.py finds it.
    Sentences of any length, K from 1 to 64; kernels/viterbi.py takes the readable op above that.
 
+   Prediction does not call it so far: it decodes scores that were moved to the CPU, all sentences at once.
+
    launched by  kernels/viterbi.py
    test         pytest tests/kernels/test_viterbi.py
    benchmark    minixl bench kernels viterbi                results: kernels/README.md                                    */

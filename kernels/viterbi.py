@@ -1,5 +1,6 @@
 """Launches kernels/viterbi.cu.  Same contract as minixl.ops.viterbi; above MOST_TAGS the readable op takes its place.
 
+Prediction does not call it so far: it decodes scores that were moved to the CPU, all sentences at once.
 NaN is not looked for beforehand: the kernel hands it on to the path scores, and one pass over those (B,) numbers finds it.
 """
 import numpy as np

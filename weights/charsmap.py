@@ -54,8 +54,8 @@ def _double_array(root: Node) -> np.ndarray:
     queue: list[tuple[int, Node]] = [(0, root)]
     for position, node in queue:                       # grows while it is walked: breadth first
         lowest = min(node)
-        # A place that one only child for this byte could not have, none ever can.  Nodes with several children share
-        # a cursor: gaps they leave behind are filled by the many only children, and no search starts from the beginning.
+        # Where an only child with this byte did not fit once, none ever will: each search starts at the last place.
+        # Nodes with several children share a cursor: gaps they leave behind are filled by the many only children.
         kind = lowest if len(node) == 1 else -1
         place = cursors.get(kind, 1)                   # of the lowest child; the others follow from it
         while (base := place ^ lowest) in bases or any(base ^ byte in taken for byte in node) or base == position:

@@ -104,7 +104,7 @@ class Tokenizer:
         return piece
 
     def unknown_words(self, sentences: Iterable[Sequence[str]]) -> int:
-        """None: whatever is in no vocabulary is cut into pieces, at worst [UNK]."""
+        """Always 0: a word outside the vocabulary is cut into pieces, at worst [UNK]."""
         return 0
 
     def save(self, folder: str | Path) -> None:

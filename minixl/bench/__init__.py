@@ -1,4 +1,6 @@
-"""`minixl bench train`: training and prediction against another engine, on the same weights and the same batches.
+"""`minixl bench`: how fast minixl is, measured beside other engines.
+
+`minixl bench train`: training and prediction against another engine, on the same weights and the same batches.
 
     train.py               starts the measuring processes and puts their figures together
     work.py                what is measured and what every contender gets; no engine is imported for it
@@ -6,6 +8,7 @@
     adversarial.py         the same for the family bert-adversarial: the five batches of an iteration, the discriminator
     bilstm_crf.py          the same for the family bilstm-crf: batches, all start parameters
     contender.py           what a contender must be able to do, and the list of them
+    minixl_tagger.py       what minixl's contenders share: the training step and the prediction
     minixl_bert.py         minixl's BERT tagger
     transformers_bert.py   transformers' BertForTokenClassification, run as its trainer runs it
     minixl_adversarial.py  minixl's language-adversarial method on it, an iteration at once and by its parts
@@ -16,4 +19,12 @@
     worker.py              one measuring process
     report.py              the table
     report_parts.py        what an iteration consists of
+
+`minixl bench kernels`: every op that has a CUDA kernel, by kernel, plain CuPy, NumPy and PyTorch.
+
+    kernels.py             times the ops, and measures what the device can do
+    kernel_cases.py        for each op its inputs, its calls and PyTorch's way of doing it
+    kernel_chains.py       the same for the ops that walk over sentences
+    kernel_report.py       the table, the part of kernels/README.md it owns, the picture
+    kernel_resources.py    registers, spills and shared memory of every kernel
 """

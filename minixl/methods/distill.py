@@ -51,7 +51,7 @@ class Distill:
         rng = step_rng(self.seed, self.steps, 0, model.store.xp)
         total = 0.0
         for part in split(batch, self.settings["train.accumulate"]):
-            if len(part.labels):                                       # not a window all of whose words are scored elsewhere
+            if len(part.labels):                                       # skip a window none of whose words is scored here
                 share = len(part.labels) / len(batch.labels)           # the loss is a mean over the whole batch
                 total += share * self._gradients(part, share, rng)
         norm = update_parameters(model, self.optimizer, self.subset, self.settings["optim.clip"])

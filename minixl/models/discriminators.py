@@ -21,7 +21,7 @@ from minixl.packing import starts_of
 from minixl.parameters import ParameterStore
 
 DISCRIMINATORS = ("sentence", "token")
-SOURCE, TARGET = 1.0, 0.0                # what a discriminator is to say (Keung et al. 2019, section 2.1)
+SOURCE, TARGET = 1.0, 0.0                # what a discriminator is to say (Keung et al. 2019, section 3.1)
 
 
 class DiscriminatorCache(NamedTuple):

@@ -4,13 +4,14 @@ Layers that do not train give a sentence the same states in every epoch.  Where 
 
     h_k(s) = layer_{k-1}( ... layer_0(embeddings(s)))        (n, H) for a sentence s of n pieces
 
-is computed when s is first used; from then on every step and every evaluation starts at layer k.  With k = 0 only the
-embeddings are kept.  This is exact if nothing below the cut is random, so dropout is off there (the setting
-model.keep_frozen).  Published code, AdvPicker's for example (Chen et al. 2021: embeddings and layers 0-2 frozen),
-leaves dropout on in frozen layers as well: recipes that follow a paper to the letter do not keep states.
+is computed when training first uses s; from then on every training step starts at layer k.  Evaluation, whose texts are
+other ones, starts at layer 0.  With k = 0 only the embeddings are kept.  This is exact if nothing below the cut is random,
+so dropout is off there (the setting model.keep_frozen).  Published code, AdvPicker's for example (Chen et al. 2021:
+embeddings and layers 0-2 frozen), leaves dropout on in frozen layers as well: recipes that follow a paper to the letter do
+not keep states.
 
-What a matrix product rounds an element to may depend on how many rows it has.  Therefore every example belongs to a fixed
-group that is computed as one packed batch: its states do not depend on when a run was stopped and resumed.
+BLAS may round a row differently depending on how many rows are multiplied together; so each example always belongs to the
+same group, which is computed as one packed batch: its states do not depend on when a run was stopped and resumed.
 
 States live in the computer's memory, in a temporary file where they are too many, and are moved batch by batch to a GPU.
 They are those of the weights at the time of first use: frozen weights must not change afterwards.

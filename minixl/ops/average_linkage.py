@@ -10,7 +10,7 @@ With z = x and y one under the other, and the weights w = 1/n for rows of x and 
                                                     = -2 w_i (z_i Σ_j w_j R_ij - Σ_j w_j R_ij z_j),   R = 1/d
 
 This is symmetric, so only tiles on and above the diagonal are computed, and no more than one of them is in memory.
-The forward pass holds R in its hands, so it computes the gradients too and the backward pass only scales them: three
+The forward pass already has R, so it computes the gradients too and the backward pass only scales them: three
 matrix products a tile, where a backward pass that starts again takes four.  Tiles that have no points in common are
 computed side by side, in rounds, so that nothing is added twice at a time and the result is the same every time.
 
@@ -119,7 +119,10 @@ def rounds(count: int) -> Iterator[list[tuple[int, int]]]:
 
 
 def _centre(x: Array, y: Array) -> Array | None:
-    """The centre (H,) of all points; None where it lies nearer to the origin than the points to it: then it may stay there."""
+    """The centre (H,) of all points.
+
+    None where subtracting it would not help: it is nearer to the origin than the points are to it.
+    """
     means = x.mean(axis=0), y.mean(axis=0)                                         # (H,)
     centre = (means[0] + means[1]) / 2
     spread = min(float((points.ravel() @ points.ravel()) / len(points) - mean @ mean)
