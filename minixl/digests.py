@@ -1,6 +1,6 @@
 """Digests of what a run reads, by which --resume and pseudo-labels know that it is still the same.
 
-They are of the contents: files may be moved and touched, and a changed file is noticed whatever its date.
+They are of the contents: a file that was only touched counts as the same, a changed one is noticed whatever its date.
 Test: tests/test_digests.py.
 """
 from __future__ import annotations
