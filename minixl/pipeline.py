@@ -2,13 +2,17 @@
 
     OUT/teachers/seed-K/                     stage A: a run folder for each teacher
     OUT/pseudo-labels/LANGUAGE.seed-K        stage B: what a teacher says of a language's unlabelled text
-    OUT/pseudo-labels/LANGUAGE.safetensors   stages C and D: merged, with the sentences that were selected; .conll to read
+    OUT/pseudo-labels/LANGUAGE.safetensors   stages C and D: merged, and which sentences were selected; .conll: those alone
     OUT/pseudo-labels/test/                  stage B for the test files, where the study or an ablation asks for it
     OUT/                                     stage E: the student, a run like any other
 
 A stopped run continues in the stage and at the step where it was: a finished teacher is not trained again, a stored score
 is used again if the text, the teacher and the settings are those it was made from.  Several students (--seeds) share the
 teachers and their labels.
+
+With advpicker.teachers_from another run's OUT/teachers are used, and those of its scores that were made from the same text,
+teacher and settings; what is missing is made in this run's folder, the other one is only read.  So a student for each
+target language, as in the paper, and an ablation take no longer than their own stages.
 """
 from __future__ import annotations
 
@@ -21,6 +25,7 @@ import numpy as np
 
 from minixl.data.corpus import Corpus
 from minixl.data.encoding import Encoded, Example
+from minixl.digests import folder_digest
 from minixl.errors import UserError
 from minixl.evaluation import Score, score
 from minixl.inputs import Inputs
@@ -28,10 +33,10 @@ from minixl.methods.advpicker import Merged, Scored, independence, mask, merge, 
 from minixl.methods.distill import pseudo_examples
 from minixl.model_folder import load_model, read_info
 from minixl.models.transformer import Transformer
-from minixl.pseudo_labels import (SCORING, SELECTING, Origin, PseudoLabels, origin, read_pseudo_labels, read_scored, write_conll,
-                                  write_pseudo_labels, write_scored)
+from minixl.pseudo_labels import (SCORING, SELECTING, Origin, PseudoLabels, is_made_from, origin, read_pseudo_labels, read_scored,
+                                  write_conll, write_pseudo_labels, write_scored)
 from minixl.progress import Reporter, Stop, over_pieces, stop_here
-from minixl.run_folder import check_same, check_unchanged, is_finished
+from minixl.run_folder import check_same, check_unchanged, encoder_digest, is_finished
 from minixl.settings import Settings
 from minixl.training import Evaluation
 
@@ -45,6 +50,13 @@ class Text(NamedTuple):
     encoded: Encoded
 
 
+class Teacher(NamedTuple):
+    """A finished teacher."""
+
+    folder: Path                       # its model
+    digest: str
+
+
 def teacher_settings(settings: Settings) -> Settings:
     """Stage A: the task's updates in turn with those of a discriminator on tokens."""
     level = settings["adversary.level"] if settings["adversary.level"] != "none" else "token"
@@ -52,14 +64,21 @@ def teacher_settings(settings: Settings) -> Settings:
                               f"train.epochs={settings['advpicker.epochs']}", "train.max_steps=0"])
 
 
-def variant(settings: Settings) -> Settings:
-    """What advpicker.variant makes of the settings: its ablations "ft" and "tladv" are methods of their own."""
-    chosen = settings["advpicker.variant"]
-    if settings["method"] != "advpicker" or chosen not in ("ft", "tladv"):
+def resolved(settings: Settings) -> Settings:
+    """The settings as a run has them: what is compared with a method is a method of its own.
+
+    advpicker.variant "tladv" is a teacher alone, "ft" plain fine-tuning.  Method language-adversarial with adversary.level
+    none is fine-tuning with the same settings.
+    """
+    method, chosen = settings["method"], settings["advpicker.variant"]
+    if method == "language-adversarial" and settings["adversary.level"] == "none":
+        return settings.override(["method=finetune"])
+    if method != "advpicker" or chosen not in ("ft", "tladv"):
         return settings.override(["advpicker.rho=1.0"]) if chosen == "all-data" else settings
     if chosen == "tladv":
         return teacher_settings(settings)
-    return settings.override(["method=finetune", f"train.epochs={settings['advpicker.epochs']}", "train.max_steps=0"])
+    return settings.override(["method=finetune", "adversary.level=none", "alignment.average_linkage=0",
+                              f"train.epochs={settings['advpicker.epochs']}", "train.max_steps=0"])
 
 
 def check_selection(settings: Settings, corpora: Sequence[Corpus]) -> None:
@@ -92,46 +111,104 @@ def train_teachers(settings: Settings, inputs: Inputs, fingerprints: Mapping[str
     return teachers
 
 
+def existing_teachers(settings: Settings) -> dict[str, Path]:
+    """name -> model folder of the teachers of advpicker.teachers_from; none where it is not set.
+
+    Raises UserError for one that is not there or not finished.
+    """
+    if settings["method"] != "advpicker" or not settings["advpicker.teachers_from"]:
+        return {}
+    count, teachers = settings["advpicker.teachers"], {}
+    for seed in range(1, count + 1):
+        out = Path(settings["advpicker.teachers_from"]) / "teachers" / f"seed-{seed}"
+        if not is_finished(out):
+            begun = (out / "config.toml").is_file()
+            found, cure = ("an unfinished one", "finish that run with --resume") if begun else \
+                          ("none", f"name the folder that holds teachers/, or lower advpicker.teachers={count}")
+            raise UserError(f"advpicker.teachers_from: expected a finished teacher in {out}, found {found}; {cure}")
+        teachers[out.name] = out / "model"
+    return teachers
+
+
+def check_teachers(settings: Settings, inputs: Inputs, labels: list[str], fingerprints: Mapping[str, str]) -> None:
+    """Raises UserError where a teacher of advpicker.teachers_from does not fit this run's task, labels or encoder.
+
+    The encoder's vocabulary: a teacher is given the pieces of this run's tokenizer.
+    """
+    for folder in existing_teachers(settings).values():
+        info, encoder = read_info(folder), str(inputs.encoder)
+        for what, expected, found, same in (
+                ("task", settings["task"], info.task, info.task == settings["task"]),
+                ("labels", ", ".join(labels), ", ".join(info.labels), info.labels == labels),
+                ("encoder", encoder, "another", encoder_digest(folder.parent) == fingerprints[encoder])):
+            if not same:
+                raise UserError(f"advpicker.teachers_from: {folder.parent}: expected a teacher with the {what} {expected}, found "
+                                f"{found}; give the --source and --encoder of that run, or train new teachers without this setting")
+
+
+def make_teachers(settings: Settings, inputs: Inputs, fingerprints: Mapping[str, str], folder: Path, train: Train,
+                  reporter: Reporter, *, stop: Stop, **how: Any) -> dict[str, Teacher]:
+    """Stage A: the teachers of advpicker.teachers_from, or new ones in `folder`.  From here on they must not change."""
+    teachers = existing_teachers(settings) or train_teachers(settings, inputs, fingerprints, folder, train, reporter, stop=stop,
+                                                             **how)
+    return {name: Teacher(path, folder_digest(path)) for name, path in teachers.items()}
+
+
 class Scoring(NamedTuple):
     """Text that every teacher scores, and where the scores are stored."""
 
     role: str                          # "unlabelled" or "test"
     texts: Mapping[str, Text]
-    paths: Mapping[str, Path]
-    folder: Path
+    digests: Mapping[str, str]         # language -> that of its file
+    folders: list[Path]                # the one to write to, then one where scores may be as well
 
-    def stored(self, language: str, teacher: str) -> Path:
-        return self.folder / f"{language}.{teacher}.safetensors"
+    def stored(self, settings: Settings, language: str, name: str, teacher: Teacher) -> Path:
+        """Where a teacher's scores are, or else are to be."""
+        own, *others = [folder / f"{language}.{name}.safetensors" for folder in self.folders]
+        if own.is_file():
+            return own
+        made_from = self.made_from(settings, language, name, teacher)
+        return next((path for path in others if is_made_from(path, made_from)), own)
 
-    def made_from(self, settings: Settings, language: str, name: str, teacher: Path) -> Origin:
-        return origin({f"{self.role} {language}": self.paths[language]}, {name: teacher}, settings,
+    def made_from(self, settings: Settings, language: str, name: str, teacher: Teacher) -> Origin:
+        return origin({f"{self.role} {language}": self.digests[language]}, {name: teacher.digest}, settings,
                       (*SCORING, f"data.{self.role}_limit"))
 
-    def read(self, settings: Settings, teachers: Mapping[str, Path]) -> dict[str, list[Scored]]:
+    def read(self, settings: Settings, teachers: Mapping[str, Teacher]) -> dict[str, list[Scored]]:
         """language -> what each teacher said of its text."""
-        return {language: [read_scored(self.stored(language, name), self.made_from(settings, language, name, teacher))
+        return {language: [read_scored(self.stored(settings, language, name, teacher),
+                                       self.made_from(settings, language, name, teacher))
                            for name, teacher in teachers.items()] for language in self.texts}
 
 
-def scoring_of_unlabelled(texts: Mapping[str, Text], inputs: Inputs, folder: Path) -> Scoring:
-    """The text that is to be labelled; folder: that of the teachers."""
-    return Scoring("unlabelled", texts, dict(inputs.unlabelled), folder / "pseudo-labels")
+def scoring_of_unlabelled(settings: Settings, texts: Mapping[str, Text], inputs: Inputs, fingerprints: Mapping[str, str],
+                          folder: Path) -> Scoring:
+    """The text that is to be labelled; folder: where the run keeps the scores."""
+    digests = {language: fingerprints[str(path)] for language, path in inputs.unlabelled}
+    return Scoring("unlabelled", texts, digests, [root / "pseudo-labels" for root in _roots(settings, folder)])
 
 
-def scoring_of_tests(evaluation: Evaluation, inputs: Inputs, folder: Path) -> Scoring:
+def scoring_of_tests(settings: Settings, evaluation: Evaluation, inputs: Inputs, fingerprints: Mapping[str, str],
+                     folder: Path) -> Scoring:
     """The test files."""
-    return Scoring("test", {language: Text(*file) for language, file in evaluation.files["test"].items()}, dict(inputs.test),
-                   folder / "pseudo-labels" / "test")
+    texts = {language: Text(*file) for language, file in evaluation.files["test"].items()}
+    digests = {language: fingerprints[str(path)] for language, path in inputs.test}
+    return Scoring("test", texts, digests, [root / "pseudo-labels" / "test" for root in _roots(settings, folder)])
 
 
-def score_texts(settings: Settings, scoring: Scoring, teachers: Mapping[str, Path], languages: Sequence[str], reporter: Reporter,
+def _roots(settings: Settings, folder: Path) -> list[Path]:
+    elsewhere = settings["advpicker.teachers_from"]
+    return [folder, Path(elsewhere)] if elsewhere else [folder]
+
+
+def score_texts(settings: Settings, scoring: Scoring, teachers: Mapping[str, Teacher], languages: Sequence[str], reporter: Reporter,
                 xp: Any, stop: Stop) -> None:
     """Stage B for some of the languages; what is stored is not scored again."""
     for name, teacher in teachers.items():
-        todo = [language for language in languages if not scoring.stored(language, name).is_file()]
+        todo = [language for language in languages if not scoring.stored(settings, language, name, teacher).is_file()]
         if not todo:
             continue
-        model, _, _ = load_model(teacher, xp=xp)
+        model, _, _ = load_model(teacher.folder, xp=xp)
         assert isinstance(model, Transformer)
         for language in todo:
             stop_here(stop)
@@ -139,20 +216,22 @@ def score_texts(settings: Settings, scoring: Scoring, teachers: Mapping[str, Pat
             reporter.message(f"teacher {name} labels {encoded.sources} {scoring.role} sentences in {language}")
             with over_pieces(encoded.pieces, "labelling", reporter, stop) as progress:
                 scored = score_sentences(model, encoded, specials=settings["adversary.specials"], progress=progress)
-            write_scored(scoring.stored(language, name), scored, scoring.made_from(settings, language, name, teacher))
+            write_scored(scoring.stored(settings, language, name, teacher), scored,
+                         scoring.made_from(settings, language, name, teacher))
 
 
-def label(settings: Settings, scoring: Scoring, teachers: Mapping[str, Path], scheme: str, reporter: Reporter, xp: Any,
+def label(settings: Settings, scoring: Scoring, teachers: Mapping[str, Teacher], scheme: str, reporter: Reporter, xp: Any,
           stop: Stop) -> dict[str, PseudoLabels]:
     """Stages B, C and D: the pseudo-labels of every language, read where they are stored and still true."""
     labels = common_labels(teachers)
-    paths = {language: scoring.folder / f"{language}.safetensors" for language in scoring.texts}
+    paths = {language: scoring.folders[0] / f"{language}.safetensors" for language in scoring.texts}
     open_languages = [language for language, path in paths.items() if not path.is_file()]
-    score_texts(settings, scoring, teachers, open_languages, reporter, xp, stop)
-    found = {}
+    needed = list(scoring.texts) if settings["advpicker.study"] else open_languages    # the study reads every teacher's scores
+    score_texts(settings, scoring, teachers, needed, reporter, xp, stop)
+    found, digests = {}, {name: teacher.digest for name, teacher in teachers.items()}
     for language, text in scoring.texts.items():
         path = paths[language]
-        made_from = origin({f"{scoring.role} {language}": scoring.paths[language]}, teachers, settings, SELECTING)
+        made_from = origin({f"{scoring.role} {language}": scoring.digests[language]}, digests, settings, SELECTING)
         if language in open_languages:
             scored = scoring._replace(texts={language: text}).read(settings, teachers)[language]
             picked = _picked(settings, scored, labels, list(teachers))
@@ -165,14 +244,15 @@ def label(settings: Settings, scoring: Scoring, teachers: Mapping[str, Path], sc
     return found
 
 
-def common_labels(teachers: Mapping[str, Path]) -> list[str]:
+def common_labels(teachers: Mapping[str, Teacher]) -> list[str]:
     """The labels of all teachers, which must be the same in the same order."""
-    (first, folder), *others = teachers.items()
-    labels = read_info(folder).labels
+    (first, teacher), *others = teachers.items()
+    labels = read_info(teacher.folder).labels
     for name, other in others:
-        if read_info(other).labels != labels:
-            raise UserError(f"{other}: expected the labels of teacher {first} ({', '.join(labels)}), found those of teacher "
-                            f"{name}: {', '.join(read_info(other).labels)}; train the teachers on the same data")
+        found = read_info(other.folder).labels
+        if found != labels:
+            raise UserError(f"{other.folder}: expected the labels of teacher {first} ({', '.join(labels)}), found those of teacher "
+                            f"{name}: {', '.join(found)}; train the teachers on the same data")
     return labels
 
 
@@ -196,7 +276,7 @@ def student_examples(texts: Mapping[str, Text], labels: Mapping[str, PseudoLabel
     return examples, np.concatenate(targets)
 
 
-def merged_tests(settings: Settings, scoring: Scoring, teachers: Mapping[str, Path], reporter: Reporter, xp: Any,
+def merged_tests(settings: Settings, scoring: Scoring, teachers: Mapping[str, Teacher], reporter: Reporter, xp: Any,
                  stop: Stop) -> dict[str, Merged]:
     """Stages B and C for the test files, by language."""
     score_texts(settings, scoring, teachers, list(scoring.texts), reporter, xp, stop)
@@ -204,7 +284,7 @@ def merged_tests(settings: Settings, scoring: Scoring, teachers: Mapping[str, Pa
             for language, scored in scoring.read(settings, teachers).items()}
 
 
-def tag_with_teachers(settings: Settings, teachers: Mapping[str, Path], merged: Mapping[str, Merged],
+def tag_with_teachers(settings: Settings, teachers: Mapping[str, Teacher], merged: Mapping[str, Merged],
                       evaluation: Evaluation) -> dict[str, Score]:
     """The ablation without a student: the teachers tag the test files, each sentence by its surest one."""
     labels, scores = common_labels(teachers), {}

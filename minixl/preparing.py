@@ -17,7 +17,7 @@ from minixl.methods import METHODS, chosen_terms, stream_texts
 from minixl.models.family import Model
 from minixl.models.frozen_bottom import FrozenBottom
 from minixl.models.transformer import Transformer
-from minixl.pipeline import Text, check_selection
+from minixl.pipeline import Text, check_selection, check_teachers, existing_teachers
 from minixl.settings import Settings
 from minixl.studies import Gold, read_gold
 from minixl.training import Evaluation
@@ -94,12 +94,14 @@ def prepare(settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prep
         messages.extend(text.encoded.report(f"{what} {text.corpus.language}") for text in found)
         return found
 
-    examples = {"labelled": examples_of(read_pieces("source", sources, True))}
+    labelled = read_pieces("source", sources, True)
+    examples = {"labelled": examples_of(labelled)}
     targets: list[Text] = []
     if texts:
-        more = examples_of(read_pieces("unlabelled", texts["source"], False))
+        more = read_pieces("unlabelled", texts["source"], False)
         targets = read_pieces("unlabelled", texts["target"], False)
-        examples |= {"source": examples["labelled"] + more if more else examples["labelled"], "target": examples_of(targets)}
+        examples |= {"source": examples["labelled"] + examples_of(more) if more else examples["labelled"],
+                     "target": compared(settings, [*labelled, *more], targets, seed)}
         if settings["method"] == "language-adversarial" and settings["adversary.level"] == "sentence" and len(targets) > 1:
             messages.append("several target languages in one run: the paper (Keung et al. 2019) trains one model for each")
     elif inputs.unlabelled:
@@ -110,8 +112,10 @@ def prepare(settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prep
             evaluation.add(part, *text)
     if settings["train.patience"] and not any(language in evaluation.sources for language in evaluation.files["dev"]):
         messages.append("train.patience has no effect: early stopping needs a source dev file (--dev)")
+    fingerprints = inputs.fingerprints()
+    check_teachers(settings, inputs, labels, fingerprints)
     return Prepared(built.model, built.tokenizer, built.raw_config, labels, examples,
-                    {text.corpus.language: text for text in targets}, files.gold, evaluation, inputs.fingerprints(), messages)
+                    {text.corpus.language: text for text in targets}, files.gold, evaluation, fingerprints, messages)
 
 
 def check_settings(settings: Settings) -> None:
@@ -127,9 +131,7 @@ def check_settings(settings: Settings) -> None:
     if method == "advpicker" and task not in TAGGING:
         raise UserError(f"method: advpicker is for taggers (task ner or pos), got task {task}; for documents use the recipe "
                         "language-adversarial-classification")
-    if method == "language-adversarial" and settings["adversary.level"] == "none":
-        raise UserError("adversary.level: expected sentence or token with method language-adversarial, got 'none'; "
-                        "--set method=finetune trains without a discriminator")
+    existing_teachers(settings)                                    # a mistyped folder is said before the files are read
 
 
 def check_model(settings: Settings, model: Model) -> None:
@@ -147,6 +149,22 @@ def check_model(settings: Settings, model: Model) -> None:
 def examples_of(texts: list[Text]) -> list[Example]:
     """All of them, one text after another."""
     return [example for text in texts for example in text.encoded.examples]
+
+
+def compared(settings: Settings, sources: list[Text], targets: list[Text], seed: int) -> list[Example]:
+    """The target text that is compared with the source text: adversary.target_size.
+
+    "source" draws floor(source sentences / target languages) sentences of each language, once a run, as the code of Chen
+    et al. 2021 does; of a language that has fewer it takes all.
+    """
+    if settings["adversary.target_size"] == "all":
+        return examples_of(targets)
+    share = max(1, sum(text.encoded.sources for text in sources) // len(targets))
+    rng, found = np.random.default_rng([seed, 1]), list[Example]()         # streams are dealt by seed and by [seed, 2 ...]
+    for text in targets:
+        chosen = set(rng.permutation(text.encoded.sources)[:share].tolist())
+        found += [example for example in text.encoded.examples if example.source in chosen]
+    return found
 
 
 def scheme_of(settings: Settings) -> str:

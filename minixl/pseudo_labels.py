@@ -2,12 +2,14 @@
 
     NAME.safetensors     probabilities (W, K), starts (N+1,), p_bar (N,), teacher (N,), selected (N,)
                          in its metadata, under "minixl", JSON: labels, what it was made from, a digest of the arrays
-    NAME.conll           the same for people, and for minixl: the selected sentences can be trained on as labelled text
+    NAME.conll           the selected sentences as labelled text, to look at and to train on
 
 A word a line in NAME.conll, columns separated by tabs: the word, the probability of its tag, the tag.  Before each
 sentence stands a comment such as
 
-    # sentence 12: teacher seed-550, source probability 0.4132, independence 0.9132, selected
+    # sentence 12: teacher seed-550, source probability 0.4132, independence 0.9132
+
+where 12 is its place in the text, the sentences that were not selected counted.
 
 What one teacher says of the text before it is merged with the others (`Scored`) is stored in the same way, so that a run
 that was stopped scores the text with the remaining teachers only.  Test: tests/test_pseudo_labels.py.
@@ -29,13 +31,14 @@ from safetensors.numpy import save_file
 
 from minixl import __version__
 from minixl.data.examples import Sentence
-from minixl.digests import digest, folder_digest
 from minixl.errors import UserError
 from minixl.methods.advpicker import Merged, Scored, best_labels, independence
 from minixl.prediction import written
 
 SCORING = ("data.max_length", "data.on_long", "data.encoding", "adversary.specials")
 SELECTING = (*SCORING, "data.unlabelled_limit", "advpicker.merge", "advpicker.rho")
+
+UNREADABLE = (OSError, SafetensorError, ValueError, KeyError, TypeError)
 
 Origin = dict[str, str]                # "unlabelled es", "teacher seed-1", "setting data.max_length" -> digest or value
 
@@ -50,18 +53,19 @@ class PseudoLabels:
     teachers: list[str]                # their names, by the index in merged.teacher
 
 
-def origin(texts: Mapping[str, Path], teachers: Mapping[str, Path], settings: Mapping[str, Any],
-           names: Sequence[str]) -> Origin:
-    """What pseudo-labels are made from: text files by role and language, the teachers' model folders by name, settings.
+def origin(texts: Mapping[str, str], teachers: Mapping[str, str], settings: Mapping[str, Any], names: Sequence[str]) -> Origin:
+    """What pseudo-labels are made from: digests of texts by role and language and of teachers by name, and settings."""
+    return {**texts, **{f"teacher {name}": digest for name, digest in teachers.items()},
+            **{f"setting {name}": json.dumps(settings[name]) for name in names}}
 
-    Raises UserError for a text or a teacher that is not there.
-    """
-    made_from = {text: digest(path) for text, path in texts.items()}
-    for name, folder in teachers.items():
-        made_from[f"teacher {name}"] = folder_digest(folder)
-        if not made_from[f"teacher {name}"]:
-            raise UserError(f"{folder}: expected a teacher's model folder, found none of its files")
-    return made_from | {f"setting {name}": json.dumps(settings[name]) for name in names}
+
+def is_made_from(path: Path, made_from: Origin) -> bool:
+    """Whether the file holds what was made from just this.  Reads its header alone: the arrays may be damaged."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return bool(_header(file)["made_from"] == made_from)
+    except UNREADABLE:
+        return False
 
 
 # One file each
@@ -119,15 +123,21 @@ def _replaced(path: Path) -> Iterator[Path]:
             fresh.unlink(missing_ok=True)
 
 
+def _header(file: Any) -> dict[str, Any]:
+    """What minixl wrote into an open file's metadata.  Raises one of UNREADABLE for a file of someone else."""
+    header: dict[str, Any] = json.loads((file.metadata() or {})["minixl"])
+    return header
+
+
 def _read(path: Path, kind: str, made_from: Origin | None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if not path.is_file():
         raise UserError(f"{path}: expected {kind}, found {'a folder' if path.is_dir() else 'no file'}")
     try:
         with safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {})["minixl"])
+            header = _header(file)
             arrays = {name: file.get_tensor(name) for name in file.keys()}
         found, stored, checksum = header["kind"], header["made_from"], header["arrays"]
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+    except UNREADABLE as error:
         raise _damaged(path, str(error) if isinstance(error, SafetensorError | OSError) else "no header of minixl") from None
     if found != kind:
         raise UserError(f"{path}: expected {kind}, found {found}")
@@ -169,24 +179,26 @@ def _damaged(path: Path, why: str) -> UserError:
 # For people
 
 def write_conll(path: Path, sentences: Sequence[Sentence], labels: PseudoLabels, scheme: str = "IOB2", *,
-                constrained: bool = True, selected_only: bool = False) -> None:
-    """NAME.conll, in one go.  Words of a truncated sentence that no teacher read are left out, and the comment says so."""
+                constrained: bool = True) -> None:
+    """NAME.conll, in one go.  sentences: all of the text, of which the selected ones are written.
+
+    Words of a truncated sentence that no teacher read are left out, and the comment says so.
+    """
     with _replaced(path) as fresh, open(fresh, "w", encoding="utf-8") as file:
-        file.writelines(_conll_lines(sentences, labels, scheme, constrained, selected_only))
+        file.writelines(_conll_lines(sentences, labels, scheme, constrained))
 
 
-def _conll_lines(sentences: Sequence[Sentence], labels: PseudoLabels, scheme: str, constrained: bool,
-                 selected_only: bool) -> Iterator[str]:
+def _conll_lines(sentences: Sequence[Sentence], labels: PseudoLabels, scheme: str, constrained: bool) -> Iterator[str]:
     merged = labels.merged
     best = best_labels(merged, labels.labels, scheme, constrained=constrained)                 # (W,)
     probabilities = merged.probabilities[np.arange(len(best)), best]                           # (W,)
     tags, scores = written(best, merged.starts, labels.labels, scheme), independence(merged.p_bar)
     for i, (sentence, sequence) in enumerate(zip(sentences, tags, strict=True)):
-        if selected_only and not labels.selected[i]:
+        if not labels.selected[i]:
             continue
         cut = f", first {len(sequence)} of {len(sentence.words)} words" if len(sequence) < len(sentence.words) else ""
         yield (f"# sentence {i + 1}: teacher {labels.teachers[merged.teacher[i]]}, source probability {merged.p_bar[i]:.4f}, "
-               f"independence {scores[i]:.4f}, {'selected' if labels.selected[i] else 'not selected'}{cut}\n")
+               f"independence {scores[i]:.4f}{cut}\n")
         for word, probability, tag in zip(sentence.words, probabilities[merged.starts[i]:], sequence, strict=False):
             yield f"{word}\t{probability:.4f}\t{tag}\n"
         yield "\n"

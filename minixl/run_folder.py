@@ -50,6 +50,12 @@ def read_run(out: Path) -> tuple[Settings, Inputs, int]:
     return Settings(flatten({key: value for key, value in table.items() if key != "seed"}), str(path)), inputs, seed
 
 
+def encoder_digest(out: Path) -> str:
+    """The digest of the encoder that the run in the folder began with."""
+    _, inputs, _ = read_run(out)
+    return str(json.loads((out / "inputs.json").read_text(encoding="utf-8")).get(str(inputs.encoder)))
+
+
 def is_finished(out: Path) -> bool:
     """Whether the run in the folder has its scores."""
     return (out / "metrics.json").is_file()

@@ -28,8 +28,8 @@ from minixl.model_folder import ModelInfo, save_model
 from minixl.models.family import Model
 from minixl.models.frozen_bottom import FrozenBottom
 from minixl.models.transformer import Transformer
-from minixl.pipeline import (label, merged_tests, scoring_of_tests, scoring_of_unlabelled, student_examples, tag_with_teachers,
-                             train_teachers, variant)
+from minixl.pipeline import (label, make_teachers, merged_tests, resolved, scoring_of_tests, scoring_of_unlabelled,
+                             student_examples, tag_with_teachers)
 from minixl.preparing import Prepared, prepare, scheme_of
 from minixl.progress import Reporter, Stop
 from minixl.report.run import write_report
@@ -63,14 +63,19 @@ def train_run(settings: Settings, inputs: Inputs, out: Path, *, seed: int, repor
     Everything the user can have got wrong is found before `out` is made.  shared: where runs that differ in their seed
     keep what they have in common, the teachers of AdvPicker; None: in `out`.
     """
-    settings = variant(settings)
-    if resume:
-        check_resumable(out, settings, inputs, seed)
-    else:
-        check_unused(out)
+    settings = resolved(settings)
+
+    def check_folder() -> None:
+        if resume:
+            check_resumable(out, settings, inputs, seed)
+        else:
+            check_unused(out)
+
+    check_folder()
     prepared = prepare(settings, inputs, seed, xp)
     make(out)
     with locked(out):
+        check_folder()                                             # another process may have been there in the meantime
         for message in prepared.messages:
             reporter.message(message)
         if resume:
@@ -83,18 +88,18 @@ def train_run(settings: Settings, inputs: Inputs, out: Path, *, seed: int, repor
 
 
 def _advpicker(run: Run, folder: Path) -> dict[str, Any]:
-    """AdvPicker's stages, the teachers and their labels in `folder`; returns the student's scores."""
+    """AdvPicker's stages, those before the student in `folder`; returns the student's scores."""
     settings, prepared = run.settings, run.prepared
-    teachers = train_teachers(settings, run.inputs, prepared.fingerprints, folder, train_run, run.reporter, xp=run.xp,
-                              stop=run.stop)
+    teachers = make_teachers(settings, run.inputs, prepared.fingerprints, folder, train_run, run.reporter, xp=run.xp,
+                             stop=run.stop)
     student = settings["advpicker.variant"] != "without-kd"
-    texts, labels = scoring_of_unlabelled(prepared.texts, run.inputs, folder), {}
+    texts, labels = scoring_of_unlabelled(settings, prepared.texts, run.inputs, prepared.fingerprints, folder), {}
     if student or settings["advpicker.study"]:
         labels = label(settings, texts, teachers, prepared.evaluation.scheme, run.reporter, run.xp, run.stop)
     merged = {}
     if settings["advpicker.study"] or not student:
-        merged = merged_tests(settings, scoring_of_tests(prepared.evaluation, run.inputs, folder), teachers, run.reporter, run.xp,
-                              run.stop)
+        tests = scoring_of_tests(settings, prepared.evaluation, run.inputs, prepared.fingerprints, folder)
+        merged = merged_tests(settings, tests, teachers, run.reporter, run.xp, run.stop)
     if student:
         prepared.examples["pseudo"], targets = student_examples(prepared.texts, labels)
         scores = _train(run, targets)
@@ -113,7 +118,7 @@ def _train(run: Run, targets: np.ndarray | None = None) -> dict[str, Any]:
     The selected parameters are in the model afterwards.
     """
     settings, prepared, seed, model = run.settings, run.prepared, run.seed, run.prepared.model
-    streams = make_streams(stream_texts(settings), prepared.examples, model, settings, seed)
+    streams = make_streams(stream_texts(settings), prepared.examples, model, settings, seed, run.out)
     per_epoch = streams["source"].batches_per_epoch
     total = settings["train.epochs"] * per_epoch
     if settings["train.max_steps"]:
@@ -149,12 +154,19 @@ def _finish(run: Run, scores: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_streams(names: Mapping[str, str], examples: Mapping[str, list[Example]], model: Model, settings: Settings,
-                 seed: int) -> dict[str, Stream]:
-    """One independently shuffled stream for each name; they share what is kept of the frozen bottom."""
+                 seed: int, out: Path) -> dict[str, Stream]:
+    """One independently shuffled stream for each name; they share what is kept of the frozen bottom.
+
+    Texts whose states fit into what is left of model.keep_frozen_mb are kept in memory, the others in files in the run folder
+    `out`: the system's folder for temporary files may itself be memory.
+    """
     kept: dict[int, FrozenBottom] = {}                             # the same list of examples may stand under two names
     if settings["model.keep_frozen"] and isinstance(model, Transformer):
-        for text in dict.fromkeys(names.values()):
-            kept[id(examples[text])] = FrozenBottom(model.bert, examples[text], memory_bytes=settings["model.keep_frozen_mb"] << 20)
+        room = settings["model.keep_frozen_mb"] << 20
+        for found in {id(examples[text]): examples[text] for text in names.values()}.values():
+            bottom = FrozenBottom(model.bert, found, memory_bytes=room, folder=out)
+            room -= 0 if isinstance(bottom.states, np.memmap) else bottom.states.nbytes
+            kept[id(found)] = bottom
     return {name: Stream(examples[text], settings["train.batch_size"], seed if name == "source" else [seed, 2 + i],
                          model.store.xp, bottom=kept.get(id(examples[text])))
             for i, (name, text) in enumerate(names.items())}

@@ -10,7 +10,7 @@ import numpy as np
 
 from minixl.errors import UserError
 from minixl.inputs import Inputs
-from minixl.pipeline import variant
+from minixl.pipeline import resolved
 from minixl.progress import Reporter, Stop
 from minixl.run_folder import check_same, check_unchanged, check_unused, is_finished
 from minixl.runs import train_run
@@ -26,7 +26,7 @@ def train_seeds(settings: Settings, inputs: Inputs, out: Path, *, seeds: list[in
     """
     if not resume:
         check_unused(out)
-    settings = variant(settings)                                   # config.toml has it so
+    settings = resolved(settings)                                  # config.toml has it so
     if settings["method"] == "advpicker" and settings["advpicker.variant"] == "without-kd" and len(seeds) > 1:
         raise UserError("advpicker.variant=without-kd: expected one seed, since seeds differ in the student and here is none: "
                         f"{len(seeds)} runs would be equal; advpicker.teachers says how many teachers there are")

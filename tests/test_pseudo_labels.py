@@ -8,10 +8,9 @@ from safetensors.numpy import load_file, save_file
 
 from minixl.data.conll import read_conll
 from minixl.data.examples import Sentence
-from minixl.digests import digest
 from minixl.methods.advpicker import Merged, Scored, pseudo_tags
-from minixl.pseudo_labels import (SCORING, SELECTING, PseudoLabels, origin, read_pseudo_labels, read_scored, write_conll,
-                                  write_pseudo_labels, write_scored)
+from minixl.pseudo_labels import (SCORING, SELECTING, PseudoLabels, is_made_from, origin, read_pseudo_labels, read_scored,
+                                  write_conll, write_pseudo_labels, write_scored)
 from minixl.settings import Settings
 
 LABELS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
@@ -120,67 +119,52 @@ def test_the_old_file_stays_when_the_new_one_cannot_be_written(made, stored, mon
     assert read_pseudo_labels(stored, MADE_FROM).labels == LABELS and len(list(stored.parent.iterdir())) == 1
 
 
-def test_origin(tmp_path):
-    """Contents count, places do not; a model card is no part of a teacher."""
-    text, folder = tmp_path / "de.txt", tmp_path / "seed-1"
-    folder.mkdir()
-    text.write_text("Anna\n", encoding="utf-8")
-    (folder / "model.safetensors").write_bytes(b"1")
-    (folder / "minixl.json").write_text("{}", encoding="utf-8")
+def test_origin():
     settings = Settings({})
-    before = origin({"unlabelled de": text}, {"seed-1": folder}, settings, SELECTING)
-    assert before["unlabelled de"] == digest(text) and before["setting advpicker.rho"] == "0.8"
-    (folder / "README.md").write_text("card", encoding="utf-8")
-    text, folder = text.rename(tmp_path / "moved.txt"), folder.rename(tmp_path / "moved")
-    again = lambda: origin({"unlabelled de": text}, {"seed-1": folder}, settings, SELECTING)
-    assert again() == before
-    changed = lambda: [name for name, value in again().items() if before[name] != value]
-    assert changed() == []
-    (tmp_path / "moved" / "minixl.json").write_text("{ }", encoding="utf-8")
-    assert changed() == ["teacher seed-1"]
-    (tmp_path / "moved.txt").write_text("Anna \n", encoding="utf-8")
-    assert changed() == ["unlabelled de", "teacher seed-1"]
+    before = origin({"unlabelled de": "12"}, {"seed-1": "ab"}, settings, SELECTING)
+    assert before["unlabelled de"] == "12" and before["teacher seed-1"] == "ab" and before["setting advpicker.rho"] == "0.8"
     assert [name for name in origin({}, {}, settings, SCORING)] == [f"setting {name}" for name in SCORING]
+    changed = origin({"unlabelled de": "12"}, {"seed-1": "ab"}, settings.override(["advpicker.rho=0.5"]), SELECTING)
+    assert [name for name in before if before[name] != changed[name]] == ["setting advpicker.rho"]
     json.dumps(before)
 
 
-def test_origin_of_what_is_not_there(tmp_path):
-    with pytest.raises(ValueError, match=r"no.txt: cannot be read \(No such file or directory\)$"):
-        origin({"unlabelled de": tmp_path / "no.txt"}, {}, Settings({}), SCORING)
-    with pytest.raises(ValueError, match="no: expected a teacher's model folder, found none of its files$"):
-        origin({}, {"seed-1": tmp_path / "no"}, Settings({}), SCORING)
+def test_what_a_file_was_made_from_is_read_of_its_header(stored, tmp_path):
+    assert is_made_from(stored, MADE_FROM) and is_made_from(stored, dict(reversed(MADE_FROM.items())))
+    assert not is_made_from(stored, {}) and not is_made_from(stored, MADE_FROM | {"teacher seed-1": "other"})
+    assert not is_made_from(tmp_path / "no.safetensors", MADE_FROM) and not is_made_from(tmp_path, MADE_FROM)
+    for content in (stored.read_bytes()[:100], b"{}"):
+        (tmp_path / "cut").write_bytes(content)
+        assert not is_made_from(tmp_path / "cut", MADE_FROM)
+    save_file(load_file(stored), tmp_path / "other", {"format": "np"})
+    assert not is_made_from(tmp_path / "other", MADE_FROM)
 
 
 def test_the_file_for_people(made, tmp_path):
     path = tmp_path / "pseudo-labels-de.conll"
     write_conll(path, SENTENCES, made)
-    tags = pseudo_tags(made.merged, LABELS, "IOB2")
+    all_tags, selected = pseudo_tags(made.merged, LABELS, "IOB2"), [0, 2, 3]
     blocks = path.read_text(encoding="utf-8").rstrip("\n").split("\n\n")
-    assert len(blocks) == 4
-    for i, block in enumerate(blocks):
+    for i, block in zip(selected, blocks, strict=True):
         comment, *lines = block.split("\n")
         p_bar = made.merged.p_bar[i]
         assert comment == (f"# sentence {i + 1}: teacher seed-{made.merged.teacher[i] + 1}, source probability {p_bar:.4f}, "
-                           f"independence {1 - abs(p_bar - 0.5):.4f}, {'not selected' if i == 1 else 'selected'}")
+                           f"independence {1 - abs(p_bar - 0.5):.4f}")
         for j, line in enumerate(lines):
             word, probability, tag = line.split("\t")
             row = made.merged.probabilities[made.merged.starts[i] + j]
-            assert (word, tag) == (SENTENCES[i].words[j], tags[i][j])
+            assert (word, tag) == (SENTENCES[i].words[j], all_tags[i][j])
             assert float(probability) == pytest.approx(row[LABELS.index(tag)], abs=6e-5)
     read = read_conll(path)
-    assert [s.words for s in read.sentences] == [s.words for s in SENTENCES] and [list(s.tags) for s in read.sentences] == tags
+    assert [s.words for s in read.sentences] == [SENTENCES[i].words for i in selected]
+    assert [list(s.tags) for s in read.sentences] == [all_tags[i] for i in selected]
     assert read.scheme == "IOB2" and not read.repaired
-
-
-def test_only_the_selected_sentences(made, tmp_path):
-    write_conll(tmp_path / "x.conll", SENTENCES, made, selected_only=True)
-    assert [s.words[0] for s in read_conll(tmp_path / "x.conll").sentences] == ["Anna", "#", "New"]
 
 
 def test_words_that_were_cut(made, tmp_path):
     longer = [Sentence((*SENTENCES[0].words, "am", "Rhein"), None, 1), *SENTENCES[1:]]
     write_conll(tmp_path / "x.conll", longer, made)
-    assert "selected, first 5 of 7 words\n" in (tmp_path / "x.conll").read_text(encoding="utf-8")
+    assert ", first 5 of 7 words\n" in (tmp_path / "x.conll").read_text(encoding="utf-8")
     assert read_conll(tmp_path / "x.conll").sentences[0].words == SENTENCES[0].words
 
 

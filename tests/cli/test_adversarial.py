@@ -80,8 +80,6 @@ def test_reports_that_cannot_be_written(minixl, tmp_path):
     ("language-adversarial-ner", {"unlabelled": ("es=none.txt",)}, [], "none.txt: expected a file, found nothing"),
     ("language-adversarial-ner", {"unlabelled": ()}, [], "--unlabelled: language-adversarial compares languages, so it needs"),
     ("language-adversarial-ner", {"unlabelled": ("en=es.raw",)}, [], "text of another one than en, "),
-    ("language-adversarial-ner", {}, ["--set", "adversary.level=none"], "adversary.level: expected sentence or token with method "
-     "language-adversarial, got 'none'; --set method=finetune trains without a discriminator"),
     ("language-adversarial-ner", {}, ["--set", "model.freeze=bert.*"], "model.freeze: all parameters of the encoder are frozen"),
     ("language-adversarial-ner", {}, ["--set", "model.keep_frozen=true"], "model.keep_frozen: expected frozen embeddings"),
     ("language-adversarial-ner", {}, ["--set", "model.type=bilstm-crf"], "model.type: method language-adversarial compares"),
@@ -112,7 +110,7 @@ def test_a_bilstm_crf_has_no_adversary(minixl, data, tmp_path):
 def test_raw_text_is_cut_into_words_as_predict_does(train, minixl, data, tmp_path):
     """The words of the pseudo-labels are the words that predict says it saw."""
     (data / "text.txt").write_text("¿Anna visita París? ben, anna.\nben vive en madrid...\n")
-    assert train("advpicker-cpu", *STEPS, unlabelled=("es=text.txt",))[0] == 0
+    assert train("advpicker-cpu", *STEPS, "--set", "advpicker.rho=1", unlabelled=("es=text.txt",))[0] == 0
     labels = (tmp_path / "run" / "pseudo-labels" / "es.conll").read_text().split("\n\n")
     learnt = [[line.split("\t")[0] for line in block.splitlines() if not line.startswith("# ")] for block in labels if block]
     code, text, _ = minixl("predict", tmp_path / "run" / "model", data / "text.txt", "--format", "jsonl")

@@ -1,0 +1,125 @@
+"""What stands between a user's settings and files and a run's: comparisons by name, how much target text is compared, who
+holds the folder, where the states of frozen layers are kept."""
+import json
+
+import numpy as np
+import pytest
+
+import minixl.runs
+from minixl.errors import UserError
+from minixl.pipeline import resolved
+from minixl.preparing import prepare
+from minixl.runs import make_streams
+from tests.whole_runs import advpicker, assert_same_run, inputs, records, run, settings, stopped, write_data
+
+TOKEN = {"method": "language-adversarial", "adversary__level": "token"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+def test_the_ablation_ft_is_plain_fine_tuning():
+    """Whatever terms the student was to have."""
+    asked = advpicker(advpicker__variant="ft", adversary__level="token", alignment__average_linkage=0.5)
+    found = resolved(asked)
+    changed = {name: found[name] for name in found if found[name] != asked[name]}
+    assert changed == {"method": "finetune", "adversary.level": "none", "alignment.average_linkage": 0.0, "train.epochs": 1}
+    assert dict(resolved(found)) == dict(found)                        # as --resume reads it in config.toml
+
+
+def test_without_an_adversary_the_adversarial_method_is_fine_tuning(folder, tmp_path):
+    """The comparison of Keung's figure 2 is one --set."""
+    without = settings(method="language-adversarial", adversary__level="none")
+    metrics = run(folder, tmp_path / "without", without)
+    assert metrics["method"] == "finetune" and {r["loss"] for r in records(tmp_path / "without") if "loss" in r} == {"task"}
+    run(folder, tmp_path / "plain", settings())
+    assert_same_run(tmp_path / "plain", tmp_path / "without")
+    stopped(folder, tmp_path / "run", without, 2)
+    run(folder, tmp_path / "run", without, resume=True)
+    assert_same_run(tmp_path / "plain", tmp_path / "run")
+
+
+def test_a_term_on_fine_tuning_stays():
+    chosen = settings(adversary__level="token")
+    assert dict(resolved(chosen)) == dict(chosen)
+
+
+def drawn(folder, seed, text, **changes):
+    """language -> which sentences of its text the discriminator reads; and everything that was prepared."""
+    files = inputs(folder, unlabelled=[("es", text), ("fr", folder / "fr.raw")])
+    prepared = prepare(settings(**TOKEN, **changes), files, seed)
+    found, start = {}, 0
+    for language, whole in prepared.texts.items():
+        ours = {id(example): example.source for example in whole.encoded.examples}
+        found[language] = sorted({ours[id(example)] for example in prepared.examples["target"] if id(example) in ours})
+        start += sum(id(example) in ours for example in prepared.examples["target"])
+    assert start == len(prepared.examples["target"])
+    return found, prepared
+
+
+def test_as_much_target_text_as_source_text(folder, tmp_path):
+    """12 source sentences and two languages: 6 of the 20 in Spanish, one of them in windows, and all 2 of the French."""
+    text = tmp_path / "es.raw"
+    text.write_text("anna visita madrid " * 40 + "\n" + "".join(f"anna vive en paris {i}\n" for i in range(19)))
+    found, prepared = drawn(folder, 1, text)
+    assert found == {"es": list(range(20)), "fr": [0, 1]}
+    seen = set()
+    for seed in range(1, 6):
+        found, prepared = drawn(folder, seed, text, adversary__target_size="source")
+        assert len(found["es"]) == 6 and found["fr"] == [0, 1]
+        assert drawn(folder, seed, text, adversary__target_size="source")[0] == found          # by the seed alone
+        assert {name: whole.encoded.sources for name, whole in prepared.texts.items()} == {"es": 20, "fr": 2}   # stage B has all
+        windows = sum(example.source == 0 for example in prepared.texts["es"].encoded.examples)
+        assert windows > 1 and len(prepared.examples["target"]) == 8 + (windows - 1) * (0 in found["es"])
+        seen |= {tuple(found["es"])}
+    assert len(seen) == 5 and any(0 in chosen for chosen in seen)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_that_another_process_finished_in_the_meantime_is_left_alone(folder, tmp_path, monkeypatch, resume):
+    """It had the lock while this one read its files."""
+    out, chosen = tmp_path / "run", settings(train__max_steps=2)
+    if resume:
+        stopped(folder, out, chosen, 1)
+    real = minixl.runs.prepare
+
+    def slowly(*args):
+        with monkeypatch.context() as patched:
+            patched.setattr(minixl.runs, "prepare", real)
+            run(folder, out, chosen, resume=resume)
+        (out / "mine").write_text("other")
+        return real(*args)
+
+    monkeypatch.setattr(minixl.runs, "prepare", slowly)
+    with pytest.raises(UserError, match="is finished, its scores" if resume else "the folder is in use; choose another"):
+        run(folder, out, chosen, resume=resume)
+    assert (out / "mine").read_text() == "other" and json.loads((out / "metrics.json").read_text())["steps"] == 2
+
+
+def test_texts_share_the_memory_for_frozen_states(folder, tmp_path, monkeypatch):
+    """And the files beyond it lie in the run's own folder."""
+    frozen = settings(**TOKEN, model__freeze=["bottom:1"], model__keep_frozen=True, model__keep_frozen_mb=1)
+    prepared = prepare(frozen, inputs(folder), 1)
+    names = {"source": "labelled", "target": "target", "again": "target"}
+    once = make_streams(names, prepared.examples, prepared.model, frozen, 1, tmp_path)
+    sizes = {name: once[name].bottom.states.nbytes for name in names}
+    assert once["target"].bottom is once["again"].bottom and not any(isinstance(s.bottom.states, np.memmap) for s in once.values())
+
+    made, real = [], minixl.runs.FrozenBottom
+
+    def small(bert, examples, *, memory_bytes, folder):
+        """A budget of MiB in bytes that hold the first text and all but one byte of the second."""
+        made.append((1 << 20) - memory_bytes)
+        return real(bert, examples, memory_bytes=memory_bytes - (1 << 20) + sum(sizes.values()) - sizes["again"] - 1, folder=folder)
+
+    monkeypatch.setattr(minixl.runs, "FrozenBottom", small)
+    out = tmp_path / "out"
+    out.mkdir()
+    streams = make_streams(names, prepared.examples, prepared.model, frozen, 1, out)
+    assert made == [0, sizes["source"]]                                # what the first took is not there for the second
+    assert not isinstance(streams["source"].bottom.states, np.memmap) and isinstance(streams["target"].bottom.states, np.memmap)
+    missing = tmp_path / "missing"
+    with pytest.raises(UserError, match=f"cannot be made in {missing} "):
+        make_streams(names, prepared.examples, prepared.model, frozen, 1, missing)
