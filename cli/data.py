@@ -30,16 +30,18 @@ def sample(folder: Path, seed: int) -> None:
 @click.argument("task", type=click.Choice(["ner", "pos", "classification"]))
 @click.argument("files", nargs=-1, required=True, metavar="LANGUAGE=FILE...")
 @click.option("--encoding", default="utf-8", show_default=True, help="Character encoding of the files.")
-def stats(task: str, files: tuple[str, ...], encoding: str) -> None:
+@click.option("--scheme", type=click.Choice(["auto", "IOB1", "IOB2", "IOBES", "BIOUL"]), default="auto", show_default=True,
+              help="How entity tags are written.")
+def stats(task: str, files: tuple[str, ...], encoding: str, scheme: str) -> None:
     """Count inputs, words and labels of labelled files."""
-    from minixl.cli.options import encoding_option
+    from minixl.cli.options import named_options
     from minixl.data.corpus import read_corpus
     from minixl.data.schemes import spans
     from minixl.inputs import parse_named
 
     for pair in files:
-        with encoding_option():
-            corpus = read_corpus(task, *parse_named(pair, "data stats"), encoding=encoding)
+        with named_options():
+            corpus = read_corpus(task, *parse_named(pair, "data stats"), encoding=encoding, scheme=scheme)
         counts: Counter[str] = Counter()
         for gold in corpus.gold():
             counts.update([gold] if isinstance(gold, str) else [kind for kind, _, _ in spans(gold)] if task == "ner" else gold)

@@ -15,17 +15,18 @@ if TYPE_CHECKING:
     from minixl.models.bert import Bert
     from minixl.prediction import Predictor
 
-PAIRED = "XX-YY=FILE[,FILE]"
-Texts = list[tuple["LanguagePair", "PairedTexts"]]
+PAIRED, PROBED = "XX-YY=FILE[,FILE]", "XX-YY=FILE[,FILE[,TEST,TEST]]"
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1, metavar="[LANGUAGE=FILE]...")
 @click.option("--parallel", multiple=True, metavar=PAIRED,
-              help="Compare translations: a file of lines `source TAB target`, or two files, line by line.")
-@click.option("--probe", multiple=True, metavar=PAIRED,
-              help="Train language discriminators afresh on the frozen encoder; the texts need not be translations.")
+              help="Compare translations: a file of lines `source TAB target`, or two files, text by text.")
+@click.option("--probe", multiple=True, metavar=PROBED,
+              help="Train language discriminators afresh on the frozen encoder, on the first two files, and score them on the "
+              "other two (AdvPicker's protocol); without these, train on half of the texts and score on the rest. The texts "
+              "need not be translations.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--strict", is_flag=True, help="Entities must be literal IOB2; the default reads them as conlleval does.")
 @click.option("--limit", type=click.IntRange(0), default=0, help="Read the first N inputs of each file; 0: all.")
@@ -38,9 +39,10 @@ def evaluate(model: Path, files: tuple[str, ...], parallel: tuple[str, ...], pro
     """Score the model folder MODEL on labelled files, one a language.
 
     With --parallel or --probe files may be left out; MODEL may then also be an encoder folder, as it was before training.
+    Their texts may have any form: raw text, labelled texts, or columns (the sentences; tags are not read).
     """
-    from minixl.cli.options import encoding_option
-    from minixl.data.parallel_text import parse_pairs, read_pair
+    from minixl.cli.options import named_options
+    from minixl.data.parallel_text import parse_pairs, read_pair, read_probed
     from minixl.prediction import Predictor
     from minixl.probe import LEAST
 
@@ -49,10 +51,10 @@ def evaluate(model: Path, files: tuple[str, ...], parallel: tuple[str, ...], pro
     pairs, probed = parse_pairs(parallel, "--parallel"), parse_pairs(probe, "--probe")
     plain = not files and (model / "config.json").is_file() and not (model / "minixl.json").is_file()
     predictor = None if plain else Predictor.load(model, device=device)
-    with encoding_option():
+    with named_options():
         corpora = _corpora(predictor, files, limit, encoding, scheme) if predictor else []
         translations = [(pair, read_pair(pair, encoding=encoding, limit=limit)) for pair in pairs]
-        texts = [(pair, read_pair(pair, encoding=encoding, limit=limit, least=LEAST, parallel=False)) for pair in probed]
+        texts = [(pair, read_probed(pair, encoding=encoding, limit=limit, least=LEAST)) for pair in probed]
     encoder = _encoder(model, predictor, device) if pairs or probed else None
     results: dict[str, Any] = {}
     tables: list[tuple[list[str], str]] = []
@@ -91,15 +93,17 @@ def _corpora(predictor: Predictor, files: Sequence[str], limit: int, encoding: s
 
 def _scores(predictor: Predictor, corpora: Sequence[Corpus], strict: bool) -> dict[str, Any]:
     """The task's figures by language."""
+    from minixl.cli.options import bar
     from minixl.data.corpus import encode
     from minixl.evaluation import score
-    from minixl.prediction import predict_labels
+    from minixl.prediction import CURE, predict_labels
 
     info, results = predictor.info, {}
     for corpus in corpora:
-        encoded = encode(corpus, predictor.tokenizer, info.labels, max_length=info.max_length, on_long=info.on_long)
+        encoded = encode(corpus, predictor.tokenizer, info.labels, max_length=info.max_length, on_long=info.on_long, cure=CURE)
         click.echo(encoded.report(corpus.language), err=True)
-        predicted = predict_labels(predictor.model, encoded, info.scheme, constrained=info.constrained)
+        with bar(encoded.pieces, f"score {corpus.language}") as progress:
+            predicted = predict_labels(predictor.model, encoded, info.scheme, constrained=info.constrained, progress=progress)
         results[corpus.language] = score(info.task, corpus.gold(), predicted, strict=strict)
     return results
 
@@ -119,35 +123,47 @@ def _encoder(folder: Path, predictor: Predictor | None, device: str) -> tuple[Be
     return predictor.model.bert, predictor.tokenizer
 
 
-def _encoded(encoder: Bert, tokenizer: PieceTokenizer, pair: LanguagePair, texts: PairedTexts) -> tuple[Encoded, Encoded]:
-    """The texts of both languages in pieces, and what is to be said about them."""
+def _encoded(encoder: Bert, tokenizer: PieceTokenizer, pair: LanguagePair, texts: PairedTexts,
+             part: str = "") -> tuple[Encoded, Encoded]:
+    """The texts of both languages in pieces, and what is to be said about them.  part: which of the texts these are."""
     from minixl.parallel import encode_texts
 
     if texts.left_out:
-        click.echo(f"{pair.name}: {texts.left_out} pairs with an empty side left out", err=True)
+        click.echo(f"{pair.name}{part}: {texts.left_out} pairs with an empty side left out", err=True)
     sides = encode_texts(texts.source, tokenizer, encoder), encode_texts(texts.target, tokenizer, encoder)
     for language, side in zip((pair.source, pair.target), sides, strict=True):
-        click.echo(side.report(f"{pair.name} {language}"), err=True)
+        click.echo(side.report(f"{pair.name}{part} {language}"), err=True)
     return sides
 
 
-def _alignments(encoder: Bert, tokenizer: PieceTokenizer, translations: Texts) -> dict[str, Any]:
+def _alignments(encoder: Bert, tokenizer: PieceTokenizer, translations: Sequence[tuple[LanguagePair, PairedTexts]]
+                ) -> dict[str, Any]:
+    from minixl.cli.options import bar
     from minixl.parallel import alignment, sentence_vectors
 
     results = {}
     for pair, texts in translations:
-        source, target = (sentence_vectors(encoder, side) for side in _encoded(encoder, tokenizer, pair, texts))
+        sides = _encoded(encoder, tokenizer, pair, texts)
+        with bar(sum(side.pieces for side in sides), f"encode {pair.name}") as progress:
+            source, target = (sentence_vectors(encoder, side, progress=progress) for side in sides)
         results[pair.name] = alignment(source, target)._asdict()
     return results
 
 
-def _probes(encoder: Bert, tokenizer: PieceTokenizer, probed: Texts) -> dict[str, Any]:
-    from minixl.probe import LEVELS, language_states, probe_states
+def _probes(encoder: Bert, tokenizer: PieceTokenizer, probed: Sequence[tuple[LanguagePair, list[PairedTexts]]]
+            ) -> dict[str, Any]:
+    """The figures by pair and level, on the test files, or on half of the texts where there are none."""
+    from minixl.cli.options import bar
+    from minixl.probe import LEVELS, halves, probe_states, sample, states_of
 
     results = {}
     for pair, texts in probed:
-        states = language_states(encoder, *_encoded(encoder, tokenizer, pair, texts))
-        results[pair.name] = {level: probe_states(*states, level=level)._asdict() for level in LEVELS}
+        parts = [sample(*_encoded(encoder, tokenizer, pair, part, " test" * i), equal=i == 0) for i, part in enumerate(texts)]
+        with bar(sum(side.pieces for part in parts for side in part), f"encode {pair.name}") as progress:
+            states = [(states_of(encoder, source, progress=progress), states_of(encoder, target, progress=progress))
+                      for source, target in parts]
+        training, test = states if len(states) == 2 else halves(*states[0])
+        results[pair.name] = {level: probe_states(training, test, level=level)._asdict() for level in LEVELS}
     return results
 
 
@@ -178,5 +194,5 @@ def _probe_table(probes: Mapping[str, Any]) -> tuple[list[str], str]:
     return [f"{'pair':<12}{'level':<10}{'accuracy':>10}{'source':>10}{'target':>10}{'tested':>10}",
             *(f"{name:<12}{level:<10}{100 * row['accuracy']:>10.1f}{100 * row['recall_source']:>10.1f}"
               f"{100 * row['recall_target']:>10.1f}{row['tested']:>10}" for name, level, row in rows)
-            ], ("accuracy of a fresh language discriminator on texts it has not seen, chance 50; source, target: % of each "
-                "recognised")
+            ], ("accuracy of a fresh language discriminator on texts it has not seen (the test files; half of the texts where "
+                "there are none), chance 50; source, target: % of each recognised")

@@ -48,10 +48,10 @@ def predict(model: Path, file: Path, output: str, kind: str, encoding: str, devi
 
 def _lines(file: Path, encoding: str) -> Iterator[str]:
     """Lines with their endings."""
-    from minixl.cli.options import encoding_option
+    from minixl.cli.options import named_options
     from minixl.data.lines import raw_lines, stream_lines
 
-    with encoding_option():
+    with named_options():
         yield from raw_lines(file, encoding) if str(file) != "-" else stream_lines(sys.stdin.buffer, STDIN, encoding)
 
 

@@ -10,7 +10,7 @@ Checked on planted spaces in tests/test_parallel.py.
 """
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,11 +57,12 @@ def encode_texts(documents: Sequence[Document], tokenizer: PieceTokenizer, model
     return encode_documents(documents, tokenizer, None, max_length=limit)
 
 
-def hidden_batches(model: Transformer | Bert, examples: Sequence[Example], *,
-                   tokens: int = TOKENS) -> Iterator[tuple[np.ndarray, Array, np.ndarray]]:
+def hidden_batches(model: Transformer | Bert, examples: Sequence[Example], *, tokens: int = TOKENS,
+                   progress: Callable[[int], None] | None = None) -> Iterator[tuple[np.ndarray, Array, np.ndarray]]:
     """Last hidden states without dropout, in batches of about `tokens` pieces of examples of similar length.
 
-    Yields which examples stand in the batch (B,), their states (T, H) and where each begins (B+1,).
+    Yields which examples stand in the batch (B,), their states (T, H) and where each begins (B+1,); progress is called with
+    the pieces of each batch.
     Raises FloatingPointError when the states are not finite.
     """
     bert = _encoder(model)
@@ -70,14 +71,17 @@ def hidden_batches(model: Transformer | Bert, examples: Sequence[Example], *,
         hidden, _ = bert.forward(batch.input_ids, batch.position_ids, batch.starts, keep=False)
         if not bool(bert.store.xp.isfinite(hidden).all()):
             raise FloatingPointError("the model's hidden states became nan: the learning rate (optim.lr) was too high")
+        if progress:
+            progress(batch.tokens)
         yield np.array(chosen)[batch.order], hidden, batch.starts
 
 
-def sentence_vectors(model: Transformer | Bert, encoded: Encoded, *, tokens: int = TOKENS) -> np.ndarray:
+def sentence_vectors(model: Transformer | Bert, encoded: Encoded, *, tokens: int = TOKENS,
+                     progress: Callable[[int], None] | None = None) -> np.ndarray:
     """The mean hidden state of every text, (N, H) float64; that of a long text is over the pieces of all its windows."""
     sources = np.array([example.source for example in encoded.examples], int)
     total, pieces = np.zeros((encoded.sources, _encoder(model).config.hidden_size)), np.zeros(encoded.sources)
-    for examples, hidden, starts in hidden_batches(model, encoded.examples, tokens=tokens):
+    for examples, hidden, starts in hidden_batches(model, encoded.examples, tokens=tokens, progress=progress):
         means, _ = mean_pooling_forward(hidden, starts)                                # (B, H)
         lengths = np.diff(starts)
         np.add.at(total, sources[examples], to_numpy(means) * lengths[:, None])

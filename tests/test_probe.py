@@ -5,7 +5,7 @@ import pytest
 from minixl.backend import to_numpy
 from minixl.data.encoding import encode_documents
 from minixl.data.examples import Document
-from minixl.probe import LEVELS, PIECES, States, language_states, probe_languages, probe_states
+from minixl.probe import LEVELS, PIECES, States, halves, probe_languages, probe_states, sample, states_of
 from tests.data.piece_tokenizer import LetterTokenizer
 from tests.test_parallel import model
 
@@ -24,6 +24,11 @@ def planted(rng, shift, texts=120, hidden=24, xp=np):
     return sides
 
 
+def probe(source, target, **how):
+    """One half of the texts judged by the other."""
+    return probe_states(*halves(source, target), **how)
+
+
 def documents(letters, count, seed):
     rng = np.random.default_rng(seed)
     texts = ["".join(rng.choice(list(letters), rng.integers(3, 30))) for _ in range(count)]
@@ -32,7 +37,7 @@ def documents(letters, count, seed):
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_languages_that_differ_are_told_apart(xp, rng, level):
-    found = probe_states(*planted(rng, 8, xp=xp), level=level)
+    found = probe(*planted(rng, 8, xp=xp), level=level)
     assert found.accuracy > 0.98 and found.chance == 0.5
     assert found.accuracy == (found.recall_source + found.recall_target) / 2
     assert found.trained == 60
@@ -40,7 +45,7 @@ def test_languages_that_differ_are_told_apart(xp, rng, level):
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_languages_that_do_not_differ_are_not(rng, level):
-    found = [probe_states(*planted(rng, 0), level=level, seed=seed).accuracy for seed in range(6)]
+    found = [probe(*planted(rng, 0), level=level, seed=seed).accuracy for seed in range(6)]
     assert np.mean(found) == pytest.approx(0.5, abs=0.05) and 0.35 < min(found) and max(found) < 0.65
 
 
@@ -48,21 +53,21 @@ def test_languages_that_do_not_differ_are_not(rng, level):
 def test_nearly_all_that_can_be_told_is_told(rng, level, best):
     """Two overlapping normal clouds, Φ(distance/2) apart (Φ(0.6√n) a text of n = 2 ... 8 pieces): the best there can be."""
     sides = planted(rng, 1.2 if level == "sentence" else 2, texts=400)
-    assert best - 0.04 < probe_states(*sides, level=level).accuracy < best + 0.04
+    assert best - 0.04 < probe(*sides, level=level).accuracy < best + 0.04
 
 
 def test_only_the_token_level_sees_what_is_not_linear(rng):
     """Target states lie on a sphere of twice the radius: means and every affine map of them are alike."""
     source, target = planted(rng, 0, texts=300)
     target = States(2 * target.hidden, target.starts)
-    assert probe_states(source, target, level="token").accuracy > 0.9
-    assert probe_states(source, target, level="sentence").accuracy < 0.65
+    assert probe(source, target, level="token").accuracy > 0.9
+    assert probe(source, target, level="sentence").accuracy < 0.65
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_swapping_the_languages_swaps_the_recalls(rng, level):
     source, target = planted(rng, 1.2 if level == "sentence" else 3, texts=400)
-    found, swapped = (probe_states(*sides, level=level) for sides in ((source, target), (target, source)))
+    found, swapped = (probe(*sides, level=level) for sides in ((source, target), (target, source)))
     assert 0.8 < found.accuracy < 0.98                                 # not all right: there is something to swap
     assert swapped.accuracy == pytest.approx(found.accuracy, abs=0.02)
     assert swapped.recall_source == pytest.approx(found.recall_target, abs=0.04)
@@ -71,12 +76,12 @@ def test_swapping_the_languages_swaps_the_recalls(rng, level):
 
 def test_scale_and_offset_of_an_encoder_do_not_matter(rng):
     source, target = planted(rng, 1.5)
-    found = probe_states(source, target, level="sentence")
+    found = probe(source, target, level="sentence")
     moved = [States(1000 * side.hidden - 300, side.starts) for side in (source, target)]
-    assert probe_states(*moved, level="sentence").accuracy == pytest.approx(found.accuracy, abs=0.02)
+    assert probe(*moved, level="sentence").accuracy == pytest.approx(found.accuracy, abs=0.02)
     constant = [States(np.concatenate([side.hidden, np.ones((len(side.hidden), 1), np.float32)], axis=1), side.starts)
                 for side in (source, target)]
-    assert probe_states(*constant, level="sentence").accuracy == pytest.approx(found.accuracy, abs=0.05)
+    assert probe(*constant, level="sentence").accuracy == pytest.approx(found.accuracy, abs=0.05)
 
 
 def test_the_half_that_is_judged_is_not_trained_on(rng):
@@ -85,10 +90,21 @@ def test_the_half_that_is_judged_is_not_trained_on(rng):
     border = target.starts[60]
     target.hidden[:border] += 8
     for level in LEVELS:
-        found = probe_states(source, target, level=level)
+        found = probe(source, target, level=level)
         assert abs(found.accuracy - 0.5) < 0.1
     first = [States(side.hidden[:side.starts[60]], side.starts[:61]) for side in (source, target)]
-    assert probe_states(*first, level="token").accuracy > 0.98
+    assert probe(*first, level="token").accuracy > 0.98
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_test_texts_are_judged_with_their_own_label(rng, level):
+    """Where the languages have changed places, what tells the training texts apart is wrong of all the others."""
+    training, (source, target) = halves(*planted(rng, 8))
+    source = States(source.hidden[:source.starts[40]], source.starts[:41])
+    found = probe_states(training, (source, target), level=level)
+    assert found.accuracy > 0.98 and found.trained == 60
+    assert found.tested == (100 if level == "sentence" else len(source.hidden) + len(target.hidden))
+    assert probe_states(training, (target, source), level=level).accuracy < 0.02
 
 
 def test_unequal_lengths_do_not_move_chance(rng):
@@ -96,7 +112,7 @@ def test_unequal_lengths_do_not_move_chance(rng):
     source, target = planted(rng, 0)
     wide = 10 * np.diff(target.starts)
     target = States(rng.normal(size=(wide.sum(), 24)).astype(np.float32), np.concatenate([[0], np.cumsum(wide)]))
-    found = probe_states(source, target, level="token")
+    found = probe(source, target, level="token")
     assert found.accuracy == pytest.approx(0.5, abs=0.06) and found.recall_target < 0.75
     assert found.tested == source.starts[-1] - source.starts[60] + target.starts[-1] - target.starts[60]
 
@@ -104,7 +120,7 @@ def test_unequal_lengths_do_not_move_chance(rng):
 def test_the_same_seed_gives_the_same_figures(rng):
     sides = planted(rng, 1)
     for level in LEVELS:
-        assert probe_states(*sides, level=level, seed=3) == probe_states(*sides, level=level, seed=3)
+        assert probe(*sides, level=level, seed=3) == probe(*sides, level=level, seed=3)
 
 
 def test_identical_texts_are_at_chance_not_below():
@@ -126,7 +142,7 @@ def test_through_an_encoder(xp, level):
 
 def test_states_are_those_of_whole_texts_in_a_common_order():
     made, rows = model(), documents(ODD, 12, 0)
-    first, second = language_states(made, rows, rows)
+    first, second = (states_of(made, side) for side in sample(rows, rows))
     np.testing.assert_array_equal(first.hidden, second.hidden)
     order = np.random.default_rng([0, 0]).permutation(12)
     assert (order != np.arange(12)).any()
@@ -143,15 +159,20 @@ def test_states_are_those_of_whole_texts_in_a_common_order():
 
 def test_at_most_so_many_pieces():
     made, rows = model(), documents(ODD, 30, 0)
-    first, second = language_states(made, rows, documents(EVEN, 25, 1), pieces=200)
-    assert len(first.starts) == len(second.starts)
-    longest = max(len(first.hidden), len(second.hidden))
-    assert 100 < longest <= 200 < PIECES
-    assert len(language_states(made, rows, rows, pieces=1)[0].starts) == 5         # never fewer than four texts
+    first, second = sample(rows, documents(EVEN, 25, 1), pieces=200)
+    assert first.sources == second.sources
+    assert 100 < max(first.pieces, second.pieces) <= 200 < PIECES
+    assert sample(rows, rows, pieces=1)[0].sources == 4                # never fewer than four texts
+    few = documents(EVEN, 25, 1)
+    first, second = sample(rows, few, equal=False)
+    assert (first.sources, first.pieces, second.sources, second.pieces) == (30, rows.pieces, 25, few.pieces)
+    seen = []
+    states_of(made, first, progress=seen.append)
+    assert sum(seen) == rows.pieces
 
 
 def test_refusals(rng):
     with pytest.raises(ValueError, match="probe: expected one of sentence, token, got 'word'"):
-        probe_states(*planted(rng, 0), level="word")
+        probe(*planted(rng, 0), level="word")
     with pytest.raises(ValueError, match="probe: expected at least 4 texts of each language, got 3"):
-        language_states(model(), documents(ODD, 3, 0), documents(ODD, 9, 0))
+        sample(documents(ODD, 3, 0), documents(ODD, 9, 0))

@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from minixl.data.classification import check_document_labels, read_classification
 from minixl.data.conll import ConllFile, read_conll
 from minixl.data.conll import check_labels as check_tags
-from minixl.data.encoding import Encoded, PieceTokenizer, encode_documents, encode_sentences
+from minixl.data.encoding import CURE, Encoded, PieceTokenizer, encode_documents, encode_sentences
 from minixl.data.examples import Document, Sentence
 from minixl.data.lines import read_lines
 from minixl.data.schemes import convert, label_set, parse
@@ -58,53 +59,72 @@ def read_corpus(task: str, language: str, path: Path, *, encoding: str = "utf-8"
         if labelled and task == "ner" and file.scheme == "none":
             line, tag = next((s.line + i, tag) for s in file.sentences for i, tag in enumerate(s.tags or ()) if tag != "O")
             raise UserError(f"{path}:{line}: expected entity tags such as B-PER, I-PER and O, found {tag!r}; "
-                            "for part-of-speech tags use --set task=pos, for labelled texts a classification recipe")
+                            "part-of-speech tags are of the task pos, labelled texts of the task classification")
         return Corpus(language, path, task, file.sentences, file.found)
     documents = read_classification(path, encoding=encoding, labels=labelled)
     if labelled and all(parse(document.text) for document in documents):
         raise UserError(f"{path}:{documents[0].line}: expected a label and a text, found a word and the tag "
-                        f"{documents[0].text!r}; for entity tags use an NER recipe")
+                        f"{documents[0].text!r}; entity tags are of the task ner, part-of-speech tags of the task pos")
     return Corpus(language, path, task, documents)
 
 
 def read_unlabelled(task: str, language: str, path: Path, *, encoding: str = "utf-8") -> Corpus:
-    """Text without labels: raw text, or a labelled file of the task whose labels are not read.
+    """Text without labels: raw text, or a labelled file of any task whose labels are not read.
 
-    Raw text is cut into words for a tagger.  Raises UserError for a file without text.
+    Raw text is cut into words for a tagger; the words of a column file are put together to texts for a classifier.
+    Raises UserError for a file without text.
     """
-    lines = [line for line in read_lines(path, encoding) if line.strip()]
-    if not lines:
+    lines = list(read_lines(path, encoding))
+    if not any(map(str.strip, lines)):
         raise UserError(f"{path}: expected text in {language}, found none; is this the right file?")
-    if task in TAGGING and in_columns(task, lines) and not _by_name(path):
-        return Corpus(language, path, task, read_conll(path, encoding=encoding, tags=False).sentences)
-    if _by_name(path) or (task not in TAGGING and all("\t" in line for line in lines)):
-        documents = read_classification(path, encoding=encoding, labels=False)
-    else:
-        documents = [Document(text, None, i + 1) for i, text in enumerate(read_text(path, encoding=encoding))]
+    form = form_of(task, path, lines)
+    if form == "columns":
+        sentences = read_conll(path, encoding=encoding, tags=False).sentences
+        texts = [Document(" ".join(sentence.words), None, sentence.line) for sentence in sentences]
+        return Corpus(language, path, task, sentences if task in TAGGING else texts)
+    documents = read_classification(path, encoding=encoding, labels=False) if form == "fields" else \
+        read_text(path, encoding=encoding)
     if task not in TAGGING:
         return Corpus(language, path, task, documents)
     return Corpus(language, path, task, [Sentence(tuple(d.text[a:b] for a, b in split_words(d.text)), None, d.line)
                                          for d in documents])
 
 
+def form_of(task: str, path: Path, lines: Iterable[str]) -> str:
+    """How these lines of a file hold text: "columns" (in_columns), "fields" (a label and a text), or raw "lines"."""
+    written = [line for line in lines if line.strip()]
+    name = path.name.lower().removesuffix(".gz")
+    if name.endswith((".csv", ".jsonl", ".ndjson")):
+        return "fields"
+    if in_columns(task, written):
+        return "columns"
+    if task not in TAGGING and (name.endswith(".tsv") or (written and all("\t" in line for line in written))):
+        return "fields"
+    return "lines"
+
+
 def in_columns(task: str, lines: Sequence[str]) -> bool:
     """Whether these lines, none of them blank, are a word and its tag each, and not raw text.
 
-    They are where each has a tab, or where all have equally many words of which the last is a tag: one of entities for ner,
-    ASCII without lower-case letters for pos.  Comments and -DOCSTART- lines say nothing.
+    True if every line has a tab, or if all have equally many words of which the last is a tag: one of entities for ner,
+    ASCII without lower-case letters for pos.  For classification lines with tabs must end in such tags too, of either kind:
+    else what stands before the tab is a label.  Comments and -DOCSTART- lines say nothing.
     """
     rows = [line for line in lines if not line.startswith(("# ", "-DOCSTART-"))]
-    if not rows or any("\t" in line for line in rows):
-        return bool(rows) and all("\t" in line for line in rows)
-    cells = [line.split() for line in rows]
-    tags = [row[-1] for row in cells]
-    tagged = all(map(parse, tags)) if task == "ner" else all(tag.isascii() and tag == tag.upper() for tag in tags)
+    tabs = any("\t" in line for line in rows)
+    if not rows or (tabs and not all("\t" in line for line in rows)):
+        return False
+    if tabs and task in TAGGING:
+        return True
+    cells = [line.split("\t" if tabs else None) for line in rows]
+    tags = [row[-1].strip() for row in cells]
+    tagged = (task != "pos" and all(map(parse, tags))) or (task != "ner" and _plain_tags(tags))
     return tagged and len(cells[0]) > 1 and len({len(row) for row in cells}) == 1
 
 
-def _by_name(path: Path) -> bool:
-    """Whether the file's name says that its texts stand in fields."""
-    return path.name.lower().removesuffix(".gz").endswith((".csv", ".jsonl", ".ndjson"))
+def _plain_tags(tags: Sequence[str]) -> bool:
+    """Whether these may be parts of speech: ASCII without spaces or lower-case letters, and not all of them numbers or marks."""
+    return all(tag.isascii() and tag == tag.upper() and len(tag.split()) == 1 for tag in tags) and any(map(str.isupper, tags))
 
 
 def labels_of(task: str, corpora: Iterable[Corpus], scheme: str = "IOB2") -> list[str]:
@@ -137,13 +157,17 @@ def check_labels(corpus: Corpus, labels: Sequence[str]) -> None:
 
 
 def encode(corpus: Corpus, tokenizer: PieceTokenizer, labels: Sequence[str] | None, *, max_length: int,
-           on_long: str, scheme: str = "IOB2") -> Encoded:
-    """Pieces of a corpus, with class numbers where `labels` is given.  scheme: that of the labels, if they write spans."""
+           on_long: str, scheme: str = "IOB2", cure: str = CURE) -> Encoded:
+    """Pieces of a corpus, with class numbers where `labels` is given.
+
+    scheme: that of the labels, if they write spans.  Raises UserError, which ends with the cure, for a long input where
+    on_long is "error".
+    """
+    how: dict[str, Any] = {"max_length": max_length, "on_long": on_long, "path": str(corpus.path), "cure": cure}
     ids = None if labels is None else {label: i for i, label in enumerate(labels)}
     if corpus.task in TAGGING:
         sentences = corpus.sentences()
         if corpus.task == "ner" and scheme not in ("IOB2", "none"):
             sentences = [replace(s, tags=s.tags and tuple(convert(s.tags, "IOB2", scheme))) for s in sentences]
-        return encode_sentences(sentences, tokenizer, ids, max_length=max_length, on_long=on_long, path=str(corpus.path))
-    return encode_documents(corpus.documents(), tokenizer, ids, max_length=max_length, on_long=on_long,
-                            path=str(corpus.path))
+        return encode_sentences(sentences, tokenizer, ids, **how)
+    return encode_documents(corpus.documents(), tokenizer, ids, **how)

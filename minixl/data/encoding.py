@@ -67,10 +67,11 @@ class Encoded:
     examples: list[Example]
     sources: int                       # sentences or documents
     long: int = 0                      # how many of them were longer than max_length
-    cut_words: int = 0                 # words (documents: pieces) lost by truncation
+    cut_words: int = 0                 # words (documents: word pieces) lost by truncation
     pieces: int = 0                    # pieces in all examples
     words: int = 0
     unknown: int | None = None         # words that are not in a word-level model's vocabulary
+    cut_unit: str = "words"            # what cut_words counts
 
     def report(self, what: str) -> str:
         """One line for the log: how many inputs, how many were long, what was cut."""
@@ -80,7 +81,7 @@ class Encoded:
                     f"{100 * self.unknown / max(self.words, 1):.1f} % of them unknown")
         if self.long:
             line += f", {self.long} longer than the limit"
-            line += f", {self.cut_words} words cut" if self.cut_words else ", read in windows, nothing cut"
+            line += f", {self.cut_words} {self.cut_unit} cut" if self.cut_words else ", read in windows, nothing cut"
         return line
 
 
@@ -155,7 +156,7 @@ def word_windows(lengths: Sequence[int], room: int) -> list[tuple[int, int, int,
 def encode_documents(documents: Sequence[Document], tokenizer: PieceTokenizer, label_ids: Mapping[str, int] | None, *,
                      max_length: int, on_long: str = "window", path: str = "input", cure: str = CURE) -> Encoded:
     """Documents for a classifier; every window of a long document carries its label."""
-    encoded = Encoded([], len(documents))
+    encoded = Encoded([], len(documents), cut_unit="word pieces")
     room = _room(max_length, on_long, 2)
     for index, (document, (ids, offsets)) in enumerate(zip(documents, tokenizer.encode_texts([d.text for d in documents]),
                                                            strict=True)):

@@ -1,14 +1,15 @@
 """Texts in two languages: `en-es=FILE` or `en-es=FILE,FILE`, plain or gzip.
 
     one file    source TAB target, a pair a line and no header
-    two files   line n of the one is the translation of line n of the other
+    two files   text n of the one is the translation of text n of the other
+    four files  two to train on and two to test on (--probe): FILE,FILE,TEST,TEST; these need not be translations
 
-Each of two files is read by its name.  A .tsv, .csv or .jsonl file (also .gz) is one of labelled texts and is read as
-minixl.data.classification reads it, without its labels.  Any other file is raw text, a text a line; but if every line that
-is not blank has exactly one tab, what stands before the tab is a label and is dropped.
+A file of one language may have any form minixl reads (minixl.data.corpus.form_of): raw text, a text a line; labelled texts,
+without their labels; or columns, whose sentences are the texts, their words a space apart, without their tags.  It is read
+alike for every model, so that the models are compared on the same texts.
 
-A blank line counts as a line; a pair with an empty side is left out and counted.  A value that names a file is one file,
-even with a comma in it; any other comma stands between two.  Test: tests/data/test_parallel_text.py
+In raw text a blank line counts as a text; a pair with an empty side is left out and counted.  A value that names a file is
+one file, even with a comma in it; any other comma stands between two.  Test: tests/data/test_parallel_text.py
 """
 from __future__ import annotations
 
@@ -17,13 +18,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from minixl.data.classification import read_classification
+from minixl.data.corpus import form_of, in_columns, read_unlabelled
 from minixl.data.examples import Document
 from minixl.data.lines import read_lines, shown
 from minixl.errors import UserError
 
 PAIR = re.compile(r"([^-=/,\s]+)-([^-=/,\s]+)")
-LABELLED = (".tsv", ".csv", ".jsonl", ".ndjson")
+TASK = "classification"            # whole texts are wanted, whatever the model is for
+PROBE = "--probe"                  # the option that takes four files too
 
 
 class LanguagePair(NamedTuple):
@@ -31,7 +33,7 @@ class LanguagePair(NamedTuple):
 
     source: str
     target: str
-    paths: tuple[Path, ...]      # one file with both languages, or one of each
+    paths: tuple[Path, ...]      # one file with both languages, or one of each, or two of each
 
     @property
     def name(self) -> str:
@@ -59,25 +61,33 @@ def _parse_pair(text: str, option: str) -> LanguagePair:
     name, _, value = text.partition("=")
     match = PAIR.fullmatch(name)
     paths = [value] if Path(value).is_file() else value.split(",")
-    if not match or not all(paths) or len(paths) > 2:
-        raise UserError(f"{option} {text}: expected SOURCE-TARGET=FILE or SOURCE-TARGET=FILE,FILE, for example en-es=pairs.tsv "
-                        "or en-es=en.txt,es.txt")
+    if not match or not all(paths) or len(paths) not in ((1, 2, 4) if option == PROBE else (1, 2)):
+        four = " (to train on, to test on: FILE,FILE,TEST,TEST)" if option == PROBE else ""
+        raise UserError(f"{option} {text}: expected SOURCE-TARGET=FILE or SOURCE-TARGET=FILE,FILE{four}, for example "
+                        "en-es=pairs.tsv or en-es=en.txt,es.txt")
     return LanguagePair(match[1], match[2], tuple(map(Path, paths)))
+
+
+def read_probed(pair: LanguagePair, *, encoding: str = "utf-8", limit: int = 0, least: int = 2) -> list[PairedTexts]:
+    """What a discriminator is trained and tested on: one pair of lists for both, or, of four files, one for each."""
+    return [read_pair(pair._replace(paths=pair.paths[i:i + 2]), encoding=encoding, limit=limit, least=least, parallel=False)
+            for i in range(0, len(pair.paths), 2)]
 
 
 def read_pair(pair: LanguagePair, *, encoding: str = "utf-8", limit: int = 0, least: int = 2,
               parallel: bool = True) -> PairedTexts:
     """The texts of both languages; the first `limit` of them, 0 is all.
 
-    parallel=False takes two files with different numbers of lines as well; then the two lists are independent.
+    parallel=False takes two files with different numbers of texts as well; then the two lists are independent.
     Raises UserError for a file that cannot be read (minixl.data.lines), a line of one file without its tab, different
-    numbers of lines, and for fewer than `least` texts.
+    numbers of texts, and for fewer than `least` of them.
     """
-    source, target = _columns(pair.paths[0], encoding) if len(pair.paths) == 1 else (_texts(p, encoding) for p in pair.paths)
+    source, target = _columns(pair.paths[0], encoding) if len(pair.paths) == 1 else (
+        _texts(language, path, encoding) for language, path in zip(pair[:2], pair.paths, strict=True))
     paired = len(source) == len(target)
     if parallel and not paired:
-        raise UserError(f"{pair.paths[1]}: expected as many lines as {pair.paths[0]}, {len(source)}, found {len(target)}; "
-                        "line n must be the translation of line n")
+        raise UserError(f"{pair.paths[1]}: expected as many texts as {pair.paths[0]}, {len(source)}, found {len(target)}; "
+                        "text n must be the translation of text n")
     if paired:
         both = [bool(a.text and b.text) for a, b in zip(source, target, strict=True)]
         one = sum(bool(a.text) != bool(b.text) for a, b in zip(source, target, strict=True))
@@ -96,7 +106,11 @@ def read_pair(pair: LanguagePair, *, encoding: str = "utf-8", limit: int = 0, le
 def _columns(path: Path, encoding: str) -> tuple[list[Document], list[Document]]:
     """Both columns of a file of pairs; a blank line is an empty pair."""
     source, target = [], []
-    for number, line in enumerate(read_lines(path, encoding), 1):
+    lines = list(read_lines(path, encoding))
+    if in_columns(TASK, [line for line in lines if line.strip()]):
+        raise UserError(f"{path}: expected source and target separated by a tab, found words and their tags; give the sentences "
+                        "of each language in a file of their own, FILE,FILE")
+    for number, line in enumerate(lines, 1):
         cells = line.split("\t") if line.strip() else ["", ""]
         if len(cells) != 2:
             found = f"{len(cells)} columns" if len(cells) > 2 else "no tab"
@@ -109,13 +123,11 @@ def _columns(path: Path, encoding: str) -> tuple[list[Document], list[Document]]
     return source, target
 
 
-def _texts(path: Path, encoding: str) -> list[Document]:
-    """The texts of a file in one language; a blank line is an empty text."""
-    if path.name.lower().removesuffix(".gz").endswith(LABELLED):
-        return read_classification(path, encoding=encoding, labels=False)
+def _texts(language: str, path: Path, encoding: str) -> list[Document]:
+    """The texts of a file in one language; in raw text a blank line is an empty one."""
     lines = list(read_lines(path, encoding))
-    if all(line.count("\t") == 1 for line in lines if line.strip()):
-        lines = [line.partition("\t")[2] for line in lines]
+    if form_of(TASK, path, lines) != "lines":
+        return read_unlabelled(TASK, language, path, encoding=encoding).documents()
     texts = [Document(line.strip(), None, number) for number, line in enumerate(lines, 1)]
     _check_text(texts, path, "a sentence or paragraph a line")
     return texts

@@ -164,7 +164,7 @@ def _spanned(first: dict[str, tuple[int, int]], where: Callable[[int, int], str]
     expected = f"a span tag such as {usual} ({where(*first[usual])})" if like == "plain" else \
         f"a plain tag such as {usual} ({where(*first[usual])})"
     raise UserError(f"{where(*first[odd])}: expected {expected}, found {odd!r}; "
-                    "correct it, or --set data.scheme=none reads all tags as plain ones")
+                    "correct it; plain tags are of the task pos")
 
 
 def _neighbours(pair: tuple[str, str], scheme: str) -> bool:

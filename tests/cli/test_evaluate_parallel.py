@@ -1,10 +1,14 @@
 """minixl evaluate --parallel and --probe: tables, JSON, both kinds of folder, one line for each mistake."""
+import io
 import json
+import sys
 import types
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
+from minixl.cli.options import bar
 from minixl.model_folder import ModelInfo, save_model
 from minixl.models.transformer import Transformer
 from minixl.parallel import alignment, load_encoder, sentence_vectors
@@ -17,12 +21,13 @@ EN = ["anna visited paris .", "ben lives in madrid .", "the visit", "anna lives 
 ES = ["anna visita paris .", "ben vive en madrid .", "la visita", "anna vive .", "ben visita madrid", "paris"]
 
 
-def save(folder, encoder, task, labels, pooling):
+def save(folder, encoder, task, labels, pooling, **more):
     """A model folder that holds the encoder's weights and a head of nothing."""
     config = read_config(encoder)
     model = Transformer(config, labels, pooling)
     load_parameters(encoder, {p.name: p.value for p in model.store if p.name.startswith("bert.")})
-    info = ModelInfo(task=task, labels=labels, scheme="IOB2" if task == "ner" else "none", pooling=pooling, max_length=32)
+    info = ModelInfo(task=task, labels=labels, scheme="IOB2" if task == "ner" else "none", pooling=pooling,
+                     **{"max_length": 32} | more)
     save_model(folder, model, Tokenizer(encoder, config.vocab_size), info, config.raw)
 
 
@@ -112,6 +117,105 @@ def test_the_probe_needs_no_parallel_texts_and_finds_other_letters(minixl, data,
     assert figures(out)["probe"]["x-y"]["sentence"]["trained"] == 4 and "x-y x: 8 inputs" in err
 
 
+def columns(texts, divider):
+    """The texts as sentences of words and tags."""
+    return "".join("".join(f"{word}{divider}{'B-PER' if word in ('anna', 'ben') else 'O'}\n" for word in text.split()) + "\n"
+                   for text in texts)
+
+
+@pytest.mark.parametrize("divider", ["\t", " "])
+@pytest.mark.parametrize("folder", ["encoder", "tagger", "classifier"])
+def test_the_texts_of_column_files_are_their_sentences(minixl, data, tmp_path, divider, folder):
+    for name, texts in (("en", EN), ("es", ES)):
+        (tmp_path / f"{name}.conll").write_text(columns(texts, divider))
+        (tmp_path / f"{name}.txt").write_text("\n".join(texts))
+    for limit, inputs in ((0, 6), (5, 5)):                             # the limit counts sentences, not lines
+        results = []
+        for ending in ("conll", "txt"):
+            files = f"en-es={tmp_path}/en.{ending},{tmp_path}/es.{ending}"
+            code, out, err = minixl("evaluate", data / folder, "--probe", files, "--parallel", files, "--limit", limit, "--json")
+            assert code == 0 and f"en-es es: {inputs} inputs" in err, err
+            results.append((figures(out), err))
+        assert results[0] == results[1]
+    code, out, err = minixl("evaluate", data / folder, "--parallel", f"en-es={tmp_path}/en.conll")
+    assert (code, out) == (1, "") and "found " in err and "FILE,FILE" in err and len(err.splitlines()) == 1
+
+
+def test_the_probe_is_scored_on_the_test_files(minixl, data, tmp_path):
+    """Test files in which the languages have changed places are all wrong."""
+    rng = np.random.default_rng(0)
+    for name, letters, count in (("x", "abcdefgh", 40), ("y", "qrstuvwx", 50), ("z", "abcdefgh", 20)):
+        (tmp_path / name).write_text("\n".join("".join(rng.choice(list(letters), 6)) for _ in range(count)))
+    x, y, z = (tmp_path / name for name in "xyz")
+    right, wrong = (minixl("evaluate", data / "encoder", "--probe", f"x-y={x},{y},{test}", "--json")
+                    for test in (f"{z},{y}", f"{y},{z}"))
+    assert [line.rsplit(",", 1)[0] for line in right[2].splitlines()] == [
+        "x-y x: 40 inputs", "x-y y: 50 inputs", "x-y test x: 20 inputs", "x-y test y: 50 inputs"]
+    for level in ("sentence", "token"):
+        found, other = figures(right[1])["probe"]["x-y"][level], figures(wrong[1])["probe"]["x-y"][level]
+        assert found["trained"] == 40 and found["accuracy"] > 0.7 and other["accuracy"] < 0.3
+        assert found["recall_source"] == pytest.approx(1 - other["recall_target"])
+    assert figures(right[1])["probe"]["x-y"]["sentence"]["tested"] == 70
+    code, _, err = minixl("evaluate", data / "encoder", "--probe", f"x-y={x},{y},{z}")
+    assert code == 1 and "SOURCE-TARGET=FILE,FILE (to train on, to test on: FILE,FILE,TEST,TEST)" in err
+
+
+def test_a_bar_where_there_is_a_terminal(monkeypatch):
+    class Screen(io.StringIO):
+        def isatty(self):
+            return self.terminal
+
+    for terminal in (True, False):
+        screen = Screen()
+        screen.terminal = terminal
+        monkeypatch.setattr(sys, "stderr", screen)
+        with bar(30, "score en") as progress:
+            assert (progress is not None) == terminal
+            if progress:
+                progress(20)
+                progress(10)
+        shown = screen.getvalue()
+        assert ("score en" in shown and "30/30" in shown and shown.endswith("\n")) if terminal else shown == ""
+
+
+@pytest.mark.parametrize("args", [["en={}/topics.tsv"], ["--parallel", "en-es={}/pairs.tsv"],
+                                  ["--probe", "en-es={0}/en.txt,{0}/es.tsv"],
+                                  ["--probe", "en-es={0}/en.txt,{0}/es.tsv,{0}/en.txt,{0}/es.tsv"]])
+def test_a_bar_is_full_in_the_end(minixl, data, monkeypatch, args):
+    """Every piece that is announced is counted once."""
+    import minixl.cli.options as options
+    seen = []
+
+    @contextmanager
+    def count(total, what):
+        done = []
+        yield done.append
+        seen.append((total, sum(done)))
+    monkeypatch.setattr(options, "bar", count)
+    assert minixl("evaluate", data / "classifier", *(arg.format(data) for arg in args))[0] == 0
+    assert len(seen) == 1 and seen[0][0] == seen[0][1] > 20
+
+
+def test_cures_are_those_of_this_command(minixl, data, tmp_path):
+    labels = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
+    save(tmp_path / "strict", data / "encoder", "ner", labels, "token", max_length=8, on_long="error")
+    mixed = "anna\tB-PER\nben\tS-PER\n.\tO\n\nparis\tI-LOC\n"
+    for content, model, said in [
+            ("anna\tO\n" * 9, "strict", "the sentence has 11 word pieces, data.max_length is 8; split it; a model that was"),
+            (mixed, data / "tagger", "or --scheme IOBES reads it as conlleval does"),
+            ("anna\tNOUN\nben\tVERB\n", data / "tagger", "part-of-speech tags are of the task pos"),
+            ("anna\tB-PER\nlives\tVERB\n", data / "tagger", "plain tags are of the task pos")]:
+        (tmp_path / "en.txt").write_text(content)
+        code, out, err = minixl("evaluate", tmp_path / model, f"en={tmp_path}/en.txt")
+        assert (code, out) == (1, "") and said in err and len(err.splitlines()) == 1, err
+        if model != "strict":
+            code, out, err = minixl("data", "stats", "ner", f"en={tmp_path}/en.txt")
+            assert (code, out) == (1, "") and said in err and len(err.splitlines()) == 1 and "--set" not in err, err
+    (tmp_path / "en.txt").write_text(mixed)
+    code, out, _ = minixl("data", "stats", "ner", f"en={tmp_path}/en.txt", "--scheme", "IOBES")
+    assert code == 0 and out == "en: 2 inputs, 4 words; LOC 1, PER 2\n"
+
+
 def test_pairs_left_out_are_said(minixl, data, tmp_path):
     (tmp_path / "p.tsv").write_text("anna\tanna\nben\t\nthe\tla\n")
     code, _, err = minixl("evaluate", data / "encoder", "--parallel", f"en-es={tmp_path}/p.tsv")
@@ -120,7 +224,7 @@ def test_pairs_left_out_are_said(minixl, data, tmp_path):
 
 @pytest.mark.parametrize(("content", "args", "said"), [
     ({"a": "x\ny\nz\n", "b": "x\ny\n"}, ["--parallel", "en-es=a,b"],
-     "b: expected as many lines as a, 3, found 2; line n must be the translation of line n"),
+     "b: expected as many texts as a, 3, found 2; text n must be the translation of text n"),
     ({"p": "a\tb\nc d\n"}, ["--parallel", "en-es=p"], "p:2: expected source and target separated by a tab, found no tab in 'c d'"),
     ({"p": "a\tb\nc d\n"}, ["--probe", "en-es=p"], "p:2: expected source and target separated by a tab"),
     ({"p": "\n"}, ["--parallel", "en-es=p"], "p: expected a source, a tab and its translation a line, found no text"),

@@ -78,9 +78,10 @@ def test_absurd_learning_rate(train, data, recwarn, warmup, steps, said):
 def test_data_of_the_other_task(train):
     code, line, made = train(recipe="finetune-classification-cpu")
     assert (code, made) == (1, False)
-    assert "en.txt:1: expected a label and a text, found a word and the tag 'B-PER'; for entity tags use an NER" in line
+    assert "en.txt:1: expected a label and a text, found a word and the tag 'B-PER'; entity tags are of the task ner" in line
     code, line, made = train(source="en.tsv")
-    assert (code, made) == (1, False) and "en.tsv:1: expected entity tags" in line and "a classification recipe" in line
+    assert (code, made) == (1, False) and "en.tsv:1: expected entity tags" in line
+    assert "labelled texts of the task classification" in line
 
 
 def test_weights_that_are_not_finite(train, data, tmp_path):

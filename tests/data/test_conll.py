@@ -144,7 +144,7 @@ def test_a_named_scheme_is_not_detected():
     ("a\tO\n\tO", "2: expected a word in column 1, found nothing; write a word there or make it a blank line"),
     ("a\tN\tO\nb\tN\t", "2: expected a tag in column 3, found nothing; write the tag, or O outside names"),
     ("a\tB-PER\n\nb\tPER", "3: expected a span tag such as B-PER (corpus.txt:1), found 'PER'; "
-     "correct it, or --set data.scheme=none reads all tags as plain ones"),
+     "correct it; plain tags are of the task pos"),
 ], ids=["one column", "space among tabs", "fewer columns", "space in a word", "no tag", "empty word", "empty tag", "plain"])
 def test_a_line_that_is_wrong(text, message):
     assert error_of(lambda: parse(text)) == f"corpus.txt:{message}"

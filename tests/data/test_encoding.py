@@ -143,6 +143,7 @@ def test_a_long_document_is_cut_before_words():
     assert [e.labels.tolist() for e in encoded.examples] == [[0]] * 3 and {e.source for e in encoded.examples} == {0}
     cut = encode_documents([document], LetterTokenizer(), {"x": 0}, max_length=10, on_long="truncate")
     assert [read(e) for e in cut.examples] == ["abcdefg"] and cut.cut_words == 11
+    assert cut.report("dev").endswith("1 longer than the limit, 11 word pieces cut")
 
 
 def test_a_long_document_without_spaces_is_cut_anywhere():

@@ -174,7 +174,7 @@ def test_a_plain_tag_among_span_tags_is_refused():
     with pytest.raises(UserError) as error:
         detect_scheme([["B-PER", "I-PER", "O"], ["O", "0"]], lambda i, j: f"corpus.txt:{4 * i + j + 1}")
     assert str(error.value) == ("corpus.txt:6: expected a span tag such as B-PER (corpus.txt:1), found '0'; "
-                                "correct it, or --set data.scheme=none reads all tags as plain ones")
+                                "correct it; plain tags are of the task pos")
 
 
 def test_a_span_tag_among_plain_tags_is_refused():

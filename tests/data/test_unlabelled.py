@@ -58,6 +58,7 @@ def test_a_classifier_reads_texts(tmp_path):
         return [document.text for document in corpus.inputs]
     assert read_texts(texts) == texts
     assert read_texts([f"viaje\t{text}" for text in texts]) == texts
+    assert read_texts(["Anna\tB-PER", "vive\tO", ".\tO", "", "Ben\tB-PER"]) == ["Anna vive .", "Ben"]    # tags are no texts
     assert read_texts([f'viaje,"{text}"' for text in texts], name="es.csv") == texts
     assert read_texts(lines, name="es.jsonl") == texts
     (tmp_path / "es.jsonl.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
@@ -75,6 +76,11 @@ def test_no_text_is_an_error_of_one_line(tmp_path, task, content):
     with pytest.raises(UserError, match="es.txt: expected text in es, found none") as error:
         read(tmp_path, content, task)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("task", ["ner", "classification"])
+def test_a_text_knows_its_line(tmp_path, task):
+    assert [item.line for item in read(tmp_path, ["", "Anna vive.", "", "Ben"], task).inputs] == [2, 4]
 
 
 def test_a_missing_file_and_a_wrong_encoding(tmp_path):
