@@ -63,7 +63,7 @@ class ModelInfo:
 def save_model(folder: Path, model: Model, tokenizer: PieceTokenizer, info: ModelInfo, raw_config: Mapping[str, Any]) -> None:
     """Write the folder in one go: a reader sees the old one or the new one, never half."""
     kind = {"architectures": [ARCHITECTURES[info.pooling]], "model_type": "bert"} if info.family == "transformer" else {}
-    config = {**raw_config, **kind, "torch_dtype": "float32",
+    config = {**raw_config, **kind,
               "id2label": {str(i): label for i, label in enumerate(info.labels)},
               "label2id": {label: i for i, label in enumerate(info.labels)}, "num_labels": len(info.labels)}
     tensors = {parameter.name: to_numpy(parameter.value) for parameter in model.store}

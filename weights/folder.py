@@ -131,22 +131,19 @@ def _config_keys(name: str, found: tuple[int, ...], needed: tuple[int, ...], fol
 
 
 def save_folder(folder: str | Path, config_json: Mapping[str, Any], tensors: Mapping[str, Array],
-                tokenizer: PieceTokenizer | None, minixl_json: Mapping[str, Any], card: str) -> None:
+                tokenizer: PieceTokenizer, minixl_json: Mapping[str, Any], card: str) -> None:
     """Write a model folder, and only when all of it is written let it take the place of an older one.
 
-    `config_json` becomes config.json with the dtype of the tensors, `minixl_json` minixl.json, `card` README.md.
+    `config_json` becomes config.json with the dtype of the tensors, which is one, `minixl_json` minixl.json, `card` README.md.
     """
     with replaced_folder(folder) as fresh:
         write_tensors(fresh / "model.safetensors", tensors)
-        dtypes = {str(value.dtype) for value in tensors.values()}
+        dtype, = {str(value.dtype) for value in tensors.values()}
         rest = {key: value for key, value in config_json.items() if key not in ("dtype", "torch_dtype")}
-        write_json(fresh / "config.json", rest | ({"torch_dtype": dtypes.pop()} if len(dtypes) == 1 else {}))
-        if tokenizer is not None:
-            tokenizer.save(fresh)
-        if minixl_json:
-            write_json(fresh / "minixl.json", minixl_json)
-        if card:
-            (fresh / "README.md").write_text(card, "utf-8")
+        write_json(fresh / "config.json", rest | {"torch_dtype": dtype})
+        tokenizer.save(fresh)
+        write_json(fresh / "minixl.json", minixl_json)
+        (fresh / "README.md").write_text(card, "utf-8")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Array]) -> None:

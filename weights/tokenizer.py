@@ -68,12 +68,8 @@ class Tokenizer:
         raise UserError(f"{self.folder}: the vocabulary has no {role}: expected {named or ' or '.join(SPECIALS[role])}"
                         f"; tokenizer_config.json can name it")
 
-    def pieces(self, words: Sequence[str]) -> list[list[int]]:
-        """Ids of each word of one sentence.  Never an empty list: a word of which nothing is left becomes [unk_id]."""
-        return self.pieces_batch([words])[0]
-
     def pieces_batch(self, sentences: Sequence[Sequence[str]]) -> list[list[list[int]]]:
-        """Ids of each word of each sentence.
+        """Ids of each word of each sentence.  Never an empty list: a word of which nothing is left becomes [unk_id].
 
         A word's pieces do not depend on its neighbours, so every distinct word is cut up once and remembered.
         """
@@ -86,22 +82,10 @@ class Tokenizer:
             self._known[word] = encoding.ids or [self.unk_id]
         return [[self._known[word].copy() for word in words] for words in sentences]
 
-    def encode_text(self, text: str) -> Encoded:
-        """Ids of running text, and for each id the characters of `text` it stands for, [start, end)."""
-        encoding = self._backend.encode(text, add_special_tokens=False)
-        return encoding.ids, encoding.offsets
-
     def encode_texts(self, texts: Iterable[str]) -> list[Encoded]:
-        """encode_text for many texts at once, on all cores."""
+        """Ids of each running text, and for each id the characters of the text it stands for, [start, end)."""
         return [(encoding.ids, encoding.offsets)
                 for encoding in self._backend.encode_batch(list(texts), add_special_tokens=False)]
-
-    def token(self, id: int) -> str:
-        """The piece behind an id, as the vocabulary spells it."""
-        piece = self._backend.id_to_token(id)
-        if piece is None:
-            raise ValueError(f"id: expected 0 to {self.vocab_size - 1}, got {id}")
-        return piece
 
     def unknown_words(self, sentences: Iterable[Sequence[str]]) -> int:
         """Always 0: a word outside the vocabulary is cut into pieces, at worst [UNK]."""

@@ -21,9 +21,8 @@ class Built:
     messages: list[str]                # for the user: what was loaded, frozen, found
 
 
-def freeze(model: Model, patterns: list[str]) -> list[str]:
+def freeze(model: Model, patterns: list[str]) -> None:
     """Freeze by shell patterns; 'bottom:N' stands for a transformer's embeddings and its lowest N layers."""
-    names: list[str] = []
     for pattern in patterns:
         kind, colon, count = pattern.partition(":")
         if kind == "bottom" and colon:
@@ -32,7 +31,6 @@ def freeze(model: Model, patterns: list[str]) -> list[str]:
             layers = model.config.num_hidden_layers
             if not count.isdigit() or int(count) > layers:
                 raise UserError(f"model.freeze: {pattern}: expected bottom:N with N from 0 to {layers}")
-            names += model.store.freeze(["bert.embeddings.*", *(f"bert.encoder.layer.{i}.*" for i in range(int(count)))])
+            model.store.freeze(["bert.embeddings.*", *(f"bert.encoder.layer.{i}.*" for i in range(int(count)))])
         else:
-            names += model.store.freeze([pattern])
-    return names
+            model.store.freeze([pattern])

@@ -30,7 +30,7 @@ def test_old_shards_to_one_folder(encoder, tensors, config_json, tmp_path):
         np.testing.assert_array_equal(found[name], value.astype(np.float16), err_msg=name)
     targets = {name: np.empty(value.shape, np.float32) for name, value in tensors.items()}
     load_parameters(tmp_path / "new", targets)
-    assert Tokenizer(tmp_path / "new").pieces(["Sevilla"]) == [[5]]
+    assert Tokenizer(tmp_path / "new").pieces_batch([["Sevilla"]])[0] == [[5]]
 
 
 @pytest.mark.parametrize("dtype, expected", [(None, "float32"), ("float32", "float32"), ("float16", "float16")])

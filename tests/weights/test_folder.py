@@ -137,7 +137,7 @@ def test_what_is_saved_is_what_transformers_loads(encoder, tensors, config_json,
         np.testing.assert_array_equal(found[name].numpy(), value, err_msg=name)
     text = "Madrid, Sevilla 北京 é."
     assert AutoTokenizer.from_pretrained(out)(text, add_special_tokens=False).input_ids == Tokenizer(
-        encoder).encode_text(text)[0]
+        encoder).encode_texts([text])[0][0]
     targets = buffers(everything)
     load_parameters(out, targets)
     assert_loaded(targets, everything)

@@ -41,26 +41,23 @@ def test_pieces_of_words(tokenizer):
         [[ids["Sevilla"]], [ids["é"]], [ids["Ma"], ids["##drid"]], [ids["."]], unknown], [],
         [[ids["北"], ids["京"]], [ids["a"], ids[","], ids["l"], ids["##a"]], unknown, unknown, zurich],
         [unknown, unknown]]                                    # decomposed é is another string: accents are kept as they are
-    assert tokenizer.pieces(["Zürichs"]) == [zurich]
+    assert tokenizer.pieces_batch([["Zürichs"]])[0] == [zurich]
 
 
 def test_results_belong_to_the_caller(tokenizer):
-    tokenizer.pieces(["Sevilla", "Sevilla"])[0].append(99)
-    assert tokenizer.pieces(["Sevilla", "Sevilla"]) == [[5], [5]]
+    tokenizer.pieces_batch([["Sevilla", "Sevilla"]])[0][0].append(99)
+    assert tokenizer.pieces_batch([["Sevilla", "Sevilla"]])[0] == [[5], [5]]
 
 
 def test_special_ids_and_no_special_tokens_added(tokenizer):
     found = (tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id)
     assert found == (0, 1, 2, 3, 4)
-    assert tokenizer.encode_text("") == ([], []) and tokenizer.vocab_size == len(VOCABULARY)
-    assert tokenizer.token(5) == "Sevilla"
-    with pytest.raises(ValueError, match="id: expected 0 to 22, got 23"):
-        tokenizer.token(23)
+    assert tokenizer.encode_texts([""])[0] == ([], []) and tokenizer.vocab_size == len(VOCABULARY)
 
 
 def test_text_with_offsets(tokenizer):
     text = "Zürichs  北京, Madrid"
-    ids, offsets = tokenizer.encode_text(text)
+    ids, offsets = tokenizer.encode_texts([text])[0]
     assert [text[start:end] for start, end in offsets] == ["Zür", "ich", "s", "北", "京", ",", "Ma", "drid"]
     assert tokenizer.encode_texts([text, ""]) == [(ids, offsets), ([], [])]
 
@@ -74,8 +71,8 @@ def test_text_with_offsets(tokenizer):
 def test_tokenizer_config_is_heeded(encoder, config, text, expected):
     (encoder / "tokenizer_config.json").write_text(json.dumps(config))
     ours = Tokenizer(encoder)
-    ids = ours.encode_text(text)[0]
-    assert [ours.token(id) for id in ids] == expected
+    ids = ours.encode_texts([text])[0][0]
+    assert [ours._backend.id_to_token(id) for id in ids] == expected
     theirs = BertTokenizer.from_pretrained(encoder, **{"do_lower_case": False} | config)
     assert theirs(text, add_special_tokens=False).input_ids == ids
 
@@ -83,8 +80,8 @@ def test_tokenizer_config_is_heeded(encoder, config, text, expected):
 def test_unigram_without_its_truncation_and_padding(unigram):
     tokenizer = Tokenizer(unigram)
     assert (tokenizer.cls_id, tokenizer.pad_id, tokenizer.sep_id, tokenizer.unk_id, tokenizer.mask_id) == (0, 1, 2, 3, 10)
-    assert tokenizer.pieces(["New", "York", "ab", "?"]) == [[5], [6], [4, 7, 8], [4, 3]]
-    assert tokenizer.encode_text("New York b") == ([5, 6, 9], [(0, 3), (3, 8), (8, 10)])
+    assert tokenizer.pieces_batch([["New", "York", "ab", "?"]])[0] == [[5], [6], [4, 7, 8], [4, 3]]
+    assert tokenizer.encode_texts(["New York b"])[0] == ([5, 6, 9], [(0, 3), (3, 8), (8, 10)])
 
 
 @pytest.mark.parametrize("kind", ["encoder", "unigram"])
@@ -94,14 +91,14 @@ def test_saved_and_loaded_by_transformers(kind, request, tmp_path):
     ours.save(tmp_path / "saved")
     again, theirs = Tokenizer(tmp_path / "saved"), AutoTokenizer.from_pretrained(tmp_path / "saved")
     text = "Sevilla, New York b 北京 Zürichs"
-    assert again.encode_text(text) == ours.encode_text(text)
-    assert theirs(text, add_special_tokens=False).input_ids == ours.encode_text(text)[0]
+    assert again.encode_texts([text])[0] == ours.encode_texts([text])[0]
+    assert theirs(text, add_special_tokens=False).input_ids == ours.encode_texts([text])[0][0]
     assert (theirs.cls_token_id, theirs.sep_token_id, theirs.pad_token_id, theirs.unk_token_id, theirs.mask_token_id) == (
         ours.cls_id, ours.sep_id, ours.pad_id, ours.unk_id, ours.mask_id)
     assert (tmp_path / "saved" / "vocab.txt").exists() == (kind == "encoder")
     if kind == "encoder":
         assert (tmp_path / "saved" / "vocab.txt").read_text() == "".join(f"{piece}\n" for piece in VOCABULARY)
-        assert theirs(text).input_ids == [ours.cls_id, *ours.encode_text(text)[0], ours.sep_id]
+        assert theirs(text).input_ids == [ours.cls_id, *ours.encode_texts([text])[0][0], ours.sep_id]
 
 
 def test_special_tokens_named_by_a_file(encoder):
