@@ -11,6 +11,7 @@ import numpy as np
 
 from minixl.backend import Array
 from minixl.data.batching import Batch
+from minixl.errors import UserError
 from minixl.models.bert import WORD_TABLE, Bert, BertCache
 from minixl.models.bert_config import BertConfig
 from minixl.models.discriminators import discriminator_shapes, initialise_discriminator
@@ -63,6 +64,14 @@ class Transformer:
     def encoder_names(self) -> list[str]:
         """Parameters of the encoder."""
         return [name for name in self.store.names() if name.startswith("bert.") and not name.startswith("bert.pooler.")]
+
+    def trained_encoder_names(self) -> list[str]:
+        """Parameters of the encoder that are not frozen.  Raises UserError when there is none: nothing can be made alike then."""
+        names = [name for name in self.encoder_names() if self.store[name].trainable]
+        if not names:
+            raise UserError("model.freeze: all parameters of the encoder are frozen, so that nothing can be made alike across "
+                            "languages; freeze fewer")
+        return names
 
     def task_names(self) -> list[str]:
         """Parameters that the task's loss moves: the trainable ones of encoder and head."""

@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import get_linear_schedule_with_warmup
 
+from minixl.errors import UserError
 from minixl.methods.update import make_optimizer, train_step
 from minixl.models.bert import WORD_TABLE
 from minixl.models.bert_config import BertConfig
@@ -69,6 +70,17 @@ def test_frozen_parameters_have_no_gradient_and_the_others_theirs(rng, pooling, 
             assert not gradient(ours, name).any(), name
         else:
             np.testing.assert_array_equal(gradient(ours, name), value, err_msg=name)
+
+
+def test_trained_encoder_names():
+    ours = tiny_pair("cls")[1]
+    assert ours.trained_encoder_names() == ours.encoder_names()
+    ours.store.freeze(["bert.embeddings.*", "bert.encoder.layer.0.*"])
+    names = ours.trained_encoder_names()
+    assert names and all(name.startswith("bert.encoder.layer.1.") for name in names)
+    ours.store.freeze(["bert.encoder.*"])                              # the pooler, still trained, is of the head
+    with pytest.raises(UserError, match="model.freeze: all parameters of the encoder are frozen, .*; freeze fewer$"):
+        ours.trained_encoder_names()
 
 
 @pytest.mark.parametrize("pooling", ["token", "mean", "cls"])
