@@ -24,7 +24,10 @@ class Setting(NamedTuple):
     help: str
     choices: tuple[str, ...] = ()
     at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
     below: float | None = None
+    or_else: float | None = None       # taken as well, although it lies out of at_least ... at_most
 
 
 SETTINGS: dict[str, Setting] = {
@@ -45,7 +48,7 @@ SETTINGS: dict[str, Setting] = {
     "model.freeze": Setting([], "parameters that are not trained: shell patterns over their names, or a number of layers "
                                 "as 'bottom:3' (with the embeddings)"),
     "model.dropout": Setting(-1.0, "dropout of the encoder and the head; -1: as config.json says, 0.5 for bilstm-crf",
-                             at_least=-1, below=1),
+                             at_least=0, at_most=0.99, or_else=-1),
     "model.keep_frozen": Setting(False, "compute the frozen bottom layers once for every sentence, without dropout, and keep them"),
     "model.keep_frozen_mb": Setting(2048, "memory for what model.keep_frozen keeps, in MiB; beyond it lies on disk", at_least=1),
     "model.word_size": Setting(100, "bilstm-crf: size of random word embeddings; with --vectors theirs", at_least=1),
@@ -66,14 +69,21 @@ SETTINGS: dict[str, Setting] = {
     "train.accumulate": Setting(1, "split a batch into N parts whose gradients are added up, to save memory", at_least=1),
     "train.eval_every": Setting(0, "evaluate every N updates; 0: after every epoch", at_least=0),
     "train.score_tests": Setting(False, "score the test files at every evaluation as well, for curves"),
-    "train.patience": Setting(0, "stop after N evaluations without a better source dev score; 0: never", at_least=0),
+    "train.patience": Setting(0, "stop after N evaluations in which train.stop_on made no progress; 0: never", at_least=0),
+    "train.stop_on": Setting("source-dev", "what train.patience watches: the mean score of the source or (with their labels: an "
+                             "oracle) of the target dev files; the task's mean loss, or how far the discriminator's accuracy is "
+                             "from 1/2, since the last evaluation. The source dev files select the model in any case",
+                             ("source-dev", "target-dev", "loss", "discriminator")),
+    "train.max_minutes": Setting(0.0, "end after N minutes of training, evaluations not counted, those before --resume counted; "
+                                      "0: no limit. Such a run ends at another step each time", at_least=0, below=inf),
     "train.checkpoint_every": Setting(0, "write a checkpoint every N updates; 0: at every evaluation", at_least=0),
     "optim.name": Setting("adamw", "optimiser", ("adamw", "adam", "sgd")),
     "optim.lr": Setting(5e-5, "learning rate of the encoder", at_least=0, below=inf),
     "optim.head_lr": Setting(0.0, "learning rate of the head; 0: optim.lr", at_least=0, below=inf),
     "optim.schedule": Setting("linear", "learning rate after the warm-up", ("linear", "constant", "inverse")),
-    "optim.decay": Setting(0.01, "schedule inverse: the learning rate is optim.lr / (1 + decay * epoch)", at_least=0),
-    "optim.floor": Setting(0.0, "the learning rate of schedule inverse never falls below this", at_least=0),
+    "optim.decay": Setting(0.01, "schedule inverse: a learning rate is divided by 1 + decay * epoch, the first epoch being 0",
+                           at_least=0),
+    "optim.floor": Setting(0.0, "schedule inverse: no learning rate falls below this; one that is lower anyway stays", at_least=0),
     "optim.warmup": Setting(0.1, "share of all updates in which the learning rate rises from 0", at_least=0, below=1),
     "optim.weight_decay": Setting(0.01, "decoupled weight decay of adamw, not on LayerNorm and biases", at_least=0),
     "optim.beta1": Setting(0.9, "Adam's decay of the first moment", at_least=0, below=1),
@@ -92,12 +102,13 @@ SETTINGS: dict[str, Setting] = {
                                             "source sentences, drawn by the seed, an equal share of each language",
                                      ("all", "source")),
     "adversary.every": Setting(1, "discriminator and generator move every N iterations", at_least=1),
-    "alignment.average_linkage": Setting(0.0, "weight of the average linkage of two languages' states; 0: off", at_least=0),
-    "alignment.level": Setting("sentence", "which states it is taken of", ("sentence", "token")),
-    "alignment.lr": Setting(1e-6, "learning rate of its updates", at_least=0, below=inf),
+    "alignment.average_linkage": Setting(False, "draw the states of two languages together, with updates of their own: average "
+                                                "linkage, or energy distance"),
+    "alignment.level": Setting("sentence", "which states are drawn together", ("sentence", "token")),
+    "alignment.lr": Setting(1e-6, "learning rate of these updates, their strength", at_least=0, below=inf),
     "advpicker.teachers": Setting(5, "teachers that are trained, each with a seed of its own", at_least=1),
     "advpicker.teachers_from": Setting("", "folder of another advpicker run whose teachers are used; none are trained"),
-    "advpicker.rho": Setting(0.8, "share of the unlabelled sentences that the student learns from", at_least=0, below=1.000001),
+    "advpicker.rho": Setting(0.8, "share of the unlabelled sentences that the student learns from", above=0, at_most=1),
     "advpicker.merge": Setting("max_probability", "how the teacher of a sentence is chosen", ("max_probability", "max_logit")),
     "advpicker.epochs": Setting(10, "passes of a teacher over the source sentences", at_least=1),
     "advpicker.variant": Setting("full", "the method, or one of its ablations: every sentence is selected; the teachers tag the "
@@ -209,9 +220,19 @@ def _checked(name: str, value: Any, where: str) -> Any:
     if setting.choices and value not in setting.choices:
         raise UserError(f"{where}: {name}: expected one of {', '.join(setting.choices)}, got {value!r}"
                         f"{_meant(value, setting.choices)}")
-    if setting.at_least is not None and not value >= setting.at_least:
-        raise UserError(f"{where}: {name}: expected at least {setting.at_least:g}, got {value!r} ({setting.help})")
-    if setting.below is not None and not value < setting.below:
-        limit = "a finite number" if setting.below == inf else f"less than {setting.below:g}"
-        raise UserError(f"{where}: {name}: expected {limit}, got {value!r} ({setting.help})")
+    problem = _beyond(setting, value)
+    if problem:
+        raise UserError(f"{where}: {name}: expected {problem}, got {value!r} ({setting.help})")
     return value
+
+
+def _beyond(setting: Setting, value: Any) -> str | None:
+    """What is expected in place of a value that lies beyond the setting's limits; None for one within them."""
+    limits = ((setting.at_least, lambda limit: value >= limit, "at least {:g}"),
+              (setting.above, lambda limit: value > limit, "more than {:g}"),
+              (setting.at_most, lambda limit: value <= limit, "at most {:g}"),
+              (setting.below, lambda limit: value < limit, "a finite number" if setting.below == inf else "less than {:g}"))
+    broken = [text.format(limit) for limit, holds, text in limits if limit is not None and not holds(limit)]
+    if not broken or value == setting.or_else:
+        return None
+    return broken[0] if setting.or_else is None else f"{setting.or_else:g}, or {setting.at_least:g} to {setting.at_most:g}"

@@ -20,10 +20,13 @@ from minixl.methods.update import Update
 from minixl.models.family import Model
 from minixl.prediction import predict_labels
 from minixl.progress import Reporter, Stop, Stopped, over_pieces
+from minixl.report.curves import verdict
 from minixl.settings import Settings
-
+from minixl.stopping import Patience, check_stopping
 
 Progress = Callable[[int], None] | None
+
+STATE = ("steps", "tokens", "seconds", "best", "best_step", "finished")    # of a Training, in its checkpoints
 
 
 class Method(Protocol):
@@ -69,22 +72,27 @@ class Training:
         self.checkpoint = Checkpoint(folder / "checkpoint")
         self.log = folder / "log.jsonl"
         self.figure = main_figure(evaluation.task)
+        check_stopping(settings, evaluation.sources, evaluation.files["dev"])
+        watches_discriminator = settings["train.patience"] and settings["train.stop_on"] == "discriminator"
+        if watches_discriminator and "discriminator" not in method.optimizers():            # the student of advpicker
+            reporter.message("train.patience has no effect: there is no discriminator to watch in this stage")
         # everything below is the state of the run, saved with every checkpoint
         self.steps = 0
         self.tokens = 0
         self.seconds = 0.0
         self.best: dict[str, float] = {}           # "best" and "oracle-LANGUAGE" -> highest dev score so far
         self.best_step: dict[str, int] = {}
-        self.without_progress = 0                  # evaluations since the source dev score last rose
-        self.finished = False
+        self.patience = Patience(settings, evaluation.sources)
+        self.finished = False                      # before the last step
 
     def resume(self) -> None:
         """Continue from the checkpoint: parameters, moments, streams, log; the next step is bit-equal."""
         state = self.checkpoint.load(self.model.store, self.method.optimizers())
         for name, stream in self.streams.items():
             stream.load_state_dict(state["streams"][name])
-        for name in ("steps", "tokens", "seconds", "best", "best_step", "without_progress", "finished"):
+        for name in STATE:
             setattr(self, name, state["run"][name])
+        self.patience.load_state_dict(state["patience"])
         self.method.steps = self.steps
         with open(self.log, "r+b") as log:         # what was logged after the checkpoint will be logged again
             log.truncate(state["log_bytes"])
@@ -108,10 +116,14 @@ class Training:
         tokens = sum(update.tokens for update in updates)
         self.tokens += tokens
         self.seconds += seconds
+        self.patience.note(updates)
         for update in updates:
             self._write({"kind": "update", **update._asdict()})
         self.reporter.step(self.tokens / max(self.seconds, 1e-9))
-        evaluated = self.steps % self.eval_every == 0 or self.steps == self.total_steps
+        limit = self.settings["train.max_minutes"]
+        if limit and self.seconds >= 60 * limit and self.steps < self.total_steps:
+            self._finish_early(f"{limit:g} minutes of training are over (train.max_minutes)")
+        evaluated = self.finished or self.steps % self.eval_every == 0 or self.steps == self.total_steps
         if evaluated:
             self._evaluate()
         every = self.settings["train.checkpoint_every"]
@@ -129,26 +141,33 @@ class Training:
         if source:
             mean = sum(source) / len(source)
             self.reporter.message(f"step {self.steps}: source dev {self.figure} {100 * mean:.1f}")
-            self.without_progress = 0 if self._keep_if_better("best", mean) else self.without_progress + 1
+            self._keep_if_better("best", mean)
         for language, result in scores.items():
             if language not in self.evaluation.sources:
                 self._keep_if_better(f"oracle-{language}", result[self.figure])
-        patience = self.settings["train.patience"]
-        if patience and self.without_progress >= patience:
-            self.reporter.message(f"stopping: no better source dev {self.figure} in {patience} evaluations")
-            self.finished = True
+        self._say_balance()
+        reason = self.patience.evaluated(scores)
+        if reason and not self.finished:
+            self._finish_early(reason)
 
-    def _keep_if_better(self, name: str, value: float) -> bool:
-        if name in self.best and value <= self.best[name]:
-            return False
-        self.best[name], self.best_step[name] = value, self.steps
-        self.checkpoint.snapshot(name, self.steps, self.model.store)
-        return True
+    def _say_balance(self) -> None:
+        """How the discriminator does, once on the way, while there is time to start again: after a quarter of the steps."""
+        accuracy = self.patience.mean("discriminator")
+        if accuracy is not None and self.steps - self.eval_every < self.total_steps / 4 <= self.steps < self.total_steps:
+            self.reporter.message(verdict(accuracy, "since the last evaluation"))
+
+    def _finish_early(self, reason: str) -> None:
+        self.reporter.message(f"stopping: {reason}")
+        self.finished = True
+
+    def _keep_if_better(self, name: str, value: float) -> None:
+        if name not in self.best or value > self.best[name]:
+            self.best[name], self.best_step[name] = value, self.steps
+            self.checkpoint.snapshot(name, self.steps, self.model.store)
 
     def _save(self) -> None:
-        run = {name: getattr(self, name) for name in
-               ("steps", "tokens", "seconds", "best", "best_step", "without_progress", "finished")}
-        state = {"run": run, "streams": {name: stream.state_dict() for name, stream in self.streams.items()},
+        state = {"run": {name: getattr(self, name) for name in STATE}, "patience": self.patience.state_dict(),
+                 "streams": {name: stream.state_dict() for name, stream in self.streams.items()},
                  "log_bytes": self.log.stat().st_size}
         self.checkpoint.save(self.steps, self.model.store, self.method.optimizers(), state)
 

@@ -10,7 +10,7 @@ import pytest
 from minixl.report.comparison import band, expand, final_scores, group, read_folder, write_comparison
 from minixl.report.curves import COLUMNS, as_csv, balance, curve_rows, read_log
 from minixl.errors import UserError
-from minixl.report.plots import Band, bars, smooth, svg
+from minixl.report.plots import PERCENT, Band, bars, smooth, svg
 from minixl.report.run import score_curves, update_curves
 from minixl.seeds import train_seeds
 from tests.whole_runs import Quiet, advpicker, inputs, records, run, settings, stopped, write_data
@@ -53,14 +53,26 @@ def test_rows_are_means_since_the_evaluation_before():
     assert rows[:2] == [{**first, "language": "es", "score": 0.25}, {**first, "language": "fr", "score": 0.75}]
     assert rows[2:] == [{"step": 3, "language": "es", "score": 0.5, "source_dev": None, "loss_task": 1.0,
                          "loss_discriminator": 5.0, "loss_generator": None, "discriminator_accuracy": 1.0}]
-    assert [row["language"] for row in curve_rows(LOG, "f1", ["en"], "dev")] == ["en", "de", "es"]
+    assert [row["language"] for row in curve_rows(LOG, "f1", ["en"], "dev")] == ["en", "de", "es", None]
     assert as_csv(rows[2:], COLUMNS) == f"{','.join(COLUMNS)}\n3,es,0.5,,1.0,5.0,,1.0\n"
+
+
+def test_rows_without_scores():
+    """An evaluation that scored no test file, and the updates after the last evaluation, have a row all the same."""
+    log = [{k: v for k, v in record.items() if k != "test"} for record in LOG] + [update(3, "task", 8.0), update(4, "task", 6.0)]
+    rows = curve_rows(log, "f1", ["en", "de"])
+    assert as_csv(rows, COLUMNS).splitlines()[1:] == ["2,,,0.6,3.0,2.0,8.0,0.625", "3,,,,1.0,5.0,,1.0", "5,,,,7.0,,,"]
+    assert curve_rows([], "f1", ["en"]) == []
 
 
 @pytest.mark.parametrize(("accuracies", "said"), [
     ([0.1] * 9 + [0.7], "accuracy 0.700 over the last tenth of the run, 0.5 is chance$"),
     ([0.1] * 18 + [1.0, 0.98], "accuracy 0.990 .*: the adversary has no effect; raise adversary.lr$"),
-    ([0.1] * 18 + [1.0, 0.97], "accuracy 0.985 .*chance$"),
+    ([0.1] * 18 + [1.0, 0.97], "accuracy 0.985 .*0.5 is chance$"),
+    ([0.1] * 18 + [0.55, 0.57], "accuracy 0.560 .*0.5 is chance$"),
+    ([0.9] * 18 + [0.5, 0.6], "accuracy 0.550 .*: near chance, it cannot tell the languages apart, which is the aim; whether a "
+                              "fresh one can, minixl evaluate --probe says$"),
+    ([0.9] * 18 + [0.5, 0.42], "accuracy 0.460 .*: near chance"),
     ([0.9] * 18 + [0.5, 0.38], "accuracy 0.440 .*: the two languages swap sides; lower adversary.lr or raise "
                                "adversary.discriminator_lr$"),
     ([1.0], "no effect"),
@@ -79,14 +91,24 @@ def test_balance_of_an_adversary_that_moves_now_and_then():
 
 
 def test_a_run_says_how_its_discriminator_does(folder, tmp_path):
-    """Once, at the end; a run without one says nothing of it."""
+    """Once on the way, at the first evaluation after a quarter of the steps (of 6; every 3), and at the end."""
     told = {}
     for name, changes in (("with", ADVERSARIAL), ("without", {})):
         reporter = Quiet()
         run(folder, tmp_path / name, settings(**changes), reporter=reporter)
         told[name] = [message for message in reporter.messages if message.startswith("discriminator: accuracy")]
-    last = [r["accuracy"] for r in records(tmp_path / "with") if r.get("loss") == "discriminator"][-1]
-    assert len(told["with"]) == 1 and f"accuracy {last:.3f}" in told["with"][0] and told["without"] == []
+    accuracies = [r["accuracy"] for r in records(tmp_path / "with") if r.get("loss") == "discriminator"]
+    assert len(told["with"]) == 2 and told["without"] == []
+    assert f"accuracy {statistics.fmean(accuracies[:3]):.3f} since the last evaluation" in told["with"][0]
+    assert f"accuracy {accuracies[-1]:.3f} over the last tenth" in told["with"][1]
+
+
+@pytest.mark.parametrize(("every", "steps", "count"), [(1, 10, 2), (2, 8, 2), (5, 4, 1), (4, 4, 1)])
+def test_the_discriminator_is_spoken_of_once_on_the_way(folder, tmp_path, every, steps, count):
+    reporter = Quiet()
+    run(folder, tmp_path / "run", settings(**ADVERSARIAL, train__eval_every=every, train__max_steps=steps, train__epochs=0),
+        reporter=reporter)
+    assert sum(message.startswith("discriminator: accuracy") for message in reporter.messages) == count
 
 
 def test_a_line_that_is_being_written_is_left_out(tmp_path):
@@ -114,8 +136,38 @@ def test_plots_are_to_scale():
     assert picture.count("<polygon") == 1 and "a&lt;b" in picture
     assert svg({}, "score") == "" and svg({"zero": [(1, 0.0)]}, "score").count("<polyline") == 1
     assert svg({"below": [(1, -3.0), (2, -1.0)]}, "score").count("nan") == 0
+    assert "nan" not in svg({"zero": [(1, 0.0)]}, "score", PERCENT)
     heights = re.findall(r'height="([0-9.]+)"', bars([(4, 1), (2, 2)], ("0", "1"), ("all", "kept")))
     assert [float(h) / float(heights[0]) for h in heights] == pytest.approx([1, 0.5, 0.25, 0.5], abs=1e-2)
+
+
+def labels(curve, within):
+    """Top and bottom label of the axis, and how much of its height the curve takes."""
+    picture = svg({"score": curve}, "f1", within)
+    heights = [y for _, y in numbers(re.search(r'polyline[^>]*points="([^"]*)"', picture)[1])]
+    return re.findall(r'<text x="4" y="[0-9]+">([^<]*)</text>', picture), (max(heights) - min(heights)) / (260 - 2 * 48)
+
+
+@pytest.mark.parametrize(("values", "ends"), [
+    ((62.3, 71.9), ["73", "61"]), ((71.23, 71.27), ["71.28", "71.22"]), ((0.0, 100.0), ["100", "0"]), ((70.0, 70.0), ["71", "69"]),
+    ((0.0, 0.0), ["1", "0"]), ((100.0, 100.0), ["100", "99"]), ((35.0, 98.0), ["100", "30"])])
+def test_the_axis_of_scores_spans_them(values, ends):
+    """So that a difference of a point is seen at 90 as well; round ends, never beyond 0 and 100."""
+    found, share = labels(list(enumerate(values, 1)), PERCENT)
+    assert found == ends
+    assert share > (0.6 if values[0] < values[1] else -1)
+
+
+def test_the_axis_of_losses_begins_at_0():
+    assert labels([(1, 62.3), (2, 71.9)], None)[0] == ["71.9", "0.0"]
+    assert labels([(1, 0.04), (2, 0.02)], None)[0] == ["0.0400", "0.0000"]
+    assert labels([(1, 1234.0)], None)[0] == ["1234", "0"]
+
+
+def test_a_band_stays_on_the_axis():
+    """Mean and deviation together may lie above 100."""
+    picture = svg({"band": Band([(1, 98.0), (2, 99.0)], [4.0, 3.0])}, "f1", PERCENT)
+    assert min(y for _, y in numbers(re.search(r'polygon[^>]*points="([^"]*)"', picture)[1])) >= 48
 
 
 def test_curves_of_a_run(folder, tmp_path):
@@ -140,7 +192,10 @@ def test_scoring_tests_on_the_way_changes_no_training(folder, tmp_path):
     for name, scored in (("a", False), ("b", True)):
         run(folder, tmp_path / name, settings(train__score_tests=scored))
     a, b = ([{k: v for k, v in r.items() if k != "test"} for r in records(tmp_path / name)] for name in "ab")
-    assert a == b and not (tmp_path / "a" / "curves.csv").exists()
+    assert a == b
+    plain, scored = (list(csv.DictReader(io.StringIO((tmp_path / name / "curves.csv").read_text()))) for name in "ab")
+    assert [(row["step"], row["language"], row["score"]) for row in plain] == [("3", "", ""), ("6", "", "")]
+    assert [row["loss_task"] for row in plain] == [row["loss_task"] for row in scored if row["language"] == "es"]
     assert "<h2>Test f1</h2>" not in (tmp_path / "a" / "report.html").read_text()
 
 

@@ -19,7 +19,9 @@ def test_defaults_are_valid():
     ("decode.constrained=false", "decode.constrained", False), ("task=pos", "task", "pos"), ('task="pos"', "task", "pos"),
     ("model.freeze=bert.embeddings.*,*.bias", "model.freeze", ["bert.embeddings.*", "*.bias"]),
     ('model.freeze=["a,b"]', "model.freeze", ["a,b"]), ("model.freeze=", "model.freeze", []),
-    ("data.encoding=latin-1", "data.encoding", "latin-1")])
+    ("data.encoding=latin-1", "data.encoding", "latin-1"), ("model.dropout=-1", "model.dropout", -1.0),
+    ("model.dropout=0", "model.dropout", 0.0), ("model.dropout=0.99", "model.dropout", 0.99),
+    ("advpicker.rho=1", "advpicker.rho", 1.0), ("advpicker.rho=1e-9", "advpicker.rho", 1e-9)])
 def test_override(assignment, name, value):
     before = Settings({"train.batch_size": 5})
     after = before.override([assignment])
@@ -44,6 +46,14 @@ def test_later_assignments_win():
     ("task=nerr", "--set: task: expected one of ner, pos, classification, got 'nerr'; did you mean ner?"),
     ("train.batch_size=0", "--set: train.batch_size: expected at least 1, got 0 (sentences an update)"),
     ("optim.lr=nan", "--set: optim.lr: expected at least 0, got nan (learning rate of the encoder)"),
+    ("advpicker.rho=0", "--set: advpicker.rho: expected more than 0, got 0.0 "
+                        "(share of the unlabelled sentences that the student learns from)"),
+    ("advpicker.rho=1.0000001", "--set: advpicker.rho: expected at most 1, got 1.0000001 "
+                                "(share of the unlabelled sentences that the student learns from)"),
+    ("alignment.average_linkage=1", "--set: alignment.average_linkage: expected bool, got 1 (draw the states of two languages "
+                                    "together, with updates of their own: average linkage, or energy distance)"),
+    *[(f"model.dropout={value}", f"--set: model.dropout: expected -1, or 0 to 0.99, got {value} (dropout of the encoder and the "
+                                 "head; -1: as config.json says, 0.5 for bilstm-crf)") for value in ("-0.5", "0.999999", "nan")],
     ("data.max_length=7", "--set: data.max_length: expected at least 8, got 7 "
                           "(longest input in word pieces, [CLS] and [SEP] included)")])
 def test_errors(assignment, text):

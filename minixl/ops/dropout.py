@@ -29,6 +29,8 @@ def dropout_mask(shape: tuple[int, ...], p: float, rng, xp) -> Array:
 
 def dropout_scale(p: float) -> float:
     """1 / (1 - p) for the p that dropout_mask really uses."""
+    if round(p * LEVELS) >= LEVELS:
+        raise ValueError(f"dropout: expected p of at most 1 - 1/{LEVELS}, got {p}: nothing would be kept")
     return LEVELS / (LEVELS - round(p * LEVELS))
 
 

@@ -18,7 +18,7 @@ from minixl.errors import UserError
 from minixl.evaluation import main_figure
 from minixl.inputs import Inputs
 from minixl.report.page import table, write_page
-from minixl.report.plots import Band, Curve, svg
+from minixl.report.plots import PERCENT, Band, Curve, svg
 from minixl.report.run import plot, update_curves
 from minixl.run_folder import is_finished, read_run
 from minixl.settings import Settings
@@ -43,8 +43,9 @@ class RunFolder:
         return main_figure(self.settings["task"])
 
     def rows(self, part: str) -> list[Record]:
-        """Its curve_rows."""
-        return curve_rows(self.records, self.figure, [language for language, _ in self.inputs.source], part)
+        """Its curve_rows of languages, without those that have losses alone."""
+        rows = curve_rows(self.records, self.figure, [language for language, _ in self.inputs.source], part)
+        return [row for row in rows if row["language"] is not None]
 
 
 Group = tuple[str, list[RunFolder]]                # name; runs that differ in their seed
@@ -117,7 +118,7 @@ def _body(groups: list[Group]) -> list[str]:
             curves = {name: band([[(row["step"], 100 * row["score"]) for row in run.rows(part) if row["language"] == language]
                                   for run in runs]) for name, runs in groups}
             body += [f"<h2>{part.title()} {figure}, {language}</h2>",
-                     svg({name: curve for name, curve in curves.items() if curve.mean}, figure)]
+                     svg({name: curve for name, curve in curves.items() if curve.mean}, f"{figure}, %", PERCENT)]
     accuracies = {name: curve for name, runs in groups if (curve := _accuracy(runs)).mean}
     return body + plot("Accuracy of the discriminator", accuracies, "share of languages told apart, 0.5 by chance")
 

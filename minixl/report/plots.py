@@ -3,12 +3,15 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
+from math import ceil, floor, log10
 from typing import NamedTuple
 
 WIDTH, HEIGHT, MARGIN = 640, 260, 48
 COLOURS = ("#1b6ca8", "#d1495b", "#3c8d5a", "#b8860b", "#6a4c93", "#444444")
 
 Curve = Sequence[tuple[float, float]]              # (step, value)
+Range = tuple[float, float]
+PERCENT: Range = (0.0, 100.0)
 
 
 class Band(NamedTuple):
@@ -25,15 +28,34 @@ def smooth(curve: Curve, most: int = 200) -> Curve:
             for i in range(0, len(curve), size)]
 
 
-def svg(curves: Mapping[str, Curve | Band], label: str) -> str:
-    """Named curves over steps; a Band has its deviation shaded on both sides.  "" where there is not a point."""
+def axis(heights: Sequence[float], within: Range | None) -> tuple[float, float, int]:
+    """Both ends of the axis of `heights`, and how many decimals its labels need.
+
+    It begins at 0.  With `within`, the ends of the scale, it spans the heights and a little more, but not more than the
+    scale: how far curves differ is seen however high they lie.  Its ends are round numbers then.
+    """
+    low, top = min(heights), max(heights)
+    if within is None:
+        low, top = min(0.0, low), top if top > min(0.0, low) else min(0.0, low) + 1.0      # all are 0
+        return low, top, max(0, 2 - floor(log10(top - low)))
+    margin = 0.05 * (top - low) or 0.01 * (within[1] - within[0])
+    power = floor(log10((top - low) / 2 + margin))
+    unit = 10.0 ** power
+    return (max(unit * floor((low - margin) / unit), min(within[0], low)),
+            min(unit * ceil((top + margin) / unit), max(within[1], top)), max(0, -power))
+
+
+def svg(curves: Mapping[str, Curve | Band], label: str, within: Range | None = None) -> str:
+    """Named curves over steps; a Band has its deviation shaded on both sides.  "" where there is not a point.
+
+    The axis begins at 0; with `within` it spans the curves, see axis().
+    """
     bands = {name: curve if isinstance(curve, Band) else Band(curve, [0.0] * len(curve)) for name, curve in curves.items()}
     heights = [y + side * d for band in bands.values() for (_, y), d in zip(band.mean, band.deviation, strict=True)
                for side in (-1, 1)]
     if not heights:
         return ""
-    low, top = min(0.0, min(heights)), max(heights)
-    top = top if top > low else low + 1.0                              # all are 0
+    low, top, decimals = axis(heights, within)
     right = max(x for band in bands.values() for x, _ in band.mean)
 
     def place(x: float, y: float) -> str:
@@ -41,7 +63,7 @@ def svg(curves: Mapping[str, Curve | Band], label: str) -> str:
                 f"{HEIGHT - MARGIN - (y - low) / (top - low) * (HEIGHT - 2 * MARGIN):.1f}")
 
     lines = [f'<line x1="{MARGIN}" y1="{HEIGHT - MARGIN}" x2="{WIDTH - MARGIN}" y2="{HEIGHT - MARGIN}" stroke="#999"/>',
-             f'<text x="4" y="{MARGIN}">{top:.3g}</text>', f'<text x="4" y="{HEIGHT - MARGIN}">{low:.3g}</text>',
+             f'<text x="4" y="{MARGIN}">{top:.{decimals}f}</text>', f'<text x="4" y="{HEIGHT - MARGIN}">{low:.{decimals}f}</text>',
              f'<text x="{WIDTH - MARGIN}" y="{HEIGHT - MARGIN + 18}" text-anchor="end">step {right:g}</text>',
              f'<text x="{MARGIN}" y="20">{html.escape(label)}</text>']
     for i, (name, band) in enumerate(bands.items()):

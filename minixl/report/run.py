@@ -10,8 +10,9 @@ from typing import Any
 from minixl.report.curves import Record, read_log
 from minixl.evaluation import main_figure
 from minixl.report.page import table, write_page
-from minixl.report.plots import Band, Curve, smooth, svg
+from minixl.report.plots import PERCENT, Band, Curve, Range, smooth, svg
 from minixl.report.advpicker import studies_html
+from minixl.run_folder import read_run
 
 
 def write_report(folder: Path, metrics: dict[str, Any]) -> None:
@@ -21,10 +22,11 @@ def write_report(folder: Path, metrics: dict[str, Any]) -> None:
     body = [score_table(metrics), *plot("Loss", losses, "loss"),
             *plot("Accuracy of the discriminator", accuracy, "share of languages told apart, 0.5 by chance")]
     for part in ("dev", "test"):
-        body += plot(f"{part.title()} {figure}", score_curves(records, part, figure), figure)
+        body += plot(f"{part.title()} {figure}", score_curves(records, part, figure), f"{figure}, %", PERCENT)
     if metrics["steps"]:
+        units = "words" if read_run(folder)[0]["model.type"] == "bilstm-crf" else "word pieces"
         body.append(f"<p>{metrics['steps']} updates, selected after {metrics['selected_step']}; {metrics['seconds']:.0f} s of "
-                    f"training at {metrics['tokens_per_second']:.0f} word pieces a second; "
+                    f"training at {metrics['tokens_per_second']:.0f} {units} a second; "
                     f"{metrics['peak_memory_bytes'] / 2 ** 30:.2f} GiB at the peak.</p>")
     studies = folder / "studies.json"
     if studies.is_file():
@@ -32,9 +34,9 @@ def write_report(folder: Path, metrics: dict[str, Any]) -> None:
     write_page(folder / "report.html", f"{metrics['method']} · {metrics['task']} · seed {metrics['seed']}", body)
 
 
-def plot(title: str, curves: Mapping[str, Curve | Band], label: str) -> list[str]:
-    """A heading and its plot; nothing for no curves."""
-    return [f"<h2>{html.escape(title)}</h2>", svg(curves, label)] if curves else []
+def plot(title: str, curves: Mapping[str, Curve | Band], label: str, within: Range | None = None) -> list[str]:
+    """A heading and its plot, `within` as in svg; nothing for no curves."""
+    return [f"<h2>{html.escape(title)}</h2>", svg(curves, label, within)] if curves else []
 
 
 def update_curves(records: Sequence[Record]) -> tuple[dict[str, Curve], dict[str, Curve]]:

@@ -71,6 +71,12 @@ def test_impossible_rate(rng, p):
         dropout.dropout_forward(np.ones((2, 2)), p, rng=rng)
 
 
+def test_a_rate_that_rounds_to_1(rng):
+    with pytest.raises(ValueError, match="^dropout: expected p of at most 1 - 1/65536, got 0.999999: nothing would be kept$"):
+        dropout.dropout_forward(np.ones((2, 2)), 0.999999, rng=rng)
+    assert dropout.dropout_scale(0.99) == pytest.approx(100, rel=1e-3)
+
+
 def test_many_rows_on_threads_equal_numpy(rng, many_blocks):
     x, mask = rng.normal(size=(1001, 24)), rng.random((1001, 24)) >= P
     y, cache = dropout.dropout_forward(x, P, mask=mask)
