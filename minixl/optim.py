@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from math import inf, sqrt
 from typing import Any
 
@@ -31,6 +32,11 @@ class Group:
     names: tuple[str, ...]
     lr: float
     weight_decay: float = 0.0
+    floor: float = 0.0           # no schedule brings the learning rate below it; one that is lower already does not move
+
+    def rate(self, factor: float) -> float:
+        """The learning rate where the schedule says `factor`."""
+        return max(self.lr * factor, min(self.floor, self.lr))
 
 
 def constant(step: int) -> float:
@@ -47,18 +53,18 @@ def linear_schedule(total: int, warmup: int) -> Schedule:
     return factor
 
 
-def inverse_schedule(epoch_steps: int, decay: float, floor: float) -> Schedule:
-    """1 / (1 + decay * epoch), at least `floor`; an epoch has `epoch_steps` steps (Lample et al. 2016; Bari et al. 2020)."""
-    return lambda step: max(floor, 1 / (1 + decay * (step // epoch_steps)))
+def inverse_schedule(epoch_steps: int | Fraction, decay: float) -> Schedule:
+    """1 / (1 + decay * epoch), epoch counted from 0; one has `epoch_steps` steps (Lample et al. 2016; Bari et al. 2020)."""
+    return lambda step: 1 / (1 + decay * (step // epoch_steps))
 
 
-def decay_groups(store: ParameterStore, names: Iterable[str], lr: float, weight_decay: float) -> list[Group]:
+def decay_groups(store: ParameterStore, names: Iterable[str], lr: float, weight_decay: float, floor: float = 0.0) -> list[Group]:
     """One group with weight decay and one without: LayerNorm and biases, all vectors, are not decayed (Devlin et al. 2019, A.2)."""
     decayed: list[str] = []
     plain: list[str] = []
     for name in names:
         (plain if store[name].value.ndim < 2 else decayed).append(name)
-    groups = [Group(tuple(decayed), lr, weight_decay), Group(tuple(plain), lr)]
+    groups = [Group(tuple(decayed), lr, weight_decay, floor), Group(tuple(plain), lr, floor=floor)]
     return [group for group in groups if group.names]
 
 
@@ -109,18 +115,18 @@ class Optimizer:
     def step(self) -> None:
         """One update of every parameter of the groups from its accumulated gradient."""
         factor = self.schedule(self.steps)
-        self.last_lr = self.groups[0].lr * factor
+        self.last_lr = self.groups[0].rate(factor)
         self.steps += 1
         store = self.store
         for (span, group), state in zip(self.spans, self.span_state, strict=True):
-            lr, value, grad = group.lr * factor, store.values[span], store.grads[span]
+            lr, value, grad = group.rate(factor), store.values[span], store.grads[span]
 
             def block(rows: slice, lr=lr, value=value, grad=grad, state=state, group=group) -> None:
                 self.update(value[rows], grad[rows], {key: m[rows] for key, m in state.items()}, lr, group.weight_decay)
 
             by_rows(block, len(value), 1, store.xp, passes=14)
         for (name, group), state, active in zip(self.tables, self.table_state, self.active, strict=True):
-            self._table_step(name, group, group.lr * factor, state, active)
+            self._table_step(name, group, group.rate(factor), state, active)
 
     def _table_step(self, name: str, group: Group, lr: float, state: dict[str, Array], active: Array) -> None:
         xp, parameter = self.store.xp, self.store[name]

@@ -17,13 +17,13 @@ METHODS = {                                        # name -> settings, the losse
     "sentence": ({"method": "language-adversarial", "adversary__level": "sentence"}, ["task", *ADVERSARIAL]),
     "token": ({"method": "language-adversarial", "adversary__level": "token"}, ["task", *ADVERSARIAL]),
     "finetune+adversary": ({"adversary__level": "token"}, ["task", *ADVERSARIAL]),
-    "finetune+linkage": ({"alignment__average_linkage": 0.5}, ["task", "average linkage"]),
-    "all": ({"method": "language-adversarial", "adversary__level": "sentence", "alignment__average_linkage": 0.5},
+    "finetune+linkage": ({"alignment__average_linkage": True}, ["task", "average linkage"]),
+    "all": ({"method": "language-adversarial", "adversary__level": "sentence", "alignment__average_linkage": True},
             ["task", *ADVERSARIAL, "average linkage"]),
     "token+frozen": ({"method": "language-adversarial", "adversary__level": "token", **FROZEN}, ["task", *ADVERSARIAL]),
     "sentence+accumulate": ({"method": "language-adversarial", "adversary__level": "sentence", "train__accumulate": 2},
                             ["task", *ADVERSARIAL]),
-    "linkage+frozen": ({"alignment__average_linkage": 0.5, **FROZEN}, ["task", "average linkage"]),
+    "linkage+frozen": ({"alignment__average_linkage": True, **FROZEN}, ["task", "average linkage"]),
 }
 
 

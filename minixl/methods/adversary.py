@@ -7,11 +7,12 @@
 
 adversary.level "sentence" is Keung et al. 2019, algorithm 1: one judgement a sentence.  "token" is the training of
 AdvPicker's teacher (Chen et al. 2021, section 3.1): one a word piece.  The mean is over the judgements of one language, the
-sum over the two.  Each update reads fresh batches and has Adam moments of its own: Adam's way does not depend on the scale
-of a loss, so a learning rate says how far a loss may move what it moves.  Weighting the losses under one Adam does not.
+sum over the two.  Each update reads fresh batches and has Adam moments of its own.  Adam's step does not depend on the scale
+of a loss; with one Adam a loss, each learning rate bounds that loss's influence.  One Adam over a weighted sum would not.
 """
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ import numpy as np
 from minixl.backend import Array, array_module
 from minixl.data.batching import Batch, Stream
 from minixl.errors import UserError
-from minixl.methods.update import Update, make_schedule, split, step_rng, update_parameters
+from minixl.methods.update import Update, lowest_rate, make_schedule, split, step_rng, update_parameters
 from minixl.models.discriminators import (SOURCE, TARGET, DiscriminatorCache, discriminator_backward,
                                           discriminator_forward, judged)
 from minixl.models.transformer import Transformer
@@ -48,7 +49,7 @@ class Verdict(NamedTuple):
     """What the discriminator says about a part."""
 
     loss: float          # the part's share of the update's loss
-    correct: float       # and of the right answers: 1 if every sentence or piece of the update is told, 1/2 by chance
+    correct: float       # this part's share of the accuracy; the parts add up to 1 if all are right, 1/2 by chance
     dlogits: Array       # gradient of the loss
 
 
@@ -70,12 +71,13 @@ class Adversary:
                             "languages; freeze fewer")
         rates = {"discriminator": (settings["adversary.discriminator_lr"], 0.0),
                  "generator": (settings["adversary.lr"], settings["adversary.weight_decay"])}
-        updates = -(-total_steps // settings["adversary.every"])
-        self._optimizers = {loss: adam(model, names, *rates[loss], settings, updates)
+        every, epoch = settings["adversary.every"], streams["source"].batches_per_epoch
+        updates = -(-total_steps // every)
+        self._optimizers = {loss: adam(model, names, *rates[loss], settings, updates, Fraction(epoch, every))
                             for loss, names in self._subsets.items()}
 
     def step(self, step: int) -> list[Update]:
-        """The two updates of iteration `step`, in the order that adversary.order says; none between every N-th step."""
+        """The two updates of iteration `step`, in the order of adversary.order; adversary.every: only in every N-th iteration."""
         if step % self.settings["adversary.every"]:
             return []
         order = ["discriminator", "generator"]
@@ -164,7 +166,9 @@ def join(source: Batch, target: Batch) -> Batch:
                  order=np.concatenate([source.order, target.order + len(source.order)]), bottom=bottom)
 
 
-def adam(model: Transformer, names: list[str], lr: float, weight_decay: float, settings: Settings, updates: int) -> Optimizer:
+def adam(model: Transformer, names: list[str], lr: float, weight_decay: float, settings: Settings, updates: int,
+         epoch_updates: int | Fraction) -> Optimizer:
     """AdamW over all of `names` alike, LayerNorm and biases too, as AdvPicker's code has it; with no decay it is Adam."""
-    return AdamW(model.store, [Group(tuple(names), lr, weight_decay)], make_schedule(settings, updates),
+    group = Group(tuple(names), lr, weight_decay, lowest_rate(settings))
+    return AdamW(model.store, [group], make_schedule(settings, updates, epoch_updates),
                  betas=(settings["optim.beta1"], settings["optim.beta2"]), eps=settings["optim.eps"])

@@ -28,7 +28,7 @@ class LanguageAdversarial:
     def __init__(self, model: Transformer, streams: dict[str, Stream], settings: Settings, seed: int, total_steps: int) -> None:
         self.model, self.source, self.settings, self.seed = model, streams["source"], settings, seed
         self.subset = model.task_names()
-        self.optimizer = make_optimizer(model, self.subset, settings, total_steps)
+        self.optimizer = make_optimizer(model, self.subset, settings, total_steps, self.source.batches_per_epoch)
         self.adversary = Adversary(model, streams, settings, seed, total_steps)
         self.steps = 0
 

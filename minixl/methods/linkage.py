@@ -4,7 +4,7 @@
 
 alignment.level "sentence" compares the mean of every sentence, "token" every word piece; the value is 0 when the two clouds
 are one.  MLMA (Bao et al. 2019, section 3.2) trains a language model with it; here it is a term for any method of a
-transformer, with batches and Adam moments of its own.  No discriminator has to be trained.
+transformer, with batches and Adam moments of its own, and alignment.lr as its strength.  No discriminator has to be trained.
 The distance and its gradient: minixl/ops/average_linkage.py.  Checked against PyTorch in tests/methods/test_linkage.py.
 """
 from __future__ import annotations
@@ -35,10 +35,11 @@ class AverageLinkage:
         if not self.subset:
             raise UserError("model.freeze: all parameters of the encoder are frozen, so that nothing can be made alike across "
                             "languages; freeze fewer")
-        self.optimizer = adam(model, self.subset, settings["alignment.lr"], 0.0, settings, total_steps)
+        self.optimizer = adam(model, self.subset, settings["alignment.lr"], 0.0, settings, total_steps,
+                              streams["source"].batches_per_epoch)
 
     def step(self, step: int) -> list[Update]:
-        """One update; alignment.average_linkage scales the gradient, the recorded value is the distance itself."""
+        """One update; how far it moves is alignment.lr alone, as Adam's step does not depend on the scale of a loss."""
         model, rng = self.model, step_rng(self.seed, step, RNG, self.model.store.xp)
         source, target = next(self.streams["source/alignment"]), next(self.streams["target/alignment"])
         batch = join(source, target)
@@ -48,8 +49,7 @@ class AverageLinkage:
             points, pooling = mean_pooling_forward(points, batch.starts)               # (B, H)
             border = len(source.order)
         value, cache = average_linkage_forward(points[:border], points[border:])
-        weight = model.store.dtype.type(self.settings["alignment.average_linkage"])
-        dsource, others = average_linkage_backward(weight, cache)
+        dsource, others = average_linkage_backward(model.store.dtype.type(1), cache)
         dpoints = model.store.xp.concatenate([dsource, others["y"]])
         model.encode_backward(dpoints if pooling is None else mean_pooling_backward(dpoints, pooling)[0], encoder)
         norm = update_parameters(model, self.optimizer, self.subset, self.settings["optim.clip"])

@@ -1,7 +1,8 @@
-"""One update and the record of it: what the log, the study page and the tests look at, whatever the method."""
+"""One update and the record of it: what the log, the report and the tests look at, whatever the method."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,14 +78,14 @@ def update_parameters(model: Model, optimizer: Optimizer, subset: Sequence[str],
     return norm
 
 
-def make_optimizer(model: Model, names: Sequence[str], settings: Settings, total_steps: int, epoch_steps: int = 1) -> Optimizer:
-    """The optimiser of settings [optim] over `names`, the head with its own learning rate."""
+def make_optimizer(model: Model, names: Sequence[str], settings: Settings, total_steps: int, epoch_steps: int) -> Optimizer:
+    """The optimiser of settings [optim] over `names`, the head with its own learning rate.  epoch_steps: see make_schedule."""
     head = set(model.head_names())
     decay = settings["optim.weight_decay"] if settings["optim.name"] == "adamw" else 0.0
     groups: list[Group] = []
     for part, lr in (([n for n in names if n not in head], settings["optim.lr"]),
                      ([n for n in names if n in head], settings["optim.head_lr"] or settings["optim.lr"])):
-        groups += decay_groups(model.store, part, lr, decay)
+        groups += decay_groups(model.store, part, lr, decay, lowest_rate(settings))
     schedule = make_schedule(settings, total_steps, epoch_steps)
     if settings["optim.name"] == "sgd":
         return SGD(model.store, groups, schedule)
@@ -92,13 +93,18 @@ def make_optimizer(model: Model, names: Sequence[str], settings: Settings, total
                  eps=settings["optim.eps"])
 
 
-def make_schedule(settings: Settings, total_steps: int, epoch_steps: int = 1) -> Schedule:
-    """Update -> factor of the learning rate: optim.schedule and optim.warmup, the same for every loss of a method."""
+def make_schedule(settings: Settings, total_steps: int, epoch_steps: int | Fraction) -> Schedule:
+    """Update -> factor of the learning rate: optim.schedule and optim.warmup, the same for every loss of a method.
+
+    epoch_steps: updates in an epoch of the stream "source"; not a whole number where a loss moves in some iterations only.
+    """
     warmup = round(settings["optim.warmup"] * total_steps)
     if settings["optim.schedule"] == "linear":
         return linear_schedule(total_steps, warmup)
-    shape: Schedule = constant
-    if settings["optim.schedule"] == "inverse":
-        floor = settings["optim.floor"] / settings["optim.lr"] if settings["optim.lr"] else 0.0
-        shape = inverse_schedule(epoch_steps, settings["optim.decay"], floor)
+    shape = inverse_schedule(epoch_steps, settings["optim.decay"]) if settings["optim.schedule"] == "inverse" else constant
     return (lambda step: min(1.0, step / warmup) * shape(step)) if warmup else shape
+
+
+def lowest_rate(settings: Settings) -> float:
+    """What no learning rate falls below: optim.floor, which is the inverse schedule's alone."""
+    return float(settings["optim.floor"]) if settings["optim.schedule"] == "inverse" else 0.0

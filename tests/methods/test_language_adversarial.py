@@ -14,7 +14,7 @@ from minixl.methods.update import train_step
 from minixl.models.transformer import Transformer
 from minixl.optim import constant
 from minixl.settings import Settings
-from tests.methods.planted_languages import make_model, make_streams, told_apart
+from tests.methods.planted_languages import Dealt, make_model, make_streams, told_apart
 from tests.methods.twin_language_adversarial import Trainer, Twin
 from tests.models.hugging_face import gradient, random_examples
 from tests.mutants import mutant
@@ -38,9 +38,9 @@ def make_batches(rng, count: int, pooling: str) -> dict[str, list[Batch]]:
             for name in LanguageAdversarial.STREAMS}
 
 
-def method(made: Transformer, batches: dict[str, list[Batch]], settings: Settings, total: int, module=adversary):
+def method(made: Transformer, batches: dict[str, list[Batch]], settings: Settings, total: int, module=adversary, epoch: int = 1):
     """The method over these batches, D and G by `module`."""
-    streams = {name: iter(given) for name, given in batches.items()}
+    streams = {name: Dealt(given, epoch) for name, given in batches.items()}
     made_method = LanguageAdversarial(made, streams, settings, 1, total)
     made_method.adversary = module.Adversary(made, streams, settings, 1, total)
     return made_method
@@ -99,7 +99,7 @@ if loss == "discriminator":
      "next(self.streams[\"target/discriminator\"])"),
     ("order exchanged", "== \"generator-first\"", "!= \"generator-first\""),
     ("every iteration", "if step % self.settings[\"adversary.every\"]:", "if False:"),
-    ("schedule of all iterations", "updates = -(-total_steps // settings[\"adversary.every\"])", "updates = 2 * total_steps"),
+    ("schedule of all iterations", "updates = -(-total_steps // every)", "updates = 2 * total_steps"),
     ("decay on the discriminator", "(settings[\"adversary.discriminator_lr\"], 0.0)",
      "(settings[\"adversary.discriminator_lr\"], 0.1)"),
     ("no decay on the encoder", "settings[\"adversary.weight_decay\"])", "0.0)"),
@@ -233,6 +233,23 @@ def test_joined_batches_are_read_as_each_alone(rng):
     kept = [batch._replace(bottom=rng.normal(size=(batch.tokens, 3))) for batch in (source, target)]
     np.testing.assert_array_equal(adversary.join(*kept).bottom, np.concatenate([batch.bottom for batch in kept]))
     assert adversary.join(source, kept[1]).bottom is None
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_the_inverse_schedule_of_every_loss_goes_by_epochs_of_the_source(rng, every):
+    """4 iterations an epoch: iterations 0, 3, 6, 9 are in epochs 0, 0, 1, 2."""
+    settings = Settings(KEUNG | {"optim.schedule": "inverse", "optim.decay": 1.0, "adversary.every": every,
+                                 "alignment.lr": 1e-4, "optim.floor": 2e-4})
+    batches = make_batches(rng, 10, "token") | {name: [] for name in linkage.AverageLinkage.STREAMS}
+    ours = method(make_model(settings), batches, settings, 10, epoch=4)
+    updates = [update for _ in range(10) for update in ours.step()]
+    for loss, rate in (("task", 1e-3), ("discriminator", 5e-3), ("generator", 3e-4)):
+        found = {u.step: u.lr for u in updates if u.loss == loss}
+        assert list(found) == list(range(0, 10, 1 if loss == "task" else every))
+        assert found == pytest.approx({step: max(rate / (1 + step // 4), 2e-4) for step in found})
+    streams = {name: Dealt(given, 4) for name, given in batches.items()}
+    schedule = linkage.AverageLinkage(ours.model, streams, settings, 1, 10).optimizer.schedule
+    assert [schedule(step) for step in range(9)] == pytest.approx([1, 1, 1, 1, 1 / 2, 1 / 2, 1 / 2, 1 / 2, 1 / 3])
 
 
 def test_nothing_to_judge_and_nothing_to_move():

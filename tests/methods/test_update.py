@@ -24,7 +24,7 @@ def one_step(made: Transformer, batch: Batch, *assignments: str, step: int = 0, 
     settings = Settings({"optim.name": "sgd", "optim.lr": 0.1, "optim.schedule": "constant", "optim.warmup": 0.0})
     settings = settings.override(assignments)
     names = made.store.names(trainable=True)
-    update = train_step(made, batch, make_optimizer(made, names, settings, 10), names, settings, seed, step)
+    update = train_step(made, batch, make_optimizer(made, names, settings, 10, 1), names, settings, seed, step)
     return update, {p.name: p.value.copy() for p in made.store}
 
 
@@ -112,28 +112,28 @@ def test_a_gradient_that_is_not_finite(bad):
     made.store["classifier.bias"].grad[0] = bad
     before = made.store.values.copy()
     with pytest.raises(FloatingPointError, match=rf"^the gradient became {bad}: a learning rate \(optim.lr, .*\) is too high, or"):
-        update_parameters(made, make_optimizer(made, names, Settings({}), 10), names, 1.0)
+        update_parameters(made, make_optimizer(made, names, Settings({}), 10, 1), names, 1.0)
     np.testing.assert_array_equal(made.store.values, before)
 
 
 def test_groups_of_the_optimiser():
     made = model("cls")
     settings = Settings({"optim.lr": 1e-3, "optim.head_lr": 5e-3, "optim.weight_decay": 0.2, "optim.beta1": 0.8, "optim.eps": 1e-6})
-    optimizer = make_optimizer(made, made.store.names(), settings, 10)
+    optimizer = make_optimizer(made, made.store.names(), settings, 10, 1)
     assert isinstance(optimizer, AdamW) and (optimizer.betas, optimizer.eps) == ((0.8, 0.999), 1e-6)
     assert sorted(optimizer.names) == sorted(made.store.names())
     for group in optimizer.groups:
         for name in group.names:
             assert group.lr == (5e-3 if name.startswith(("classifier", "bert.pooler")) else 1e-3), name
             assert group.weight_decay == (0 if name.endswith("bias") or "LayerNorm" in name else 0.2), name
-    same = make_optimizer(made, made.store.names(), Settings({"optim.lr": 1e-3}), 10)
+    same = make_optimizer(made, made.store.names(), Settings({"optim.lr": 1e-3}), 10, 1)
     assert {group.lr for group in same.groups} == {1e-3}, "head_lr = 0 stands for optim.lr"
 
 
 @pytest.mark.parametrize("name, kind, decay", [("adamw", AdamW, 0.2), ("adam", AdamW, 0.0), ("sgd", SGD, 0.0)])
 def test_optimisers_by_name(name, kind, decay):
     made = model()
-    optimizer = make_optimizer(made, ["classifier.weight"], Settings({"optim.name": name, "optim.weight_decay": 0.2}), 10)
+    optimizer = make_optimizer(made, ["classifier.weight"], Settings({"optim.name": name, "optim.weight_decay": 0.2}), 10, 1)
     assert type(optimizer) is kind and optimizer.groups[0].weight_decay == decay and optimizer.names == ["classifier.weight"]
 
 
@@ -143,5 +143,34 @@ def test_optimisers_by_name(name, kind, decay):
     ("constant", 0.4, [0, 0.25, 0.5, 0.75, 1, 1, 1, 1, 1, 1, 1]), ("constant", 0.0, [1] * 11)])
 def test_schedules(schedule, warmup, factors):
     made = model()
-    optimizer = make_optimizer(made, made.store.names(), Settings({"optim.schedule": schedule, "optim.warmup": warmup}), 10)
+    optimizer = make_optimizer(made, made.store.names(), Settings({"optim.schedule": schedule, "optim.warmup": warmup}), 10, 1)
     assert [optimizer.schedule(step) for step in range(11)] == pytest.approx(factors)
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.3])
+def test_the_inverse_schedule_goes_by_epochs(warmup):
+    """4 updates an epoch: 1/1 in the first, 1/1.5 in the second, 1/2 in the third."""
+    made = model()
+    settings = Settings({"optim.schedule": "inverse", "optim.decay": 0.5, "optim.warmup": warmup})
+    optimizer = make_optimizer(made, made.store.names(), settings, 10, 4)
+    rising = [0, 1 / 3, 2 / 3] if warmup else [1, 1, 1]
+    assert [optimizer.schedule(step) for step in range(10)] == pytest.approx([*rising, 1, *4 * [1 / 1.5], 1 / 2, 1 / 2])
+
+
+@pytest.mark.parametrize(("schedule", "floor", "ends"), [
+    ("inverse", 0.02, {"bert": 0.02, "classifier": 0.5 / 11}), ("inverse", 0.2, {"bert": 0.1, "classifier": 0.2}),
+    ("inverse", 0.0, {"bert": 0.1 / 11, "classifier": 0.5 / 11}), ("constant", 0.3, {"bert": 0.1, "classifier": 0.5}),
+    ("linear", 0.3, {"bert": 0.0, "classifier": 0.0})])
+def test_the_floor_is_that_of_every_learning_rate(rng, schedule, floor, ends):
+    """The encoder's is 0.1, the head's 0.5; after 20 epochs of one update 1/11 is left.  SGD: a way is a rate times a gradient."""
+    made = model()
+    settings = Settings({"optim.name": "sgd", "optim.lr": 0.1, "optim.head_lr": 0.5, "optim.schedule": schedule,
+                         "optim.decay": 0.5, "optim.floor": floor, "optim.warmup": 0.0})
+    optimizer = make_optimizer(made, made.store.names(), settings, 20, 1)
+    optimizer.steps = 20
+    before = {p.name: p.value.copy() for p in made.store}
+    made.store.grads[...] = 1
+    optimizer.step()
+    for name in ("bert.encoder.layer.0.output.dense.weight", "bert.encoder.layer.0.output.dense.bias", "classifier.weight"):
+        np.testing.assert_allclose(before[name] - made.store[name].value, ends[name.partition(".")[0]], rtol=1e-9, atol=1e-15)
+    assert optimizer.last_lr == pytest.approx(ends["bert"], abs=1e-15)
