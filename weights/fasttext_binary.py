@@ -24,12 +24,11 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from minixl.data.lines import PathLike
 from minixl.errors import UserError
@@ -65,13 +64,13 @@ def ngram_hashes(word: bytes, minn: int, maxn: int) -> list[int]:
 class FasttextFile:
     """dim, bucket, minn, maxn   as in the file
     count                     words of the vocabulary; the n-grams' rows come after theirs
-    rows                      word -> row, of the words that were asked for
-    undecodable               how many of those asked for are not UTF-8; they have no entry in rows
+    rows                      word -> row, of the words that are kept
+    undecodable               how many of the first `top` are not UTF-8; they have no entry in rows
     matrix                    (count + n-grams, dim) float32, memory-mapped
     """
 
-    def __init__(self, path: PathLike, *, top: int = 0, wanted: Collection[str] | None = None) -> None:
-        """Reads all but the matrix; top and wanted as in read_vectors, wanted holding every form that is looked up.
+    def __init__(self, path: PathLike, *, top: int = 0) -> None:
+        """Reads all but the matrix, and of the words the first `top`, 0 for all.
 
         Raises UserError for what is not a dense fastText model, or was cut short.
         """
@@ -88,7 +87,7 @@ class FasttextFile:
         self._expect(magic == MAGIC, "opening number of a fastText model", MAGIC, magic)
         self._expect(version in VERSIONS, "version", "11 or 12", version)
         self._read_arguments(version)
-        self._read_dictionary(top, wanted)
+        self._read_dictionary(top)
         self._read_matrix()
 
     def ngram_rows(self, word: str) -> list[int]:
@@ -135,7 +134,7 @@ class FasttextFile:
             self.maxn = 0
         self._expect(self.bucket > 0 or not self.maxn, "bucket", "at least 1", self.bucket)
 
-    def _read_dictionary(self, top: int, wanted: Collection[str] | None) -> None:
+    def _read_dictionary(self, top: int) -> None:
         entries, self.count, labels, _, pruned = self._take("3iqq", "the size of the dictionary")
         self._expect(self.count >= 0 and labels >= 0 and entries == self.count + labels, "entries",
                      f"{self.count} words and {labels} labels", entries)
@@ -151,7 +150,7 @@ class FasttextFile:
             except UnicodeDecodeError:
                 self.undecodable += 1
                 continue
-            if word and (wanted is None or word in wanted):
+            if word:
                 self.rows.setdefault(word, i)
         self._kept: dict[int, int] | None = None           # n-gram -> row, if pruned
         if pruned >= 0:
@@ -191,18 +190,18 @@ class FasttextFile:
 class FasttextVectors(WordVectors):
     """The words of a fastText model that were kept; other words get the mean of their n-grams.
 
-    matrix is made when it is first asked for: of a large file, keep the words that are needed.
+    matrix is made when it is first asked for.
     """
 
-    def __init__(self, file: FasttextFile, dtype: DTypeLike = np.float32) -> None:
+    def __init__(self, file: FasttextFile) -> None:
         self._set_words(list(file.rows), file.path)
         self.dim = file.dim
-        self._file, self._dtype = file, np.dtype(dtype)
+        self._file = file
 
     @cached_property
     def matrix(self) -> np.ndarray:
         """(V, D)"""
-        matrix = np.empty((len(self.words), self.dim), self._dtype)
+        matrix = np.empty((len(self.words), self.dim), np.float32)
         for row, word in enumerate(self.words):
             matrix[row] = self._known(word)
         return matrix
@@ -218,17 +217,16 @@ class FasttextVectors(WordVectors):
         if row is not None:
             return self._known(self.words[row])
         rows = self._file.ngram_rows(word)
-        return self._file.mean(rows, word).astype(self._dtype, copy=False) if rows else None
+        return self._file.mean(rows, word) if rows else None
 
     def _known(self, word: str) -> np.ndarray:
         rows = [self._file.rows[word], *self._file.ngram_rows(word)]
-        return self._file.mean(rows, word).astype(self._dtype, copy=False)
+        return self._file.mean(rows, word)
 
 
-def read_fasttext(path: PathLike, *, top: int, wanted: Collection[str] | None, dtype: DTypeLike,
-                  report: Callable[[str], None]) -> FasttextVectors:
-    """As read_vectors in word_vectors.py; wanted holds every form that is looked up."""
-    file = FasttextFile(path, top=top, wanted=wanted)
+def read_fasttext(path: PathLike, *, top: int, report: Callable[[str], None]) -> FasttextVectors:
+    """As read_vectors in word_vectors.py."""
+    file = FasttextFile(path, top=top)
     if file.undecodable:
         report(f"{path}: {file.undecodable:,} words that are not utf-8 were left out")
-    return FasttextVectors(file, dtype)
+    return FasttextVectors(file)

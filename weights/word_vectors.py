@@ -2,8 +2,8 @@
 
     read_vectors("wiki.es.vec", top=200_000)             fastText and word2vec text: a header "count dimension", then
                                                          a word and its numbers a line
-    read_vectors("glove.txt.gz", wanted=words)           GloVe text, without that header; any text file also as gzip
-    read_vectors("cc.es.300.bin", wanted=words)          fastText binary, memory-mapped; vectors for unknown words too
+    read_vectors("glove.txt.gz")                         GloVe text, without that header; any text file also as gzip
+    read_vectors("cc.es.300.bin")                        fastText binary, memory-mapped; vectors for unknown words too
 
 The format is seen from the content, not from the name.  What comes back is a WordVectors: words, matrix, and the look-up
 chain as written -> lower case -> digits as 0 (word_vectors_lookup.py).  Text: word_vectors_text.py; binary:
@@ -16,19 +16,16 @@ from __future__ import annotations
 import gzip
 import sys
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import DTypeLike
 
 from minixl.data.lines import GZIP, PathLike
 from minixl.errors import UserError
 from minixl.weights.fasttext_binary import MAGIC, MAGIC_BYTES, FasttextVectors, read_fasttext
-from minixl.weights.word_vectors_lookup import STEPS, OovReport, WordVectors, look_up_forms
+from minixl.weights.word_vectors_lookup import STEPS, OovReport, WordVectors
 from minixl.weights.word_vectors_text import read_text_vectors
 
-__all__ = ["STEPS", "FasttextVectors", "OovReport", "WordVectors", "look_up_forms", "read_vectors"]
+__all__ = ["STEPS", "FasttextVectors", "OovReport", "WordVectors", "read_vectors"]
 
 
 def to_stderr(message: str) -> None:
@@ -36,13 +33,10 @@ def to_stderr(message: str) -> None:
     print(message, file=sys.stderr)
 
 
-def read_vectors(path: PathLike, *, top: int = 0, wanted: Collection[str] | None = None, encoding: str = "utf-8",
-                 dtype: DTypeLike = np.float32, report: Callable[[str], None] = to_stderr) -> WordVectors:
-    """The vectors of a file; memory is taken for those that are kept only.
+def read_vectors(path: PathLike, *, top: int = 0, report: Callable[[str], None] = to_stderr) -> WordVectors:
+    """The vectors of a file, float32; its words are UTF-8.  Memory is taken for those that are kept only.
 
-    top        the first `top` words of the file (the most frequent ones), 0 for all; may be combined with wanted
-    wanted     only what these words can be looked up by: themselves, lower-cased, and with digits as 0
-    encoding   of the words of a text file; one that contains ASCII (fastText binary files are UTF-8 by definition)
+    top        the first `top` words of the file (the most frequent ones), 0 for all
     report     is told, a line each, what was left out (the first line number and how many): words that come again (the
                first is kept), empty words, undecodable words; and a header that promises another number of words
 
@@ -51,16 +45,15 @@ def read_vectors(path: PathLike, *, top: int = 0, wanted: Collection[str] | None
     """
     if top < 0:
         raise UserError(f"top: expected a number of words, or 0 for all, found {top}")
-    forms = None if wanted is None else {form for word in wanted for form in look_up_forms(word)}
     start, packed = _beginning(path)
     if start == MAGIC_BYTES and packed:
         raise UserError(f"{path}: expected a fastText .bin as it is, found one packed with gzip; unpack it first: gunzip it")
     if start == MAGIC_BYTES:
-        return read_fasttext(path, top=top, wanted=forms, dtype=dtype, report=report)
+        return read_fasttext(path, top=top, report=report)
     if start is not None and Path(path).suffix in (".bin", ".ftz"):
         raise UserError(f"{path}: expected a fastText .bin, which begins with the number {MAGIC}, found bytes {start!r}; "
                         "word2vec .bin files and those of old fastText are not read, give the vectors as text (.vec)")
-    return read_text_vectors(path, top=top, wanted=forms, encoding=encoding, dtype=dtype, report=report)
+    return read_text_vectors(path, top=top, report=report)
 
 
 def _beginning(path: PathLike) -> tuple[bytes | None, bool]:

@@ -15,12 +15,11 @@ Test: tests/weights/test_word_vectors.py
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from itertools import chain, takewhile
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from minixl.data.lines import PathLike, raw_lines, shown
 from minixl.errors import UserError
@@ -34,16 +33,14 @@ FIRST_ROWS = 1024
 Line = tuple[int, str]                                     # number, text
 
 
-def read_text_vectors(path: PathLike, *, top: int, wanted: Collection[str] | None, encoding: str, dtype: DTypeLike,
-                      report: Callable[[str], None]) -> WordVectors:
-    """As read_vectors in word_vectors.py; wanted holds every form that is looked up."""
-    _check_encoding(encoding)
+def read_text_vectors(path: PathLike, *, top: int, report: Callable[[str], None]) -> WordVectors:
+    """As read_vectors in word_vectors.py."""
     with closing(_lines(path)) as lines:
-        parser = _Parser(path, next(lines, None), encoding, dtype)
+        parser = _Parser(path, next(lines, None))
         for number, line in chain(parser.waiting, lines):
             if top and parser.read == top:
                 break
-            parser.add(number, line, wanted)
+            parser.add(number, line)
         else:
             parser.check_count(report)
     for fault, (number, count) in parser.faults.items():
@@ -61,15 +58,6 @@ def _lines(path: PathLike) -> Generator[Line, None, None]:
             yield number, text
 
 
-def _check_encoding(encoding: str) -> None:
-    try:
-        fits = "\n 0".encode(encoding) == b"\n 0"
-    except (LookupError, UnicodeError):
-        fits = False
-    if not fits:
-        raise UserError(f"encoding: expected one that contains ASCII, such as utf-8 or latin-1, found {encoding!r}")
-
-
 class _Parser:
     """What was read so far.
 
@@ -78,10 +66,10 @@ class _Parser:
     waiting   the first line if it is a word and not a header
     """
 
-    def __init__(self, path: PathLike, first: Line | None, encoding: str, dtype: DTypeLike) -> None:
+    def __init__(self, path: PathLike, first: Line | None) -> None:
         if first is None:
             raise UserError(f"{path}: expected word vectors, found an empty file")
-        self.path, self.encoding, self.dtype = path, encoding, np.dtype(dtype)
+        self.path = path
         number, line = first
         fields = line.split(" ")
         self.promised: int | None = None
@@ -98,20 +86,18 @@ class _Parser:
         self.read = 0
         self.rows: dict[str, int] = {}
         self.faults: dict[str, tuple[int, int]] = {}
-        self._matrix = np.empty((0, 0), self.dtype)
+        self._matrix = np.empty((0, 0), np.float32)
 
-    def add(self, number: int, line: str, wanted: Collection[str] | None) -> None:
+    def add(self, number: int, line: str) -> None:
         """One line; its numbers are read if the word is kept."""
         self.read += 1
         stored, fields = self._split(number, line)
         try:
-            word = stored.encode("latin-1").decode(self.encoding)
-        except UnicodeError:                               # of which UnicodeDecodeError is one, but not the only one
-            return self._fault(f"a word that is not {self.encoding} was left out", number)
+            word = stored.encode("latin-1").decode("utf-8")
+        except UnicodeDecodeError:
+            return self._fault("a word that is not utf-8 was left out", number)
         if not word.strip(" "):
             return self._fault("a line without a word was left out", number)
-        if wanted is not None and word not in wanted:
-            return None
         if word in self.rows:
             return self._fault("a word that appeared before was left out, the first one counts", number)
         values = self._numbers(number, fields)             # (D,)
@@ -154,13 +140,13 @@ class _Parser:
     def _numbers(self, number: int, fields: list[str]) -> np.ndarray:
         try:
             with np.errstate(over="ignore"):
-                values = np.array(fields, self.dtype)
+                values = np.array(fields, np.float32)
             if np.isfinite(values).all() and "_" not in "".join(fields):       # Python reads 1_0 as 10
                 return values
         except ValueError:
             pass
-        limit = float(np.finfo(self.dtype).max)
+        limit = float(np.finfo(np.float32).max)
         position = next(i for i, field in enumerate(fields)
                         if not NUMBER.fullmatch(field) or abs(float(field)) > limit)
-        raise UserError(f"{self.path}:{number}: expected {self.dim} finite {self.dtype} numbers ({self.said}), found "
+        raise UserError(f"{self.path}:{number}: expected {self.dim} finite float32 numbers ({self.said}), found "
                         f"{shown(fields[position])} as number {position + 1}; the file is damaged, download it again")

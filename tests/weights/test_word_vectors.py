@@ -41,14 +41,13 @@ def refused(path, **how):
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
-def test_a_file_with_a_header(write, packed, dtype):
+def test_a_file_with_a_header(write, packed):
     content = FASTTEXT.encode()
-    vectors, reports = read(write(gzip.compress(content) if packed else content), dtype=dtype)
+    vectors, reports = read(write(gzip.compress(content) if packed else content))
     assert vectors.words == ["the", "Madrid", "0000", "10\u00a0000"] and vectors.dim == 3 and not reports
-    assert vectors.matrix.dtype == dtype
+    assert vectors.matrix.dtype == np.float32
     np.testing.assert_array_equal(
-        vectors.matrix, np.array([[.5, -1.25, .03], [1, 2, 3], [.5, 6, 70], [7, 8, 9]], dtype))
+        vectors.matrix, np.array([[.5, -1.25, .03], [1, 2, 3], [.5, 6, 70], [7, 8, 9]], np.float32))
 
 
 def test_a_file_without_a_header_and_words_with_spaces(write):
@@ -91,16 +90,8 @@ def test_the_first_words_only(write):
     assert "top" in refused(path, top=-1)
 
 
-def test_wanted_words_with_the_forms_they_are_looked_up_by(write):
-    path = write("5 1\nthe 1\nThe 2\nmadrid 3\n0000 4\nx 5\n")
-    assert read(path, wanted=["The", "1984", "Madrid", "y"])[0].words == ["the", "The", "madrid", "0000"]
-    assert read(path, wanted=["The", "1984"], top=3)[0].words == ["the", "The"]
-    nothing, reports = read(path, wanted=[])
-    assert nothing.words == [] and nothing.matrix.shape == (0, 1) and not reports
-
-
 def test_only_what_is_kept_takes_memory(write):
-    vectors, _ = read(write("2000 2\n" + "".join(f"w{i} 1 2\n" for i in range(2000))), wanted=["w1999"])
+    vectors, _ = read(write("2000 2\n" + "".join(f"w{i} 1 2\n" for i in range(2000))), top=1)
     assert vectors.matrix.base is None and vectors.matrix.nbytes == 8
 
 
@@ -116,14 +107,6 @@ def test_empty_and_undecodable_words_are_reported(write):
     assert vectors.words == ["de"]
     assert reports == ["2: a line without a word was left out (2 such lines)",
                        "4: a word that is not utf-8 was left out (2 such lines)"]
-
-
-def test_another_encoding(write):
-    path = write("1 2\nni\xf1o 1 2\n".encode("latin-1"))
-    assert read(path, encoding="latin-1")[0].words == ["niño"]
-    assert read(path)[0].words == []
-    for encoding in ("utf-16", "no such", "punycode"):
-        assert refused(path, encoding=encoding).startswith("encoding: expected one that contains ASCII")
 
 
 @pytest.mark.parametrize("promised, hint", [(9, "; it may have been cut short, download it again"), (1, "")])
@@ -167,10 +150,9 @@ def test_what_is_wrong_is_one_line(write, content, text, packed):
     assert message.strip().startswith(text) if text[0].isdigit() else text in message, message
 
 
-def test_float16_has_a_smaller_range(write):
-    path = write("1 1\nde 70000\n")
-    assert "finite float16 numbers (as the header on line 1), found '70000' as number 1" in refused(path, dtype=np.float16)
-    assert read(path)[0].matrix == 70000
+def test_the_range_of_float32(write):
+    assert "finite float32 numbers (as the header on line 1), found '1e39' as number 1" in refused(write("1 1\nde 1e39\n"))
+    assert read(write("1 1\nde 1e38\n"))[0].matrix == np.float32(1e38)
 
 
 def test_files_that_cannot_be_read(tmp_path, write):
