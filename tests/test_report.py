@@ -10,6 +10,7 @@ import pytest
 from minixl.report.comparison import band, expand, final_scores, group, read_folder, write_comparison
 from minixl.report.curves import COLUMNS, as_csv, balance, curve_rows, read_log
 from minixl.errors import UserError
+from minixl.inputs import Inputs
 from minixl.report.plots import PERCENT, Band, bars, smooth, svg
 from minixl.report.run import score_curves, update_curves
 from minixl.seeds import train_seeds
@@ -186,6 +187,14 @@ def test_curves_of_a_run(folder, tmp_path):
     page = (out / "report.html").read_text()
     assert page.count("<svg") == 4 and "<h2>Test f1</h2>" in page and "<h2>Accuracy of the discriminator</h2>" in page
     assert set(score_curves(log, "test", "f1")) == {"en", "es"} and set(update_curves(log)[1]) == {"discriminator"}
+
+
+def test_the_report_counts_what_the_model_reads(folder, tmp_path):
+    """A transformer reads word pieces, a bilstm-crf words."""
+    words = Inputs(None, source=[("en", folder / "en.txt")])
+    for name, how, unit in (("pieces", {}, "word pieces"), ("words", {"inputs": words}, "words")):
+        run(folder, tmp_path / name, settings(train__max_steps=1, **({"model__type": "bilstm-crf"} if how else {})), **how)
+        assert re.search(rf"training at \d+ {unit} a second", (tmp_path / name / "report.html").read_text())
 
 
 def test_scoring_tests_on_the_way_changes_no_training(folder, tmp_path):
