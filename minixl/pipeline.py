@@ -36,7 +36,7 @@ from minixl.models.transformer import Transformer
 from minixl.pseudo_labels import (SCORING, SELECTING, Origin, PseudoLabels, is_made_from, origin, read_pseudo_labels, read_scored,
                                   write_conll, write_pseudo_labels, write_scored)
 from minixl.progress import Reporter, Stop, over_pieces, stop_here
-from minixl.run_folder import check_same, check_unchanged, encoder_digest, is_finished
+from minixl.run_folder import began_with, check_same, check_unchanged, is_finished
 from minixl.settings import Settings
 from minixl.training import Evaluation
 
@@ -77,7 +77,7 @@ def resolved(settings: Settings) -> Settings:
         return settings.override(["advpicker.rho=1.0"]) if chosen == "all-data" else settings
     if chosen == "tladv":
         return teacher_settings(settings)
-    return settings.override(["method=finetune", "adversary.level=none", "alignment.average_linkage=0",
+    return settings.override(["method=finetune", "adversary.level=none", "alignment.average_linkage=false",
                               f"train.epochs={settings['advpicker.epochs']}", "train.max_steps=0"])
 
 
@@ -140,7 +140,7 @@ def check_teachers(settings: Settings, inputs: Inputs, labels: list[str], finger
         for what, expected, found, same in (
                 ("task", settings["task"], info.task, info.task == settings["task"]),
                 ("labels", ", ".join(labels), ", ".join(info.labels), info.labels == labels),
-                ("encoder", encoder, "another", encoder_digest(folder.parent) == fingerprints[encoder])):
+                ("encoder", encoder, "another", began_with(folder.parent, fingerprints[encoder]))):
             if not same:
                 raise UserError(f"advpicker.teachers_from: {folder.parent}: expected a teacher with the {what} {expected}, found "
                                 f"{found}; give the --source and --encoder of that run, or train new teachers without this setting")
@@ -165,8 +165,6 @@ class Scoring(NamedTuple):
     def stored(self, settings: Settings, language: str, name: str, teacher: Teacher) -> Path:
         """Where a teacher's scores are, or else are to be."""
         own, *others = [folder / f"{language}.{name}.safetensors" for folder in self.folders]
-        if own.is_file():
-            return own
         made_from = self.made_from(settings, language, name, teacher)
         return next((path for path in others if is_made_from(path, made_from)), own)
 

@@ -1,7 +1,7 @@
 """What a run needs, read and checked before anything is written."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,16 +106,23 @@ def prepare(settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prep
             messages.append("several target languages in one run: the paper (Keung et al. 2019) trains one model for each")
     elif inputs.unlabelled:
         messages.append(f"--unlabelled: not used, {settings['method']} trains on labelled text only")
-    evaluation = Evaluation(task, scheme, settings, [corpus.language for corpus in sources])
+    evaluation = make_evaluation(settings, files, scheme, read_pieces, messages)
+    fingerprints = inputs.fingerprints()
+    check_teachers(settings, inputs, labels, fingerprints)
+    return Prepared(built.model, built.tokenizer, built.raw_config, labels, examples,
+                    {text.corpus.language: text for text in targets}, files.gold, evaluation, fingerprints, messages)
+
+
+def make_evaluation(settings: Settings, files: Files, scheme: str, read_pieces: Callable[[str, list[Corpus], bool], list[Text]],
+                    messages: list[str]) -> Evaluation:
+    """The dev and test files, as pieces."""
+    evaluation = Evaluation(settings["task"], scheme, settings, [corpus.language for corpus in files.sources])
     for part, corpora in files.scored.items():
         for text in read_pieces(part, corpora, True):
             evaluation.add(part, *text)
     if settings["train.patience"] and not any(language in evaluation.sources for language in evaluation.files["dev"]):
         messages.append("train.patience has no effect: early stopping needs a source dev file (--dev)")
-    fingerprints = inputs.fingerprints()
-    check_teachers(settings, inputs, labels, fingerprints)
-    return Prepared(built.model, built.tokenizer, built.raw_config, labels, examples,
-                    {text.corpus.language: text for text in targets}, files.gold, evaluation, fingerprints, messages)
+    return evaluation
 
 
 def check_settings(settings: Settings) -> None:

@@ -18,9 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,11 +32,13 @@ from minixl.data.examples import Sentence
 from minixl.errors import UserError
 from minixl.methods.advpicker import Merged, Scored, best_labels, independence
 from minixl.prediction import written
+from minixl.weights.atomic import replaced_file
 
 SCORING = ("data.max_length", "data.on_long", "data.encoding", "adversary.specials")
 SELECTING = (*SCORING, "data.unlabelled_limit", "advpicker.merge", "advpicker.rho")
 
-UNREADABLE = (OSError, SafetensorError, ValueError, KeyError, TypeError)
+CURE = "make room and continue with --resume"                           # where a file cannot be written
+UNREADABLE = (OSError, SafetensorError, ValueError, KeyError, TypeError)   # what reading a file that is not ours raises
 
 Origin = dict[str, str]                # "unlabelled es", "teacher seed-1", "setting data.max_length" -> digest or value
 
@@ -104,23 +104,8 @@ def read_pseudo_labels(path: Path, made_from: Origin | None = None) -> PseudoLab
 def _write(path: Path, kind: str, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     described = {"kind": kind, **header, "arrays": _arrays_digest(arrays), "version": __version__}
-    with _replaced(path) as fresh:
+    with replaced_file(path, CURE) as fresh:
         save_file(arrays, fresh, {"minixl": json.dumps(described, ensure_ascii=False)})
-
-
-@contextmanager
-def _replaced(path: Path) -> Iterator[Path]:
-    """Yields a file to write beside `path`, which takes its place when the block ends without an exception."""
-    fresh = path.with_name(path.name + ".new")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield fresh
-        os.replace(fresh, path)
-    except (OSError, SafetensorError) as error:                        # a full disk, most often
-        raise UserError(f"{path}: cannot be written ({error}); make room and continue with --resume") from None
-    finally:
-        with suppress(OSError):                                        # the reason to stop is the error before
-            fresh.unlink(missing_ok=True)
 
 
 def _header(file: Any) -> dict[str, Any]:
@@ -184,7 +169,7 @@ def write_conll(path: Path, sentences: Sequence[Sentence], labels: PseudoLabels,
 
     Words of a truncated sentence that no teacher read are left out, and the comment says so.
     """
-    with _replaced(path) as fresh, open(fresh, "w", encoding="utf-8") as file:
+    with replaced_file(path, CURE) as fresh, open(fresh, "w", encoding="utf-8") as file:
         file.writelines(_conll_lines(sentences, labels, scheme, constrained))
 
 

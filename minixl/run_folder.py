@@ -50,10 +50,9 @@ def read_run(out: Path) -> tuple[Settings, Inputs, int]:
     return Settings(flatten({key: value for key, value in table.items() if key != "seed"}), str(path)), inputs, seed
 
 
-def encoder_digest(out: Path) -> str:
-    """The digest of the encoder that the run in the folder began with."""
-    _, inputs, _ = read_run(out)
-    return str(json.loads((out / "inputs.json").read_text(encoding="utf-8")).get(str(inputs.encoder)))
+def began_with(out: Path, digest: str) -> bool:
+    """Whether this is the digest of a file or of the encoder that the run in the folder began with."""
+    return digest in json.loads((out / "inputs.json").read_text(encoding="utf-8")).values()
 
 
 def is_finished(out: Path) -> bool:

@@ -22,10 +22,10 @@ def folder(tmp_path_factory):
 
 def test_the_ablation_ft_is_plain_fine_tuning():
     """Whatever terms the student was to have."""
-    asked = advpicker(advpicker__variant="ft", adversary__level="token", alignment__average_linkage=0.5)
+    asked = advpicker(advpicker__variant="ft", adversary__level="token", alignment__average_linkage=True)
     found = resolved(asked)
     changed = {name: found[name] for name in found if found[name] != asked[name]}
-    assert changed == {"method": "finetune", "adversary.level": "none", "alignment.average_linkage": 0.0, "train.epochs": 1}
+    assert changed == {"method": "finetune", "adversary.level": "none", "alignment.average_linkage": False, "train.epochs": 1}
     assert dict(resolved(found)) == dict(found)                        # as --resume reads it in config.toml
 
 

@@ -41,7 +41,7 @@ def test_one_teacher_tags_alone_as_it_is_scored(folder, tmp_path):
 
 @pytest.mark.parametrize("level", ["token", "sentence"])
 def test_a_student_with_an_adversary_of_its_own(folder, tmp_path, level):
-    chosen = advpicker(adversary__level=level, alignment__average_linkage=0.1)
+    chosen = advpicker(adversary__level=level, alignment__average_linkage=True)
     run(folder, tmp_path / "whole", chosen)
     losses = [record["loss"] for record in records(tmp_path / "whole") if record["kind"] == "update"]
     assert losses == ["task", "discriminator", "generator", "average linkage"] * STUDENT_STEPS
