@@ -12,7 +12,8 @@ from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch
 
 from minixl.errors import UserError
-from minixl.weights.safetensors_reader import BLOCK, MAX_HEADER, Checkpoint, read_header
+from minixl.weights.safetensors_header import MAX_HEADER, read_header
+from minixl.weights.safetensors_reader import BLOCK, Checkpoint
 
 F32 = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 
