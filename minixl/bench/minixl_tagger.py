@@ -22,7 +22,7 @@ class MinixlTagger:
     def __init__(self, model: Model, settings: dict[str, Any], seed: int) -> None:
         self.model, self.settings, self.seed, self.steps = model, Settings(settings), seed, 0
         self.subset = model.store.names(trainable=True)
-        self.optimizer = make_optimizer(model, self.subset, self.settings, total_steps=1)
+        self.optimizer = make_optimizer(model, self.subset, self.settings, total_steps=1, epoch_steps=1)
 
     def prepare(self, batch: Sequence[Example]) -> Batch:
         """Packed, shortest first."""

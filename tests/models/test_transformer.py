@@ -125,7 +125,7 @@ def test_twenty_steps_of_adamw(rng, pooling):
     norms = theirs_by_torch(theirs, batches, settings, len(batches))
     assert min(norms) < settings["optim.clip"] < max(norms), f"both sides of the limit should occur: {norms}"
     names = ours.store.names(trainable=True)
-    optimizer = make_optimizer(ours, names, settings, len(batches))
+    optimizer = make_optimizer(ours, names, settings, len(batches), len(batches))
     for step, batch in enumerate(batches):
         update = train_step(ours, batch, optimizer, names, settings, seed=1, step=step)
         assert update.gradient_norm == pytest.approx(norms[step], rel=1e-6)
