@@ -12,8 +12,8 @@ et al. two layers on every piece (level "token"): minixl/models/discriminators.p
                the same family of functions, but its training does not depend on the scale of an encoder
     accuracy   mean of the two languages' recalls on at most PIECES pieces of each, so that chance is 1/2 whatever the lengths
 
-The authors' code has the learning rate 5e-3 for tokens.  It is that of raw states: on standardised ones it comes 1 to 3 points
-less near to the best possible accuracy than 1e-3 and, on little text, leans to one language.
+The authors' code has the learning rate 5e-3 for tokens, on states as they are.  On standardised states of planted languages
+it comes up to 3 points less near to the best possible accuracy than 1e-3, and on little text it leans to one language.
 
 When one half is judged by the other, text i of both languages stands in the same half if there are equally many: a translation
 in the other half, with the other label, would let a discriminator that remembers texts score less than chance.  Checked in
