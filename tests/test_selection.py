@@ -58,6 +58,6 @@ def test_the_model_folder_holds_the_last_parameters_where_only_target_dev_is_giv
         inputs=inputs(folder, dev=[("es", folder / "es.txt")]))
     model = load_file(tmp_path / "run" / "model" / "model.safetensors")
     last, oracle = (load_file(tmp_path / "run" / "checkpoint" / f"{name}.safetensors") for name in ("state-3", "oracle-es-1"))
-    for name, value in oracle.items():
+    for name in oracle:
         np.testing.assert_array_equal(model[name], last[f"parameter/{name}"], err_msg=name)
     assert not np.array_equal(model["classifier.weight"], oracle["classifier.weight"])

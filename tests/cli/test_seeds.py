@@ -1,0 +1,56 @@
+"""Seeds on the command line: one run's seed, several runs', and what continues them after a stop."""
+import pytest
+
+import minixl.seeds
+from minixl.progress import Stopped
+from minixl.run_folder import read_run
+from tests.whole_runs import settings, stopped, write_data
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def train(minixl, folder):
+    """minixl train with one step on the data of `folder`."""
+    def call(*args):
+        return minixl("train", "finetune-ner", "--encoder", folder / "encoder", "--source", f"en={folder}/en.txt",
+                      "--set", "train.max_steps=1", "--set", "data.max_length=32", *args)
+    return call
+
+
+def test_seed_zero_is_a_seed(train, tmp_path):
+    assert train("--seed", 0, "--out", tmp_path / "run")[0] == 0
+    assert "\nseed = 0\n" in "\n" + (tmp_path / "run" / "config.toml").read_text()
+
+
+def test_one_seed_where_none_is_given(train, tmp_path):
+    assert train("--out", tmp_path / "run")[0] == 0 and read_run(tmp_path / "run")[2] == 1
+
+
+def test_so_many_seeds_from_one(train, tmp_path):
+    assert train("--seeds", 2, "--out", tmp_path / "runs")[0] == 0
+    assert sorted(path.name for path in tmp_path.glob("runs/*") if path.is_dir()) == ["seed-1", "seed-2"]
+    assert [read_run(tmp_path / "runs" / f"seed-{seed}")[2] for seed in (1, 2)] == [1, 2]
+
+
+def test_a_run_is_resumed_with_its_own_seed(minixl, folder, tmp_path):
+    out = tmp_path / "run"
+    stopped(folder, out, settings(train__max_steps=2), 1, seed=7)
+    code, _, err = minixl("train", "--resume", "--out", out)
+    assert code == 0, err
+    assert read_run(out)[2] == 7 and (out / "metrics.json").is_file()
+
+
+def test_a_stop_names_what_continues(train, tmp_path, monkeypatch):
+    """Also with several seeds, which --resume does not find by itself."""
+    def stop(*args, **how):
+        raise Stopped
+
+    monkeypatch.setattr(minixl.seeds, "train_seeds", stop)
+    monkeypatch.setattr("minixl.runs.train_run", stop)
+    for given, hint in ((["--seeds", 3], " --seeds 3"), (["--seed", 3], "")):
+        code, _, err = train(*given, "--out", tmp_path / "run")
+        assert code == 130 and err.endswith(f"stopped; continue with: minixl train --resume --out {tmp_path}/run{hint}\n")
