@@ -19,6 +19,7 @@ from minixl.models.frozen_bottom import FrozenBottom
 from minixl.models.transformer import Transformer
 from minixl.pipeline import Text, check_selection, check_teachers, existing_teachers
 from minixl.settings import Settings
+from minixl.stopping import check_stopping
 from minixl.studies import Gold, read_gold
 from minixl.training import Evaluation
 from minixl.weights.folder import read_config
@@ -77,6 +78,9 @@ def prepare(settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prep
     """Read every file, build the model, load the encoder."""
     check_settings(settings)
     inputs.check()
+    if settings["method"] == "advpicker" and settings["advpicker.variant"] == "without-kd" and not inputs.test:
+        raise UserError("--test: advpicker.variant=without-kd needs a test file, since all that its teachers do is to tag it; "
+                        "for example --test es=es.txt")
     if inputs.encoder is not None and settings["model.type"] == "transformer":
         read_config(inputs.encoder)                                # a mistyped folder is said before the files are read
     messages: list[str] = []
@@ -104,8 +108,13 @@ def prepare(settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prep
                      "target": compared(settings, [*labelled, *more], targets, seed)}
         if settings["method"] == "language-adversarial" and settings["adversary.level"] == "sentence" and len(targets) > 1:
             messages.append("several target languages in one run: the paper (Keung et al. 2019) trains one model for each")
+        if settings["method"] == "advpicker" and settings["advpicker.variant"] != "without-kd" and len(targets) > 1:
+            messages.append(f"one student learns all {len(targets)} target languages; the paper (Chen et al. 2021) trains one for "
+                            "each (advpicker.teachers_from)")
     elif inputs.unlabelled:
         messages.append(f"--unlabelled: not used, {settings['method']} trains on labelled text only")
+    if settings["advpicker.study"] and settings["method"] != "advpicker" and settings["advpicker.variant"] in ("ft", "tladv"):
+        messages.append(f"advpicker.study: not used, advpicker.variant={settings['advpicker.variant']} makes no pseudo-labels")
     evaluation = make_evaluation(settings, files, scheme, read_pieces, messages)
     fingerprints = inputs.fingerprints()
     check_teachers(settings, inputs, labels, fingerprints)
@@ -120,7 +129,9 @@ def make_evaluation(settings: Settings, files: Files, scheme: str, read_pieces: 
     for part, corpora in files.scored.items():
         for text in read_pieces(part, corpora, True):
             evaluation.add(part, *text)
-    if settings["train.patience"] and not any(language in evaluation.sources for language in evaluation.files["dev"]):
+    check_stopping(settings, evaluation.sources, evaluation.files["dev"])
+    if (settings["train.patience"] and settings["train.stop_on"] == "source-dev"
+            and not any(language in evaluation.sources for language in evaluation.files["dev"])):
         messages.append("train.patience has no effect: early stopping needs a source dev file (--dev)")
     return evaluation
 

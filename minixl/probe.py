@@ -36,6 +36,7 @@ from minixl.models.transformer import Transformer
 from minixl.ops.binary_cross_entropy import binary_cross_entropy_backward, binary_cross_entropy_forward
 from minixl.ops.mean_pooling import mean_pooling_forward
 from minixl.optim import AdamW, decay_groups, linear_schedule
+from minixl.packing import starts_of
 from minixl.parallel import hidden_batches
 from minixl.parameters import ParameterStore
 
@@ -101,13 +102,13 @@ def sample(source: Encoded, target: Encoded, *, seed: int = 0, pieces: int = PIE
 def states_of(model: Transformer | Bert, encoded: Encoded, *, progress: Callable[[int], None] | None = None) -> States:
     """The states of all texts, those of a text's windows side by side.  progress is called with the pieces of each batch."""
     xp = (model.bert if isinstance(model, Transformer) else model).store.xp
-    begins = np.cumsum([0, *(len(e.input_ids) for e in encoded.examples)])
+    begins = starts_of(len(e.input_ids) for e in encoded.examples)
     out: Any = None
     for indices, hidden, starts in hidden_batches(model, encoded.examples, progress=progress):
         out = xp.empty((begins[-1], hidden.shape[1]), hidden.dtype) if out is None else out
         for i, first, last in zip(indices, starts[:-1], starts[1:], strict=True):
             out[begins[i]:begins[i + 1]] = hidden[first:last]
-    return States(out, np.concatenate([[0], np.cumsum(_lengths(encoded))]))
+    return States(out, starts_of(_lengths(encoded)))
 
 
 def halves(source: States, target: States) -> tuple[Sides, Sides]:
@@ -186,7 +187,7 @@ def _texts(states: States, chosen: Sequence[int]) -> States:
     """Some of the texts, in the order given."""
     picked = np.asarray(chosen)
     lengths = np.diff(states.starts)[picked]
-    starts = np.concatenate([[0], np.cumsum(lengths)])
+    starts = starts_of(lengths)
     rows = np.arange(starts[-1]) + np.repeat(states.starts[picked] - starts[:-1], lengths)
     return States(states.hidden[array_module(states.hidden).asarray(rows)], starts)
 

@@ -5,7 +5,6 @@
 """
 from __future__ import annotations
 
-import difflib
 import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,7 +13,10 @@ from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from minixl.errors import UserError
+from minixl.errors import UserError, nearest
+
+
+KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "names with commas between them"}
 
 
 class Setting(NamedTuple):
@@ -64,7 +66,7 @@ SETTINGS: dict[str, Setting] = {
     "model.constrained_training": Setting(False, "bilstm-crf: the CRF sums over tag sequences the scheme allows only"),
     "model.vectors_top": Setting(200000, "bilstm-crf: read the first N words of a --vectors file only; 0: all", at_least=0),
     "train.epochs": Setting(3, "passes over the source sentences", at_least=0),
-    "train.max_steps": Setting(0, "at most N updates; exactly N with train.epochs=0; 0: no limit", at_least=0),
+    "train.max_steps": Setting(0, "at most N updates; exactly N with train.epochs=0; 0: no limit. AdvPicker: the student's", at_least=0),
     "train.batch_size": Setting(32, "sentences an update", at_least=1),
     "train.accumulate": Setting(1, "split a batch into N parts whose gradients are added up, to save memory", at_least=1),
     "train.eval_every": Setting(0, "evaluate every N updates; 0: after every epoch", at_least=0),
@@ -171,7 +173,7 @@ def load_recipe(name: str) -> Settings:
     shipped = shipped_recipes()
     path = Path(name) if name.endswith(".toml") else shipped.get(name)
     if path is None:
-        raise UserError(f"recipe {name!r}: expected a .toml file or one of {', '.join(shipped)}{_meant(name, shipped)}")
+        raise UserError(f"recipe {name!r}: expected a .toml file or one of {', '.join(shipped)}{nearest(name, shipped)}")
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -200,15 +202,10 @@ def _parse(text: str) -> Any:
         return text
 
 
-def _meant(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
 def _checked(name: str, value: Any, where: str) -> Any:
     """The value in the setting's own type, or a UserError that names the setting, what it takes and what it got."""
     if name not in SETTINGS:
-        raise UserError(f"{where}: there is no setting {name!r}{_meant(name, SETTINGS)}")
+        raise UserError(f"{where}: there is no setting {name!r}{nearest(name, SETTINGS)}")
     setting = SETTINGS[name]
     kind = type(setting.default)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
@@ -216,10 +213,10 @@ def _checked(name: str, value: Any, where: str) -> Any:
     if kind is list and isinstance(value, str):
         value = [part for part in value.split(",") if part]
     if type(value) is not kind or (kind is list and not all(isinstance(part, str) for part in value)):
-        raise UserError(f"{where}: {name}: expected {kind.__name__}, got {value!r} ({setting.help})")
+        raise UserError(f"{where}: {name}: expected {KINDS[kind]}, got {value!r} ({setting.help})")
     if setting.choices and value not in setting.choices:
         raise UserError(f"{where}: {name}: expected one of {', '.join(setting.choices)}, got {value!r}"
-                        f"{_meant(value, setting.choices)}")
+                        f"{nearest(value, setting.choices)}")
     problem = _beyond(setting, value)
     if problem:
         raise UserError(f"{where}: {name}: expected {problem}, got {value!r} ({setting.help})")

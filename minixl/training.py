@@ -22,7 +22,7 @@ from minixl.prediction import predict_labels
 from minixl.progress import Reporter, Stop, Stopped, over_pieces
 from minixl.report.curves import verdict
 from minixl.settings import Settings
-from minixl.stopping import Patience, check_stopping
+from minixl.stopping import Patience
 
 Progress = Callable[[int], None] | None
 
@@ -72,7 +72,6 @@ class Training:
         self.checkpoint = Checkpoint(folder / "checkpoint")
         self.log = folder / "log.jsonl"
         self.figure = main_figure(evaluation.task)
-        check_stopping(settings, evaluation.sources, evaluation.files["dev"])
         watches_discriminator = settings["train.patience"] and settings["train.stop_on"] == "discriminator"
         if watches_discriminator and "discriminator" not in method.optimizers():            # the student of advpicker
             reporter.message("train.patience has no effect: there is no discriminator to watch in this stage")

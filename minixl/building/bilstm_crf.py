@@ -59,7 +59,7 @@ def _check(settings: Settings, inputs: Inputs) -> None:
         raise UserError(f"--encoder {inputs.encoder}: a bilstm-crf reads word vectors (--vectors), no encoder; leave it out")
     if settings["adversary.level"] != "none" or settings["alignment.average_linkage"]:
         raise UserError("adversary.level, alignment.average_linkage: expected a transformer, found a bilstm-crf; "
-                        "--set adversary.level=none --set alignment.average_linkage=0")
+                        "--set adversary.level=none --set alignment.average_linkage=false")
 
 
 def _check_lengths(sources: list[Corpus], settings: Settings) -> None:

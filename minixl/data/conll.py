@@ -14,9 +14,9 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from minixl.data.examples import Sentence
-from minixl.data.lines import MARK, PathLike, nearest, read_lines, shown
+from minixl.data.lines import MARK, PathLike, read_lines, shown
 from minixl.data.schemes import convert, detect_scheme
-from minixl.errors import UserError
+from minixl.errors import UserError, nearest
 
 
 class ConllFile(NamedTuple):

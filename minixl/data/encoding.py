@@ -19,6 +19,7 @@ import numpy as np
 
 from minixl.data.examples import Document, Sentence
 from minixl.errors import UserError
+from minixl.packing import starts_of
 
 IGNORED = -100          # a label that is not scored, as in PyTorch
 ON_LONG = ("window", "truncate", "error")
@@ -139,7 +140,7 @@ def word_windows(lengths: Sequence[int], room: int) -> list[tuple[int, int, int,
     Returns (first, last, scored_first, scored_last) for each: neighbours share about a quarter of a window, and each
     scores its own half of what they share.
     """
-    ends = np.cumsum([0, *lengths])                                    # pieces before each word
+    ends = starts_of(lengths)                                          # pieces before each word
     bounds = []
     first = 0
     while True:

@@ -87,7 +87,7 @@ def test_reports_that_cannot_be_written(minixl, tmp_path):
     ("language-adversarial-classification", {"source": "rare.tsv"}, [], "rare.tsv:13: expected at least 2 texts of every class, "
      "found 1 of 'travle'; correct the label, or --set data.min_count=1 allows it"),
     ("finetune-ner", {"unlabelled": ()}, ["--set", "adversary.level=token"], "so it needs text of another one than en"),
-    ("finetune-ner", {"unlabelled": ()}, ["--set", "alignment.average_linkage=1"], "so it needs text of another one than en"),
+    ("finetune-ner", {"unlabelled": ()}, ["--set", "alignment.average_linkage=true"], "so it needs text of another one than en"),
     ("advpicker-cpu", {"source": "en.tsv"}, ["--set", "task=classification"], "method: advpicker is for taggers (task ner or pos), "
      "got task classification; for documents use the recipe language-adversarial-classification"),
     ("advpicker-cpu", {}, ["--set", "advpicker.rho=0.1"], "advpicker.rho: 0.1 selects none of the 4 sentences of "),

@@ -49,8 +49,8 @@ def tagger(data):
 
 
 @pytest.mark.parametrize(("setting", "said"), [
-    ("model.dropout=1", "model.dropout: expected less than 1, got 1.0"),
-    ("model.dropout=-2", "model.dropout: expected at least -1, got -2.0"),
+    ("model.dropout=1", "model.dropout: expected -1, or 0 to 0.99, got 1.0"),
+    ("model.dropout=-2", "model.dropout: expected -1, or 0 to 0.99, got -2.0"),
     ("optim.beta1=1", "optim.beta1: expected less than 1, got 1.0"),
     ("optim.beta2=1", "optim.beta2: expected less than 1, got 1.0"),
     ("optim.lr=inf", "optim.lr: expected a finite number, got inf"),

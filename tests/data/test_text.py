@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
-from minixl.data.lines import nearest, raw_lines, read_lines, shown
+from minixl.data.lines import raw_lines, read_lines, shown
 from minixl.data.text import iterate_text, read_text
-from minixl.errors import UserError
+from minixl.errors import UserError, nearest
 
 
 @pytest.fixture
