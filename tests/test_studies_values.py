@@ -53,7 +53,7 @@ def write(folder, monkeypatch, **changes):
     chosen = settings(**{"advpicker__rho": 0.65, **changes.pop("settings", {})})       # of 4 sentences 2.6
     evaluation = Evaluation("ner", "IOB2", chosen, ["en"])
     evaluation.add("dev", corpus("dev.txt", "B-Y"), "dev pieces")
-    evaluation.add("test", corpus("test.txt"), "test pieces")
+    evaluation.add("test", changes.pop("test", corpus("test.txt")), "test pieces")
     soft = changes.pop("soft", merged(BY_TEACHERS, P_BAR))
     labels = {"es": PseudoLabels(soft, SELECTED, LABELS, ["seed-1", "seed-2"])}
     given = {"scored": {"es": [Scored(soft.probabilities, STARTS, P_BAR, P_BAR)]}, "gold": {"es": corpus("es.txt").gold()},
@@ -91,6 +91,14 @@ def test_the_test_file_is_split_as_the_text_is(tmp_path, monkeypatch):
     assert rows(found["student"]) == [("selected", 2, 5, 3 / 5), ("other", 2, 5, 5 / 5), ("all", 4, 10, 8 / 10)]
     assert asked == [(student, "test pieces", "IOB2", True)]
     assert "student" not in write(tmp_path, monkeypatch, student=None)[0]["test"]["es"]
+
+
+def test_of_a_single_sentence_none_is_selected(tmp_path, monkeypatch):
+    """0.65 of a sentence is none, and no mistake of the user's."""
+    whole = merged(TEST_BY_TEACHERS, TEST_P_BAR)
+    one = Merged(whole.probabilities[:4], STARTS[:2], TEST_P_BAR[:1], whole.teacher[:1])
+    found = write(tmp_path, monkeypatch, tests={"es": one}, test=corpus("test.txt").limited(1), student=None)[0]["test"]["es"]
+    assert rows(found["teachers"]) == [("selected", 0, 0, 0), ("other", 1, 4, 3 / 4), ("all", 1, 4, 3 / 4)]
 
 
 @pytest.mark.parametrize(("constrained", "right"), [(True, 6), (False, 7)])
