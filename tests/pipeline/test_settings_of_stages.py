@@ -1,5 +1,6 @@
 """Settings of AdvPicker's stages B to D that are not the defaults: each is obeyed, and written into what was made with it."""
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -57,6 +58,16 @@ def test_the_rule_of_the_merge(out):
             np.testing.assert_array_equal(array, expected)
         differ += (found.teacher != merge(scored, "max_probability").teacher).sum()
     assert differ, "the test says nothing where both rules choose the same teachers"
+
+
+@pytest.mark.parametrize(("rule", "chosen"), [("max_probability", 0), ("max_logit", 1)])
+def test_the_rule_of_the_merge_of_test_files(monkeypatch, rule, chosen):
+    sure, loud = (Scored(np.array([[p, 0.0, 1 - p]]), np.array([0, 1]), np.array([p]), np.array([logit]))
+                  for p, logit in ((0.9, 1.0), (0.6, 2.0)))
+    monkeypatch.setattr(minixl.pipeline, "score_texts", lambda *args: None)
+    scoring = SimpleNamespace(texts={"es": None}, read=lambda *args: {"es": [sure, loud]})
+    found = minixl.pipeline.merged_tests(advpicker(advpicker__merge=rule), scoring, {}, None, np, None)
+    assert found["es"].teacher.tolist() == [chosen]
 
 
 def test_special_pieces_take_no_part_in_the_language(folder, out):
