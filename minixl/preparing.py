@@ -156,10 +156,8 @@ def check_model(settings: Settings, model: Model) -> None:
     """Raises UserError for what a method needs of a model's frozen and trained parameters."""
     if not isinstance(model, Transformer):
         return
-    trained = set(model.store.names(trainable=True))
-    if (settings["method"] != "finetune" or chosen_terms(settings)) and not trained & set(model.encoder_names()):
-        raise UserError("model.freeze: all parameters of the encoder are frozen, so that nothing can be made alike across "
-                        "languages; freeze fewer")
+    if settings["method"] != "finetune" or chosen_terms(settings):
+        model.trained_encoder_names()                              # says what is wrong
     if settings["model.keep_frozen"]:
         FrozenBottom(model.bert, [], memory_bytes=0)               # says what is wrong, before there are any states
 

@@ -63,12 +63,7 @@ class Adversary:
         self.model, self.streams, self.settings, self.seed = model, streams, settings, seed
         if model.discriminator == "none":
             raise UserError("adversary.level: expected sentence or token, got 'none': this method needs a discriminator")
-        trainable = set(model.store.names(trainable=True))
-        self._subsets = {"discriminator": model.discriminator_names(),
-                         "generator": [name for name in model.encoder_names() if name in trainable]}
-        if not self._subsets["generator"]:
-            raise UserError("model.freeze: all parameters of the encoder are frozen, so that nothing can be made alike across "
-                            "languages; freeze fewer")
+        self._subsets = {"discriminator": model.discriminator_names(), "generator": model.trained_encoder_names()}
         rates = {"discriminator": (settings["adversary.discriminator_lr"], 0.0),
                  "generator": (settings["adversary.lr"], settings["adversary.weight_decay"])}
         every, epoch = settings["adversary.every"], streams["source"].batches_per_epoch

@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import Any
 
 from minixl.data.batching import Stream
-from minixl.errors import UserError
 from minixl.methods.adversary import adam, join
 from minixl.methods.update import Update, step_rng, update_parameters
 from minixl.models.transformer import Transformer
@@ -30,11 +29,7 @@ class AverageLinkage:
 
     def __init__(self, model: Transformer, streams: dict[str, Stream], settings: Settings, seed: int, total_steps: int) -> None:
         self.model, self.streams, self.settings, self.seed = model, streams, settings, seed
-        trainable = set(model.store.names(trainable=True))
-        self.subset = [name for name in model.encoder_names() if name in trainable]
-        if not self.subset:
-            raise UserError("model.freeze: all parameters of the encoder are frozen, so that nothing can be made alike across "
-                            "languages; freeze fewer")
+        self.subset = model.trained_encoder_names()
         self.optimizer = adam(model, self.subset, settings["alignment.lr"], 0.0, settings, total_steps,
                               streams["source"].batches_per_epoch)
 
