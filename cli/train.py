@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import click
 from minixl.errors import UserError
 
 NAMED = "LANGUAGE=FILE"
+LINE_EVERY = 60                        # seconds between two lines of progress where there is no terminal
 
 
 class Terminal:
@@ -20,11 +22,13 @@ class Terminal:
     def __init__(self) -> None:
         self.bar: Any = None
         self.rate = 0.0
+        self.said = 0.0                                                # when the last line of progress was
 
     def message(self, text: str) -> None:
         click.echo(f"\r\033[K{text}" if self.bar is not None and sys.stderr.isatty() else text, err=True)
 
     def start(self, total: int, done: int, what: str) -> None:
+        self.rate, self.said = 0.0, time.monotonic()
         self.bar = click.progressbar(length=total, file=sys.stderr, label=what, show_pos=True, show_eta=True,
                                      item_show_func=lambda _: f"{self.rate:.0f} tokens/s" if self.rate else None)
         self.bar.__enter__()
@@ -34,6 +38,9 @@ class Terminal:
     def step(self, tokens_per_second: float, count: int = 1) -> None:
         self.rate = tokens_per_second
         self.bar.update(count, current_item=True)
+        if not sys.stderr.isatty() and time.monotonic() - self.said >= LINE_EVERY:
+            self.said = time.monotonic()
+            self.message(f"{self.bar.label} {self.bar.pos}/{self.bar.length}, {self.rate:.0f} tokens/s")
 
     def finish(self) -> None:
         self.bar.__exit__(None, None, None)
@@ -121,9 +128,9 @@ def _run(settings: Any, inputs: Any, out: Path, seed: int | None, seeds: int | N
     asked: list[int] = []
 
     def ask(number: int, frame: Any) -> None:
-        if asked:
-            raise KeyboardInterrupt
         asked.append(number)
+        if len(asked) > 1:
+            raise KeyboardInterrupt
         click.echo("\nstopping after this step (once more: at once)", err=True)
 
     xp = array_module_for(device)
@@ -135,10 +142,11 @@ def _run(settings: Any, inputs: Any, out: Path, seed: int | None, seeds: int | N
             metrics = train_seeds(settings, inputs, out, seeds=list(range(1, seeds + 1)), **how)
         else:
             metrics = train_run(settings, inputs, out, seed=1 if seed is None else seed, **how)
-    except Stopped:
-        click.echo(f"stopped; continue with: minixl train --resume --out {out}" +
-                   (f" --seeds {seeds}" if seeds else ""), err=True)
-        sys.exit(130)
+    except (Stopped, KeyboardInterrupt) as end:
+        begun = isinstance(end, Stopped) or (out / ("seed-1" if seeds else "") / "config.toml").is_file()
+        cure = f"; continue with: minixl train --resume --out {out}" + (f" --seeds {seeds}" if seeds else "")
+        click.echo(("stopped" if isinstance(end, Stopped) else "interrupted") + (cure if begun else ""), err=True)
+        sys.exit(128 + (asked[-1] if asked else signal.SIGINT))        # as a shell has it for a process that a signal ended
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -149,6 +157,9 @@ def _run(settings: Any, inputs: Any, out: Path, seed: int | None, seeds: int | N
 
 def print_table(metrics: dict[str, Any]) -> None:
     """Scores per language: selected on source dev, last step, oracle."""
+    if not metrics["test"]:
+        click.echo("no --test file was given, so nothing was scored", err=True)
+        return
     from minixl.evaluation import main_figure
 
     figure = main_figure(metrics["task"])

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,12 @@ class Inputs:
     vectors: Named = field(default_factory=list)
 
     def to_toml(self) -> str:
-        """The [inputs] table."""
+        """The [inputs] table, with paths that hold wherever --resume is called."""
         lines = ["[inputs]"]
         if self.encoder is not None:
-            lines.append(f"encoder = {json.dumps(str(self.encoder), ensure_ascii=False)}")
+            lines.append(f"encoder = {json.dumps(key(self.encoder), ensure_ascii=False)}")
         for role in ROLES:
-            pairs = [f"{language}={path}" for language, path in getattr(self, role)]
+            pairs = [f"{language}={key(path)}" for language, path in getattr(self, role)]
             lines.append(f"{role} = {json.dumps(pairs, ensure_ascii=False)}")
         return "\n".join(lines) + "\n"
 
@@ -48,9 +49,14 @@ class Inputs:
             once(f"--{role} ", [language for language, _ in getattr(self, role)])
 
     def fingerprints(self) -> dict[str, str]:
-        """Digests of every text file and of the encoder, so that a resumed run is known to see the same."""
-        encoder = {} if self.encoder is None else {str(self.encoder): folder_digest(self.encoder)}
-        return encoder | {str(path): digest(path) for role in ROLES for _, path in getattr(self, role)}
+        """key(path) -> digest of every text file and of the encoder, so that a resumed run is known to see the same."""
+        encoder = {} if self.encoder is None else {key(self.encoder): folder_digest(self.encoder)}
+        return encoder | {key(path): digest(path) for role in ROLES for _, path in getattr(self, role)}
+
+
+def key(path: Path) -> str:
+    """How a file is called in config.toml and inputs.json, wherever the command was called."""
+    return str(path.absolute())
 
 
 def parse_named(text: str, option: str) -> tuple[str, Path]:
@@ -58,6 +64,8 @@ def parse_named(text: str, option: str) -> tuple[str, Path]:
     language, equals, path = text.partition("=")
     if not equals or not language or not path or "/" in language:
         raise UserError(f"{option} {text}: expected LANGUAGE=FILE, for example es=data/es.txt")
+    if not re.fullmatch(r"[\w-]+", language):
+        raise UserError(f"{option} {text}: expected a language name of letters, digits, - and _ before the =, found {language!r}")
     return language, Path(path)
 
 

@@ -28,7 +28,7 @@ from minixl.data.encoding import Encoded, Example
 from minixl.digests import folder_digest
 from minixl.errors import UserError
 from minixl.evaluation import Score, score
-from minixl.inputs import Inputs
+from minixl.inputs import Inputs, key
 from minixl.methods.advpicker import Merged, Scored, independence, mask, merge, pseudo_tags, score_sentences, select
 from minixl.methods.distill import pseudo_examples
 from minixl.model_folder import load_model, read_info
@@ -68,17 +68,19 @@ def resolved(settings: Settings) -> Settings:
     """The settings as a run has them: what is compared with a method is a method of its own.
 
     advpicker.variant "tladv" is a teacher alone, "ft" plain fine-tuning.  Method language-adversarial with adversary.level
-    none is fine-tuning with the same settings.
+    none is fine-tuning with the same settings.  advpicker.teachers_from holds wherever --resume is called.
     """
+    if settings["advpicker.teachers_from"]:
+        settings = settings.override([f"advpicker.teachers_from={key(Path(settings['advpicker.teachers_from']))}"])
     method, chosen = settings["method"], settings["advpicker.variant"]
     if method == "language-adversarial" and settings["adversary.level"] == "none":
         return settings.override(["method=finetune"])
     if method != "advpicker" or chosen not in ("ft", "tladv"):
         return settings.override(["advpicker.rho=1.0"]) if chosen == "all-data" else settings
     if chosen == "tladv":
-        return teacher_settings(settings)
+        return teacher_settings(settings).override([f"train.max_steps={settings['train.max_steps']}"])
     return settings.override(["method=finetune", "adversary.level=none", "alignment.average_linkage=false",
-                              f"train.epochs={settings['advpicker.epochs']}", "train.max_steps=0"])
+                              f"train.epochs={settings['advpicker.epochs']}"])
 
 
 def check_selection(settings: Settings, corpora: Sequence[Corpus]) -> None:
@@ -140,7 +142,7 @@ def check_teachers(settings: Settings, inputs: Inputs, labels: list[str], finger
         for what, expected, found, same in (
                 ("task", settings["task"], info.task, info.task == settings["task"]),
                 ("labels", ", ".join(labels), ", ".join(info.labels), info.labels == labels),
-                ("encoder", encoder, "another", began_with(folder.parent, fingerprints[encoder]))):
+                ("encoder", encoder, "another", began_with(folder.parent, fingerprints[key(Path(encoder))]))):
             if not same:
                 raise UserError(f"advpicker.teachers_from: {folder.parent}: expected a teacher with the {what} {expected}, found "
                                 f"{found}; give the --source and --encoder of that run, or train new teachers without this setting")
@@ -182,7 +184,7 @@ class Scoring(NamedTuple):
 def scoring_of_unlabelled(settings: Settings, texts: Mapping[str, Text], inputs: Inputs, fingerprints: Mapping[str, str],
                           folder: Path) -> Scoring:
     """The text that is to be labelled; folder: where the run keeps the scores."""
-    digests = {language: fingerprints[str(path)] for language, path in inputs.unlabelled}
+    digests = {language: fingerprints[key(path)] for language, path in inputs.unlabelled}
     return Scoring("unlabelled", texts, digests, [root / "pseudo-labels" for root in _roots(settings, folder)])
 
 
@@ -190,7 +192,7 @@ def scoring_of_tests(settings: Settings, evaluation: Evaluation, inputs: Inputs,
                      folder: Path) -> Scoring:
     """The test files."""
     texts = {language: Text(*file) for language, file in evaluation.files["test"].items()}
-    digests = {language: fingerprints[str(path)] for language, path in inputs.test}
+    digests = {language: fingerprints[key(path)] for language, path in inputs.test}
     return Scoring("test", texts, digests, [root / "pseudo-labels" / "test" for root in _roots(settings, folder)])
 
 

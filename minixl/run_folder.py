@@ -10,8 +10,10 @@ import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from minixl import __version__
 from minixl.checkpoint import write_atomically
@@ -20,13 +22,15 @@ from minixl.inputs import Inputs
 from minixl.settings import Settings, flatten
 
 BEFORE_CONFIG = {".lock", "log.jsonl", "inputs.json", "inputs.json.new", "config.toml.new"}
+CONFIG = "config.toml"                 # in inputs.json, where every other name is an absolute path
 
 
 def begin(out: Path, settings: Settings, inputs: Inputs, seed: int, fingerprints: Mapping[str, str]) -> None:
     """What a run finds in its folder."""
+    config = _config(settings, inputs, seed)
     (out / "log.jsonl").write_text("", encoding="utf-8")
-    write_atomically(out / "inputs.json", json.dumps(fingerprints, indent=2))
-    write_atomically(out / "config.toml", _config(settings, inputs, seed))             # last: from here on it can be resumed
+    write_atomically(out / "inputs.json", json.dumps({**fingerprints, CONFIG: _digest(tomllib.loads(config))}, indent=2))
+    write_atomically(out / "config.toml", config)                                      # last: from here on it can be resumed
 
 
 def _config(settings: Settings, inputs: Inputs, seed: int) -> str:
@@ -36,13 +40,19 @@ def _config(settings: Settings, inputs: Inputs, seed: int) -> str:
     return f"seed = {seed}\n{settings.to_toml()}\n{inputs.to_toml()}\n[versions]\n{table}\n"
 
 
+def _digest(table: Mapping[str, Any]) -> str:
+    """Of all that config.toml says but the versions, which may change in the life of a run, and comments."""
+    said = {name: value for name, value in table.items() if name != "versions"}
+    return sha256(json.dumps(said, sort_keys=True).encode("utf-8")).hexdigest()
+
+
 def read_run(out: Path) -> tuple[Settings, Inputs, int]:
     """Settings, inputs and seed of a run folder's config.toml."""
     path = out / "config.toml"
     if not path.is_file():
         raise UserError(f"--resume: {path} is not there, so {out} holds no run to continue")
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = _read_config(out)
         inputs, seed = Inputs.from_table(table["inputs"]), int(table["seed"])
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise UserError(f"{path}: expected the settings of a run as minixl wrote them, found a damaged file ({error}); "
@@ -50,9 +60,30 @@ def read_run(out: Path) -> tuple[Settings, Inputs, int]:
     return Settings(flatten({key: value for key, value in table.items() if key != "seed"}), str(path)), inputs, seed
 
 
+def _read_config(out: Path) -> dict[str, Any]:
+    return tomllib.loads((out / "config.toml").read_text(encoding="utf-8"))
+
+
+def read_digests(out: Path) -> dict[str, str]:
+    """inputs.json: what the run in the folder began with.  Raises UserError where it is missing or damaged."""
+    path = out / "inputs.json"
+    try:
+        digests = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        found = "none"
+    except ValueError as error:
+        found = f"a damaged file ({error})"
+    else:
+        if isinstance(digests, dict):
+            return digests
+        found = "something else"
+    raise UserError(f"{path}: expected the digests of the files that this run began with, found {found}; put it back, or choose "
+                    "a new --out folder")
+
+
 def began_with(out: Path, digest: str) -> bool:
     """Whether this is the digest of a file or of the encoder that the run in the folder began with."""
-    return digest in json.loads((out / "inputs.json").read_text(encoding="utf-8")).values()
+    return digest in read_digests(out).values()
 
 
 def is_finished(out: Path) -> bool:
@@ -98,20 +129,26 @@ def check_resumable(out: Path, settings: Settings, inputs: Inputs, seed: int) ->
 
 
 def check_same(out: Path, settings: Settings, inputs: Inputs, seed: int) -> None:
-    """Raises UserError unless the run in the folder was begun with these settings, inputs and seed."""
+    """Raises UserError unless the run in the folder was begun with these settings, inputs and seed.
+
+    A value in config.toml that was edited since then is none it was begun with.
+    """
     before, files, number = read_run(out)
     changed = [name for name in settings if settings[name] != before[name]]
     if changed:
         name = changed[0]
         raise UserError(f"--resume: {name} was {before[name]!r} when the run began, now it is {settings[name]!r}")
-    if seed != number or files != inputs:
+    if seed != number or files.to_toml() != inputs.to_toml():
         raise UserError(f"--resume: the inputs or the seed differ from those in {out / 'config.toml'}; leave them out to "
                         f"continue that run")
+    config = _digest(_read_config(out))
+    if read_digests(out).get(CONFIG, config) != config:                    # runs of older versions have none
+        raise UserError(f"--resume: {out / 'config.toml'} was changed since the run began; undo that, or choose a new --out folder")
 
 
 def check_unchanged(out: Path, fingerprints: Mapping[str, str]) -> None:
     """Raises UserError for the first file that is not as it was when the run in the folder began."""
-    before = json.loads((out / "inputs.json").read_text(encoding="utf-8"))
-    changed = next((path for path, digest in before.items() if fingerprints.get(path) != digest), None)
+    before = read_digests(out)
+    changed = next((path for path, digest in before.items() if path != CONFIG and fingerprints.get(path) != digest), None)
     if changed:
         raise UserError(f"--resume: {changed} has changed since the run began; put the old one back, or choose a new --out folder")

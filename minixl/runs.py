@@ -24,6 +24,7 @@ from minixl.data.batching import Stream
 from minixl.data.encoding import Example
 from minixl.inputs import Inputs
 from minixl.methods import make_method, stream_texts
+from minixl.methods.update import RATES, Diverged
 from minixl.model_folder import ModelInfo, save_model
 from minixl.models.family import Model
 from minixl.models.frozen_bottom import FrozenBottom
@@ -57,11 +58,11 @@ class Run:
 
 
 def train_run(settings: Settings, inputs: Inputs, out: Path, *, seed: int, reporter: Reporter, xp: Any = np,
-              resume: bool = False, stop: Stop = lambda: False, shared: Path | None = None) -> dict[str, Any]:
+              resume: bool = False, stop: Stop = lambda: False, shared: Path | None = None, quiet: bool = False) -> dict[str, Any]:
     """One run into the folder `out`; returns metrics.json.  Raises UserError, and Stopped when `stop` says so.
 
     Everything the user can have got wrong is found before `out` is made.  shared: where runs that differ in their seed
-    keep what they have in common, the teachers of AdvPicker; None: in `out`.
+    keep what they have in common, the teachers of AdvPicker; None: in `out`.  quiet: what was read has been said already.
     """
     settings = resolved(settings)
 
@@ -76,7 +77,7 @@ def train_run(settings: Settings, inputs: Inputs, out: Path, *, seed: int, repor
     make(out)
     with locked(out):
         check_folder()                                             # another process may have been there in the meantime
-        for message in prepared.messages:
+        for message in prepared.messages if not quiet else []:
             reporter.message(message)
         if resume:
             check_unchanged(out, prepared.fingerprints)
@@ -91,7 +92,7 @@ def _advpicker(run: Run, folder: Path) -> dict[str, Any]:
     """AdvPicker's stages, those before the student in `folder`; returns the student's scores."""
     settings, prepared = run.settings, run.prepared
     teachers = make_teachers(settings, run.inputs, prepared.fingerprints, folder, train_run, run.reporter, xp=run.xp,
-                             stop=run.stop)
+                             stop=run.stop, quiet=True)
     student = settings["advpicker.variant"] != "without-kd"
     texts, labels = scoring_of_unlabelled(settings, prepared.texts, run.inputs, prepared.fingerprints, folder), {}
     if student or settings["advpicker.study"]:
@@ -129,9 +130,14 @@ def _train(run: Run, targets: np.ndarray | None = None) -> dict[str, Any]:
     if run.resume:
         if training.checkpoint.exists():
             training.resume()
-        else:                                                      # it was stopped before its first checkpoint
-            (run.out / "log.jsonl").write_text("", encoding="utf-8")
-    scores = training.run()
+        elif training.log.stat().st_size or any(training.checkpoint.folder.glob("*")):
+            run.reporter.message(f"{training.checkpoint.folder / 'latest.json'} is not there: training begins at step 0 again")
+            training.log.write_text("", encoding="utf-8")
+    try:
+        scores = training.run()
+    except FloatingPointError as error:
+        cure = "--resume would meet it again, choose a new --out folder"
+        raise FloatingPointError(f"{_diverged(error, training)}; {cure}") from None
     info = ModelInfo(task=settings["task"], labels=prepared.labels, scheme=scheme_of(settings), family=model.family,
                      pooling=model.pooling, max_length=settings["data.max_length"], on_long=settings["data.on_long"],
                      discriminator=settings["adversary.level"], discriminator_size=settings["adversary.size"],
@@ -139,6 +145,18 @@ def _train(run: Run, targets: np.ndarray | None = None) -> dict[str, Any]:
                      sources=[language for language, _ in run.inputs.source], seed=seed, scores=scores["test"])
     save_model(run.out / "model", model, prepared.tokenizer, info, prepared.raw_config)
     return scores
+
+
+def _diverged(error: FloatingPointError, training: Training) -> str:
+    """What became infinite or not a number, and which learning rates may have done it."""
+    if not isinstance(error, Diverged):
+        return str(error)
+    optimizers = training.method.optimizers()
+    loss = next(loss for loss, optimizer in optimizers.items() if optimizer is error.optimizer)
+    others = ", ".join(RATES[other] for other in optimizers if other != loss)
+    earlier = f" or that of an earlier update ({others})" if others else ""
+    return (f"step {training.steps + 1}, {loss} update: {error}: its learning rate ({RATES[loss]}){earlier} is too high, or the "
+            "data is broken")
 
 
 def _finish(run: Run, scores: dict[str, Any]) -> dict[str, Any]:

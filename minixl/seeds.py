@@ -12,7 +12,7 @@ from minixl.errors import UserError
 from minixl.inputs import Inputs
 from minixl.pipeline import resolved
 from minixl.progress import Reporter, Stop
-from minixl.run_folder import check_same, check_unchanged, check_unused, is_finished
+from minixl.run_folder import check_same, check_unchanged, check_unused, is_finished, read_run
 from minixl.runs import train_run
 from minixl.settings import Settings
 from minixl.training import write_metrics
@@ -24,6 +24,8 @@ def train_seeds(settings: Settings, inputs: Inputs, out: Path, *, seeds: list[in
 
     Raises UserError as train_run does, and where the seeds would make no difference.
     """
+    if (out / "config.toml").is_file():
+        raise UserError(f"--seeds: {out} holds one run of seed {read_run(out)[2]}; choose a new --out folder for several seeds")
     if not resume:
         check_unused(out)
     settings = resolved(settings)                                  # config.toml has it so
@@ -31,7 +33,7 @@ def train_seeds(settings: Settings, inputs: Inputs, out: Path, *, seeds: list[in
         raise UserError("advpicker.variant=without-kd: expected one seed, since seeds differ in the student and here is none: "
                         f"{len(seeds)} runs would be equal; advpicker.teachers says how many teachers there are")
     fingerprints = inputs.fingerprints() if resume else {}
-    shared = {"shared": out} if settings["method"] == "advpicker" else {}
+    shared, trained = {"shared": out} if settings["method"] == "advpicker" else {}, 0
     runs: list[dict[str, Any]] = []
     for seed in seeds:
         reporter.message(f"seed {seed} ({len(runs) + 1} of {len(seeds)})")
@@ -42,7 +44,8 @@ def train_seeds(settings: Settings, inputs: Inputs, out: Path, *, seeds: list[in
             runs.append(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
             continue
         runs.append(train_run(settings, inputs, folder, seed=seed, reporter=reporter, xp=xp,
-                              resume=resume and (folder / "config.toml").is_file(), stop=stop, **shared))
+                              resume=resume and (folder / "config.toml").is_file(), stop=stop, quiet=trained > 0, **shared))
+        trained += 1
     summary = {"method": settings["method"], "task": settings["task"], "seeds": seeds, **summarise(runs)}
     write_metrics(out, summary)
     return summary

@@ -38,10 +38,10 @@ def test_later_assignments_win():
     ("train.epochs", "--set train.epochs: expected section.key=value, for example train.epochs=3"),
     ("train.epoch=1", "--set: there is no setting 'train.epoch'; did you mean train.epochs?"),
     ("zzzzzz=1", "--set: there is no setting 'zzzzzz'"),
-    ("train.epochs=1.5", "--set: train.epochs: expected int, got 1.5 (passes over the source sentences)"),
-    ("train.epochs=true", "--set: train.epochs: expected int, got True (passes over the source sentences)"),
-    ("train.epochs=three", "--set: train.epochs: expected int, got 'three' (passes over the source sentences)"),
-    ("decode.constrained=1", "--set: decode.constrained: expected bool, got 1 "
+    ("train.epochs=1.5", "--set: train.epochs: expected a whole number, got 1.5 (passes over the source sentences)"),
+    ("train.epochs=true", "--set: train.epochs: expected a whole number, got True (passes over the source sentences)"),
+    ("train.epochs=three", "--set: train.epochs: expected a whole number, got 'three' (passes over the source sentences)"),
+    ("decode.constrained=1", "--set: decode.constrained: expected true or false, got 1 "
                              "(only tag sequences that the scheme allows (Viterbi))"),
     ("task=nerr", "--set: task: expected one of ner, pos, classification, got 'nerr'; did you mean ner?"),
     ("train.batch_size=0", "--set: train.batch_size: expected at least 1, got 0 (sentences an update)"),
@@ -50,8 +50,8 @@ def test_later_assignments_win():
                         "(share of the unlabelled sentences that the student learns from)"),
     ("advpicker.rho=1.0000001", "--set: advpicker.rho: expected at most 1, got 1.0000001 "
                                 "(share of the unlabelled sentences that the student learns from)"),
-    ("alignment.average_linkage=1", "--set: alignment.average_linkage: expected bool, got 1 (draw the states of two languages "
-                                    "together, with updates of their own: average linkage, or energy distance)"),
+    ("alignment.average_linkage=1", "--set: alignment.average_linkage: expected true or false, got 1 (draw the states of two "
+                                    "languages together, with updates of their own: average linkage, or energy distance)"),
     *[(f"model.dropout={value}", f"--set: model.dropout: expected -1, or 0 to 0.99, got {value} (dropout of the encoder and the "
                                  "head; -1: as config.json says, 0.5 for bilstm-crf)") for value in ("-0.5", "0.999999", "nan")],
     ("data.max_length=7", "--set: data.max_length: expected at least 8, got 7 "

@@ -15,6 +15,16 @@ from minixl.optim import (SGD, AdamW, Group, Optimizer, Schedule, clip_gradients
 from minixl.settings import Settings
 
 
+RATES = {"task": "optim.lr, optim.head_lr", "discriminator": "adversary.discriminator_lr", "generator": "adversary.lr",
+         "average linkage": "alignment.lr"}                # loss -> the settings that are its learning rates
+
+
+class Diverged(FloatingPointError):
+    """A gradient became infinite or not a number."""
+
+    optimizer: Optimizer | None = None                     # the one that was to use it
+
+
 class Update(NamedTuple):
     """What one update did."""
 
@@ -68,11 +78,12 @@ def train_step(model: Model, batch: Batch, optimizer: Optimizer, subset: Sequenc
 
 
 def update_parameters(model: Model, optimizer: Optimizer, subset: Sequence[str], clip: float) -> float:
-    """Clip, step, zero the gradients; returns the norm of the subset's gradients before clipping."""
+    """Clip, step, zero the gradients; returns the norm of the subset's gradients before clipping.  Raises Diverged."""
     norm = clip_gradients(model.store, subset, clip) if clip else gradient_norm(model.store, subset)
     if not np.isfinite(norm):
-        raise FloatingPointError(f"the gradient became {norm}: a learning rate (optim.lr, optim.head_lr, adversary.lr, "
-                                 "alignment.lr) is too high, or the data is broken")
+        error = Diverged(f"the gradient became {norm}")
+        error.optimizer = optimizer
+        raise error
     optimizer.step()
     model.store.zero_grad()
     return norm

@@ -62,7 +62,7 @@ def one_line(err):
 @pytest.mark.parametrize(("args", "message"), [
     (["train", "finetune-nr"], "did you mean finetune-ner"),
     (["train", "finetune-ner", "--set", "train.epoch=3"], "there is no setting 'train.epoch'; did you mean train.epochs?"),
-    (["train", "finetune-ner", "--set", "train.epochs=many"], "train.epochs: expected int, got 'many'"),
+    (["train", "finetune-ner", "--set", "train.epochs=many"], "train.epochs: expected a whole number, got 'many'"),
     (["train", "finetune-ner", "--set", "train.epochs"], "expected section.key=value"),
     (["train", "finetune-ner", "--set", "data.on_long=cut"], "expected one of window, truncate, error, got 'cut'"),
     (["train", "none.toml"], "none.toml: cannot be read"),

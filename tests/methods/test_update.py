@@ -111,7 +111,7 @@ def test_a_gradient_that_is_not_finite(bad):
     names = made.store.names()
     made.store["classifier.bias"].grad[0] = bad
     before = made.store.values.copy()
-    with pytest.raises(FloatingPointError, match=rf"^the gradient became {bad}: a learning rate \(optim.lr, .*\) is too high, or"):
+    with pytest.raises(FloatingPointError, match=f"^the gradient became {bad}$"):
         update_parameters(made, make_optimizer(made, names, Settings({}), 10, 1), names, 1.0)
     np.testing.assert_array_equal(made.store.values, before)
 

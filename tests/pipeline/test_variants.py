@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 
 from minixl.errors import UserError
+from minixl.pipeline import resolved
+from minixl.preparing import prepare
 from minixl.pseudo_labels import read_pseudo_labels
+from minixl.run_folder import read_run
 from minixl.seeds import train_seeds
 from tests.whole_runs import (STUDENT_STEPS, TEACHER_STEPS, Quiet, advpicker, assert_same_pipeline, assert_same_run, inputs,
                               records, run, stopped)
@@ -122,7 +125,33 @@ def test_the_tags_of_unlabelled_files_change_no_training(folder, whole, tmp_path
     assert_same_run(whole, tmp_path / "run")
 
 
+@pytest.mark.parametrize(("changes", "found"), [
+    ({}, ["one student learns all 2 target languages; the paper (Chen et al. 2021) trains one for each (advpicker.teachers_from)"]),
+    ({"advpicker__variant": "without-kd"}, []),
+    *[({"advpicker__variant": variant}, []) for variant in ("tladv", "ft")],
+    *[({"advpicker__variant": variant, "advpicker__study": True},
+       [f"advpicker.study: not used, advpicker.variant={variant} makes no pseudo-labels"]) for variant in ("tladv", "ft")]])
+def test_what_is_said_of_a_variant(folder, changes, found):
+    messages = prepare(resolved(advpicker(**changes)), inputs(folder), 1).messages
+    assert [message for message in messages if message.startswith(("one student", "advpicker.study"))] == found
+
+
+def test_what_was_read_is_said_once_for_all_stages(folder, tmp_path):
+    reporter = Quiet()
+    run(folder, tmp_path / "run", advpicker(), reporter=reporter)
+    for said in ("source en:", "unlabelled es:", "dev en:", "test es:"):
+        assert sum(message.startswith(said) for message in reporter.messages) == 1, said
+    assert {"teacher 1 of 2", "teacher 2 of 2"} <= set(reporter.messages)
+
+
+@pytest.mark.parametrize("variant", ["tladv", "ft"])
+def test_the_limit_of_steps_holds_for_a_run_of_one_stage(folder, tmp_path, variant):
+    metrics = run(folder, tmp_path / "run", advpicker(advpicker__variant=variant, train__max_steps=2))
+    assert metrics["steps"] == 2 and read_run(tmp_path / "run")[0]["train.max_steps"] == 2
+
+
 MISTAKES = {
+    "nothing to tag": ({"advpicker__variant": "without-kd"}, {"test": []}, "--test: advpicker.variant=without-kd needs a test"),
     "empty": ({}, {"unlabelled": [("es", "empty")]}, "empty: expected text in es, found none; is this the right file?"),
     "no text": ({}, {"unlabelled": []}, "--unlabelled: advpicker compares languages, so it needs text of another one than en, "
                                         "for example --unlabelled es=es.txt; found none"),

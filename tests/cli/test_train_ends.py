@@ -1,0 +1,117 @@
+"""What minixl train shows on its way and when it ends: lines of progress, no empty table, and what continues a stopped run."""
+import signal
+import sys
+
+import pytest
+
+import minixl.runs
+from minixl.cli import train as command
+from minixl.cli.train import Terminal
+from minixl.progress import Stopped
+from tests.whole_runs import settings, stopped, write_data
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def train(minixl, folder, tmp_path):
+    """minixl train with one step on the data of `folder`, into `tmp_path`/run."""
+    def call(*args):
+        return minixl("train", "finetune-ner", "--encoder", folder / "encoder", "--source", f"en={folder}/en.txt",
+                      "--set", "train.max_steps=1", "--set", "data.max_length=32", "--out", tmp_path / "run", *args)
+    return call
+
+
+def test_no_table_without_a_test_file(train, tmp_path):
+    code, text, err = train()
+    assert (code, text) == (0, "") and err.splitlines()[-2:] == [
+        "no --test file was given, so nothing was scored",
+        f"{tmp_path}/run/metrics.json has all figures, {tmp_path}/run/model the model"]
+
+
+def at_first_step(monkeypatch, *numbers):
+    """Signals that arrive in the first step of training."""
+    step = Terminal.step
+
+    def spy(self, *args):
+        step(self, *args)
+        while numbers_left:
+            signal.raise_signal(numbers_left.pop(0))
+
+    numbers_left = list(numbers)
+    monkeypatch.setattr(Terminal, "step", spy)
+
+
+@pytest.mark.parametrize(("numbers", "code", "word"), [
+    ([signal.SIGINT], 130, "stopped"), ([signal.SIGTERM], 143, "stopped"),
+    ([signal.SIGINT, signal.SIGINT], 130, "interrupted"), ([signal.SIGTERM, signal.SIGTERM], 143, "interrupted")])
+@pytest.mark.parametrize("seeds", [[], ["--seeds", "2"]])
+def test_every_end_names_what_continues(train, minixl, tmp_path, monkeypatch, numbers, code, word, seeds):
+    at_first_step(monkeypatch, *numbers)
+    found, _, err = train("--set", "train.max_steps=2", *seeds)
+    call = " ".join(["minixl train --resume --out", f"{tmp_path}/run", *seeds])
+    assert found == code and err.endswith(f"\n{word}; continue with: {call}\n")
+    assert minixl(*call.split()[1:])[0] == 0
+
+
+def test_an_end_before_there_is_a_run(train, tmp_path, monkeypatch):
+    def die(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(minixl.runs, "prepare", die)
+    code, _, err = train()
+    assert code == 130 and err.endswith("interrupted\n") and not (tmp_path / "run").exists()
+
+
+def test_seeds_are_not_put_into_one_run(minixl, folder, tmp_path):
+    stopped(folder, tmp_path / "run", settings(train__max_steps=2), 1)
+    for how in (["--resume"], ["finetune-ner", "--encoder", folder / "encoder", "--source", f"en={folder}/en.txt"]):
+        code, _, err = minixl("train", *how, "--seeds", 2, "--out", tmp_path / "run")
+        assert code == 1
+        assert err == f"Error: --seeds: {tmp_path}/run holds one run of seed 3; choose a new --out folder for several seeds\n"
+
+
+def test_lines_of_progress_where_there_is_no_terminal(capsys, monkeypatch):
+    """Once a minute, whatever the number of steps."""
+    now = [0.0]
+    monkeypatch.setattr(command.time, "monotonic", lambda: now[0])
+    terminal = Terminal()
+    terminal.start(753, 100, "training")
+    for _ in range(200):
+        now[0] += 0.7
+        terminal.step(840.2)
+    terminal.finish()
+    lines = [line for line in capsys.readouterr().err.splitlines() if "/" in line]
+    assert lines == ["training 186/753, 840 tokens/s", "training 272/753, 840 tokens/s"]
+
+
+def test_a_new_bar_does_not_begin_with_the_speed_of_the_one_before(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    terminal.start(2, 0, "training")
+    terminal.step(840.0, 2)
+    terminal.finish()
+    terminal.start(2, 0, "scoring")
+    assert terminal.rate == 0 and terminal.bar.item_show_func(None) is None
+    terminal.finish()
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    ("train.score_tests=yes", "train.score_tests: expected true or false, got 'yes'"),
+    ("train.epochs=two", "train.epochs: expected a whole number, got 'two'"),
+    ("optim.lr=small", "optim.lr: expected a number, got 'small'"), ("data.encoding=8", "data.encoding: expected text, got 8"),
+    ("model.freeze=3", "model.freeze: expected names with commas between them, got 3")])
+def test_settings_of_another_kind(train, given, said):
+    code, _, err = train("--set", given)
+    assert code == 1 and err.startswith(f"Error: --set: {said} (")
+
+
+def test_stopped_by_no_signal(train, monkeypatch):
+    def stop(*_, **__):
+        raise Stopped
+
+    monkeypatch.setattr(minixl.runs, "train_run", stop)
+    assert train()[0] == 130
