@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from minixl.cli.terminal import printable
+
 STDIN = "standard input"     # in messages
 TEXTS = 256        # texts predicted together: enough to form batches of similar length, and output soon follows input
 
@@ -42,8 +44,26 @@ def predict(model: Path, file: Path, output: str, kind: str, encoding: str, devi
             click.echo(line, nl=False)
         return
     lines = (line.removeprefix("\ufeff" if i == 0 else "").rstrip("\r\n") for i, line in enumerate(_lines(file, encoding)))
-    for line in _texts(predictor, lines, output, STDIN if str(file) == "-" else str(file)):
-        click.echo(line)
+    name = STDIN if str(file) == "-" else str(file)
+    if tagger and kind == "auto":
+        lines = _warn_of_columns(lines, predictor.info.task, name)
+    for line in _texts(predictor, lines, output, name):
+        click.echo(line if output != "text" else printable(line))      # the other two are for programs, JSON escapes of itself
+
+
+def _warn_of_columns(lines: Iterator[str], task: str, name: str) -> Iterator[str]:
+    """The same lines.  A line on stderr where the first of them look like a word and its tag each.
+
+    They are read as texts all the same: what was asked for, readable lines or JSON, has no place for the input's columns.
+    """
+    from minixl.data.corpus import in_columns
+
+    first = list(itertools.islice(lines, TEXTS))
+    written = [line for line in first if line.strip()]
+    if written and in_columns(task, written):
+        click.echo(f"{name}: these lines look like columns, a word and its tag each, but every line is read as a text; "
+                   "--format conll reads columns (--input text: no such message)", err=True)
+    return itertools.chain(first, lines)
 
 
 def _lines(file: Path, encoding: str) -> Iterator[str]:

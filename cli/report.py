@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from minixl.cli.terminal import printable
+
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
@@ -16,19 +18,40 @@ def report(runs: tuple[Path, ...], out: Path, table: Path | None) -> None:
     RUN is a folder that `minixl train` wrote, also one of several seeds.  Runs that differ in their seed alone are one
     curve with a band, mean ± standard deviation.  Curves of test scores need runs with --set train.score_tests=true.
     """
-    from minixl.report.comparison import final_scores, write_comparison
-    from minixl.errors import UserError
+    from minixl.report.comparison import cell, final_scores, shown_parts, without_scores, write_comparison
 
-    for option, path in (("--out", out), ("--csv", table)):
-        if path and (path.is_dir() or not path.resolve().parent.is_dir()):
-            found = "a folder" if path.is_dir() else f"no folder {path.resolve().parent}"
-            raise UserError(f"{option} {path}: expected the name of a file in a folder that is there, found {found}")
+    _check_name("--out", out, ".html")
+    if table:
+        _check_name("--csv", table, ".csv")
     groups = write_comparison(runs, out, table)
     figure = groups[0][1][0].figure
-    width = max(len(name) for name, _ in groups) + 2
-    click.echo(f"{'test ' + figure:<12}{'run':<{width}}{'selected':>14}{'last':>14}{'oracle':>14}")
-    for row in final_scores(groups, figure):
-        cells = (f"{100 * row[part]['mean']:.1f} ±{100 * row[part]['sd']:.1f}" if row[part] else "" for part in
-                 ("test", "last", "oracle"))
-        click.echo(f"{row['language']:<12}{row['group']:<{width}}" + "".join(f"{cell:>14}" for cell in cells))
-    click.echo(f"{out}: {sum(len(members) for _, members in groups)} runs in {len(groups)} groups", err=True)
+    rows = final_scores(groups, figure)
+    columns = shown_parts(rows)
+    _print_columns([[f"test {figure}", "run", *columns],
+                    *([row["language"], row["group"], *(cell(row[part]) or "–" for part in columns.values())] for row in rows)]
+                   if rows else [])
+    for line in without_scores(groups):
+        click.echo(printable(line), err=True)
+    count = sum(len(members) for _, members in groups)
+    click.echo(f"{out}: {count} run{'s' * (count != 1)} in {len(groups)} group{'s' * (len(groups) != 1)}", err=True)
+
+
+def _check_name(option: str, path: Path, suffix: str) -> None:
+    """Raises UserError for a file that cannot be written, or whose name would say that it is something else."""
+    from minixl.errors import UserError
+
+    if path.is_dir() or not path.resolve().parent.is_dir():
+        found = "a folder" if path.is_dir() else f"no folder {path.resolve().parent}"
+        raise UserError(f"{option} {path}: expected the name of a file in a folder that is there, found {found}")
+    if path.suffix.lower() != suffix:
+        raise UserError(f"{option} {path}: expected a name that ends in {suffix}, found {path.suffix or 'no ending'!r}; "
+                        f"give {option} {path.with_suffix(suffix)}")
+
+
+def _print_columns(rows: list[list[str]]) -> None:
+    """Rows with their first two columns to the left, the others to the right."""
+    rows = [[printable(text) for text in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(f"{text:{'<' if i < 2 else '>'}{width}}" for i, (text, width) in
+                             enumerate(zip(row, widths, strict=True))))

@@ -152,6 +152,9 @@ class Predictor:
         """
         if isinstance(texts, str):
             raise TypeError("predict: expected a list of strings, got one string; use predict([text])")
+        for i, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise TypeError(f"predict: expected a list of strings, got {type(text).__name__} at index {i}")
         numbers = lines or range(1, len(texts) + 1)
         return (self._classify if self.model.pooling != "token" else self._tag_texts)(texts, path, numbers)
 

@@ -190,9 +190,12 @@ def test_a_classifier(tmp_path, pooling):
         ours.tag([["anna"]])
 
 
-def test_one_string_is_a_mistake(tmp_path):
+def test_what_is_no_list_of_strings(tmp_path):
+    ours = predictor(tmp_path, "token", "ner")
     with pytest.raises(TypeError, match=r"^predict: expected a list of strings, got one string; use predict\(\[text\]\)$"):
-        predictor(tmp_path, "token", "ner").predict("anna")
+        ours.predict("anna")
+    with pytest.raises(TypeError, match="^predict: expected a list of strings, got NoneType at index 1$"):
+        ours.predict(["anna", None])
 
 
 IOBES = ["O", *(f"{letter}-{kind}" for kind in ("LOC", "PER") for letter in "BIES")]

@@ -214,10 +214,10 @@ def test_the_report_of_a_study(folder, tmp_path):
     page = (tmp_path / "run" / "report.html").read_text()
     studies = json.loads((tmp_path / "run" / "studies.json").read_text())
     selected = studies["languages"]["es"]["pseudo_labels"][0]
-    assert f"<tr><td>es</td><td>selected</td><td>4</td><td>{100 * selected['f1']:.1f}</td></tr>" in page
-    assert "<tr><td>fr</td><td>selected</td><td>1</td><td></td></tr>" in page
-    assert "<td>student</td>" in page and "<h3>es: selected sentences by ρ</h3>" in page
-    assert "<h3>fr: selected sentences by ρ</h3>" not in page and page.count("<rect") == 2 * 2 * 20
+    assert f"<tr><td>es</td><td>kept</td><td>4</td><td>{100 * selected['f1']:.1f}</td></tr>" in page
+    assert "<tr><td>fr</td><td>kept</td><td>1</td><td>–</td></tr>" in page
+    assert "<td>student</td>" in page and "<h3>es: kept sentences by ρ</h3>" in page
+    assert "<h3>fr: kept sentences by ρ</h3>" not in page and page.count("<rect") == 2 * 2 * 20
 
 
 def test_a_band_is_mean_and_sample_deviation():

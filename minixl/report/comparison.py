@@ -5,48 +5,23 @@ a sample, n - 1).  Keung et al. 2019, figure 2, is such a page: the test score o
 """
 from __future__ import annotations
 
+import html
 import json
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from minixl.checkpoint import write_atomically
-from minixl.report.curves import COLUMNS, Record, as_csv, curve_rows, read_log
+from minixl.report.curves import COLUMNS, as_csv
 from minixl.errors import UserError
-from minixl.evaluation import main_figure
-from minixl.inputs import Inputs
+from minixl.report.folders import RunFolder, expand, read_folder
 from minixl.report.page import table, write_page
 from minixl.report.plots import PERCENT, Band, Curve, svg
-from minixl.report.run import plot, update_curves
-from minixl.run_folder import is_finished, read_run
-from minixl.settings import Settings
+from minixl.report.run import COLUMNS_OF_SCORES, meaning, plot, update_curves
 
 CSV = ("group", "run", "seed", "part", *COLUMNS)
 UNSEEN = ("train.score_tests", "train.checkpoint_every", "advpicker.study")        # change nothing that is compared
-
-
-@dataclass
-class RunFolder:
-    """One run as it lies on disk, finished or not."""
-
-    folder: Path
-    settings: Settings
-    inputs: Inputs
-    seed: int
-    records: list[Record]
-    metrics: dict[str, Any] | None
-
-    @property
-    def figure(self) -> str:
-        return main_figure(self.settings["task"])
-
-    def rows(self, part: str) -> list[Record]:
-        """Its curve_rows of languages, without those that have losses alone."""
-        rows = curve_rows(self.records, self.figure, [language for language, _ in self.inputs.source], part)
-        return [row for row in rows if row["language"] is not None]
-
 
 Group = tuple[str, list[RunFolder]]                # name; runs that differ in their seed
 
@@ -59,32 +34,14 @@ def write_comparison(folders: Sequence[Path], page: Path, table_file: Path | Non
         raise UserError(f"{runs[0].folder} has the task {runs[0].settings['task']}, "
                         + next(f"{r.folder} the task {r.settings['task']}" for r in runs if r.figure != runs[0].figure)
                         + ": their scores cannot be compared; give runs of one task")
-    if not any(run.records for run in runs):
-        raise UserError(f"{runs[0].folder}: expected a run that has made a step, found an empty log.jsonl")
-    write_page(page, "Runs side by side", _body(groups))
+    if not any(run.records or run.metrics for run in runs):
+        raise UserError(f"{runs[0].folder}: expected a run that has made a step, found an empty log.jsonl; wait for its first step")
+    write_page(page, "Runs side by side", _body(groups), "give --out another place")
     if table_file:
         rows = [{"group": name, "run": str(run.folder), "seed": run.seed, "part": part, **row}
                 for name, members in groups for run in members for part in ("dev", "test") for row in run.rows(part)]
-        write_atomically(table_file, as_csv(rows, CSV))
+        write_atomically(table_file, as_csv(rows, CSV), "give --csv another place")
     return groups
-
-
-def expand(folder: Path) -> list[Path]:
-    """A run folder, or those below a folder of several seeds."""
-    if (folder / "config.toml").is_file():
-        return [folder]
-    seeds = sorted(folder.glob("seed-*/config.toml"), key=lambda path: (len(path.parent.name), path.parent.name))
-    if not seeds:
-        raise UserError(f"{folder}: expected a run folder with config.toml, or one of several seeds, found "
-                        + ("none in it" if folder.is_dir() else "no such folder"))
-    return [path.parent for path in seeds]
-
-
-def read_folder(folder: Path) -> RunFolder:
-    """Everything of a run that is compared."""
-    settings, inputs, seed = read_run(folder)
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8")) if is_finished(folder) else None
-    return RunFolder(folder, settings, inputs, seed, read_log(folder), metrics)
 
 
 def group(runs: Iterable[RunFolder]) -> list[Group]:
@@ -99,19 +56,48 @@ def group(runs: Iterable[RunFolder]) -> list[Group]:
                             f"{next(mate.folder for mate in mates if mate.seed == run.seed)}; give each run once")
         else:
             mates.append(run)
-    names = [(m[0].folder.parent if m[0].folder.name == f"seed-{m[0].seed}" else m[0].folder).resolve() for m in groups]
-    short = [path.name if [p.name for p in names].count(path.name) == 1 else str(path) for path in names]
+    paths = [(m[0].folder.parent if len(m) > 1 and _is_seed(m[0].folder) else m[0].folder).resolve() for m in groups]
+    names = [_telling(path) for path in paths]
+    short = [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]
     return [(f"{name} ({len(members)} seeds)" if len(members) > 1 else name, members)
             for name, members in zip(short, groups, strict=True)]
 
 
+def _is_seed(folder: Path) -> bool:
+    return folder.resolve().name.startswith("seed-")
+
+
+def _telling(folder: Path) -> str:
+    """The end of its path, from the last folder that is not one of those that minixl makes in every run of several."""
+    ours = 0
+    while ours < len(folder.parts) - 2 and (folder.parts[-1 - ours] == "teachers" or folder.parts[-1 - ours].startswith("seed-")):
+        ours += 1
+    return "/".join(folder.parts[-1 - ours:])
+
+
 def _alike(one: RunFolder, other: RunFolder) -> bool:
-    return one.inputs == other.inputs and all(one.settings[n] == other.settings[n] for n in one.settings if n not in UNSEEN)
+    return one.inputs == other.inputs and not _differing([one, other]) - set(UNSEEN)
+
+
+def _differing(runs: Sequence[RunFolder]) -> set[str]:
+    """The settings that are not the same in all of them; a run of another version may lack some."""
+    first = runs[0].settings
+    return {name for run in runs for name in {*first, *run.settings} if run.settings.get(name) != first.get(name)}
+
+
+def without_scores(groups: Iterable[Group]) -> list[str]:
+    """A line for every run that has no final scores: why."""
+    runs = [run for _, members in groups for run in members]
+    return ([f"{run.folder}: unfinished, {run.steps} step{'s' * (run.steps != 1)} so far, so it has no final scores"
+             for run in runs if run.metrics is None]
+            + [f"{run.folder}: no test file was given, so it has no final scores"
+               for run in runs if run.metrics and not run.metrics["test"]])
 
 
 def _body(groups: list[Group]) -> list[str]:
     figure = groups[0][1][0].figure
-    body = ["<h2>Final scores</h2>", _scores(groups, figure), *_differences(groups)]
+    missing = [f"<p>{html.escape(line)}.</p>" for line in without_scores(groups)]
+    body = ["<h2>Final scores</h2>", *_scores(groups, figure), *missing, *_differences(groups)]
     for part in ("test", "dev"):
         languages = sorted({row["language"] for _, runs in groups for run in runs for row in run.rows(part)})
         for language in languages:
@@ -152,19 +138,31 @@ def final_scores(groups: Sequence[Group], figure: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _scores(groups: list[Group], figure: str) -> str:
-    def cell(found: dict[str, Any] | None) -> str | None:
-        if not found:
-            return None
-        return f"{100 * found['mean']:.1f}" + (f" ± {100 * found['sd']:.1f}" if found["runs"] > 1 else "")
-    rows = [[row["language"], row["group"], *(cell(row[part]) for part in ("test", "last", "oracle"))]
-            for row in final_scores(groups, figure)]
-    return table([f"test {figure}", "run", "selected", "last", "oracle"], rows) if rows else "<p>No run is finished.</p>"
+def shown_parts(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """Heading -> part of metrics.json, for those that any row of final_scores has."""
+    return {heading: part for heading, part in COLUMNS_OF_SCORES.items() if any(row[part] for row in rows)}
+
+
+def cell(found: dict[str, Any] | None) -> str | None:
+    """A mean of final_scores in percent, with its deviation where there are several runs; None for none."""
+    if not found:
+        return None
+    return f"{100 * found['mean']:.1f}" + (f" ± {100 * found['sd']:.1f}" if found["runs"] > 1 else "")
+
+
+def _scores(groups: list[Group], figure: str) -> list[str]:
+    rows = final_scores(groups, figure)
+    columns, several = shown_parts(rows), any(len(runs) > 1 for _, runs in groups)
+    caption = f"Test {figure}, %{', mean ± standard deviation over the seeds' if several else ''}.  {meaning(columns)}"
+    cells = [[row["language"], row["group"], *(cell(row[part]) for part in columns.values())] for row in rows]
+    return [table(caption, ["language", "run", *columns], cells)] if rows else []
 
 
 def _differences(groups: list[Group]) -> list[str]:
     """The settings in which the groups differ."""
-    firsts = [runs[0].settings for _, runs in groups]
-    names = [name for name in firsts[0] if any(settings[name] != firsts[0][name] for settings in firsts)]
-    rows = [[name, *(json.dumps(settings[name], ensure_ascii=False) for settings in firsts)] for name in names]
-    return ["<h2>Settings that differ</h2>", table(["", *(name for name, _ in groups)], rows)] if rows else []
+    firsts = [runs[0] for _, runs in groups]
+    rows = [[name, *(json.dumps(run.settings[name], ensure_ascii=False, default=str) if name in run.settings else None
+                     for run in firsts)] for name in sorted(_differing(firsts))]
+    return ["<h2>Settings that differ</h2>",
+            table("Values in config.toml; – where the run knows no such setting.", ["setting", *(name for name, _ in groups)], rows)
+            ] if rows else []

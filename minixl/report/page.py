@@ -7,25 +7,27 @@ from pathlib import Path
 from typing import Any
 
 from minixl.checkpoint import write_atomically
+from minixl.weights.atomic import ROOM
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <style>body{{font:15px/1.5 sans-serif;max-width:48em;margin:2em auto;padding:0 1em;color:#222}}
-table{{border-collapse:collapse}}td,th{{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}}
+table{{border-collapse:collapse;width:100%}}
+caption{{text-align:left;color:#555;padding:.4em 0}}td,th{{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}}
 td:first-child,th:first-child{{text-align:left}}svg{{width:100%;height:auto}}</style></head>
 <body><h1>{title}</h1>{body}</body></html>
 """
 
 
-def write_page(path: Path, title: str, body: Iterable[str]) -> None:
-    """An HTML page, in one go."""
-    write_atomically(path, PAGE.format(title=html.escape(title), body="\n".join(body)))
+def write_page(path: Path, title: str, body: Iterable[str], cure: str = ROOM) -> None:
+    """An HTML page, in one go.  Raises UserError, ending with `cure`, where it cannot be written."""
+    write_atomically(path, PAGE.format(title=html.escape(title), body="\n".join(body)), cure)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """An HTML table; a float has one decimal, None is empty."""
+def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """An HTML table; a float has one decimal, None is a dash.  caption: what it shows, in which unit, and what words mean."""
     def cell(value: Any) -> str:
-        return "" if value is None else f"{value:.1f}" if isinstance(value, float) else html.escape(str(value))
+        return "–" if value is None else f"{value:.1f}" if isinstance(value, float) else html.escape(str(value))
     lines = ["".join(f"<th>{html.escape(name)}</th>" for name in head)]
     lines += ["".join(f"<td>{cell(value)}</td>" for value in row) for row in rows]
-    return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+    return f"<table><caption>{html.escape(caption)}</caption>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"

@@ -3,16 +3,23 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from minixl.report.curves import Record, read_log
 from minixl.evaluation import main_figure
+from minixl.report.advpicker import studies_html
+from minixl.report.curves import Record, read_log
+from minixl.report.folders import read_config
 from minixl.report.page import table, write_page
 from minixl.report.plots import PERCENT, Band, Curve, Range, smooth, svg
-from minixl.report.advpicker import studies_html
-from minixl.run_folder import read_run
+
+COLUMNS_OF_SCORES = {"selected": "test", "last": "last", "oracle": "oracle"}       # heading -> part of metrics.json
+MEANING = {"selected": "after the step with the best score on the source languages' dev files (without any, after the last step), "
+                       "which is the model",
+           "last": "after the last step",
+           "oracle": "after the step with the best score on the dev file of the language itself, – without one",
+           "teachers": "AdvPicker's teachers together, each sentence tagged by the one that is surest of it"}
 
 
 def write_report(folder: Path, metrics: dict[str, Any]) -> None:
@@ -24,10 +31,12 @@ def write_report(folder: Path, metrics: dict[str, Any]) -> None:
     for part in ("dev", "test"):
         body += plot(f"{part.title()} {figure}", score_curves(records, part, figure), f"{figure}, %", PERCENT)
     if metrics["steps"]:
-        units = "words" if read_run(folder)[0]["model.type"] == "bilstm-crf" else "word pieces"
-        body.append(f"<p>{metrics['steps']} updates, selected after {metrics['selected_step']}; {metrics['seconds']:.0f} s of "
-                    f"training at {metrics['tokens_per_second']:.0f} {units} a second; "
+        units = "words" if read_config(folder)[0]["model.type"] == "bilstm-crf" else "word pieces"
+        body.append(f"<p>{metrics['steps']} updates, the model is that after {metrics['selected_step']}; "
+                    f"{metrics['seconds']:.0f} s of training at {metrics['tokens_per_second']:.0f} {units} a second; "
                     f"{metrics['peak_memory_bytes'] / 2 ** 30:.2f} GiB at the peak.</p>")
+    else:
+        body.append("<p>No student was trained (advpicker.variant=without-kd), so there is no curve and no model folder.</p>")
     studies = folder / "studies.json"
     if studies.is_file():
         body.append(studies_html(json.loads(studies.read_text(encoding="utf-8")), figure))
@@ -61,8 +70,18 @@ def score_curves(records: Sequence[Record], part: str, figure: str) -> dict[str,
 
 
 def score_table(metrics: dict[str, Any]) -> str:
-    """Test scores per language: selected on source dev, the last step, and oracle (selected on target dev)."""
+    """Test scores per language, in the columns that there are; of a run without training they are the teachers' alone."""
     figure = main_figure(metrics["task"])
+    columns = {name: part for name, part in COLUMNS_OF_SCORES.items() if metrics[part]}
+    if not metrics["steps"]:
+        columns = {"teachers": "test"}
     rows = [[language, *(100 * metrics[part][language][figure] if language in metrics[part] else None
-                         for part in ("test", "last", "oracle"))] for language in metrics["test"]]
-    return table([f"test {figure}", "selected", "last", "oracle"], rows)
+                         for part in columns.values())] for language in metrics["test"]]
+    if not rows:
+        return "<p>No test file was given, so there are no final scores.</p>"
+    return table(f"Test {figure}, %.  {meaning(columns)}", ["language", *columns], rows)
+
+
+def meaning(columns: Iterable[str]) -> str:
+    """What the columns of a table of scores are."""
+    return "; ".join(f"{name}: {MEANING[name]}" for name in columns) + "."

@@ -1,0 +1,127 @@
+"""minixl report and minixl predict on a terminal: tables, names of files, columns read as text, control characters."""
+import json
+
+import pytest
+
+from minixl.cli.terminal import printable
+from minixl.run_folder import begin
+from tests.tiny import write_ner, write_pos
+from tests.whole_runs import inputs, run, settings, write_data
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Data, and the runs ner, pos and topics of one step, each with its model."""
+    made = write_data(tmp_path_factory.mktemp("data"))
+    write_pos(made / "pos.txt", "en", repeat=2)
+    for name, task, given in (("ner", "ner", {}), ("topics", "classification", {}),
+                              ("pos", "pos", {"inputs": inputs(made, source=[("en", made / "pos.txt")], dev=[], test=[])})):
+        run(made, made / name, settings(task=task, train__max_steps=1, optim__lr=1e-2), **given)
+    return made
+
+
+def write_run(path, seed=1, *, score=0.5, finished=True, task="ner", **changes):
+    path.mkdir(parents=True)
+    begin(path, settings(task=task, **changes), inputs(path.parent.parent), seed, {})
+    update = json.dumps({"kind": "update", "step": 0, "loss": "task", "value": 1.0, "accuracy": None}) + "\n"
+    (path / "log.jsonl").write_text(update)
+    if finished:
+        scores = {"en": {"f1" if task == "ner" else "accuracy": score}}
+        (path / "metrics.json").write_text(json.dumps({"test": scores, "last": scores, "oracle": {}}))
+    return path
+
+
+def report(minixl, tmp_path, *runs):
+    return minixl("report", *runs, "--out", tmp_path / "page.html")
+
+
+def test_the_table_of_one_run(minixl, tmp_path):
+    """No deviation of one run, no column that is empty, and headings that do not run into each other."""
+    code, out, err = report(minixl, tmp_path, write_run(tmp_path / "topics", task="classification"))
+    assert code == 0 and err == f"{tmp_path}/page.html: 1 run in 1 group\n"
+    assert [line.split() for line in out.splitlines()] == [["test", "accuracy", "run", "selected", "last"],
+                                                           ["en", "topics", "50.0", "50.0"]]
+    assert out.splitlines()[0].startswith("test accuracy  run     selected  last")
+
+
+def test_the_table_of_several_runs(minixl, tmp_path):
+    for seed in (1, 2):
+        write_run(tmp_path / "runs" / f"seed-{seed}", seed, score=seed / 10)
+    other = write_run(tmp_path / "half" / "done", finished=False, optim__lr=0.1)
+    code, out, err = report(minixl, tmp_path, tmp_path / "runs", other)
+    assert code == 0 and out.splitlines()[1].split(None, 1) == ["en", "runs (2 seeds)  15.0 ± 7.1  15.0 ± 7.1"]
+    assert out.splitlines()[2].split() == ["en", "done", "–", "–"]
+    assert err.splitlines() == [f"{other}: unfinished, 1 step so far, so it has no final scores",
+                                f"{tmp_path}/page.html: 3 runs in 2 groups"]
+
+
+def test_a_run_that_is_not_finished(minixl, tmp_path):
+    stopped = write_run(tmp_path / "r1", finished=False)
+    code, out, err = report(minixl, tmp_path, stopped)
+    assert (code, out) == (0, "") and err.startswith(f"{stopped}: unfinished, 1 step so far")
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    (["--out", "r.txt"], "--out r.txt: expected a name that ends in .html, found '.txt'; give --out r.html"),
+    (["--out", "r"], "--out r: expected a name that ends in .html, found 'no ending'; give --out r.html"),
+    (["--out", "r.html", "--csv", "r.html"], "--csv r.html: expected a name that ends in .csv, found '.html'; give --csv r.csv")])
+def test_names_of_other_files_are_refused(minixl, tmp_path, monkeypatch, options, said):
+    write_run(tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    assert minixl("report", "run", *options) == (1, "", f"Error: {said}\n")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("option", ["--out", "--csv"])
+def test_a_place_that_cannot_be_written_to(minixl, tmp_path, option):
+    """A name that is too long for its new file beside it; a folder without permission would not stop an administrator."""
+    name = tmp_path / ("r" * (253 if option == "--csv" else 252) + (".html" if option == "--out" else ".csv"))
+    name = name.with_name(name.name[-253:])
+    given = ("--out", name) if option == "--out" else ("--out", tmp_path / "page.html", "--csv", name)
+    code, _, err = minixl("report", write_run(tmp_path / "run"), *given)
+    assert code == 1 and err.count("\n") == 1 and "cannot be written (File name too long)" in err
+    assert err.endswith(f"; give {option} another place\n")
+
+
+def test_reports_print_no_control_characters(minixl, tmp_path):
+    code, out, err = report(minixl, tmp_path, write_run(tmp_path / "a\x1b[31m"), write_run(tmp_path / "b\x9b1m", optim__lr=0.1))
+    assert code == 0 and "\x1b" not in out + err and "\x9b" not in out and "a\ufffd[31m" in out and "b\ufffd1m" in out
+
+
+def test_control_characters():
+    assert printable("a\tb\x1b[0m\x00\x7f\x85\r\n\u200dé") == "a\tb\ufffd[0m" + 5 * "\ufffd" + "\u200dé"
+
+
+@pytest.mark.parametrize("model", ["ner", "pos", "topics"])
+def test_predict_prints_no_control_characters(minixl, folder, model):
+    code, out, _ = minixl("predict", folder / model / "model", stdin="anna \x1b[31mvisited\tparis\x07 .\n")
+    assert code == 0 and "\x1b" not in out and "\x07" not in out and out.count("\ufffd") == 2
+    code, out, _ = minixl("predict", folder / model / "model", "--format", "jsonl", stdin="anna \x1b[31mvisited\n")
+    assert "\x1b" not in out and json.loads(out)["text"] == "anna \x1b[31mvisited"
+
+
+def warned(result):
+    code, out, err = result
+    assert code == 0 and out
+    return [line for line in err.splitlines() if "look like columns" in line]
+
+
+@pytest.mark.parametrize("task", ["ner", "pos"])
+@pytest.mark.parametrize("output", ["text", "jsonl"])
+def test_columns_that_are_read_as_texts(minixl, folder, tmp_path, task, output):
+    """Said once, and the output is what it was: a line for a line."""
+    write = write_ner if task == "ner" else write_pos
+    file, model = write(tmp_path / "en.txt", "en"), folder / task / "model"
+    found = minixl("predict", model, file, "--format", output)
+    assert warned(found) == [f"{file}: these lines look like columns, a word and its tag each, but every line is read as a text; "
+                             "--format conll reads columns (--input text: no such message)"]
+    assert len(found[1].splitlines()) == len(file.read_text().splitlines())
+    assert warned(minixl("predict", model, "--format", output, stdin=file.read_text()))[0].startswith("standard input: ")
+    for options in (["--format", output, "--input", "text"], ["--format", "conll"]):
+        assert warned(minixl("predict", model, file, *options)) == []
+
+
+def test_texts_are_no_columns(minixl, folder):
+    for text in ("anna visited paris .\n\nben lives\n", "\n", "anna\tand a tab\nben lives\n"):
+        assert warned(minixl("predict", folder / "ner" / "model", stdin=text)) == []
+    assert warned(minixl("predict", folder / "topics" / "model", stdin="anna\tB-PER\nlives\tO\n")) == []
