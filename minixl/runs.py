@@ -130,8 +130,9 @@ def _train(run: Run, targets: np.ndarray | None = None) -> dict[str, Any]:
     if run.resume:
         if training.checkpoint.exists():
             training.resume()
-        elif training.log.stat().st_size or any(training.checkpoint.folder.glob("*")):
-            run.reporter.message(f"{training.checkpoint.folder / 'latest.json'} is not there: training begins at step 0 again")
+        else:
+            if any(path.is_file() and path.stat().st_size for path in (training.log, *training.checkpoint.folder.glob("*"))):
+                run.reporter.message(f"{training.checkpoint.folder / 'latest.json'} is not there: training begins at step 0 again")
             training.log.write_text("", encoding="utf-8")
     try:
         scores = training.run()
