@@ -43,7 +43,8 @@ def predict(model: Path, file: Path, output: str, kind: str, encoding: str, devi
         for line in _columns(predictor, file, encoding):
             click.echo(line, nl=False)
         return
-    lines = (line.removeprefix("\ufeff" if i == 0 else "").rstrip("\r\n") for i, line in enumerate(_lines(file, encoding)))
+    lines: Iterator[str] = (line.removeprefix("\ufeff" if i == 0 else "").rstrip("\r\n")
+                            for i, line in enumerate(_lines(file, encoding)))
     name = STDIN if str(file) == "-" else str(file)
     if tagger and kind == "auto":
         lines = _warn_of_columns(lines, predictor.info.task, name)

@@ -28,8 +28,8 @@ def _language(name: str, language: str, found: dict[str, Any], figure: str) -> l
                  ("all sentences", "kept sentences")),
             f"<h3>{name}: teachers</h3>",
             table(f"What each teacher says of the unlabelled text in {language}.  surest in: the sentences where this teacher is "
-                  "the surest by the rule advpicker.merge, so that its labels are taken; confidence: the probability of the best label, "
-                  "the mean over the words of a sentence, then over the sentences; merged: the labels that were taken so.",
+                  "the surest by the rule advpicker.merge, so that its labels are taken; confidence: the probability of the best "
+                  "label, the mean over the words of a sentence, then over the sentences; merged: the labels that were taken so.",
                   ["teacher", "surest in, sentences", "mean confidence, %", "words labelled as merged, %"],
                   [[str(row["teacher"] + 1), row["chosen"], 100 * row["confidence"], 100 * row["agreement"]]
                    for row in found["teachers"]])]
