@@ -1,6 +1,6 @@
 """The `minixl` command: one file a command, listed here; results on stdout, everything else on stderr.
 
-Exit codes: 0, 1 for what went wrong (UserError), 2 for wrong usage (click).
+Exit codes: 0, 1 for what went wrong (UserError), 2 for wrong usage (click), 128 + signal (130, 143) for a run that was stopped.
 """
 from __future__ import annotations
 

@@ -31,6 +31,9 @@ def stop_here(stop: Stop) -> None:
 @contextmanager
 def over_pieces(total: int, what: str, reporter: Reporter, stop: Stop) -> Iterator[Callable[[int], None]]:
     """A bar over `total` word pieces.  Yields what is called with a batch's count after each; it raises Stopped between two."""
+    if not total:                                                      # nothing to do, nothing to show
+        yield lambda count: None
+        return
     done, begun = 0, perf_counter()
 
     def progress(count: int) -> None:

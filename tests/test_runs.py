@@ -113,6 +113,12 @@ def test_scoring_shows_its_progress_and_can_be_stopped(folder, tmp_path):
     assert_same_run(tmp_path / "whole", tmp_path / "run")
 
 
+def test_without_test_files_nothing_is_scored(folder, tmp_path):
+    reporter = Quiet()
+    inputs = Inputs(folder / "encoder", source=[("en", folder / "en.txt")])
+    assert run(folder, tmp_path / "run", inputs=inputs, reporter=reporter)["test"] == {} and reporter.over("scoring") == []
+
+
 @pytest.mark.parametrize(("eval_every", "passes"), [(1, 2), (15, 1)])
 def test_test_files_are_scored_once_where_the_last_parameters_are_the_selected_ones(folder, tmp_path, eval_every, passes):
     reporter, en = Quiet(), ("en", folder / "en.txt")

@@ -76,9 +76,9 @@ class Encoded:
 
     def report(self, what: str) -> str:
         """One line for the log: how many inputs, how many were long, what was cut."""
-        line = f"{what}: {self.sources} inputs, {self.pieces} pieces"
+        line = f"{what}: {self.sources} input{'s' * (self.sources != 1)}, {self.pieces} pieces"
         if self.unknown is not None:
-            line = (f"{what}: {self.sources} inputs, {self.words:,} words, "
+            line = (f"{what}: {self.sources} input{'s' * (self.sources != 1)}, {self.words:,} words, "
                     f"{100 * self.unknown / max(self.words, 1):.1f} % of them unknown")
         if self.long:
             line += f", {self.long} longer than the limit"
