@@ -16,7 +16,7 @@ target language, as in the paper, and an ablation take no longer than their own 
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,22 +25,19 @@ import numpy as np
 
 from minixl.data.corpus import Corpus
 from minixl.data.encoding import Encoded, Example
-from minixl.digests import folder_digest
 from minixl.errors import UserError
 from minixl.evaluation import Score, score
 from minixl.inputs import Inputs, key
 from minixl.methods.advpicker import Merged, Scored, independence, mask, merge, pseudo_tags, score_sentences, select
 from minixl.methods.distill import pseudo_examples
-from minixl.model_folder import load_model, read_info
+from minixl.model_folder import load_model
 from minixl.models.transformer import Transformer
+from minixl.progress import Reporter, Stop, over_pieces, stop_here
 from minixl.pseudo_labels import (SCORING, SELECTING, Origin, PseudoLabels, is_made_from, origin, read_pseudo_labels, read_scored,
                                   write_conll, write_pseudo_labels, write_scored)
-from minixl.progress import Reporter, Stop, over_pieces, stop_here
-from minixl.run_folder import began_with, check_same, check_unchanged, is_finished
 from minixl.settings import Settings
+from minixl.teachers import Teacher, common_labels
 from minixl.training import Evaluation
-
-Train = Callable[..., dict[str, Any]]      # minixl.runs.train_run
 
 
 class Text(NamedTuple):
@@ -50,39 +47,6 @@ class Text(NamedTuple):
     encoded: Encoded
 
 
-class Teacher(NamedTuple):
-    """A finished teacher."""
-
-    folder: Path                       # its model
-    digest: str
-
-
-def teacher_settings(settings: Settings) -> Settings:
-    """Stage A: the task's updates in turn with those of a discriminator on tokens."""
-    level = settings["adversary.level"] if settings["adversary.level"] != "none" else "token"
-    return settings.override(["method=language-adversarial", f"adversary.level={level}",
-                              f"train.epochs={settings['advpicker.epochs']}", "train.max_steps=0"])
-
-
-def resolved(settings: Settings) -> Settings:
-    """The settings as a run has them: what is compared with a method is a method of its own.
-
-    advpicker.variant "tladv" is a teacher alone, "ft" plain fine-tuning.  Method language-adversarial with adversary.level
-    none is fine-tuning with the same settings.  advpicker.teachers_from holds wherever --resume is called.
-    """
-    if settings["advpicker.teachers_from"]:
-        settings = settings.override([f"advpicker.teachers_from={key(Path(settings['advpicker.teachers_from']))}"])
-    method, chosen = settings["method"], settings["advpicker.variant"]
-    if method == "language-adversarial" and settings["adversary.level"] == "none":
-        return settings.override(["method=finetune"])
-    if method != "advpicker" or chosen not in ("ft", "tladv"):
-        return settings.override(["advpicker.rho=1.0"]) if chosen == "all-data" else settings
-    if chosen == "tladv":
-        return teacher_settings(settings).override([f"train.max_steps={settings['train.max_steps']}"])
-    return settings.override(["method=finetune", "adversary.level=none", "alignment.average_linkage=false",
-                              f"train.epochs={settings['advpicker.epochs']}"])
-
-
 def check_selection(settings: Settings, corpora: Sequence[Corpus]) -> None:
     """Raises UserError where advpicker.rho selects no sentence of a language."""
     rho = settings["advpicker.rho"]
@@ -90,70 +54,6 @@ def check_selection(settings: Settings, corpora: Sequence[Corpus]) -> None:
         if not int(rho * len(corpus.inputs)):
             raise UserError(f"advpicker.rho: {rho:g} selects none of the {len(corpus.inputs)} sentences of {corpus.path}; expected "
                             "a share that is at least one sentence, raise it or give more text")
-
-
-def train_teachers(settings: Settings, inputs: Inputs, fingerprints: Mapping[str, str], folder: Path, train: Train,
-                   reporter: Reporter, *, stop: Stop, **how: Any) -> dict[str, Path]:
-    """Stage A.  name -> model folder of every teacher; those that are finished are left as they are.
-
-    fingerprints: those of the inputs.  Raises UserError where a finished teacher was trained on or for something else.
-    """
-    chosen, teachers = teacher_settings(settings), {}
-    for seed in range(1, settings["advpicker.teachers"] + 1):
-        name = f"seed-{seed}"
-        out = folder / "teachers" / name
-        if is_finished(out):
-            check_same(out, chosen, inputs, seed)
-            check_unchanged(out, fingerprints)
-        else:
-            stop_here(stop)
-            reporter.message(f"teacher {seed} of {settings['advpicker.teachers']}")
-            train(chosen, inputs, out, seed=seed, reporter=reporter, resume=(out / "config.toml").is_file(), stop=stop, **how)
-        teachers[name] = out / "model"
-    return teachers
-
-
-def existing_teachers(settings: Settings) -> dict[str, Path]:
-    """name -> model folder of the teachers of advpicker.teachers_from; none where it is not set.
-
-    Raises UserError for one that is not there or not finished.
-    """
-    if settings["method"] != "advpicker" or not settings["advpicker.teachers_from"]:
-        return {}
-    count, teachers = settings["advpicker.teachers"], {}
-    for seed in range(1, count + 1):
-        out = Path(settings["advpicker.teachers_from"]) / "teachers" / f"seed-{seed}"
-        if not is_finished(out):
-            begun = (out / "config.toml").is_file()
-            found, cure = ("an unfinished one", "finish that run with --resume") if begun else \
-                          ("none", f"name the folder that holds teachers/, or lower advpicker.teachers={count}")
-            raise UserError(f"advpicker.teachers_from: expected a finished teacher in {out}, found {found}; {cure}")
-        teachers[out.name] = out / "model"
-    return teachers
-
-
-def check_teachers(settings: Settings, inputs: Inputs, labels: list[str], fingerprints: Mapping[str, str]) -> None:
-    """Raises UserError where a teacher of advpicker.teachers_from does not fit this run's task, labels or encoder.
-
-    The encoder's vocabulary: a teacher is given the pieces of this run's tokenizer.
-    """
-    for folder in existing_teachers(settings).values():
-        info, encoder = read_info(folder), str(inputs.encoder)
-        for what, expected, found, same in (
-                ("task", settings["task"], info.task, info.task == settings["task"]),
-                ("labels", ", ".join(labels), ", ".join(info.labels), info.labels == labels),
-                ("encoder", encoder, "another", began_with(folder.parent, fingerprints[key(Path(encoder))]))):
-            if not same:
-                raise UserError(f"advpicker.teachers_from: {folder.parent}: expected a teacher with the {what} {expected}, found "
-                                f"{found}; give the --source and --encoder of that run, or train new teachers without this setting")
-
-
-def make_teachers(settings: Settings, inputs: Inputs, fingerprints: Mapping[str, str], folder: Path, train: Train,
-                  reporter: Reporter, *, stop: Stop, **how: Any) -> dict[str, Teacher]:
-    """Stage A: the teachers of advpicker.teachers_from, or new ones in `folder`.  From here on they must not change."""
-    teachers = existing_teachers(settings) or train_teachers(settings, inputs, fingerprints, folder, train, reporter, stop=stop,
-                                                             **how)
-    return {name: Teacher(path, folder_digest(path)) for name, path in teachers.items()}
 
 
 class Scoring(NamedTuple):
@@ -242,18 +142,6 @@ def label(settings: Settings, scoring: Scoring, teachers: Mapping[str, Teacher],
         reporter.message(f"pseudo-labels {language}: {int(found[language].selected.sum())} of {len(found[language].selected)} "
                          "sentences selected")
     return found
-
-
-def common_labels(teachers: Mapping[str, Teacher]) -> list[str]:
-    """The labels of all teachers, which must be the same in the same order."""
-    (first, teacher), *others = teachers.items()
-    labels = read_info(teacher.folder).labels
-    for name, other in others:
-        found = read_info(other.folder).labels
-        if found != labels:
-            raise UserError(f"{other.folder}: expected the labels of teacher {first} ({', '.join(labels)}), found those of teacher "
-                            f"{name}: {', '.join(found)}; train the teachers on the same data")
-    return labels
 
 
 def _picked(settings: Settings, scored: list[Scored], labels: list[str], names: list[str]) -> PseudoLabels:

@@ -17,10 +17,11 @@ from minixl.methods import METHODS, chosen_terms, stream_texts
 from minixl.models.family import Model
 from minixl.models.frozen_bottom import FrozenBottom
 from minixl.models.transformer import Transformer
-from minixl.pipeline import Text, check_selection, check_teachers, existing_teachers
+from minixl.pipeline import Text, check_selection
 from minixl.settings import Settings
 from minixl.stopping import check_stopping
 from minixl.studies import Gold, read_gold
+from minixl.teachers import check_teachers, existing_teachers
 from minixl.training import Evaluation
 from minixl.weights.folder import read_config
 

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from minixl.report.curves import balance, read_log, write_curves
 from minixl.data.batching import Stream
 from minixl.data.encoding import Example
 from minixl.inputs import Inputs
@@ -29,15 +28,17 @@ from minixl.model_folder import ModelInfo, save_model
 from minixl.models.family import Model
 from minixl.models.frozen_bottom import FrozenBottom
 from minixl.models.transformer import Transformer
-from minixl.pipeline import (label, make_teachers, merged_tests, resolved, scoring_of_tests, scoring_of_unlabelled,
-                             student_examples, tag_with_teachers)
+from minixl.pipeline import label, merged_tests, scoring_of_tests, scoring_of_unlabelled, student_examples, tag_with_teachers
 from minixl.preparing import Prepared, prepare, scheme_of
 from minixl.progress import Reporter, Stop
+from minixl.report.curves import balance, read_log, write_curves
 from minixl.report.run import write_report
 from minixl.run_folder import begin, check_resumable, check_unchanged, check_unused, locked, make
 from minixl.settings import Settings
 from minixl.studies import write_studies
+from minixl.teachers import make_teachers
 from minixl.training import Training, write_metrics
+from minixl.variants import resolved
 
 NO_TRAINING = {"steps": 0, "selected_step": 0, "seconds": 0.0, "tokens_per_second": 0.0, "peak_memory_bytes": 0}
 

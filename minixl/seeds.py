@@ -10,12 +10,12 @@ import numpy as np
 
 from minixl.errors import UserError
 from minixl.inputs import Inputs
-from minixl.pipeline import resolved
 from minixl.progress import Reporter, Stop
 from minixl.run_folder import check_same, check_unchanged, check_unused, is_finished, read_run
 from minixl.runs import train_run
 from minixl.settings import Settings
 from minixl.training import write_metrics
+from minixl.variants import resolved
 
 
 def train_seeds(settings: Settings, inputs: Inputs, out: Path, *, seeds: list[int], reporter: Reporter, xp: Any = np,

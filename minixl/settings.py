@@ -87,7 +87,7 @@ SETTINGS: dict[str, Setting] = {
     "optim.decay": Setting(0.01, "schedule inverse: a learning rate is divided by 1 + decay * epoch, the first epoch being 0",
                            at_least=0),
     "optim.floor": Setting(0.0, "schedule inverse: no learning rate falls below this; one that is lower anyway stays", at_least=0),
-    "optim.warmup": Setting(0.1, "share of all updates in which the learning rate rises from 0", at_least=0, below=1),
+    "optim.warmup": Setting(0.1, "share of all updates, rounded to whole ones, in which the learning rate rises from 0", at_least=0, below=1),
     "optim.weight_decay": Setting(0.01, "decoupled weight decay of adamw, not on LayerNorm and biases", at_least=0),
     "optim.beta1": Setting(0.9, "Adam's decay of the first moment", at_least=0, below=1),
     "optim.beta2": Setting(0.999, "Adam's decay of the second moment", at_least=0, below=1),

@@ -7,9 +7,9 @@ import pytest
 
 import minixl.runs
 from minixl.errors import UserError
-from minixl.pipeline import resolved
 from minixl.preparing import prepare
 from minixl.runs import make_streams
+from minixl.variants import resolved
 from tests.whole_runs import advpicker, assert_same_run, inputs, records, run, settings, stopped, write_data
 
 TOKEN = {"method": "language-adversarial", "adversary__level": "token"}

@@ -5,9 +5,9 @@ import pytest
 
 from minixl.errors import UserError
 from minixl.inputs import Inputs, parse_named
-from minixl.pipeline import resolved
 from minixl.run_folder import read_run
 from minixl.seeds import train_seeds
+from minixl.variants import resolved
 from tests.whole_runs import Quiet, advpicker, assert_same_run, inputs, records, run, settings, stopped, write_data
 
 SHORT = settings(train__max_steps=3, train__eval_every=100)

@@ -7,12 +7,12 @@ import pytest
 
 import minixl.runs
 from minixl.methods.update import make_optimizer, split
-from minixl.pipeline import resolved, teacher_settings
 from minixl.preparing import prepare
 from minixl.run_folder import read_run
 from minixl.runs import make_streams
 from minixl.seeds import summarise, train_seeds
 from minixl.settings import Settings
+from minixl.variants import resolved, teacher_settings
 from tests.methods.tiny_teachers import teacher
 from tests.whole_runs import Quiet, advpicker, inputs, records, run, settings, write_data
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from minixl.errors import UserError
-from minixl.pipeline import resolved
 from minixl.preparing import prepare
 from minixl.pseudo_labels import read_pseudo_labels
 from minixl.run_folder import read_run
 from minixl.seeds import train_seeds
+from minixl.variants import resolved
 from tests.whole_runs import (STUDENT_STEPS, TEACHER_STEPS, Quiet, advpicker, assert_same_pipeline, assert_same_run, inputs,
                               records, run, stopped)
 
