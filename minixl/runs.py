@@ -140,13 +140,19 @@ def _train(run: Run, targets: np.ndarray | None = None) -> dict[str, Any]:
     except FloatingPointError as error:
         cure = "--resume would meet it again, choose a new --out folder"
         raise FloatingPointError(f"{_diverged(error, training)}; {cure}") from None
+    _save_model(run, scores)
+    return scores
+
+
+def _save_model(run: Run, scores: Mapping[str, Any]) -> None:
+    """The model folder, with what prediction has to know."""
+    settings, prepared, model = run.settings, run.prepared, run.prepared.model
     info = ModelInfo(task=settings["task"], labels=prepared.labels, scheme=scheme_of(settings), family=model.family,
                      pooling=model.pooling, max_length=settings["data.max_length"], on_long=settings["data.on_long"],
                      discriminator=settings["adversary.level"], discriminator_size=settings["adversary.size"],
                      constrained=settings["decode.constrained"], method=settings["method"],
-                     sources=[language for language, _ in run.inputs.source], seed=seed, scores=scores["test"])
+                     sources=[language for language, _ in run.inputs.source], seed=run.seed, scores=scores["test"])
     save_model(run.out / "model", model, prepared.tokenizer, info, prepared.raw_config)
-    return scores
 
 
 def _diverged(error: FloatingPointError, training: Training) -> str:

@@ -154,7 +154,7 @@ MISTAKES = {
     "encoder": (["--encoder=encoder"], "--encoder encoder: a bilstm-crf reads word vectors (--vectors), no encoder; leave it out"),
     "classification": (["--set=task=classification", "--source=en=en.tsv"],
                        "model.type: bilstm-crf tags words, it does not fit task classification; use a transformer"),
-    "adversary": (["--set=method=language-adversarial"], "bilstm-crf"),
+    "adversary": (["--set=method=language-adversarial", "--set=adversary.level=token"], "bilstm-crf"),
 }
 
 

@@ -43,7 +43,7 @@ def test_exactly_as_long_as_the_limit():
     for text, windows in (("ab cdef", 1), ("ab cdefg", 2)):
         encoded = encode_sentences([sentence(text)], LetterTokenizer(), None, max_length=8)
         assert (len(encoded.examples), encoded.long) == (windows, windows - 1)
-    assert encoded.report("test") == "test: 1 inputs, 11 pieces, 1 longer than the limit, read in windows, nothing cut"
+    assert encoded.report("test") == "test: 1 input, 11 pieces, 1 longer than the limit, read in windows, nothing cut"
 
 
 @settings(deadline=None, derandomize=True)
