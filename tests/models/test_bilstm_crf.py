@@ -166,27 +166,40 @@ def test_training_over_legal_sequences_only(rng):
     check_slope(rng, replace(ONE_BIAS, start_end=True), legal=legal_transitions(LABELS, "IOB2"))
 
 
-MISTAKES = [
+LAYER_MISTAKES = [
     ("slope of tanh", "1 - cache.active * cache.active", "1 - cache.active"),
     ("halves of x exchanged", "concatenate([words, spelled]", "concatenate([spelled, words]"),
     ("halves of dx exchanged", "dx[:, cache.word_size:]", "dx[:, :cache.word_size]"),
-    ("a sum over the sentences", "dloss / cache.sentences", "dloss"),
-    ("the loss is a sum", "float(nll.mean())", "float(nll.sum())"),
-    ("no gradient of the words", "if self.store[WORD_TABLE].trainable:", "if False:"),
     ("scored words in a row", "dhidden[cache.rows] = dpicked", "dhidden[:len(dpicked)] = dpicked"),
     ("unscored words not left out", "hidden if picked is None else hidden[picked]", "hidden[:len(rows)]"),
-    ("sentences of all words", "return np.searchsorted(to_numpy(batch.rows), batch.starts).astype(np.int64)",
-     "return np.minimum(batch.starts, len(batch.rows))"),
-    ("start and end without gradient", 'f"{name}_transitions": grad', 'f"{name}_transitions": 0 * grad'),
     ("dropout not undone behind the LSTM", "_drop_backward(dhidden, cache.after)", "dhidden"),
     ("dropout not undone before the LSTM", "dx = _drop_backward(dx, cache.before)", "pass"),
     ("characters without gradient", 'grads |= {"char_embeddings"', '_ = {"char_embeddings"'),
 ]
+MISTAKES = [
+    ("a sum over the sentences", "dloss / cache.sentences", "dloss"),
+    ("the loss is a sum", "float(nll.mean())", "float(nll.sum())"),
+    ("no gradient of the words", "if self.store[WORD_TABLE].trainable:", "if False:"),
+    ("sentences of all words", "return np.searchsorted(to_numpy(batch.rows), batch.starts).astype(np.int64)",
+     "return np.minimum(batch.starts, len(batch.rows))"),
+    ("start and end without gradient", 'f"{name}_transitions": grad', 'f"{name}_transitions": 0 * grad'),
+]
+
+
+@pytest.mark.parametrize("mistake", LAYER_MISTAKES, ids=lambda case: case[0])
+def test_planted_mistakes_in_the_layers_are_caught(rng, monkeypatch, mistake):
+    changed = mutant("minixl.models.bilstm_layers", *mistake[1:])
+    for function in ("encoder_forward", "encoder_backward", "head_forward", "head_backward"):
+        monkeypatch.setattr(bilstm_crf, function, getattr(changed, function))
+    assert_caught(rng, bilstm_crf)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda case: case[0])
 def test_planted_mistakes_are_caught(rng, mistake):
-    module = mutant("minixl.models.bilstm_crf", *mistake[1:])
+    assert_caught(rng, mutant("minixl.models.bilstm_crf", *mistake[1:]))
+
+
+def assert_caught(rng, module):
     with pytest.raises(AssertionError):
         for windows in (False, True):
             check_against_pytorch(rng, replace(UNTIED, start_end=True), windows=windows, module=module)

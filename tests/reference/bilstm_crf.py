@@ -19,7 +19,7 @@ from minixl.data.corpus import encode, labels_of, read_corpus
 from minixl.data.lexicon import Lexicon
 from minixl.data.schemes import convert
 from minixl.evaluation import main_figure, score
-from minixl.models.bilstm_crf import initial_value
+from minixl.models.bilstm_crf_config import initial_value
 from minixl.models.bilstm_crf_config import BilstmCrfConfig
 
 CLIP, DECAY, FLOOR = 5.0, 0.01, 1e-4
