@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from minixl import backend, kernels
+from minixl.bench import kernel_engines
 from minixl.bench import kernels as bench_kernels
 from minixl.bench.kernel_cases import CASES
 from minixl.bench.kernel_report import BEGIN, END, write_readme
@@ -68,7 +69,7 @@ def test_on_a_gpu_kernels_cupy_and_numpy_are_timed(quick, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "cupyx.profiler", SimpleNamespace(benchmark=benchmark))
     monkeypatch.setattr(backend, "cupy", fake)
-    monkeypatch.setattr(bench_kernels, "cupy", fake)
+    monkeypatch.setattr(kernel_engines, "cupy", fake)
     monkeypatch.setattr(bench_kernels, "to_numpy", np.asarray)
     monkeypatch.setattr(kernels, "load", load)
     texts = []

@@ -25,6 +25,8 @@
     kernels.py             times the ops, and measures what the device can do
     kernel_cases.py        for each op its inputs, its calls and PyTorch's way of doing it
     kernel_chains.py       the same for the ops that walk over sentences
+    kernel_engines.py      an op by kernel, in plain CuPy, in NumPy or in PyTorch
+    kernel_memory.py       what one call takes at its peak
     kernel_report.py       the table, the part of kernels/README.md it owns, the picture
     kernel_resources.py    registers, spills and shared memory of every kernel
 """

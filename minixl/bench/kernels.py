@@ -8,25 +8,20 @@ that compute.  Extra memory is what the process grows by during one call, result
 """
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import functools
 import itertools
 import json
-import multiprocessing
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from minixl import kernels
-from minixl.backend import Array, array_module, by_rows, cupy, threads, to_numpy
-from minixl.bench.kernel_cases import CASES, Inputs
+from minixl.backend import cupy, threads, to_numpy
+from minixl.bench.kernel_cases import CASES
+from minixl.bench.kernel_engines import device_name, engine, functions, kinds, on_gpu, placed, processor_name
+from minixl.bench.kernel_memory import peak
 from minixl.bench.kernel_report import draw, table, write_readme
 from minixl.bench.kernel_resources import resources
 from minixl.errors import UserError
@@ -77,41 +72,6 @@ def _check_wishes(names: Sequence[str], against: str | None, json_file: Path | N
             raise UserError(f"{option} {file}: there is no folder {file.parent}")
 
 
-def on_gpu() -> bool:
-    """Whether the kernels can be timed here."""
-    return cupy is not None and cupy.cuda.is_available()
-
-
-def device_name() -> str:
-    """The GPU's name, or the processor's."""
-    return cupy.cuda.runtime.getDeviceProperties(0)["name"].decode() if on_gpu() else processor_name()
-
-
-def processor_name() -> str:
-    """The processor's name as Linux has it, else what Python knows."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
-
-
-def functions(name: str, kind: str) -> SimpleNamespace:
-    """The functions of an op: for the kind "kernel" the launchers, for any other the readable ones."""
-    module = __import__(f"minixl.ops.{name}", fromlist=["*"])
-    found = {key: getattr(value, "__wrapped__", value) for key, value in vars(module).items() if callable(value)}
-    if kind == "kernel":
-        launchers = __import__(f"minixl.kernels.{name}", fromlist=["*"])
-        found.update({function: getattr(launchers, function) for function in kernels.OPS[name]})
-    elif name == "adamw":
-        found["adamw_step"] = functools.partial(_in_blocks, found["adamw_step"])
-    return SimpleNamespace(**found)
-
-
-def _in_blocks(adamw_step: Callable[..., None], *arrays: Array, **settings: Any) -> None:
-    """AdamW as minixl/optim.py applies it to a stretch of parameters."""
-    by_rows(lambda rows: adamw_step(*(array[rows] for array in arrays), **settings), len(arrays[0]), 1,
-            array_module(*arrays))
-
-
 def _rows(name: str, number: int, size: dict[str, int], against: str | None,
           ceiling: dict[str, float]) -> Iterator[dict[str, Any]]:
     """One row a kind: minixl's own first, the one that the ratios are to."""
@@ -122,11 +82,6 @@ def _rows(name: str, number: int, size: dict[str, int], against: str | None,
         own = own or times[len(times) // 2]
         yield _row(name, size, kind, times, ceiling) | {
             "ratio": times[len(times) // 2] / own, "peak_bytes": peak(name, number, kind)}
-
-
-def kinds() -> tuple[str, ...]:
-    """What is timed of minixl here, the default first."""
-    return ("kernel", "cupy", "numpy") if on_gpu() else ("numpy",)
 
 
 def _row(name: str, size: dict[str, int], kind: str, times: list[float], ceiling: dict[str, float]) -> dict[str, Any]:
@@ -145,7 +100,7 @@ def check(name: str, size: dict[str, int]) -> None:
     case = CASES[name]
     inputs = case.inputs(np.random.default_rng(7), **{key: min(value, 300) for key, value in size.items()})
     wide = {key: array.astype(np.float64) if array.dtype == np.float32 else array.copy() for key, array in inputs.items()}
-    ours = case.call(functions(name, kinds()[0]), _placed(inputs, kinds()[0]))
+    ours = case.call(functions(name, kinds()[0]), placed(inputs, kinds()[0]))
     for number, (found, exact) in enumerate(zip(ours, case.call(functions(name, "numpy"), wide), strict=True)):
         difference = np.abs(to_numpy(found).astype(np.float64) - exact).max(initial=0)
         if not difference <= TOLERANCE * np.abs(exact).max(initial=1e-30):
@@ -159,7 +114,7 @@ def measure(name: str, size: dict[str, int], kind: str) -> list[float]:
     once = case.inputs(rng, **size)
     copies = max(1, min(MOST_COPIES, -(-CACHE // sum(array.nbytes for array in once.values()))))
     sets = [once, *(case.inputs(rng, **size) for _ in range(copies - 1))]
-    call, prepared = _engine(name, kind, sets)
+    call, prepared = engine(name, kind, sets)
     turn = itertools.cycle(prepared)
     if on_gpu() and kind != "numpy":
         from cupyx.profiler import benchmark
@@ -175,86 +130,6 @@ def measure(name: str, size: dict[str, int], kind: str) -> list[float]:
         call(item)
         times.append(time.perf_counter() - begin)
     return sorted(times)
-
-
-def _engine(name: str, kind: str, sets: list[Inputs]) -> tuple[Callable[[Any], Any], list[Any]]:
-    """What is called, and with what, for each set of inputs."""
-    case = CASES[name]
-    if kind == "torch":
-        import torch
-        torch.set_num_threads(threads())
-        return case.torch, [case.prepare(inputs, "cuda" if on_gpu() else "cpu") for inputs in sets]
-    op = functions(name, kind)
-
-    def call(inputs: Inputs) -> Any:
-        with _kernels_on(kind == "kernel"):                           # for the ops that an op calls
-            return case.call(op, inputs)
-
-    return call, [_placed(inputs, kind) for inputs in sets]
-
-
-@contextlib.contextmanager
-def _kernels_on(on: bool) -> Iterator[None]:
-    before = os.environ.get("MINIXL_KERNELS")
-    os.environ["MINIXL_KERNELS"] = "1" if on else "0"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["MINIXL_KERNELS"]
-        else:
-            os.environ["MINIXL_KERNELS"] = before
-
-
-def _placed(inputs: Inputs, kind: str) -> Inputs:
-    """Copies where the kind computes.  Starts and single numbers stay with the CPU, where the ops want them."""
-    if kind == "numpy":
-        return {key: array.copy() for key, array in inputs.items()}
-    return {key: array if key == "starts" or not array.ndim else cupy.asarray(array) for key, array in inputs.items()}
-
-
-def peak(name: str, number: int, kind: str) -> int | None:
-    """Bytes that one call takes at its peak, results included; None where the system does not say."""
-    if on_gpu() and kind != "numpy":
-        return _peak_gpu(name, number, kind)
-    if not Path("/proc/self/clear_refs").exists():
-        return None
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak_cpu, (name, number, kind))
-
-
-def _peak_cpu(name: str, number: int, kind: str) -> int:
-    case, rng = CASES[name], np.random.default_rng(0)
-    call, (small, large) = _engine(name, kind, [case.inputs(rng, **case.sizes[i]) for i in (0, number)])
-    call(small)                                                        # libraries load and start their threads
-    with contextlib.suppress(OSError, AttributeError):        # glibc's: what was freed is given back, not used again
-        ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")                      # the peak is what is held now
-    before = _status("VmRSS")
-    kept = call(large)
-    del kept
-    return max(0, _status("VmHWM") - before)
-
-
-def _status(field: str) -> int:
-    lines = Path("/proc/self/status").read_text("ascii").splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith(field)).split()[1])
-
-
-def _peak_gpu(name: str, number: int, kind: str) -> int:
-    case = CASES[name]
-    call, (inputs,) = _engine(name, kind, [case.inputs(np.random.default_rng(0), **case.sizes[number])])
-    if kind == "torch":
-        import torch
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        call(inputs)
-        return int(torch.cuda.max_memory_allocated() - before)
-    pool = cupy.get_default_memory_pool()
-    pool.free_all_blocks()
-    before = pool.total_bytes()
-    call(inputs)
-    return int(pool.total_bytes() - before)
 
 
 def ceilings() -> dict[str, float]:

@@ -1,0 +1,57 @@
+"""The memory of `minixl bench kernels`: what one call of an op takes at its peak, results included."""
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import multiprocessing
+from pathlib import Path
+
+import numpy as np
+
+from minixl.backend import cupy
+from minixl.bench.kernel_cases import CASES
+from minixl.bench.kernel_engines import engine, on_gpu
+
+
+def peak(name: str, number: int, kind: str) -> int | None:
+    """Bytes that one call takes at its peak, results included; None where the system does not say."""
+    if on_gpu() and kind != "numpy":
+        return _peak_gpu(name, number, kind)
+    if not Path("/proc/self/clear_refs").exists():
+        return None
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak_cpu, (name, number, kind))
+
+
+def _peak_cpu(name: str, number: int, kind: str) -> int:
+    case, rng = CASES[name], np.random.default_rng(0)
+    call, (small, large) = engine(name, kind, [case.inputs(rng, **case.sizes[i]) for i in (0, number)])
+    call(small)                                                        # libraries load and start their threads
+    with contextlib.suppress(OSError, AttributeError):        # glibc's: what was freed is given back, not used again
+        ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")                      # the peak is what is held now
+    before = _status("VmRSS")
+    kept = call(large)
+    del kept
+    return max(0, _status("VmHWM") - before)
+
+
+def _status(field: str) -> int:
+    lines = Path("/proc/self/status").read_text("ascii").splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(field)).split()[1])
+
+
+def _peak_gpu(name: str, number: int, kind: str) -> int:
+    case = CASES[name]
+    call, (inputs,) = engine(name, kind, [case.inputs(np.random.default_rng(0), **case.sizes[number])])
+    if kind == "torch":
+        import torch
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call(inputs)
+        return int(torch.cuda.max_memory_allocated() - before)
+    pool = cupy.get_default_memory_pool()
+    pool.free_all_blocks()
+    before = pool.total_bytes()
+    call(inputs)
+    return int(pool.total_bytes() - before)
