@@ -9,7 +9,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
-from math import inf
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +37,7 @@ SETTINGS: dict[str, Setting] = {
     "task": Setting("ner", "what is learnt", ("ner", "pos", "classification")),
     "data.max_length": Setting(128, "longest input in word pieces, [CLS] and [SEP] included", at_least=8),
     "data.on_long": Setting("window", "what happens to a longer input", ("window", "truncate", "error")),
-    "data.limit": Setting(0, "train on the first N source sentences only; 0: on all", at_least=0),
+    "data.limit": Setting(0, "train on the first N sentences of each source file only; 0: on all", at_least=0),
     "data.test_limit": Setting(0, "score the first N inputs of every dev and test file only; 0: all", at_least=0),
     "data.unlabelled_limit": Setting(0, "use the first N sentences of every --unlabelled file only; 0: all", at_least=0),
     "data.min_count": Setting(2, "fewest documents of a class; fewer is an error, most often a mistyped label", at_least=1),
@@ -65,12 +65,14 @@ SETTINGS: dict[str, Setting] = {
     "model.train_vectors": Setting(False, "bilstm-crf: train the vectors of --vectors as well; random ones always are"),
     "model.constrained_training": Setting(False, "bilstm-crf: the CRF sums over tag sequences the scheme allows only"),
     "model.vectors_top": Setting(200000, "bilstm-crf: read the first N words of a --vectors file only; 0: all", at_least=0),
-    "train.epochs": Setting(3, "passes over the source sentences", at_least=0),
-    "train.max_steps": Setting(0, "at most N updates; exactly N with train.epochs=0; 0: no limit. AdvPicker: the student's",
-                               at_least=0),
+    "train.epochs": Setting(3, "passes over the source sentences; AdvPicker's student: over the pseudo-labelled ones",
+                            at_least=0),
+    "train.max_steps": Setting(0, "at most N steps; exactly N with train.epochs=0; 0: no limit. AdvPicker: the student's. A step "
+                               "is an update for the task with those that the method adds to it", at_least=0),
     "train.batch_size": Setting(32, "sentences an update", at_least=1),
-    "train.accumulate": Setting(1, "split a batch into N parts whose gradients are added up, to save memory", at_least=1),
-    "train.eval_every": Setting(0, "evaluate every N updates; 0: after every epoch", at_least=0),
+    "train.accumulate": Setting(1, "split a batch into N parts whose gradients are added up, to save memory; not that of "
+                                "alignment.average_linkage, which compares all pairs of a batch", at_least=1),
+    "train.eval_every": Setting(0, "evaluate every N steps; 0: after every epoch", at_least=0),
     "train.score_tests": Setting(False, "score the test files at every evaluation as well, for curves"),
     "train.patience": Setting(0, "stop after N evaluations in which train.stop_on made no progress; 0: never", at_least=0),
     "train.stop_on": Setting("source-dev", "what train.patience watches: the mean score of the source or (with their labels: an "
@@ -78,16 +80,16 @@ SETTINGS: dict[str, Setting] = {
                              "from 1/2, since the last evaluation. The source dev files select the model in any case",
                              ("source-dev", "target-dev", "loss", "discriminator")),
     "train.max_minutes": Setting(0.0, "end after N minutes of training, evaluations not counted, those before --resume counted; "
-                                      "0: no limit. Such a run ends at another step each time", at_least=0, below=inf),
-    "train.checkpoint_every": Setting(0, "write a checkpoint every N updates; 0: at every evaluation", at_least=0),
+                                      "0: no limit. Such a run ends at another step each time", at_least=0),
+    "train.checkpoint_every": Setting(0, "write a checkpoint every N steps; 0: at every evaluation", at_least=0),
     "optim.name": Setting("adamw", "optimiser", ("adamw", "adam", "sgd")),
-    "optim.lr": Setting(5e-5, "learning rate of the encoder", at_least=0, below=inf),
-    "optim.head_lr": Setting(0.0, "learning rate of the head; 0: optim.lr", at_least=0, below=inf),
+    "optim.lr": Setting(5e-5, "learning rate of the encoder", at_least=0),
+    "optim.head_lr": Setting(0.0, "learning rate of the head; 0: optim.lr", at_least=0),
     "optim.schedule": Setting("linear", "learning rate after the warm-up", ("linear", "constant", "inverse")),
     "optim.decay": Setting(0.01, "schedule inverse: a learning rate is divided by 1 + decay * epoch, the first epoch being 0",
                            at_least=0),
     "optim.floor": Setting(0.0, "schedule inverse: no learning rate falls below this; one that is lower anyway stays", at_least=0),
-    "optim.warmup": Setting(0.1, "share of all updates, rounded to whole ones, in which the learning rate rises from 0",
+    "optim.warmup": Setting(0.1, "share of all steps, rounded to whole ones, in which the learning rate rises from 0",
                             at_least=0, below=1),
     "optim.weight_decay": Setting(0.01, "decoupled weight decay of adamw, not on LayerNorm and biases", at_least=0),
     "optim.beta1": Setting(0.9, "Adam's decay of the first moment", at_least=0, below=1),
@@ -96,8 +98,8 @@ SETTINGS: dict[str, Setting] = {
     "optim.clip": Setting(1.0, "limit on the norm of all gradients together; 0: none", at_least=0),
     "adversary.level": Setting("none", "language discriminator: on the mean of a sentence (Keung et al. 2019) or on every "
                                        "token (Chen et al. 2021)", ("none", "sentence", "token")),
-    "adversary.lr": Setting(6e-7, "learning rate of the encoder against the discriminator", at_least=0, below=inf),
-    "adversary.discriminator_lr": Setting(5e-3, "learning rate of the discriminator", at_least=0, below=inf),
+    "adversary.lr": Setting(6e-7, "learning rate of the encoder against the discriminator", at_least=0),
+    "adversary.discriminator_lr": Setting(5e-3, "learning rate of the discriminator", at_least=0),
     "adversary.size": Setting(500, "hidden units of the discriminator on tokens", at_least=1),
     "adversary.specials": Setting(True, "the discriminator reads [CLS] and [SEP] as well"),
     "adversary.order": Setting("discriminator-first", "which of the two comes first", ("discriminator-first", "generator-first")),
@@ -109,7 +111,7 @@ SETTINGS: dict[str, Setting] = {
     "alignment.average_linkage": Setting(False, "draw the states of two languages together, with updates of their own: average "
                                                 "linkage, or energy distance"),
     "alignment.level": Setting("sentence", "which states are drawn together", ("sentence", "token")),
-    "alignment.lr": Setting(1e-6, "learning rate of these updates, their strength", at_least=0, below=inf),
+    "alignment.lr": Setting(1e-6, "learning rate of these updates, their strength", at_least=0),
     "advpicker.teachers": Setting(5, "teachers that are trained, each with a seed of its own", at_least=1),
     "advpicker.teachers_from": Setting("", "folder of another advpicker run whose teachers are used; none are trained"),
     "advpicker.rho": Setting(0.8, "share of the unlabelled sentences that the student learns from", above=0, at_most=1),
@@ -219,7 +221,7 @@ def _checked(name: str, value: Any, where: str) -> Any:
     if setting.choices and value not in setting.choices:
         raise UserError(f"{where}: {name}: expected one of {', '.join(setting.choices)}, got {value!r}"
                         f"{nearest(value, setting.choices)}")
-    problem = _beyond(setting, value)
+    problem = "a finite number" if kind is float and not isfinite(value) else _beyond(setting, value)
     if problem:
         raise UserError(f"{where}: {name}: expected {problem}, got {value!r} ({setting.help})")
     return value
@@ -230,7 +232,7 @@ def _beyond(setting: Setting, value: Any) -> str | None:
     limits = ((setting.at_least, lambda limit: value >= limit, "at least {:g}"),
               (setting.above, lambda limit: value > limit, "more than {:g}"),
               (setting.at_most, lambda limit: value <= limit, "at most {:g}"),
-              (setting.below, lambda limit: value < limit, "a finite number" if setting.below == inf else "less than {:g}"))
+              (setting.below, lambda limit: value < limit, "less than {:g}"))
     broken = [text.format(limit) for limit, holds, text in limits if limit is not None and not holds(limit)]
     if not broken or value == setting.or_else:
         return None

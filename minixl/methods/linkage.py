@@ -5,6 +5,7 @@
 alignment.level "sentence" compares the mean of every sentence, "token" every word piece; the value is 0 when the two clouds
 are one.  MLMA (Bao et al. 2019, section 3.2) trains a language model with it; here it is a term for any method of a
 transformer, with batches and Adam moments of its own, and alignment.lr as its strength.  No discriminator has to be trained.
+The value is over all pairs of a batch, so the batch is never split: train.accumulate saves no memory here.
 The distance and its gradient: minixl/ops/average_linkage.py.  Checked against PyTorch in tests/methods/test_linkage.py.
 """
 from __future__ import annotations

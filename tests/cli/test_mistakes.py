@@ -54,6 +54,8 @@ def tagger(data):
     ("optim.beta1=1", "optim.beta1: expected less than 1, got 1.0"),
     ("optim.beta2=1", "optim.beta2: expected less than 1, got 1.0"),
     ("optim.lr=inf", "optim.lr: expected a finite number, got inf"),
+    ("optim.clip=inf", "optim.clip: expected a finite number, got inf (limit on the norm of all gradients together; 0: none)"),
+    ("optim.eps=nan", "optim.eps: expected a finite number, got nan"),
     ("model.freeze=*", "model.freeze: * leaves no parameter to train"),
     ("data.max_length=65", "65 word pieces are more than the encoder's 64 positions"),
 ])
