@@ -95,7 +95,8 @@ def test_control_characters():
 @pytest.mark.parametrize("model", ["ner", "pos", "topics"])
 def test_predict_prints_no_control_characters(minixl, folder, model):
     code, out, _ = minixl("predict", folder / model / "model", stdin="anna \x1b[31mvisited\tparis\x07 .\n")
-    assert code == 0 and "\x1b" not in out and "\x07" not in out and out.count("\ufffd") == 2
+    assert code == 0 and "\x1b" not in out and "\x07" not in out
+    assert out.count("\ufffd") == (0 if model == "pos" else 2)           # they are no words, and of pos only words are printed
     code, out, _ = minixl("predict", folder / model / "model", "--format", "jsonl", stdin="anna \x1b[31mvisited\n")
     assert "\x1b" not in out and json.loads(out)["text"] == "anna \x1b[31mvisited"
 
