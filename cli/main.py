@@ -61,8 +61,12 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (UserError, MemoryError, FloatingPointError) as error:
-        click.echo(f"Error: {error or 'out of memory; a smaller train.batch_size or train.accumulate=2 needs less'}", err=True)
+    except (UserError, FloatingPointError) as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+    except MemoryError as error:
+        click.echo(f"Error: out of memory{f' ({error})' if str(error) else ''}; where a model is trained, a smaller "
+                   "train.batch_size or train.accumulate=2 needs less", err=True)
         sys.exit(1)
     except BrokenPipeError:                          # the reader, `head` say, has seen enough: that is no mistake
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,7 +9,8 @@ latest.json is replaced last and in one go; files that it does not name are dele
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +65,8 @@ class Checkpoint:
 
     def load(self, store: ParameterStore, optimizers: Mapping[str, Any]) -> dict[str, Any]:
         """Put parameters and moments back; returns the rest of the state.  Raises UserError for a damaged checkpoint."""
-        path = self.folder / "latest.json"
-        try:
-            state = json.loads(path.read_text(encoding="utf-8"))
+        with self.readable():
+            state = json.loads((self.folder / "latest.json").read_text(encoding="utf-8"))
             self.files = dict(state["files"])
             arrays = self._load(self.files["state"])
             for parameter in trainable(store):
@@ -75,11 +75,18 @@ class Checkpoint:
                 prefix = f"optimizer/{loss}/"
                 optimizer.load_state_dict({key.removeprefix(prefix): value for key, value in arrays.items()
                                            if key.startswith(prefix)})
-        except (OSError, ValueError, KeyError) as error:
-            if isinstance(error, UserError):
-                raise
-            raise UserError(f"{path}: the checkpoint cannot be read ({error}); start again with a new --out folder") from None
         return state
+
+    @contextmanager
+    def readable(self) -> Iterator[None]:
+        """What a damaged or foreign checkpoint raises while it is taken apart becomes a UserError."""
+        try:
+            yield
+        except UserError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{self.folder / 'latest.json'}: the checkpoint cannot be read ({error}); start again with a new "
+                            "--out folder") from None
 
     def _save(self, name: str, arrays: Mapping[str, np.ndarray]) -> str:
         with replaced_file(self.folder / name, self.cure) as fresh:

@@ -42,11 +42,15 @@ class Inputs:
         return cls(Path(table["encoder"]) if "encoder" in table else None, **roles)
 
     def check(self) -> None:
-        """Raises UserError for a run without labelled text and a language given twice."""
+        """Raises UserError for a run without labelled text, a language given twice, and a path that cannot be written down."""
         if not self.source:
             raise UserError("--source: expected at least one labelled file, for example --source en=train.txt")
         for role in ROLES:
             once(f"--{role} ", [language for language, _ in getattr(self, role)])
+            for language, path in getattr(self, role):
+                _check_writable(f"--{role} {language}=", path)
+        if self.encoder is not None:
+            _check_writable("--encoder ", self.encoder)
 
     def fingerprints(self) -> dict[str, str]:
         """key(path) -> digest of every text file and of the encoder, so that a resumed run is known to see the same."""
@@ -57,6 +61,13 @@ class Inputs:
 def key(path: Path) -> str:
     """How a file is called in config.toml and inputs.json, wherever the command was called."""
     return str(path.absolute())
+
+
+def _check_writable(option: str, path: Path) -> None:
+    try:
+        key(path).encode("utf-8")
+    except UnicodeEncodeError:
+        raise UserError(f"{option}{ascii(str(path))}: expected a name in UTF-8, as config.toml holds it; rename the file") from None
 
 
 def parse_named(text: str, option: str) -> tuple[str, Path]:

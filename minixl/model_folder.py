@@ -30,6 +30,7 @@ from minixl.weights.names import summary
 from minixl.weights.tokenizer import Tokenizer
 
 FAMILIES = ("transformer", "bilstm-crf")
+DISCRIMINATORS = ("none", "sentence", "token")
 ARCHITECTURES = {"token": "BertForTokenClassification", "cls": "BertForSequenceClassification", "mean": "BertModel"}
 
 
@@ -123,10 +124,13 @@ def _check_values(path: Path, info: ModelInfo) -> None:
     wrong = next((name for name, fits in (
         ("family", info.family in FAMILIES), ("on_long", info.on_long in ON_LONG),
         ("max_length", type(info.max_length) is int and info.max_length > 0),
+        ("discriminator", info.discriminator in DISCRIMINATORS),
+        ("discriminator_size", type(info.discriminator_size) is int and info.discriminator_size > 0),
         ("labels", isinstance(info.labels, list) and all(isinstance(label, str) for label in info.labels))) if not fits), None)
     if wrong:
         expected = {"family": f"one of {', '.join(FAMILIES)}", "on_long": f"one of {', '.join(ON_LONG)}",
-                    "max_length": "a whole number above 0", "labels": "a list of names"}[wrong]
+                    "max_length": "a whole number above 0", "discriminator": f"one of {', '.join(DISCRIMINATORS)}",
+                    "discriminator_size": "a whole number above 0", "labels": "a list of names"}[wrong]
         raise UserError(f"{path}: {wrong}: expected {expected}, found {getattr(info, wrong)!r}")
     try:
         legal_transitions(info.labels if info.task == "ner" else [], info.scheme)

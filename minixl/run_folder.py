@@ -54,7 +54,7 @@ def read_run(out: Path) -> tuple[Settings, Inputs, int]:
     try:
         table = _read_config(out)
         inputs, seed = Inputs.from_table(table["inputs"]), int(table["seed"])
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: expected the settings of a run as minixl wrote them, found a damaged file ({error}); "
                         "start again with a new --out folder") from None
     return Settings(flatten({key: value for key, value in table.items() if key != "seed"}), str(path)), inputs, seed

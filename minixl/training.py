@@ -6,6 +6,7 @@ What a run leaves in its folder is described in docs/runs.md.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 from minixl.checkpoint import Checkpoint, write_atomically
 from minixl.data.corpus import Corpus
 from minixl.data.encoding import Encoded
+from minixl.errors import UserError
 from minixl.evaluation import Score, main_figure, score
 from minixl.memory import peak_memory
 from minixl.methods.update import Update
@@ -85,17 +87,29 @@ class Training:
         self.finished = False                      # before the last step
 
     def resume(self) -> None:
-        """Continue from the checkpoint: parameters, moments, streams, log; the next step is bit-equal."""
+        """Continue from the checkpoint: parameters, moments, streams, log; the next step is bit-equal.
+
+        Raises UserError for a checkpoint or log that is damaged or was made with other data.
+        """
         state = self.checkpoint.load(self.model.store, self.method.optimizers())
-        for name, stream in self.streams.items():
-            stream.load_state_dict(state["streams"][name])
-        for name in STATE:
-            setattr(self, name, state["run"][name])
-        self.patience.load_state_dict(state["patience"])
+        with self.checkpoint.readable():
+            for name, stream in self.streams.items():
+                stream.load_state_dict(state["streams"][name])
+            for name in STATE:
+                setattr(self, name, state["run"][name])
+            self.patience.load_state_dict(state["patience"])
+            self._shorten_log(state["log_bytes"])
         self.method.steps = self.steps
-        with open(self.log, "r+b") as log:         # what was logged after the checkpoint will be logged again
-            log.truncate(state["log_bytes"])
         self.reporter.message(f"continuing at step {self.steps} of {self.total_steps}")
+
+    def _shorten_log(self, size: int) -> None:
+        """What was logged after the checkpoint will be logged again."""
+        found = self.log.stat().st_size if self.log.is_file() else 0
+        if found < size:
+            raise UserError(f"{self.log}: expected the {size} bytes that were there at the last checkpoint, found {found}; put the "
+                            "whole file back, or start again with a new --out folder")
+        with open(self.log, "r+b") as log:
+            log.truncate(size)
 
     def run(self) -> dict[str, Any]:
         """All remaining steps, then the scores: returns the content of metrics.json."""
@@ -165,6 +179,8 @@ class Training:
             self.checkpoint.snapshot(name, self.steps, self.model.store)
 
     def _save(self) -> None:
+        with open(self.log, "ab") as log:
+            os.fsync(log.fileno())                 # a checkpoint that outlives a power cut must not find a shorter log
         state = {"run": {name: getattr(self, name) for name in STATE}, "patience": self.patience.state_dict(),
                  "streams": {name: stream.state_dict() for name, stream in self.streams.items()},
                  "log_bytes": self.log.stat().st_size}

@@ -119,3 +119,39 @@ def test_fingerprints_are_those_of_every_role(tmp_path):
     for path in paths.values():
         path.write_text("other")
     assert all(given.fingerprints()[name] != digest for name, digest in before.items())
+
+
+@pytest.mark.parametrize(("found", "keep"), [(0, None), (7, 7)])
+def test_a_log_that_lost_its_end_is_not_continued(tmp_path, found, keep):
+    """As after a power cut or a copy that was broken off: NULs in its middle would be found only after all training."""
+    with pytest.raises(Stopped):
+        training(tmp_path, PLATEAU, stop_at=3, total=6).run()
+    log = tmp_path / "log.jsonl"
+    size, text = log.stat().st_size, log.read_bytes()
+    log.unlink()
+    if keep:
+        log.write_bytes(text[:keep])
+    with pytest.raises(UserError, match=f"log.jsonl: expected the {size} bytes .* at the last checkpoint, found {found}; "):
+        training(tmp_path, PLATEAU, total=6).resume()
+    assert not log.exists() or log.read_bytes() == text[:keep]
+    log.write_bytes(text + b'{"kind": "upd')                              # what comes after the checkpoint is logged again
+    resumed = training(tmp_path, PLATEAU, total=6)
+    resumed.resume()
+    resumed.run()
+    assert [record["step"] for record in records(tmp_path) if record["kind"] == "update"] == list(range(6))
+
+
+@pytest.mark.parametrize("change", [
+    lambda state: state.pop("patience"), lambda state: state["run"].pop("steps"), lambda state: state["patience"].clear(),
+    lambda state: state.update(run=[3]), lambda state: state.update(streams=None), lambda state: None])
+def test_a_checkpoint_of_another_version_is_one_line(tmp_path, change):
+    """The run that continues has a stream that the checkpoint does not know."""
+    with pytest.raises(Stopped):
+        training(tmp_path, PLATEAU, stop_at=3, total=6).run()
+    path, state = tmp_path / "checkpoint" / "latest.json", latest(tmp_path)
+    change(state)
+    path.write_text(json.dumps(state))
+    resumed = training(tmp_path, PLATEAU, total=6)
+    resumed.streams = {"source": None}
+    with pytest.raises(UserError, match="latest.json: the checkpoint cannot be read .*; start again with a new --out folder"):
+        resumed.resume()

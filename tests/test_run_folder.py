@@ -152,3 +152,20 @@ def test_names_of_languages(text):
     with pytest.raises(UserError, match=f"--test {text}: expected "):
         parse_named(text, "--test")
     assert [parse_named(f"{name}=x", "--test")[0] for name in ("es", "pt-BR", "zh_2")] == ["es", "pt-BR", "zh_2"]
+
+
+@pytest.mark.parametrize(("old", "new"), [("seed = 3\n", 'seed = "x"\n'), ("source = [", "source = [3, "),
+                                          ("[inputs]", "[elsewhere]")])
+def test_a_config_that_cannot_be_understood_is_one_line(folder, out, old, new):
+    text = (out / "config.toml").read_text()
+    assert old in text
+    (out / "config.toml").write_text(text.replace(old, new, 1))
+    with pytest.raises(UserError, match="/config.toml: expected the settings of a run as minixl wrote them, found a damaged file"):
+        resume(folder, out)
+
+
+def test_a_name_that_is_not_utf8_is_refused_before_the_folder_is_made(folder, tmp_path):
+    path = Path(str(tmp_path / "d\udcfcsseldorf.txt"))
+    with pytest.raises(UserError, match=r"^--test es='.*d\\udcfcsseldorf.txt': expected a name in UTF-8, as config.toml holds it"):
+        run(folder, tmp_path / "run", SHORT, inputs=inputs(folder, test=[("es", path)]))
+    assert not (tmp_path / "run").exists()

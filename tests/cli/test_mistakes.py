@@ -116,6 +116,15 @@ def test_out_of_a_run_killed_before_it_wrote_anything(train, tmp_path):
     assert train()[0] == 0
 
 
+@pytest.mark.parametrize(("text", "said"), [("", "out of memory; "), ("Unable to allocate 3 GiB", "(Unable to allocate 3 GiB); ")])
+def test_out_of_memory(train, monkeypatch, text, said):
+    def none_left(*_, **__):
+        raise MemoryError(text)
+    monkeypatch.setattr("minixl.runs.prepare", none_left)
+    code, line, made = train()
+    assert (code, made) == (1, False) and said in line and line.endswith("train.batch_size or train.accumulate=2 needs less")
+
+
 def test_full_disk(train, tmp_path, monkeypatch):
     from safetensors import SafetensorError
 
