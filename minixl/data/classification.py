@@ -64,7 +64,7 @@ def _document(label: str, text: str, line: int, path: PathLike, labels: bool) ->
 
 def _tsv_rows(lines: Iterable[str], path: PathLike, labels: bool) -> Iterator[Row]:
     rows = [(i, line) for i, line in enumerate(lines, 1) if line.strip()]
-    header = bool(rows) and _header(rows[0][1].split("\t")) is not None
+    header = bool(rows) and header_of(rows[0][1].split("\t")) is not None
     most = rows[0][1].count("\t") if header else 1        # further tabs belong to the last column
     return _columns([(i, line.split("\t", most)) for i, line in rows], path, labels, "a tab")
 
@@ -88,7 +88,7 @@ def _csv_rows(lines: Iterable[str], path: PathLike) -> Iterator[Row]:
 
 def _columns(rows: list[Row], path: PathLike, labels: bool, divider: str) -> Iterator[Row]:
     """Label and text of every row; label "" in a file of texts alone."""
-    header = _header(rows[0][1]) if rows else None
+    header = header_of(rows[0][1]) if rows else None
     width = len(rows[0][1]) if header else max((len(cells) for _, cells in rows), default=0)
     label_at, text_at = header or ((0, 1) if width > 1 else (None, 0))
     if rows and labels and label_at is None:
@@ -105,7 +105,7 @@ def _columns(rows: list[Row], path: PathLike, labels: bool, divider: str) -> Ite
         yield line, ["" if label_at is None else cells[label_at], cells[text_at]]
 
 
-def _header(cells: Sequence[str]) -> tuple[int | None, int] | None:
+def header_of(cells: Sequence[str]) -> tuple[int | None, int] | None:
     """Where label and text stand, if these cells name them: (None, 0) for texts alone; None if they are no header."""
     names = [cell.strip().lower() for cell in cells]
     label_at = next((i for i, name in enumerate(names) if name in LABEL_NAMES), None)

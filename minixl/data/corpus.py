@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from minixl.data.classification import check_document_labels, read_classification
+from minixl.data.classification import check_document_labels, header_of, read_classification
 from minixl.data.conll import ConllFile, read_conll
 from minixl.data.conll import check_labels as check_tags
 from minixl.data.encoding import CURE, Encoded, PieceTokenizer, encode_documents, encode_sentences
 from minixl.data.examples import Document, Sentence
-from minixl.data.lines import read_lines
+from minixl.data.lines import read_lines, shown
 from minixl.data.schemes import convert, label_set, parse
 from minixl.data.text import read_text
 from minixl.data.words import split_words
@@ -98,28 +98,51 @@ def form_of(task: str, path: Path, lines: Iterable[str]) -> str:
         return "fields"
     if in_columns(task, written):
         return "columns"
-    if task not in TAGGING and (name.endswith(".tsv") or (written and all("\t" in line for line in written))):
-        return "fields"
-    return "lines"
+    divided = bool(written) and all("\t" in line for line in written)
+    if divided and task in TAGGING:
+        _check_fields(path, lines)
+    return "fields" if divided or (task not in TAGGING and name.endswith(".tsv")) else "lines"
 
 
 def in_columns(task: str, lines: Sequence[str]) -> bool:
     """Whether these lines, none of them blank, are a word and its tag each, and not raw text.
 
-    True if every line has a tab, or if all have equally many words of which the last is a tag: one of entities for ner,
-    ASCII without lower-case letters for pos.  For classification lines with tabs must end in such tags too, of either kind:
-    else what stands before the tab is a label.  Comments and -DOCSTART- lines say nothing.
+    True if all have equally many words of which the last is a tag: one of entities for ner, ASCII without lower-case
+    letters for pos, either for classification.  For ner and pos lines with tabs need not be equally long, and what follows
+    the last tab may be anything like a tag; but if it is a text somewhere, or if a space is before the first tab everywhere,
+    these are labels and texts.  Comments and -DOCSTART- lines say nothing.
     """
     rows = [line for line in lines if not line.startswith(("# ", "-DOCSTART-"))]
     tabs = any("\t" in line for line in rows)
     if not rows or (tabs and not all("\t" in line for line in rows)):
         return False
-    if tabs and task in TAGGING:
-        return True
     cells = [line.split("\t" if tabs else None) for line in rows]
+    if tabs and task in TAGGING:
+        texts = not all(_like_a_tag(row[-1]) for row in cells) or all(" " in row[0].strip() for row in cells)
+        return not texts and header_of(cells[0]) is None
     tags = [row[-1].strip() for row in cells]
     tagged = (task != "pos" and all(map(parse, tags))) or (task != "ner" and _plain_tags(tags))
     return tagged and len(cells[0]) > 1 and len({len(row) for row in cells}) == 1
+
+
+def _check_fields(path: Path, lines: Iterable[str]) -> None:
+    """Raises UserError for lines with tabs, and no words with their tags, that are not a label and a text each either."""
+    written = [(number, line.split("\t")) for number, line in enumerate(lines, 1) if line.strip()]
+    if header_of(written[0][1]) is not None:
+        return
+    wrong = [(number, row) for number, row in written if len(row) != 2]
+    if not wrong and all(_like_a_tag(row[1]) for _, row in written):
+        wrong = written                                                # the text before the label
+    if wrong:
+        number, row = wrong[0]
+        raise UserError(f"{path}:{number}: expected a word and its tag, or a label, a tab and a text, found "
+                        f"{shown(' TAB '.join(row))}; give the texts alone, one a line")
+
+
+def _like_a_tag(cell: str) -> bool:
+    """Whether this may be a tag of any kind: one word, ASCII or an entity tag; texts in Chinese or Thai have no spaces."""
+    tag = cell.strip()
+    return " " not in tag and (tag.isascii() or parse(tag) is not None)
 
 
 def _plain_tags(tags: Sequence[str]) -> bool:

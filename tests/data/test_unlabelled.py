@@ -48,6 +48,35 @@ def test_raw_text_that_looks_like_columns_in_part(tmp_path):
     assert words(read(tmp_path, ["# Anna"])) == [("#", "Anna")]
 
 
+@pytest.mark.parametrize("task", ["ner", "pos"])
+@pytest.mark.parametrize("label", ["viaje", "1", "two words"])
+def test_a_tagger_reads_the_texts_of_a_labelled_file(tmp_path, task, label):
+    """Their labels are no words, also where some text is one word; so with a header, and in Chinese, which has no spaces."""
+    lines = [f"{label}\tAnna vive en París.", f"{label}\tBen"]
+    assert words(read(tmp_path, lines, task)) == WORDS
+    assert words(read(tmp_path, ["label\ttext", *lines], task, name="es.tsv")) == WORDS
+    assert words(read(tmp_path, ["id\ttext\tintent", "1\tAnna vive en París.\thome", "2\tBen\thome"], task)) == WORDS
+    assert words(read(tmp_path, [f"{label}\t很好。"], task)) == [("很", "好", "。")]
+
+
+@pytest.mark.parametrize(("lines", "number", "found"), [
+    (["viaje\tAnna vive.", "viaje\tBen vive.\tes"], 2, "'viaje TAB Ben vive. TAB es'"),
+    (["", "Anna vive.\tviaje", "Ben vive.\tcasa"], 2, "'Anna vive. TAB viaje'"),
+], ids=["three columns", "text first"])
+def test_texts_with_something_else_beside_them_are_an_error(tmp_path, lines, number, found):
+    with pytest.raises(UserError) as error:
+        read(tmp_path, lines)
+    assert str(error.value) == (f"{tmp_path}/es.txt:{number}: expected a word and its tag, or a label, a tab and a text, found "
+                                f"{found}; give the texts alone, one a line")
+
+
+def test_columns_with_tabs_may_have_any_tags(tmp_path):
+    """Of another task, words with spaces, tags with accents, lines of different length."""
+    for lines in (POS, ["Anna\tprop", "vive\tverb"], ["Nueva York\tB-LUGAR", "vive\tO"], ["Anna\tx\tB-ÉL", "vive\tO"]):
+        for task in ("ner", "pos"):
+            assert read(tmp_path, lines, task).inputs[0].words[0] in ("Anna", "Nueva York")
+
+
 def test_a_classifier_reads_texts(tmp_path):
     texts = ["Anna vive.", "Ben, en París"]
     lines = [json.dumps({"text": text}) for text in texts]

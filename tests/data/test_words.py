@@ -22,7 +22,8 @@ def test_words_of_a_text(text, expected):
 
 
 @pytest.mark.parametrize("text", [
-    "मैं न्यूयॉर्क में हूँ", "நான் தமிழ் பேசுகிறேன்", "שָׁלוֹם עֲלֵיכֶם", "السَّلامُ عَلَيْكُمْ", "می\u200cخواهم بروم", "ශ්\u200dරී ලංකා",
+    "मैं न्यूयॉर्क में हूँ", "நான் தமிழ் பேசுகிறேன்", "שָׁלוֹם עֲלֵיכֶם", "السَّلامُ عَلَيْكُمْ",
+    "می\u200cخواهم بروم", "ශ්\u200dරී ලංකා",
     unicodedata.normalize("NFD", "Ésta visitó l'Été là-bas"), "Donau\u00addampf\u00adschiff"])
 def test_marks_and_joiners_belong_to_their_word(text):
     """Hindi, Tamil, Hebrew and Arabic with vowel signs, Persian and Sinhala with joiners, taken-apart accents, soft hyphens."""
@@ -35,7 +36,8 @@ def test_marks_after_other_characters():
     assert words("葛\U000e0100飾") == ["葛\U000e0100", "飾"]
 
 
-@pytest.mark.parametrize("unseen", ["\u00ad", "\u200b", "\u200c", "\u200d", "\u200e", "\u200f", "\u2066", "\ufeff", "\x07", "\u0301"])
+@pytest.mark.parametrize("unseen", ["\u00ad", "\u200b", "\u200c", "\u200d", "\u200e", "\u200f", "\u2066", "\ufeff", "\x07",
+                                    "\u0301"])
 def test_what_nobody_sees_is_no_word(unseen):
     assert words(f"{unseen} Anna {unseen} vive{unseen} .") in (["Anna", "vive", "."], ["Anna", f"vive{unseen}", "."])
     assert words(f"{unseen}Anna{unseen}")[0].startswith("Anna")
