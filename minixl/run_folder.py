@@ -42,8 +42,8 @@ def _config(settings: Settings, inputs: Inputs, seed: int) -> str:
 
 def _digest(table: Mapping[str, Any]) -> str:
     """Of all that config.toml says but the versions, which may change in the life of a run, and comments."""
-    said = {name: value for name, value in table.items() if name != "versions"}
-    return sha256(json.dumps(said, sort_keys=True).encode("utf-8")).hexdigest()
+    kept = {name: value for name, value in table.items() if name != "versions"}
+    return sha256(json.dumps(kept, sort_keys=True).encode("utf-8")).hexdigest()
 
 
 def read_run(out: Path) -> tuple[Settings, Inputs, int]:

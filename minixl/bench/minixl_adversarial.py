@@ -20,7 +20,7 @@ import numpy as np
 from minixl.bench.minixl_bert import load_model
 from minixl.bench.work import AdversarialWork, Iteration
 from minixl.data.batching import Batch, pack
-from minixl.methods.adversary import RNG, Languages, join, judgements, languages_loss
+from minixl.methods.adversary import RNG, Languages, join, logit_starts, languages_loss
 from minixl.methods.language_adversarial import LanguageAdversarial
 from minixl.methods.update import step_rng, update_parameters
 from minixl.models.discriminators import discriminator_backward, discriminator_forward
@@ -78,7 +78,7 @@ class MinixlAdversarial:
         """Those of T, D and G at the same weights."""
         found = {"task": self.model.loss_forward(prepared["source"])[0]}
         adversary = self.method.adversary
-        for loss, gradients in (("discriminator", adversary.discriminate), ("generator", adversary.deceive)):
+        for loss, gradients in (("discriminator", adversary.discriminator_gradients), ("generator", adversary.generator_gradients)):
             both, languages = self._both(prepared, loss)
             found[loss] = gradients(both, None, languages).loss
         self.model.store.zero_grad()
@@ -93,8 +93,8 @@ class MinixlAdversarial:
         """The batches of the two languages as one."""
         source = prepared[f"source/{loss}"]
         both = join(source, prepared[f"target/{loss}"])
-        before = judgements(both.starts, self.settings["adversary.specials"], self.model.discriminator)
-        return both, Languages.of(before, len(source.order), 0, len(both.order))
+        starts = logit_starts(both.starts, self.settings["adversary.specials"], self.model.discriminator)
+        return both, Languages.of(starts, len(source.order), 0, len(both.order))
 
     def _task(self, batch: Batch) -> dict[str, float]:
         watch, model, rng = Stopwatch(), self.model, step_rng(self.method.seed, 0, 0, np)

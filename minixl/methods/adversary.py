@@ -8,7 +8,7 @@
 adversary.level "sentence" is Keung et al. 2019, algorithm 1: one judgement a sentence.  "token" is the training of
 AdvPicker's teacher (Chen et al. 2021, section 3.1): one a word piece.  The mean is over the judgements of one language, the
 sum over the two.  Each update reads fresh batches and has Adam moments of its own.  Adam's step does not depend on the scale
-of a loss; with one Adam a loss, each learning rate bounds that loss's influence.  One Adam over a weighted sum would not.
+of a loss: with a separate Adam for each loss, its learning rate bounds how far that loss can move a weight.
 """
 from __future__ import annotations
 
@@ -32,25 +32,28 @@ RNG = {"discriminator": 1, "generator": 2}         # which dropout masks of a st
 
 
 class Languages(NamedTuple):
-    """Which of the logits of a part belong to which language."""
+    """Which of the logits of a part of a batch belong to which language."""
 
     border: int          # the first `border` are the source's, the others the target's
     source: int          # logits of the source in the whole update, which its mean divides by
     target: int
 
     @classmethod
-    def of(cls, before: np.ndarray, sources: int, first: int, last: int) -> Languages:
-        """Of sentences first ... last-1; before (B+1,) counts the logits ahead of each, the first `sources` are the source's."""
-        border = int(np.clip(before[sources], before[first], before[last]) - before[first])
-        return cls(border, int(before[sources]), int(before[-1] - before[sources]))
+    def of(cls, starts: np.ndarray, sources: int, first: int, last: int) -> Languages:
+        """Those of the part that holds the sentences first ... last-1 of a batch of B.
+
+        starts (B+1,): where the logits of each sentence of the batch begin; the first `sources` sentences are the source's.
+        """
+        border = int(np.clip(starts[sources], starts[first], starts[last]) - starts[first])
+        return cls(border, int(starts[sources]), int(starts[-1] - starts[sources]))
 
 
-class Verdict(NamedTuple):
-    """What the discriminator says about a part."""
+class LanguageLoss(NamedTuple):
+    """L_D or L_G of a part of a batch."""
 
     loss: float          # the part's share of the update's loss
     correct: float       # this part's share of the accuracy; the parts add up to 1 if all are right, 1/2 by chance
-    dlogits: Array       # gradient of the loss
+    dlogits: Array       # (N,)  gradient of the loss
 
 
 class Adversary:
@@ -80,23 +83,23 @@ class Adversary:
             order.reverse()
         return [self.update(step, loss) for loss in order]
 
-    def discriminate(self, part: Batch, rng: Any, languages: Languages) -> Verdict:
+    def discriminator_gradients(self, part: Batch, rng: Any, languages: Languages) -> LanguageLoss:
         """Gradients of L_D: nothing of the encoder's pass is kept, so none can reach it."""
         hidden, _ = self.model.encode(part, rng=rng, keep=False)
-        logits, cache = self._judge(hidden, part)
-        verdict = languages_loss(logits, languages, flipped=False)
-        _, grads = discriminator_backward(verdict.dlogits, cache, need_dx=False)
+        logits, cache = self._logits(hidden, part)
+        loss = languages_loss(logits, languages, flipped=False)
+        _, grads = discriminator_backward(loss.dlogits, cache, need_dx=False)
         self.model.store.accumulate("discriminator", grads)
-        return verdict
+        return loss
 
-    def deceive(self, part: Batch, rng: Any, languages: Languages) -> Verdict:
+    def generator_gradients(self, part: Batch, rng: Any, languages: Languages) -> LanguageLoss:
         """Gradients of L_G: they pass through the discriminator, which gets none."""
         hidden, encoder = self.model.encode(part, rng=rng)
-        logits, cache = self._judge(hidden, part)
-        verdict = languages_loss(logits, languages, flipped=True)
-        dhidden, _ = discriminator_backward(verdict.dlogits, cache, need_grads=False)
+        logits, cache = self._logits(hidden, part)
+        loss = languages_loss(logits, languages, flipped=True)
+        dhidden, _ = discriminator_backward(loss.dlogits, cache, need_grads=False)
         self.model.encode_backward(dhidden, encoder)
-        return verdict
+        return loss
 
     def subsets(self) -> dict[str, list[str]]:
         """loss -> names of the parameters it moves."""
@@ -108,44 +111,44 @@ class Adversary:
 
     def update(self, step: int, loss: str) -> Update:
         """A fresh batch of each language, both in one or cut into train.accumulate parts; one step of the loss's optimiser."""
-        gradients = self.discriminate if loss == "discriminator" else self.deceive
+        gradients = self.discriminator_gradients if loss == "discriminator" else self.generator_gradients
         source, target = next(self.streams[f"source/{loss}"]), next(self.streams[f"target/{loss}"])
         whole, rng = join(source, target), step_rng(self.seed, step, RNG[loss], self.model.store.xp)
-        before = judgements(whole.starts, self.settings["adversary.specials"], self.model.discriminator)
-        verdicts, first = [], 0
+        starts = logit_starts(whole.starts, self.settings["adversary.specials"], self.model.discriminator)
+        losses, first = [], 0
         for part in split(whole, self.settings["train.accumulate"]):
             last = first + len(part.order)
-            verdicts.append(gradients(part, rng, Languages.of(before, len(source.order), first, last)))
+            losses.append(gradients(part, rng, Languages.of(starts, len(source.order), first, last)))
             first = last
         optimizer = self._optimizers[loss]
         norm = update_parameters(self.model, optimizer, self._subsets[loss], self.settings["optim.clip"])
-        return Update(step, loss, sum(v.loss for v in verdicts), loss, norm, optimizer.last_lr, whole.tokens,
-                      accuracy=sum(v.correct for v in verdicts))
+        return Update(step, loss, sum(part.loss for part in losses), loss, norm, optimizer.last_lr, whole.tokens,
+                      accuracy=sum(part.correct for part in losses))
 
-    def _judge(self, hidden: Array, part: Batch) -> tuple[Array, DiscriminatorCache]:
+    def _logits(self, hidden: Array, part: Batch) -> tuple[Array, DiscriminatorCache]:
         return discriminator_forward(hidden, self.model.store.under("discriminator"), starts=part.starts,
                                      kind=self.model.discriminator, specials=self.settings["adversary.specials"])
 
 
-def languages_loss(logits: Array, languages: Languages, *, flipped: bool) -> Verdict:
+def languages_loss(logits: Array, languages: Languages, *, flipped: bool) -> LanguageLoss:
     """logits (N,) of a part -> its share of the sum of two means; flipped: the generator's labels."""
     xp = array_module(logits)
     dlogits = xp.empty_like(logits)
     loss = correct = 0.0
     border, *totals = languages
     for rows, total, label in ((slice(0, border), totals[0], SOURCE), (slice(border, None), totals[1], TARGET)):
-        said = logits[rows]
-        if len(said):
-            share = len(said) / total
-            value, cache = binary_cross_entropy_forward(said, xp.full_like(said, 1 - label if flipped else label))
-            dlogits[rows], _ = binary_cross_entropy_backward(said.dtype.type(share), cache)
+        own = logits[rows]
+        if len(own):
+            share = len(own) / total
+            value, cache = binary_cross_entropy_forward(own, xp.full_like(own, 1 - label if flipped else label))
+            dlogits[rows], _ = binary_cross_entropy_backward(own.dtype.type(share), cache)
             loss += share * float(value)
-            correct += share * float(((said > 0) == (label == SOURCE)).mean()) / 2
-    return Verdict(loss, correct, dlogits)
+            correct += share * float(((own > 0) == (label == SOURCE)).mean()) / 2
+    return LanguageLoss(loss, correct, dlogits)
 
 
-def judgements(starts: np.ndarray, specials: bool, kind: str) -> np.ndarray:
-    """starts (B+1,) -> how many logits the sentences before each have, (B+1,): one a sentence, or one a judged piece."""
+def logit_starts(starts: np.ndarray, specials: bool, kind: str) -> np.ndarray:
+    """starts (B+1,) of the sentences -> starts (B+1,) of their logits: one a sentence, or one a judged piece."""
     return np.arange(len(starts)) if kind == "sentence" else judged(starts, specials)[1]
 
 

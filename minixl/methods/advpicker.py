@@ -10,8 +10,9 @@
         keep the int(ρN) sentences with the highest ℓ
     E   student: a fresh tagger that learns ŷ of the kept sentences                      methods/distill.py
 
-Stage A is methods/finetune.py with methods/adversary.py.  This file is B, C and D on arrays, and what the paper's tables
-4, 5 and 7 count.  How the paper is read where it is silent: docs/methods.md.  Test: tests/methods/test_advpicker.py.
+Stage A is methods/language_adversarial.py; minixl/pipeline.py runs the stages one after another.  This file is B, C and D
+on arrays, and what the paper's tables 4, 5 and 7 count.  How the paper is read where it is silent: docs/methods.md.
+Test: tests/methods/test_advpicker.py.
 """
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ from minixl.data.encoding import Encoded
 from minixl.data.schemes import legal_transitions
 from minixl.errors import UserError
 from minixl.evaluation import score
-from minixl.methods.distill import word_starts
+from minixl.methods.distill import scored_starts
 from minixl.models.discriminators import discriminator_forward, judged
 from minixl.models.transformer import Transformer
 from minixl.ops.binary_cross_entropy import sigmoid
@@ -70,7 +71,7 @@ def score_sentences(model: Transformer, encoded: Encoded, *, specials: bool = Tr
     if model.pooling != "token" or model.discriminator == "none":
         raise UserError("teacher: expected a tagger trained with a language discriminator (adversary.level=token), found a "
                         + ("tagger without one" if model.pooling == "token" else "classifier"))
-    examples, starts = encoded.examples, word_starts(encoded)
+    examples, starts = encoded.examples, scored_starts(encoded)
     probabilities = np.zeros((starts[-1], len(model.labels)), model.store.dtype)
     language, logit = _RunningMean(encoded.sources), _RunningMean(encoded.sources)
     for chosen in length_batches(examples, tokens):

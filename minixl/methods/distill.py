@@ -51,7 +51,7 @@ class Distill:
         rng = step_rng(self.seed, self.steps, 0, model.store.xp)
         total = 0.0
         for part in split(batch, self.settings["train.accumulate"]):
-            if len(part.labels):                                       # skip a window none of whose words is scored here
+            if len(part.labels):                                       # a part without scored words has no mean of its own
                 share = len(part.labels) / len(batch.labels)           # the loss is a mean over the whole batch
                 total += share * self._gradients(part, share, rng)
         norm = update_parameters(model, self.optimizer, self.subset, self.settings["optim.clip"])
@@ -92,7 +92,7 @@ def pseudo_examples(encoded: Encoded, starts: np.ndarray, selected: np.ndarray) 
     encoded: the unlabelled text; starts (N+1,): where each sentence's words begin in the soft labels; selected (N,) bool.
     A long sentence has an example a window; each of its words is scored in one of them.
     """
-    expected = word_starts(encoded)
+    expected = scored_starts(encoded)
     if not np.array_equal(expected, starts) or len(selected) != encoded.sources:
         raise ValueError(f"pseudo_examples: expected soft labels of {encoded.sources} sentences and {expected[-1]} words, got "
                          f"them of {len(starts) - 1} and {starts[-1]}, or in other lengths, and a selection of {len(selected)}")
@@ -100,7 +100,7 @@ def pseudo_examples(encoded: Encoded, starts: np.ndarray, selected: np.ndarray) 
             for example in encoded.examples if selected[example.source]]
 
 
-def word_starts(encoded: Encoded) -> np.ndarray:
+def scored_starts(encoded: Encoded) -> np.ndarray:
     """(N+1,): where each sentence's words begin when those that are scored, in all its windows, stand one after another."""
     words = np.zeros(encoded.sources, np.int64)
     for example in encoded.examples:

@@ -6,7 +6,7 @@ from minixl.backend import to_numpy
 from minixl.data.schemes import legal_transitions
 from minixl.methods.advpicker import (Merged, Scored, agreement, confidence, histogram, independence, mask, merge, pseudo_tags,
                                       score_sentences, select, split_scores, sweep)
-from minixl.methods.distill import word_starts
+from minixl.methods.distill import scored_starts
 from minixl.models.bert_config import BertConfig
 from minixl.models.transformer import Transformer
 from minixl.ops.softmax import softmax_forward
@@ -97,7 +97,7 @@ def test_words_that_were_cut_have_no_labels():
     data = encoded(max_length=14, on_long="truncate")
     found = score_sentences(teacher(), data)
     assert data.cut_words == 6 and found.starts[-1] == sum(len(t.split()) for t in TEXTS) - 6
-    np.testing.assert_array_equal(found.starts, word_starts(data))
+    np.testing.assert_array_equal(found.starts, scored_starts(data))
 
 
 def test_no_sentences():

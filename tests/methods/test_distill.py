@@ -6,7 +6,7 @@ import torch
 from minixl.backend import to_numpy
 from minixl.data.batching import Stream, pack
 from minixl.methods.advpicker import independence, mask, merge, pseudo_tags, score_sentences, select
-from minixl.methods.distill import Distill, pseudo_examples, softened, word_starts
+from minixl.methods.distill import Distill, pseudo_examples, softened, scored_starts
 from minixl.prediction import predict_labels
 from minixl.pseudo_labels import PseudoLabels, read_pseudo_labels, write_pseudo_labels
 from minixl.settings import Settings
@@ -165,7 +165,7 @@ def test_every_word_of_the_selected_sentences_once(max_length):
     data = encoded(TEXTS, max_length)
     assert (len(data.examples) > 4) == (max_length == 10)
     words = [word for text in TEXTS for word in text.split()]
-    starts, selected = word_starts(data), np.array([True, False, True, False])
+    starts, selected = scored_starts(data), np.array([True, False, True, False])
     np.testing.assert_array_equal(starts, np.cumsum([0, *(len(text.split()) for text in TEXTS)]))
     examples = pseudo_examples(data, starts, selected)
     assert {e.source for e in examples} == {0, 2}
@@ -200,7 +200,7 @@ def test_from_teachers_to_a_student(rng, tmp_path):
 
 def test_soft_labels_of_another_text():
     data = encoded(TEXTS, 40)
-    starts = word_starts(data)
+    starts = scored_starts(data)
     for wrong, selected in [(starts[:-1], np.ones(3, bool)), (starts + np.array([0, 0, 1, 1, 1]), np.ones(4, bool)),
                             (starts, np.ones(3, bool))]:
         with pytest.raises(ValueError, match="^pseudo_examples: expected soft labels of 4 sentences and 10 words, got them of"):

@@ -79,21 +79,21 @@ MISTAKES = [
     ("labels always exchanged", "1 - label if flipped else label", "1 - label"),
     ("only the target's labels exchanged", "1 - label if flipped else label",
      "1 - label if flipped and label == TARGET else label"),
-    ("one mean over both languages", "share = len(said) / total", "share = len(said) / sum(totals)"),
-    ("gradient of a sum", "said.dtype.type(share)", "said.dtype.type(len(said))"),
-    ("gradient of a part not weighted", "said.dtype.type(share)", "said.dtype.type(1)"),
-    ("border counts the whole batch", "np.clip(before[sources], before[first], before[last]) - before[first]", "before[sources]"),
-    ("border counts sentences", "int(before[sources]), int(before[-1] - before[sources])",
-     "sources, len(before) - 1 - sources"),
+    ("one mean over both languages", "share = len(own) / total", "share = len(own) / sum(totals)"),
+    ("gradient of a sum", "own.dtype.type(share)", "own.dtype.type(len(own))"),
+    ("gradient of a part not weighted", "own.dtype.type(share)", "own.dtype.type(1)"),
+    ("border counts the whole batch", "np.clip(starts[sources], starts[first], starts[last]) - starts[first]", "starts[sources]"),
+    ("border counts sentences", "int(starts[sources]), int(starts[-1] - starts[sources])",
+     "sources, len(starts) - 1 - sources"),
     ("gradients not set to zero",
      "norm = update_parameters(self.model, optimizer, self._subsets[loss], self.settings[\"optim.clip\"])",
      "optimizer.step(); norm = 0.0"),
     ("D's gradient stays in the encoder, as in one public implementation", "return Update(step, loss, sum", """\
 if loss == "discriminator":
             hidden, encoder = self.model.encode(whole)
-            logits, cache = self._judge(hidden, whole)
-            verdict = languages_loss(logits, Languages.of(before, len(source.order), 0, len(whole.order)), flipped=False)
-            self.model.encode_backward(discriminator_backward(verdict.dlogits, cache)[0], encoder)
+            logits, cache = self._logits(hidden, whole)
+            judged = languages_loss(logits, Languages.of(starts, len(source.order), 0, len(whole.order)), flipped=False)
+            self.model.encode_backward(discriminator_backward(judged.dlogits, cache)[0], encoder)
         return Update(step, loss, sum"""),
     ("the generator reads the discriminator's batch", "next(self.streams[f\"target/{loss}\"])",
      "next(self.streams[\"target/discriminator\"])"),
@@ -160,8 +160,8 @@ def test_the_discriminators_gradient_never_enters_the_encoder(rng, level):
     batch = adversary.join(batches["source/generator"][0], batches["target/generator"][0])
     count = len(batch.order) if settings["adversary.level"] == "sentence" else batch.tokens
     languages = adversary.Languages(count // 2, count // 2, count - count // 2)
-    for gradients_of, moved, still in ((ours.discriminate, made.discriminator_names(), made.encoder_names()),
-                                       (ours.deceive, made.encoder_names(), made.discriminator_names())):
+    for gradients_of, moved, still in ((ours.discriminator_gradients, made.discriminator_names(), made.encoder_names()),
+                                       (ours.generator_gradients, made.encoder_names(), made.discriminator_names())):
         gradients_of(batch, None, languages)
         assert all(gradients(made, [name]) > 0 for name in moved)
         assert gradients(made, still + made.head_names()) == 0
