@@ -39,17 +39,19 @@ def predict(model: Path, file: Path, output: str, kind: str, encoding: str, devi
                         "or text")
     if columns and output != "conll":
         raise UserError(f"--input conll: the columns go back out with one more column; use --format conll, not {output}")
-    if columns:
-        for line in _columns(predictor, file, encoding):
-            click.echo(line, nl=False)
-        return
-    lines: Iterator[str] = (line.removeprefix("\ufeff" if i == 0 else "").rstrip("\r\n")
-                            for i, line in enumerate(_lines(file, encoding)))
     name = STDIN if str(file) == "-" else str(file)
-    if tagger and kind == "auto":
-        lines = _warn_of_columns(lines, predictor.info.task, name)
-    for line in _texts(predictor, lines, output, name):
-        click.echo(line if output != "text" else printable(line))      # the other two are for programs, JSON escapes of itself
+    if columns:
+        for line in _columns(predictor, list(_lines(file, encoding)), name):
+            click.echo(line, nl=False)
+    else:
+        lines: Iterator[str] = (line.removeprefix("\ufeff" if i == 0 else "").rstrip("\r\n")
+                                for i, line in enumerate(_lines(file, encoding)))
+        if tagger and kind == "auto":
+            lines = _warn_of_columns(lines, predictor.info.task, name)
+        for line in _texts(predictor, lines, output, name):
+            click.echo(line if output != "text" else printable(line))  # the other two are for programs, JSON escapes of itself
+    if predictor.read.cut_words or predictor.read.cut_pieces:
+        click.echo(predictor.read.report(name), err=True)
 
 
 def _warn_of_columns(lines: Iterator[str], task: str, name: str) -> Iterator[str]:
@@ -109,13 +111,11 @@ def _bracketed(result: dict[str, Any]) -> str:
     return "".join([*out, text[position:]])
 
 
-def _columns(predictor: Any, file: Path, encoding: str) -> Iterator[str]:
+def _columns(predictor: Any, lines: list[str], name: str) -> Iterator[str]:
     """The input's lines, endings and all, with the predicted tag as one more column."""
     from minixl.data.conll import add_column, parse_conll
 
-    name = STDIN if str(file) == "-" else str(file)
-    lines = list(_lines(file, encoding))
-    if str(file) == "-" and not any(line.strip() for line in lines):       # nothing came through the pipe: nothing goes out
+    if name == STDIN and not any(line.strip() for line in lines):          # nothing came through the pipe: nothing goes out
         return iter(lines)
     bare = (line.lstrip("\ufeff").rstrip("\r\n") for line in lines)
     sentences = parse_conll(bare, name, tags=False).sentences

@@ -99,10 +99,11 @@ class Tagged(NamedTuple):
 
 
 class Predictor:
-    """A model folder, ready to use."""
+    """A model folder, ready to use.  `read` counts all inputs so far, and what was cut of them."""
 
     def __init__(self, model: Model, tokenizer: PieceTokenizer, info: ModelInfo) -> None:
         self.model, self.tokenizer, self.info = model, tokenizer, info
+        self.read = Encoded([], 0, on_long=info.on_long)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "auto") -> Predictor:
@@ -110,7 +111,7 @@ class Predictor:
         return cls(*load_model(Path(folder), xp=array_module_for(device)))
 
     def tag(self, sentences: Sequence[Sequence[str]], *, path: str = "input", lines: Sequence[int] = ()) -> list[Tagged]:
-        """Tags of tokenised sentences.  Words beyond a cut are tagged O with confidence 0.
+        """Tags of tokenised sentences.  Words beyond a cut have confidence 0 and the tag O, a tagger of plain tags gives "_".
 
         path, lines: where each sentence stands, for messages; without, they are counted from 1.
         """
@@ -121,6 +122,7 @@ class Predictor:
         rows = [Sentence(tuple(words), None, line) for words, line in zip(sentences, numbers, strict=True)]
         encoded = encode_sentences(rows, self.tokenizer, None, max_length=info.max_length, on_long=info.on_long, path=path,
                                    cure=CURE)
+        self.read.count(encoded)
         scores = source_scores(model, encoded)
         if not scores:
             return []
@@ -134,10 +136,10 @@ class Predictor:
         legal = legal_transitions(model.labels, info.scheme) if info.constrained else None
         words = np.split(to_numpy(model.confidences(values, starts, paths, legal=legal)), starts[1:-1])
         of_spans = iter(to_numpy(model.span_confidences(values, starts, rows_of, paths, legal=legal)).tolist())
-        results = []
+        results, untagged = [], "O" if info.task == "ner" else "_"         # "_": as CoNLL-U writes what is not given
         for sentence, sentence_tags, p, entities in zip(sentences, tags, words, found, strict=True):
             cut = len(sentence) - len(sentence_tags)
-            results.append(Tagged(sentence_tags + ["O"] * cut, np.concatenate([p, np.zeros(cut)]),
+            results.append(Tagged(sentence_tags + [untagged] * cut, np.concatenate([p, np.zeros(cut)]),
                                   [(*span, next(of_spans)) for span in entities]))
         return results
 
@@ -162,6 +164,7 @@ class Predictor:
         documents = [Document(text, None, line) for text, line in zip(texts, lines, strict=True)]
         encoded = encode_documents(documents, self.tokenizer, None, max_length=self.info.max_length, on_long=self.info.on_long,
                                    path=path, cure=CURE)
+        self.read.count(encoded)
         results = []
         for text, log_probs in zip(texts, source_scores(self.model, encoded), strict=True):
             probs = np.exp(log_probs)

@@ -153,10 +153,19 @@ def test_probabilities_of_the_tags_given(tmp_path):
     np.testing.assert_allclose(probs, np.exp([log_probs[i, LABELS.index(tag)] for i, tag in enumerate(tags)]), rtol=1e-5)
 
 
-def test_words_beyond_a_cut_are_outside(tmp_path):
-    ours = predictor(tmp_path, "token", "ner", on_long="truncate")
+@pytest.mark.parametrize(("task", "untagged"), [("ner", "O"), ("pos", "_")])
+def test_words_beyond_a_cut_are_untagged(tmp_path, task, untagged):
+    """O is no tag of a model for parts of speech.  What was cut is counted, over all calls."""
+    ours = predictor(tmp_path, "token", task, on_long="truncate")
     (tags, probs, _), = ours.tag([["anna"] * 50])
-    assert len(tags) == len(probs) == 50 and tags[30:] == ["O"] * 20 and not probs[30:].any() and probs[:30].all()
+    assert len(tags) == len(probs) == 50 and tags[30:] == [untagged] * 20 and not probs[30:].any() and probs[:30].all()
+    assert ours.predict(["anna", "ben " * 33])[1]["tags"][30:] == [untagged] * 3
+    assert ours.read.report("es") == "es: 3 inputs, 67 pieces, 2 longer than the limit, 23 words cut"
+
+
+def test_a_classifier_counts_what_it_cuts(tmp_path):
+    (ours := predictor(tmp_path, "cls", "classification", on_long="truncate")).predict(["anna", "anna " * 50])
+    assert ours.read.report("es") == "es: 2 inputs, 35 pieces, 1 longer than the limit, 20 word pieces cut"
 
 
 def test_plain_tags_have_no_entities(tmp_path):

@@ -4,9 +4,12 @@ A tagger scores the first piece of every word (Devlin et al. 2019, section 5.3).
 pieces, [CLS] and [SEP] included, is handled as `on_long` says:
 
     window     a sentence: overlapping windows that begin and end at word boundaries; every word is scored once, in the
-               window where it has the most context.  A document: windows side by side; its scores are their mean
-    truncate   only what fits is kept (what the papers do); the words that were cut are counted
+               window where it has the most context.  A document: windows side by side, none of them overlapping, that
+               each learn its label; its scores are the mean of the windows' log-probabilities
+    truncate   only what fits is kept (what the papers do); what was cut is counted
     error      the first long input is an error that names its line
+
+A single word of more pieces than a window has room for keeps its first pieces; the others are counted as cut.
 """
 from __future__ import annotations
 
@@ -68,11 +71,19 @@ class Encoded:
     examples: list[Example]
     sources: int                       # sentences or documents
     long: int = 0                      # how many of them were longer than max_length
-    cut_words: int = 0                 # words (documents: word pieces) lost by truncation
+    cut_words: int = 0                 # words of sentences lost by truncation
+    cut_pieces: int = 0                # word pieces of documents lost by it, and of words too long for a window
     pieces: int = 0                    # pieces in all examples
     words: int = 0
     unknown: int | None = None         # words that are not in a word-level model's vocabulary
-    cut_unit: str = "words"            # what cut_words counts
+    on_long: str = "window"            # how the long ones were read
+
+    def count(self, more: Encoded) -> None:
+        """Add the figures of more inputs to these, but not their examples."""
+        for name in ("sources", "long", "cut_words", "cut_pieces", "pieces", "words"):
+            setattr(self, name, getattr(self, name) + getattr(more, name))
+        if more.unknown is not None:
+            self.unknown = (self.unknown or 0) + more.unknown
 
     def report(self, what: str) -> str:
         """One line for the log: how many inputs, how many were long, what was cut."""
@@ -81,8 +92,10 @@ class Encoded:
             line = (f"{what}: {self.sources} input{'s' * (self.sources != 1)}, {self.words:,} words, "
                     f"{100 * self.unknown / max(self.words, 1):.1f} % of them unknown")
         if self.long:
-            line += f", {self.long} longer than the limit"
-            line += f", {self.cut_words} {self.cut_unit} cut" if self.cut_words else ", read in windows, nothing cut"
+            line += f", {self.long} longer than the limit" + ", read in windows" * (self.on_long == "window")
+            lost = [f"{count} {what}{'s' * (count != 1)}"
+                    for count, what in ((self.cut_words, "word"), (self.cut_pieces, "word piece")) if count]
+            line += f", {' and '.join(lost) or 'nothing'} cut"
         return line
 
 
@@ -92,24 +105,24 @@ def encode_sentences(sentences: Sequence[Sentence], tokenizer: PieceTokenizer, l
 
     Raises UserError for on_long="error" and a long sentence; it ends with the cure.
     """
-    encoded = Encoded([], len(sentences))
+    encoded = Encoded([], len(sentences), on_long=on_long)
     specials, pieces_are = (0, "words") if tokenizer.cls_id is None else (2, "word pieces")
     room = _room(max_length, on_long, specials)
     for index, (sentence, pieces) in enumerate(zip(sentences, tokenizer.pieces_batch([s.words for s in sentences]),
                                                    strict=True)):
-        whole = sum(len(word) for word in pieces)
-        pieces = [word[:room] for word in pieces]                      # one word longer than a whole window is cut
-        lengths = [len(word) for word in pieces]
+        whole = [len(word) for word in pieces]
+        lengths = [min(length, room) for length in whole]              # one word longer than a whole window is cut
         windows = [(0, len(pieces), 0, len(pieces))]
-        if whole > room:
+        if sum(whole) > room:
             encoded.long += 1
             if on_long == "error":
-                raise UserError(f"{path}:{sentence.line}: the sentence has {whole + specials} {pieces_are}, data.max_length is "
-                                f"{max_length}; {cure}")
+                raise UserError(f"{path}:{sentence.line}: the sentence has {sum(whole) + specials} {pieces_are}, "
+                                f"data.max_length is {max_length}; {cure}")
             windows = word_windows(lengths, room)
             if on_long == "truncate":
                 windows = [(0, windows[0][1], 0, windows[0][1])]
                 encoded.cut_words += len(pieces) - windows[0][1]
+            encoded.cut_pieces += sum(whole[:windows[-1][1]]) - sum(lengths[:windows[-1][1]])
         for first, last, scored_first, scored_last in windows:
             encoded.examples.append(_sentence_window(index, sentence, pieces, lengths, tokenizer, label_ids,
                                                      first, last, scored_first, scored_last))
@@ -123,8 +136,8 @@ def encode_sentences(sentences: Sequence[Sentence], tokenizer: PieceTokenizer, l
 def _sentence_window(index: int, sentence: Sentence, pieces: list[list[int]], lengths: list[int],
                      tokenizer: PieceTokenizer, label_ids: Mapping[str, int] | None, first: int, last: int,
                      scored_first: int, scored_last: int) -> Example:
-    """Words first..last-1 as one example, of which scored_first..scored_last-1 are scored."""
-    ids = [piece for word in pieces[first:last] for piece in word]
+    """Words first..last-1 as one example, of which scored_first..scored_last-1 are scored; of word i lengths[i] pieces."""
+    ids = [piece for word, length in zip(pieces[first:last], lengths[first:last], strict=True) for piece in word[:length]]
     if tokenizer.cls_id is not None and tokenizer.sep_id is not None:
         ids = [tokenizer.cls_id, *ids, tokenizer.sep_id]
     starts = np.cumsum([tokenizer.cls_id is not None, *lengths[first:last]])       # row of each word's first piece
@@ -156,8 +169,11 @@ def word_windows(lengths: Sequence[int], room: int) -> list[tuple[int, int, int,
 
 def encode_documents(documents: Sequence[Document], tokenizer: PieceTokenizer, label_ids: Mapping[str, int] | None, *,
                      max_length: int, on_long: str = "window", path: str = "input", cure: str = CURE) -> Encoded:
-    """Documents for a classifier; every window of a long document carries its label."""
-    encoded = Encoded([], len(documents), cut_unit="word pieces")
+    """Documents for a classifier; every window of a long document carries its label.
+
+    Raises UserError for on_long="error" and a long document; it ends with the cure.
+    """
+    encoded = Encoded([], len(documents), on_long=on_long)
     room = _room(max_length, on_long, 2)
     for index, (document, (ids, offsets)) in enumerate(zip(documents, tokenizer.encode_texts([d.text for d in documents]),
                                                            strict=True)):
@@ -170,7 +186,7 @@ def encode_documents(documents: Sequence[Document], tokenizer: PieceTokenizer, l
             windows = _text_windows(document.text, offsets, room)
             if on_long == "truncate":
                 windows = windows[:1]
-                encoded.cut_words += len(ids) - windows[0][1]
+                encoded.cut_pieces += len(ids) - windows[0][1]
         label = IGNORED if label_ids is None or document.label is None else label_ids[document.label]
         for first, last in windows:
             pieces = np.array([tokenizer.cls_id, *ids[first:last], tokenizer.sep_id])

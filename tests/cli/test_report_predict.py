@@ -1,5 +1,6 @@
 """minixl report and minixl predict on a terminal: tables, names of files, columns read as text, control characters."""
 import json
+from shutil import copytree
 
 import pytest
 
@@ -126,3 +127,32 @@ def test_texts_are_no_columns(minixl, folder):
     for text in ("anna visited paris .\n\nben lives\n", "\n", "anna\tand a tab\nben lives\n"):
         assert warned(minixl("predict", folder / "ner" / "model", stdin=text)) == []
     assert warned(minixl("predict", folder / "topics" / "model", stdin="anna\tB-PER\nlives\tO\n")) == []
+
+
+@pytest.fixture
+def truncated(folder, tmp_path):
+    """A copy of a model that reads 8 pieces of every input."""
+    def make(name):
+        model = copytree(folder / name / "model", tmp_path / name)
+        info = json.loads((model / "minixl.json").read_text())
+        (model / "minixl.json").write_text(json.dumps({**info, "on_long": "truncate", "max_length": 8}))
+        return model
+    return make
+
+
+@pytest.mark.parametrize(("name", "output", "lost"), [
+    ("ner", "text", "4 words"), ("pos", "jsonl", "4 words"), ("ner", "conll", "4 words"), ("topics", "text", "4 word pieces")])
+def test_predict_says_what_was_cut(minixl, truncated, tmp_path, monkeypatch, name, output, lost):
+    """One line for all of the input, however many parts it is read in."""
+    monkeypatch.setattr("minixl.cli.predict.TEXTS", 2)
+    model, texts = truncated(name), ["anna ben in the paris . anna ben", "ben", "ben " * 8]
+    (tmp_path / "es.txt").write_text("\n".join(texts if output != "conll" else ["\n".join([*text.split(), ""]) for text in texts]))
+    code, out, err = minixl("predict", model, tmp_path / "es.txt", "--format", output)
+    assert code == 0 and len(out.splitlines()) == (3 if output != "conll" else 19)
+    assert err == f"{tmp_path}/es.txt: 3 inputs, 19 pieces, 2 longer than the limit, {lost} cut\n"
+    if name == "pos":
+        assert json.loads(out.splitlines()[2])["tags"][6:] == ["_"] * 2
+
+
+def test_predict_says_nothing_where_nothing_was_cut(minixl, truncated):
+    assert minixl("predict", truncated("ner"), stdin="anna ben in\n")[2] == ""

@@ -1,11 +1,14 @@
 """From words to pieces: labels on first pieces, and windows that lose nothing and score every word once."""
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minixl.data.encoding import IGNORED, encode_documents, encode_sentences, word_windows
+from minixl.data.encoding import IGNORED, Encoded, encode_documents, encode_sentences, word_windows
 from minixl.data.examples import Document, Sentence
+from minixl.data.lexicon import Lexicon
 from minixl.errors import UserError
 from tests.data.piece_tokenizer import LetterTokenizer
 
@@ -92,13 +95,39 @@ def test_truncation_counts_what_it_cuts():
                                on_long="truncate")
     assert [read(e) for e in encoded.examples] == ["abcdef", "a"]
     np.testing.assert_array_equal(encoded.examples[0].labels, [0, 1, 0])
-    assert encoded.report("dev") == "dev: 2 inputs, 11 pieces, 1 longer than the limit, 1 words cut"
+    assert encoded.report("dev") == "dev: 2 inputs, 11 pieces, 1 longer than the limit, 1 word cut"
 
 
 def test_a_word_longer_than_a_window_is_cut_and_keeps_its_label():
     encoded = encode_sentences([sentence("a bbbbbbbbbb c", "O B-X O")], LetterTokenizer(), TAGS, max_length=8)
     assert [read(e) for e in encoded.examples] == ["a", "bbbbbb", "c"]
     assert [e.labels.tolist() for e in encoded.examples] == [[0], [1], [0]]
+    assert encoded.report("dev") == "dev: 1 input, 14 pieces, 1 longer than the limit, read in windows, 4 word pieces cut"
+
+
+def test_words_too_long_for_a_window_are_counted_where_sentences_are_truncated():
+    """The pieces of words that are kept; never is it said that there were windows."""
+    rows = [sentence("bbbbbbb"), sentence("bbbbbbbbb c bbbbbbbbbb"), sentence("abc")]
+    encoded = encode_sentences(rows, LetterTokenizer(), None, max_length=8, on_long="truncate")
+    assert [read(e) for e in encoded.examples] == ["bbbbbb", "bbbbbb", "abc"]
+    assert (encoded.long, encoded.cut_words, encoded.cut_pieces) == (2, 2, 1 + 3)
+    assert encoded.report("dev") == "dev: 3 inputs, 21 pieces, 2 longer than the limit, 2 words and 4 word pieces cut"
+    alone = encode_sentences(rows[:1], LetterTokenizer(), None, max_length=8, on_long="truncate")
+    assert alone.report("dev") == "dev: 1 input, 8 pieces, 1 longer than the limit, 1 word piece cut"
+
+
+def test_figures_of_several_files_add_up():
+    how = {"max_length": 9, "on_long": "truncate"}
+    rows = [sentence("ab cd ef gh"), sentence("bbbbbbbbb"), sentence("a")]
+    total = Encoded([], 0, on_long="truncate")
+    for row in rows:
+        total.count(encode_sentences([row], LetterTokenizer(), None, **how))
+    whole = encode_sentences(rows, LetterTokenizer(), None, **how)
+    assert replace(whole, examples=[]) == total and whole.cut_words and whole.cut_pieces
+    lexicon = Lexicon(["a"], ["a"])
+    for _ in range(2):
+        total.count(encode_sentences([sentence("a b")], lexicon, None, **how))
+    assert total.unknown == 2
 
 
 def test_one_word_longer_than_a_window_is_long():
@@ -142,7 +171,7 @@ def test_a_long_document_is_cut_before_words():
     assert [read(e) for e in encoded.examples] == ["abcdefg", "hijkl", "mnopqr"]
     assert [e.labels.tolist() for e in encoded.examples] == [[0]] * 3 and {e.source for e in encoded.examples} == {0}
     cut = encode_documents([document], LetterTokenizer(), {"x": 0}, max_length=10, on_long="truncate")
-    assert [read(e) for e in cut.examples] == ["abcdefg"] and cut.cut_words == 11
+    assert [read(e) for e in cut.examples] == ["abcdefg"] and (cut.cut_words, cut.cut_pieces) == (0, 11)
     assert cut.report("dev").endswith("1 longer than the limit, 11 word pieces cut")
 
 
