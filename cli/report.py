@@ -18,7 +18,7 @@ def report(runs: tuple[Path, ...], out: Path, table: Path | None) -> None:
     RUN is a folder that `minixl train` wrote, also one of several seeds.  Runs that differ in their seed alone are one
     curve with a band, mean ± standard deviation.  Curves of test scores need runs with --set train.score_tests=true.
     """
-    from minixl.report.comparison import cell, final_scores, shown_parts, without_scores, write_comparison
+    from minixl.report.comparison import cell, final_scores, shown_columns, without_scores, write_comparison
 
     _check_name("--out", out, ".html")
     if table:
@@ -26,9 +26,9 @@ def report(runs: tuple[Path, ...], out: Path, table: Path | None) -> None:
     groups = write_comparison(runs, out, table)
     figure = groups[0][1][0].figure
     rows = final_scores(groups, figure)
-    columns = shown_parts(rows)
+    columns = shown_columns(rows)
     _print_columns([[f"test {figure}", "run", *columns],
-                    *([row["language"], row["group"], *(cell(row[part]) or "–" for part in columns.values())] for row in rows)]
+                    *([row["language"], row["group"], *(cell(row[heading]) or "–" for heading in columns)] for row in rows)]
                    if rows else [])
     for line in without_scores(groups):
         click.echo(printable(line), err=True)

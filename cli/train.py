@@ -156,18 +156,18 @@ def _run(settings: Any, inputs: Any, out: Path, seed: int | None, seeds: int | N
 
 
 def print_table(metrics: dict[str, Any]) -> None:
-    """Scores per language: selected on source dev, last step, oracle."""
+    """Scores per language, in the columns that a report has."""
     if not metrics["test"]:
         click.echo("no --test file was given, so nothing was scored", err=True)
         return
     from minixl.evaluation import main_figure
+    from minixl.report.scores import score_columns
 
-    figure = main_figure(metrics["task"])
-    columns = [("selected", "test"), ("last", "last")] + ([("oracle", "oracle")] if metrics["oracle"] else [])
-    click.echo(f"{'test ' + figure:<14}" + "".join(f"{title:>16}" for title, _ in columns))
+    figure, columns = main_figure(metrics["task"]), score_columns(metrics)
+    click.echo(f"{'test ' + figure:<14}" + "".join(f"{heading:>16}" for heading in columns))
     rows = list(metrics["test"])
     for language in rows:
-        cells = (_cell(metrics[part].get(language, {}).get(figure)) for _, part in columns)
+        cells = (_cell(metrics[part].get(language, {}).get(figure)) for part in columns.values())
         click.echo(f"{language:<14}" + "".join(f"{cell:>16}" for cell in cells))
 
 

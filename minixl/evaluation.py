@@ -1,6 +1,7 @@
-"""Scores: entity F1 by seqeval, accuracy."""
+"""Scores: entity F1 by seqeval, accuracy; mean and deviation of several."""
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,3 +48,8 @@ def score(task: str, gold: Sequence[Any], predicted: Sequence[Any], *, strict: b
 def main_figure(task: str) -> str:
     """The name of the figure that selects models: "f1" or "accuracy"."""
     return "f1" if task == "ner" else "accuracy"
+
+
+def mean_sd(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and standard deviation, that of a sample (n - 1); 0 for a single value.  Raises StatisticsError for none."""
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0

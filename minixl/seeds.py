@@ -2,13 +2,13 @@
 from __future__ import annotations
 
 import json
-import statistics
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minixl.errors import UserError
+from minixl.evaluation import mean_sd
 from minixl.inputs import Inputs
 from minixl.progress import Reporter, Stop
 from minixl.run_folder import check_same, check_unchanged, check_unused, is_finished, read_run
@@ -41,7 +41,7 @@ def train_seeds(settings: Settings, inputs: Inputs, out: Path, *, seeds: list[in
         if resume and is_finished(folder):
             check_same(folder, settings, inputs, seed)
             check_unchanged(folder, fingerprints)
-            runs.append(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
+            runs.append(_metrics(folder))
             continue
         runs.append(train_run(settings, inputs, folder, seed=seed, reporter=reporter, xp=xp,
                               resume=resume and (folder / "config.toml").is_file(), stop=stop, quiet=trained > 0, **shared))
@@ -49,6 +49,20 @@ def train_seeds(settings: Settings, inputs: Inputs, out: Path, *, seeds: list[in
     summary = {"method": settings["method"], "task": settings["task"], "seeds": seeds, **summarise(runs)}
     write_metrics(out, summary)
     return summary
+
+
+def _metrics(folder: Path) -> dict[str, Any]:
+    """metrics.json of a finished run.  Raises UserError where it is damaged."""
+    path = folder / "metrics.json"
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        found = "other content"
+    except ValueError as error:
+        metrics, found = None, f"a damaged file ({error})"
+    if not isinstance(metrics, dict):
+        raise UserError(f"{path}: expected the scores of a finished run, found {found}; delete this file, and --resume writes it "
+                        "again")
+    return metrics
 
 
 def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -64,6 +78,6 @@ def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
         if isinstance(first, dict):
             merged[key] = summarise(values) if first else {}
         elif isinstance(first, int | float) and key != "seed":
-            merged[key] = {"mean": statistics.fmean(values), "sd": statistics.stdev(values) if len(values) > 1 else 0.0,
-                           "max": max(values), "runs": values}
+            mean, sd = mean_sd(values)
+            merged[key] = {"mean": mean, "sd": sd, "max": max(values), "runs": values}
     return merged

@@ -1,10 +1,12 @@
-"""Scores: entity F1 against a count of spans, what is and is not an entity, truncated sentences, accuracy."""
+"""Scores: entity F1 against a count of spans, what is and is not an entity, truncated sentences, accuracy; mean and deviation."""
+import statistics
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minixl.data.schemes import spans
-from minixl.evaluation import main_figure, score, score_entities, score_labels
+from minixl.evaluation import main_figure, mean_sd, score, score_entities, score_labels
 
 TAGS = st.sampled_from(["O", "O", "B-PER", "I-PER", "B-LOC", "I-LOC"])
 PAIRS = st.lists(st.lists(st.tuples(TAGS, TAGS), min_size=1, max_size=8), min_size=1, max_size=4)
@@ -84,3 +86,9 @@ def test_main_figure(task, figure):
     assert main_figure(task) == figure
     one = ["B-X"] if task == "classification" else [["B-X"]]
     assert figure in score(task, one, one)
+
+
+def test_mean_and_deviation_are_those_of_a_sample():
+    assert mean_sd([1, 2, 6]) == (3, pytest.approx(7 ** 0.5)) and mean_sd([0.25]) == (0.25, 0.0)
+    with pytest.raises(statistics.StatisticsError):
+        mean_sd([])

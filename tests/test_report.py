@@ -7,14 +7,15 @@ import statistics
 
 import pytest
 
-from minixl.report.comparison import band, expand, final_scores, group, read_folder, write_comparison
-from minixl.report.curves import COLUMNS, as_csv, balance, curve_rows, read_log
+from minixl.balance import balance
 from minixl.errors import UserError
 from minixl.inputs import Inputs
+from minixl.report.comparison import band, expand, final_scores, group, read_folder, write_comparison
+from minixl.report.curves import COLUMNS, as_csv, curve_rows, read_log
 from minixl.report.plots import PERCENT, Band, bars, smooth, svg
 from minixl.report.run import score_curves, update_curves
 from minixl.seeds import train_seeds
-from tests.whole_runs import Quiet, advpicker, inputs, records, run, settings, stopped, write_data
+from tests.whole_runs import Quiet, advpicker, assert_same_run, inputs, records, run, settings, stopped, write_data
 
 ADVERSARIAL = {"method": "language-adversarial", "adversary__level": "sentence"}
 
@@ -117,11 +118,41 @@ def test_a_line_that_is_being_written_is_left_out(tmp_path):
     assert read_log(tmp_path) == [{"kind": "update"}]
 
 
+@pytest.mark.parametrize("damage", [b"\0" * 9, b'{"kind": "upd', b"\xff\xfe", b"[]", b'{"kind": "\xff"}'])
+def test_a_line_that_is_damaged_is_named(tmp_path, damage):
+    """As a power cut leaves it."""
+    (tmp_path / "log.jsonl").write_bytes(b'{"kind": "update"}\n' + damage + b'\n{"kind": "evaluation"}\n')
+    with pytest.raises(UserError, match=r"^[^\n]*/log.jsonl:2: expected an update or an evaluation, found [^\n]*; the file is "
+                                        r"damaged: put the whole file back, and --resume finishes the run, or start again with a new "
+                                        r"--out folder; the trained model is in [^\n]*/model$"):
+        read_log(tmp_path)
+
+
+def test_what_a_damaged_log_is_said_to_need_helps(folder, tmp_path):
+    for name in ("whole", "damaged"):
+        run(folder, tmp_path / name, settings())
+    out = tmp_path / "damaged"
+    (out / "metrics.json").unlink()
+    whole = (out / "log.jsonl").read_bytes()
+    first, second, *others = whole.splitlines(keepends=True)
+    (out / "log.jsonl").write_bytes(b"".join([first, b"\0" * (len(second) - 1) + b"\n", *others]))
+    with pytest.raises(UserError, match="log.jsonl:2: .* put the whole file back"):
+        run(folder, out, settings(), resume=True)
+    assert (out / "model" / "model.safetensors").is_file()
+    (out / "log.jsonl").write_bytes(whole)
+    run(folder, out, settings(), resume=True)
+    assert_same_run(out, tmp_path / "whole")
+
+
 def test_smoothing_keeps_the_mean():
+    """Over stretches of the longest curve, of which a shorter one ends within one, and another has few points."""
     curve = [(i + 1, float(i)) for i in range(1000)]
-    short = smooth(curve)
+    short = smooth({"": curve})[""]
     assert len(short) == 200 and short[-1][0] == 1000 and short[0] == (5, 2.0)
-    assert smooth(curve[:3]) == curve[:3]
+    assert smooth({"": curve[:3]}) == {"": curve[:3]} and smooth({"": []}) == {"": []}
+    found = smooth({"long": curve, "short": curve[:992], "sparse": curve[::7]})
+    assert found["long"] == short and found["short"] == [*short[:198], (995, 990.5)]
+    assert found["sparse"][:3] == [(5, 0.0), (10, 7.0), (15, 14.0)] and found["sparse"][-1] == (995, 994.0)
 
 
 def numbers(text):
@@ -221,8 +252,11 @@ def test_the_report_of_a_study(folder, tmp_path):
 
 
 def test_a_band_is_mean_and_sample_deviation():
-    found = band([[(2, 1.0), (4, 5.0)], [(2, 3.0)], []])
-    assert found == Band([(2, 2.0), (4, 5.0)], [pytest.approx(2 ** 0.5), 0.0])
+    """Where two have a value; of one curve alone, wherever it has one."""
+    one, two = [(2, 1.0), (4, 5.0)], [(2, 3.0)]
+    assert band([one, two, []]) == Band([(2, 2.0)], [pytest.approx(2 ** 0.5)])
+    assert band([one, []]) == Band(one, [0.0, 0.0]) and band([[], []]) == Band([], [])
+    assert band([one, two, [(4, 1.0)]]) == Band([(2, 2.0), (4, 3.0)], [pytest.approx(2 ** 0.5), pytest.approx(8 ** 0.5)])
 
 
 def test_runs_side_by_side(runs, tmp_path):
@@ -238,8 +272,9 @@ def test_runs_side_by_side(runs, tmp_path):
     assert mine == [r["test"]["es"]["f1"] for r in records(runs / "with" / "seed-2") if r["kind"] == "evaluation"]
     stored = json.loads((runs / "with" / "metrics.json").read_text())["test"]["es"]["f1"]
     row = next(row for row in final_scores(groups, "f1") if (row["language"], row["group"]) == ("es", "with (2 seeds)"))
-    assert row["test"] == {"mean": pytest.approx(stored["mean"]), "sd": pytest.approx(stored["sd"]), "runs": 2}
-    assert all(row[part] is None for row in final_scores(groups, "f1") if row["group"] == "stopped" for part in ("test", "last"))
+    assert row["selected"] == {"mean": pytest.approx(stored["mean"]), "sd": pytest.approx(stored["sd"]), "runs": 2}
+    assert all(row[name] is None for row in final_scores(groups, "f1") if row["group"] == "stopped"
+               for name in ("selected", "last", "oracle", "teachers"))
 
 
 def test_grouping(runs):

@@ -130,8 +130,16 @@ def test_runs_without_final_scores(tmp_path):
 
 
 def test_a_finished_run_without_training_is_compared(tmp_path):
-    """Its log is empty (variant without-kd), but it has scores."""
-    assert "<td>none</td><td>50.0</td><td>50.0</td>" in compared(tmp_path, write_run(tmp_path / "none", log=()))
+    """Its log is empty (variant without-kd), but it has scores: the teachers', under no step that was never made."""
+    none = write_run(tmp_path / "none", log=(), metrics={**METRICS, "method": "advpicker", "steps": 0})
+    page = compared(tmp_path, none)
+    assert re.findall("<th>(.*?)</th>", page) == ["language", "run", "teachers"] and "<td>none</td><td>50.0</td></tr>" in page
+    assert captions(page)[0] == ("Test f1, %.  teachers: AdvPicker&#x27;s teachers together, each sentence tagged by the one that "
+                                 "is surest of it.")
+    page = compared(tmp_path, none, write_run(tmp_path / "trained", optim__lr=0.1))
+    assert re.findall("<th>(.*?)</th>", page)[:5] == ["language", "run", "selected", "last", "teachers"]
+    assert "<td>none</td><td>–</td><td>–</td><td>50.0</td>" in page
+    assert "<td>trained</td><td>50.0</td><td>50.0</td><td>–</td>" in page
 
 
 def test_names_tell_which_run_is_meant(tmp_path):
@@ -166,7 +174,7 @@ def test_every_table_says_what_it_shows(tmp_path):
 
 
 @pytest.mark.parametrize(("metrics", "heads", "said"), [
-    (METRICS, ["language", "selected", "last"], "2 updates, the model is that after 1; "),
+    (METRICS, ["language", "selected", "last"], "2 steps, the model is that after 1; "),
     ({**METRICS, "oracle": {"es": {"f1": 0.75}}}, ["language", "selected", "last", "oracle"], "<td>–</td>"),
     ({**METRICS, "method": "advpicker", "steps": 0}, ["language", "teachers"], "No student was trained (advpicker.variant=without"),
     ({**METRICS, "test": {}, "last": {}}, [], "No test file was given")])

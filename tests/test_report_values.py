@@ -5,7 +5,6 @@ import statistics
 
 import pytest
 
-import minixl.report.comparison as comparison
 import minixl.report.run as report
 from minixl.errors import UserError
 from minixl.report.comparison import band, final_scores, group, read_folder, write_comparison
@@ -53,8 +52,7 @@ def table(page, heading):
 def drawn(monkeypatch):
     """(curves, label) of every plot in the order they were drawn."""
     calls = []
-    for module in (comparison, report):
-        monkeypatch.setattr(module, "svg", lambda curves, label, *_: calls.append((dict(curves), label)) or "")
+    monkeypatch.setattr(report, "svg", lambda curves, label, *_: calls.append((dict(curves), label)) or "")
     return calls
 
 
@@ -84,11 +82,47 @@ def test_curves_side_by_side_are_means_in_percent(tmp_path, drawn):
     assert re.findall("<h2>(.*?)</h2>", page) == headings
 
 
+def long_log(steps, accuracy, every):
+    """So many steps of a discriminator that is always as good, and an evaluation every so many and at the end."""
+    dev = {"en": {"f1": accuracy}}
+    found = []
+    for step in range(1, steps + 1):
+        found += [update(step - 1, "discriminator", 1.0, accuracy)]
+        found += [{"kind": "evaluation", "step": step, "dev": dev}] if step % every == 0 or step == steps else []
+    return found
+
+
+@pytest.mark.parametrize("third", [None, 1400, 1203])
+def test_runs_of_several_lengths_are_no_zigzag(tmp_path, drawn, third):
+    """The shorter ends within a stretch of the longer one's curve, and at a step at which only it is evaluated."""
+    lengths = {1: 998, 2: 1400, **({3: third} if third else {})}
+    for seed, steps in lengths.items():
+        log = long_log(steps, 0.6 if seed == 1 else 0.9, every=100)
+        write_run(tmp_path / "runs" / f"seed-{seed}", seed, given=inputs(tmp_path), log=log)
+    write_comparison([tmp_path / "runs"], tmp_path / "page.html")
+    (scores,), (accuracies,) = (curves.values() for curves, _ in drawn)
+    mean, last = (0.8, third) if third else (0.75, 998)
+    last_stretch = -(-last // 7) * 7                                   # 200 stretches of 7 steps
+    for found, unit, steps in ((scores, 100, [*range(100, last + 1, 100)]), (accuracies, 1, [*range(7, last_stretch + 1, 7)])):
+        assert [step for step, _ in found.mean] == steps
+        early = [value for step, value in found.mean if step < 998]
+        assert early == [pytest.approx(mean * unit)] * len(early)
+        later = found.mean[len(early) + (unit == 1):]                  # the stretch in which the first run ends is of all
+        assert [value for _, value in later] == [pytest.approx(0.9 * unit)] * len(later) and bool(later) == bool(third)
+    made = ", ".join(f"seed {seed} made {steps} steps" for seed, steps in lengths.items())
+    assert f"<p>runs ({len(lengths)} seeds): {made}; a point of a curve is the mean of" in (tmp_path / "page.html").read_text()
+
+
+def test_nothing_is_said_of_runs_of_one_length(tmp_path, drawn):
+    write_comparison([three_seeds(tmp_path)], tmp_path / "page.html")
+    assert " made " not in (tmp_path / "page.html").read_text()
+
+
 def test_final_scores_of_several_seeds(tmp_path):
     groups = write_comparison([three_seeds(tmp_path)], tmp_path / "page.html")
     row = next(row for row in final_scores(groups, "f1") if row["language"] == "es")
-    for part, unit in (("test", 0.01), ("last", 0.02), ("oracle", 0.04)):
-        assert row[part] == {"mean": pytest.approx(3 * unit), "sd": pytest.approx(SPREAD * unit), "runs": 3}
+    for heading, unit in (("selected", 0.01), ("last", 0.02), ("oracle", 0.04)):
+        assert row[heading] == {"mean": pytest.approx(3 * unit), "sd": pytest.approx(SPREAD * unit), "runs": 3}
     head, *found = table((tmp_path / "page.html").read_text(), "Final scores")
     assert head[1:] == ["run", "selected", "last", "oracle"]
     assert found == [["en", "runs (3 seeds)", "90.0 ± 0.0", "80.0 ± 0.0", ""],
@@ -145,7 +179,8 @@ def test_the_report_of_a_run(tmp_path, drawn):
     head, *found = table(page, "")
     assert head[1:] == ["selected", "last", "oracle"]
     assert found == [["en", "90.0", "80.0", ""], ["es", "10.0", "20.0", "30.0"]]
-    assert re.search("<p>40 updates, [^;]* after 30; 12 s of training at 345 word pieces a second; 1.50 GiB at the peak", page)
+    assert re.search("<p>40 steps, [^;]* after 30; 12 s of training at 345 word pieces a second; 1.50 GiB of host memory at the "
+                     "peak", page)
 
 
 def texts(picture):

@@ -7,7 +7,9 @@ from typing import Any
 from minixl.report.page import table
 from minixl.report.plots import bars
 
-PARTS = {"selected": "kept", "other": "left out", "all": "all"}        # in studies.json -> here, where "selected" is a step
+# Name of a part in studies.json -> its name on the page.  There the table of scores has a column "selected", which is about the
+# step whose model is kept, so the sentences that a student learns from are not called so as well.
+PARTS = {"selected": "kept", "other": "left out", "all": "all"}
 TEXT = ("p̄ is how likely a sentence is source text, the mean of the discriminator's probabilities over its pieces; near ½ its "
         "language does not show.")
 

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import html
 import json
-import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from minixl.checkpoint import write_atomically
-from minixl.report.curves import COLUMNS, as_csv
 from minixl.errors import UserError
+from minixl.evaluation import mean_sd
+from minixl.report.curves import COLUMNS, as_csv
 from minixl.report.folders import RunFolder, expand, read_folder
 from minixl.report.page import table, write_page
-from minixl.report.plots import PERCENT, Band, Curve, svg
-from minixl.report.run import COLUMNS_OF_SCORES, meaning, plot, update_curves
+from minixl.report.plots import PERCENT, Band, Curve, smooth
+from minixl.report.run import plot, update_curves
+from minixl.report.scores import MEANING, meaning, score_columns
 
 CSV = ("group", "run", "seed", "part", *COLUMNS)
 UNSEEN = ("train.score_tests", "train.checkpoint_every", "advpicker.study")        # change nothing that is compared
@@ -94,53 +95,74 @@ def without_scores(groups: Iterable[Group]) -> list[str]:
                for run in runs if run.metrics and not run.metrics["test"]])
 
 
+def _of_several_lengths(groups: Iterable[Group]) -> list[str]:
+    """A line for every group whose runs have not made equally many steps: how many, and what its curves are."""
+    made = {name: [run for run in runs if run.steps] for name, runs in groups}
+    return [f"{name}: {', '.join(f'seed {run.seed} made {run.steps} steps' for run in runs)}; a point of a curve is the mean of "
+            "the seeds that have a value at that step, and where only one has, there is no point"
+            for name, runs in made.items() if len({run.steps for run in runs}) > 1]
+
+
 def _body(groups: list[Group]) -> list[str]:
     figure = groups[0][1][0].figure
     missing = [f"<p>{html.escape(line)}.</p>" for line in without_scores(groups)]
-    body = ["<h2>Final scores</h2>", *_scores(groups, figure), *missing, *_differences(groups)]
+    body = ["<h2>Final scores</h2>", *_scores(groups, figure), *missing, *_differences(groups),
+            *(f"<p>{html.escape(line)}.</p>" for line in _of_several_lengths(groups))]
     for part in ("test", "dev"):
         languages = sorted({row["language"] for _, runs in groups for run in runs for row in run.rows(part)})
         for language in languages:
             curves = {name: band([[(row["step"], 100 * row["score"]) for row in run.rows(part) if row["language"] == language]
                                   for run in runs]) for name, runs in groups}
-            body += [f"<h2>{part.title()} {figure}, {language}</h2>",
-                     svg({name: curve for name, curve in curves.items() if curve.mean}, f"{figure}, %", PERCENT)]
+            body += plot(f"{part.title()} {figure}, {language}", {name: curve for name, curve in curves.items() if curve.mean},
+                         f"{figure}, %", PERCENT)
     accuracies = {name: curve for name, runs in groups if (curve := _accuracy(runs)).mean}
     return body + plot("Accuracy of the discriminator", accuracies, "share of languages told apart, 0.5 by chance")
 
 
 def _accuracy(runs: Sequence[RunFolder]) -> Band:
-    return band([update_curves(run.records)[1].get("discriminator", []) for run in runs])
+    curves = {str(run.folder): update_curves(run.records)[1].get("discriminator", []) for run in runs}
+    return band(list(smooth(curves).values()))
 
 
 def band(curves: Sequence[Curve]) -> Band:
-    """Mean and standard deviation of several curves at every step that any of them has."""
+    """Mean and standard deviation of several curves, at every step that two of them have; of one curve, the curve itself.
+
+    A step that only one of several has is left out: one value says nothing about how far they spread.
+    """
     at: dict[float, list[float]] = {}
     for curve in curves:
         for step, value in curve:
             at.setdefault(step, []).append(value)
-    return Band([(step, statistics.fmean(at[step])) for step in sorted(at)],
-                [statistics.stdev(at[step]) if len(at[step]) > 1 else 0.0 for step in sorted(at)])
+    enough = min(2, sum(len(curve) > 0 for curve in curves))
+    points = [(step, *mean_sd(values)) for step, values in sorted(at.items()) if len(values) >= enough]
+    return Band([(step, mean) for step, mean, _ in points], [sd for _, _, sd in points])
 
 
 def final_scores(groups: Sequence[Group], figure: str) -> list[dict[str, Any]]:
-    """A row for each language and group: mean, sd and number of finished runs, for "test", "last" and "oracle"."""
+    """A row for each language and group: mean, sd and number of the runs that have a score, or None, for every heading."""
     rows = []
     languages = dict.fromkeys(language for _, runs in groups for run in runs for language in (run.metrics or {}).get("test", {}))
     for language in languages:
         for name, runs in groups:
             row: dict[str, Any] = {"language": language, "group": name}
-            for part in ("test", "last", "oracle"):
-                values = [run.metrics[part][language][figure] for run in runs if run.metrics and language in run.metrics[part]]
-                row[part] = {"mean": statistics.fmean(values), "sd": statistics.stdev(values) if len(values) > 1 else 0.0,
-                             "runs": len(values)} if values else None
+            finished = [(run.metrics, score_columns(run.metrics)) for run in runs if run.metrics]
+            for heading in MEANING:
+                scores = [metrics[columns[heading]].get(language) for metrics, columns in finished if heading in columns]
+                row[heading] = _summary([score[figure] for score in scores if score])
             rows.append(row)
     return rows
 
 
-def shown_parts(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """Heading -> part of metrics.json, for those that any row of final_scores has."""
-    return {heading: part for heading, part in COLUMNS_OF_SCORES.items() if any(row[part] for row in rows)}
+def _summary(values: Sequence[float]) -> dict[str, Any] | None:
+    if not values:
+        return None
+    mean, sd = mean_sd(values)
+    return {"mean": mean, "sd": sd, "runs": len(values)}
+
+
+def shown_columns(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The headings of which any row of final_scores has a score."""
+    return [heading for heading in MEANING if any(row[heading] for row in rows)]
 
 
 def cell(found: dict[str, Any] | None) -> str | None:
@@ -152,9 +174,9 @@ def cell(found: dict[str, Any] | None) -> str | None:
 
 def _scores(groups: list[Group], figure: str) -> list[str]:
     rows = final_scores(groups, figure)
-    columns, several = shown_parts(rows), any(len(runs) > 1 for _, runs in groups)
+    columns, several = shown_columns(rows), any(len(runs) > 1 for _, runs in groups)
     caption = f"Test {figure}, %{', mean ± standard deviation over the seeds' if several else ''}.  {meaning(columns)}"
-    cells = [[row["language"], row["group"], *(cell(row[part]) for part in columns.values())] for row in rows]
+    cells = [[row["language"], row["group"], *(cell(row[heading]) for heading in columns)] for row in rows]
     return [table(caption, ["language", "run", *columns], cells)] if rows else []
 
 

@@ -1,14 +1,16 @@
-"""What log.jsonl says over time: scores beside the losses and the discriminator's accuracy, and whether D and G keep balance."""
+"""What log.jsonl says over time: scores beside the losses and the discriminator's accuracy."""
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minixl.balance import balance, verdict  # noqa: F401
 from minixl.checkpoint import write_atomically
+from minixl.errors import UserError
 from minixl.evaluation import main_figure
 
 if TYPE_CHECKING:
@@ -16,14 +18,37 @@ if TYPE_CHECKING:
 
 COLUMNS = ("step", "language", "score", "source_dev", "loss_task", "loss_discriminator", "loss_generator",
            "discriminator_accuracy")
-NO_EFFECT, NEAR_CHANCE = 0.99, (0.45, 0.55)        # mean accuracy of the discriminator, 1/2 is chance
 
 Record = dict[str, Any]
 
 
 def read_log(folder: Path) -> list[Record]:
-    """log.jsonl of a run folder, without a last line that is being written."""
-    return [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").split("\n")[:-1]]
+    """log.jsonl of a run whose training is over.  Raises UserError for a damaged line."""
+    path = folder / "log.jsonl"
+    return parse_log(path, path.read_text(encoding="utf-8", errors="replace"), _has_kind, "an update or an evaluation",
+                     "put the whole file back, and --resume finishes the run, or start again with a new --out folder; the trained "
+                     f"model is in {folder / 'model'}")
+
+
+def parse_log(path: Path, text: str, is_record: Callable[[Any], bool], expected: str, cure: str) -> list[Record]:
+    """The records in the text of a log, without a last line that is being written.
+
+    Raises UserError for a line that is no JSON or no record, ending with `cure`.
+    """
+    records = []
+    for number, line in enumerate(text.split("\n")[:-1], 1):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if not is_record(record):
+            raise UserError(f"{path}:{number}: expected {expected}, found {line[:40]!r}; the file is damaged: {cure}")
+        records.append(record)
+    return records
+
+
+def _has_kind(record: Any) -> bool:
+    return isinstance(record, dict) and record.get("kind") in ("update", "evaluation")
 
 
 def curve_rows(records: Sequence[Record], figure: str, sources: Sequence[str], part: str = "test") -> list[Record]:
@@ -75,25 +100,3 @@ def as_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     table.writeheader()
     table.writerows(rows)
     return text.getvalue()
-
-
-def balance(records: Sequence[Record]) -> str | None:
-    """The verdict on the last tenth of the run; None for one without a discriminator."""
-    told = [record for record in records if record["kind"] == "update" and record["loss"] == "discriminator"]
-    if not told:
-        return None
-    last = [record["accuracy"] for record in told if record["step"] >= 0.9 * (told[-1]["step"] + 1)] or [told[-1]["accuracy"]]
-    return verdict(sum(last) / len(last), "over the last tenth of the run")
-
-
-def verdict(accuracy: float, when: str) -> str:
-    """What a discriminator's mean accuracy means, and what to do where it is too good or worse than chance."""
-    line = f"discriminator: accuracy {accuracy:.3f} {when}, 0.5 is chance"
-    if accuracy >= NO_EFFECT:
-        return f"{line}: the adversary has no effect; raise adversary.lr"
-    if accuracy < NEAR_CHANCE[0]:
-        return f"{line}: the two languages swap sides; lower adversary.lr or raise adversary.discriminator_lr"
-    if accuracy <= NEAR_CHANCE[1]:
-        return (f"{line}: near chance, it cannot tell the languages apart, which is the aim; whether a fresh one can, "
-                "minixl evaluate --probe says")
-    return line

@@ -17,7 +17,7 @@ from minixl import __version__
 from minixl.errors import UserError
 from minixl.evaluation import main_figure
 from minixl.inputs import Inputs
-from minixl.report.curves import Record, curve_rows
+from minixl.report.curves import Record, curve_rows, parse_log
 from minixl.settings import SETTINGS, flatten
 
 PARTS = ("test", "last", "oracle")     # of metrics.json
@@ -89,18 +89,8 @@ def read_config(folder: Path) -> tuple[dict[str, Any], Inputs, int]:
 
 
 def _records(path: Path, figure: str) -> list[Record]:
-    """log.jsonl, without a last line that is being written."""
-    records = []
-    for number, line in enumerate(_read(path).split("\n")[:-1], 1):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        if not _is_record(record, figure):
-            raise UserError(f"{path}:{number}: expected an update or an evaluation with its {figure}, found "
-                            f"{line[:40]!r}; the file is damaged: leave this run out")
-        records.append(record)
-    return records
+    return parse_log(path, _read(path), lambda record: _is_record(record, figure), f"an update or an evaluation with its {figure}",
+                     "leave this run out")
 
 
 def _is_record(record: Any, figure: str) -> bool:

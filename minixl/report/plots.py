@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from math import ceil, floor, log10
+from statistics import fmean
 from typing import NamedTuple
 
 WIDTH, HEIGHT, MARGIN = 640, 260, 48
@@ -21,11 +23,15 @@ class Band(NamedTuple):
     deviation: Sequence[float]         # of each point; 0 draws no band
 
 
-def smooth(curve: Curve, most: int = 200) -> Curve:
-    """At most `most` points: the means of equal stretches."""
-    size = -(-len(curve) // most)
-    return [(curve[min(i + size, len(curve)) - 1][0], sum(y for _, y in curve[i:i + size]) / len(curve[i:i + size]))
-            for i in range(0, len(curve), size)]
+def smooth(curves: Mapping[str, Curve], most: int = 200) -> dict[str, Curve]:
+    """Each curve as the means of at most `most` stretches of steps, a mean at the end of its stretch.
+
+    The stretches are those of the longest curve, for all of them, so that points of several curves lie at the same steps.
+    """
+    last = max((step for curve in curves.values() for step, _ in curve), default=0)
+    size = ceil(last / most)
+    return {name: [(min((number + 1) * size, last), fmean(value for _, value in points))
+                   for number, points in groupby(curve, lambda point: (point[0] - 1) // size)] for name, curve in curves.items()}
 
 
 def axis(heights: Sequence[float], within: Range | None) -> tuple[float, float, int]:

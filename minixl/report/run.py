@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +13,22 @@ from minixl.report.curves import Record, read_log
 from minixl.report.folders import read_config
 from minixl.report.page import table, write_page
 from minixl.report.plots import PERCENT, Band, Curve, Range, smooth, svg
-
-COLUMNS_OF_SCORES = {"selected": "test", "last": "last", "oracle": "oracle"}       # heading -> part of metrics.json
-MEANING = {"selected": "after the step with the best score on the source languages' dev files (without any, after the last step), "
-                       "which is the model",
-           "last": "after the last step",
-           "oracle": "after the step with the best score on the dev file of the language itself, – without one",
-           "teachers": "AdvPicker's teachers together, each sentence tagged by the one that is surest of it"}
+from minixl.report.scores import meaning, score_columns
 
 
 def write_report(folder: Path, metrics: dict[str, Any]) -> None:
     """Write report.html from metrics.json's content, log.jsonl and, where there is one, studies.json."""
     records, figure = read_log(folder), main_figure(metrics["task"])
     losses, accuracy = update_curves(records)
-    body = [score_table(metrics), *plot("Loss", losses, "loss"),
-            *plot("Accuracy of the discriminator", accuracy, "share of languages told apart, 0.5 by chance")]
+    body = [score_table(metrics), *plot("Loss", smooth(losses), "loss"),
+            *plot("Accuracy of the discriminator", smooth(accuracy), "share of languages told apart, 0.5 by chance")]
     for part in ("dev", "test"):
         body += plot(f"{part.title()} {figure}", score_curves(records, part, figure), f"{figure}, %", PERCENT)
     if metrics["steps"]:
         units = "words" if read_config(folder)[0]["model.type"] == "bilstm-crf" else "word pieces"
-        body.append(f"<p>{metrics['steps']} updates, the model is that after {metrics['selected_step']}; "
+        body.append(f"<p>{metrics['steps']} steps, the model is that after {metrics['selected_step']}; "
                     f"{metrics['seconds']:.0f} s of training at {metrics['tokens_per_second']:.0f} {units} a second; "
-                    f"{metrics['peak_memory_bytes'] / 2 ** 30:.2f} GiB at the peak.</p>")
+                    f"{metrics['peak_memory_bytes'] / 2 ** 30:.2f} GiB of host memory at the peak.</p>")
     else:
         body.append("<p>No student was trained (advpicker.variant=without-kd), so there is no curve and no model folder.</p>")
     studies = folder / "studies.json"
@@ -49,7 +43,7 @@ def plot(title: str, curves: Mapping[str, Curve | Band], label: str, within: Ran
 
 
 def update_curves(records: Sequence[Record]) -> tuple[dict[str, Curve], dict[str, Curve]]:
-    """Every loss over the steps, and the accuracy of the discriminator in its own updates, smoothed."""
+    """Every loss over the steps, and the accuracy of the discriminator in its own updates."""
     losses: dict[str, list[tuple[float, float]]] = {}
     accuracy: dict[str, list[tuple[float, float]]] = {}
     for record in records:
@@ -57,7 +51,7 @@ def update_curves(records: Sequence[Record]) -> tuple[dict[str, Curve], dict[str
             losses.setdefault(record["loss"], []).append((record["step"] + 1, record["value"]))
             if record["loss"] == "discriminator":
                 accuracy.setdefault("discriminator", []).append((record["step"] + 1, record["accuracy"]))
-    return {name: smooth(curve) for name, curve in losses.items()}, {name: smooth(curve) for name, curve in accuracy.items()}
+    return dict(losses), dict(accuracy)
 
 
 def score_curves(records: Sequence[Record], part: str, figure: str) -> dict[str, Curve]:
@@ -70,18 +64,10 @@ def score_curves(records: Sequence[Record], part: str, figure: str) -> dict[str,
 
 
 def score_table(metrics: dict[str, Any]) -> str:
-    """Test scores per language, in the columns that there are; of a run without training they are the teachers' alone."""
-    figure = main_figure(metrics["task"])
-    columns = {name: part for name, part in COLUMNS_OF_SCORES.items() if metrics[part]}
-    if not metrics["steps"]:
-        columns = {"teachers": "test"}
+    """Test scores per language, in the columns that there are."""
+    figure, columns = main_figure(metrics["task"]), score_columns(metrics)
     rows = [[language, *(100 * metrics[part][language][figure] if language in metrics[part] else None
                          for part in columns.values())] for language in metrics["test"]]
     if not rows:
         return "<p>No test file was given, so there are no final scores.</p>"
     return table(f"Test {figure}, %.  {meaning(columns)}", ["language", *columns], rows)
-
-
-def meaning(columns: Iterable[str]) -> str:
-    """What the columns of a table of scores are."""
-    return "; ".join(f"{name}: {MEANING[name]}" for name in columns) + "."

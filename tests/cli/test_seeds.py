@@ -1,4 +1,7 @@
 """Seeds on the command line: one run's seed, several runs', and what continues them after a stop."""
+import json
+import re
+
 import pytest
 
 import minixl.seeds
@@ -42,6 +45,22 @@ def test_a_run_is_resumed_with_its_own_seed(minixl, folder, tmp_path):
     code, _, err = minixl("train", "--resume", "--out", out)
     assert code == 0, err
     assert read_run(out)[2] == 7 and (out / "metrics.json").is_file()
+
+
+@pytest.mark.parametrize("damage", [b"\0" * 40, b'{"method": "fine', b"\xff", b"[]"])
+def test_damaged_scores_of_an_earlier_seed(train, minixl, tmp_path, damage):
+    """One line; and what it says helps."""
+    assert train("--seeds", 1, "--out", tmp_path / "runs")[0] == 0
+    scores = tmp_path / "runs" / "seed-1" / "metrics.json"
+    before = json.loads(scores.read_text())
+    scores.write_bytes(damage)
+    code, _, err = minixl("train", "--resume", "--out", tmp_path / "runs", "--seeds", 1)
+    said = rf"Error: {scores}: expected the scores of a finished run, found .*; delete this file, and --resume writes it again"
+    assert code == 1 and re.fullmatch(said, err.splitlines()[-1])
+    scores.unlink()
+    assert minixl("train", "--resume", "--out", tmp_path / "runs", "--seeds", 1)[0] == 0
+    after = json.loads(scores.read_text())
+    assert {**after, "peak_memory_bytes": 0} == {**before, "peak_memory_bytes": 0}
 
 
 def test_a_stop_names_what_continues(train, tmp_path, monkeypatch):

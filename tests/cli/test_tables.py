@@ -66,6 +66,16 @@ def test_every_cell_of_a_run(capsys):
         ["test", "f1", "selected", "last"], ["en", "90.0", "80.0"], ["es", "10.0", "20.0"]]
 
 
+@pytest.mark.parametrize(("steps", "f1"), [(0, 0.5), ({"mean": 0.0, "sd": 0.0, "max": 0, "runs": [0]},
+                                                      {"mean": 0.5, "sd": 0.0, "max": 0.5, "runs": [0.5]})])
+def test_scores_of_teachers_are_not_shown_as_those_of_a_step(capsys, steps, f1):
+    """advpicker.variant=without-kd: nothing is trained.  Also with --seeds 1."""
+    scores = {"es": {"f1": f1}}
+    print_table({"task": "ner", "test": scores, "last": scores, "oracle": {}, "steps": steps})
+    head, row = capsys.readouterr().out.splitlines()
+    assert head.split() == ["test", "f1", "teachers"] and row.split()[:2] == ["es", "50.0"]
+
+
 def test_every_cell_of_several_seeds(capsys):
     spread = lambda mean, sd: {"es": {"accuracy": {"mean": mean, "sd": sd, "runs": [mean]}}}
     print_table({"task": "pos", "test": spread(0.1, 0.01), "last": spread(0.2, 0.02), "oracle": spread(0.3, 0.03)})

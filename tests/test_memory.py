@@ -1,0 +1,39 @@
+"""The peak of a process's memory, and what it is after it was reset."""
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import minixl.memory
+
+CODE = """
+import numpy as np
+from minixl.memory import peak_memory, reset_peak_memory
+held = peak_memory()
+np.ones(64 << 20, np.uint8)
+first = peak_memory()
+reset_peak_memory()
+after = peak_memory()
+np.ones(32 << 20, np.uint8)
+print(held, first, after, peak_memory())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system cannot reset a peak")
+def test_a_peak_is_counted_anew():
+    """What a run before has held and given back is not counted again."""
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
+    held, first, after, second = (int(size) >> 20 for size in done.stdout.split())
+    assert 60 <= first - held <= 68 and after - held < 8 and 28 <= second - after <= 36
+
+
+def test_a_system_that_forbids_it(monkeypatch):
+    """The peak stays what it was, and nothing fails."""
+    def forbidden(*args, **how):
+        raise PermissionError
+
+    before = minixl.memory.peak_memory()
+    monkeypatch.setattr(Path, "write_text", forbidden)
+    minixl.memory.reset_peak_memory()
+    assert minixl.memory.peak_memory() >= before
