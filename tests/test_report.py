@@ -123,8 +123,8 @@ def test_a_line_that_is_damaged_is_named(tmp_path, damage):
     """As a power cut leaves it."""
     (tmp_path / "log.jsonl").write_bytes(b'{"kind": "update"}\n' + damage + b'\n{"kind": "evaluation"}\n')
     with pytest.raises(UserError, match=r"^[^\n]*/log.jsonl:2: expected an update or an evaluation, found [^\n]*; the file is "
-                                        r"damaged: put the whole file back, and --resume finishes the run, or start again with a new "
-                                        r"--out folder; the trained model is in [^\n]*/model$"):
+                                        r"damaged: put the whole file back, and --resume finishes the run, or start again with a "
+                                        r"new --out folder; the trained model is in [^\n]*/model$"):
         read_log(tmp_path)
 
 
