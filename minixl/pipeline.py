@@ -120,8 +120,8 @@ def score_texts(settings: Settings, scoring: Scoring, teachers: Mapping[str, Tea
                          scoring.made_from(settings, language, name, teacher))
 
 
-def label(settings: Settings, scoring: Scoring, teachers: Mapping[str, Teacher], scheme: str, reporter: Reporter, xp: Any,
-          stop: Stop) -> dict[str, PseudoLabels]:
+def make_pseudo_labels(settings: Settings, scoring: Scoring, teachers: Mapping[str, Teacher], scheme: str,
+                       reporter: Reporter, xp: Any, stop: Stop) -> dict[str, PseudoLabels]:
     """Stages B, C and D: the pseudo-labels of every language, read where they are stored and still true."""
     labels = common_labels(teachers)
     paths = {language: scoring.folders[0] / f"{language}.safetensors" for language in scoring.texts}

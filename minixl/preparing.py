@@ -177,7 +177,7 @@ def compared(settings: Settings, sources: list[Text], targets: list[Text], seed:
     if settings["adversary.target_size"] == "all":
         return examples_of(targets)
     share = max(1, sum(text.encoded.sources for text in sources) // len(targets))
-    rng, found = np.random.default_rng([seed, 1]), list[Example]()         # streams are dealt by seed and by [seed, 2 ...]
+    rng, found = np.random.default_rng([seed, 0, 1]), list[Example]()      # of the model: [seed, 1], of the streams: [seed, 2 ...]
     for text in targets:
         chosen = set(rng.permutation(text.encoded.sources)[:share].tolist())
         found += [example for example in text.encoded.examples if example.source in chosen]

@@ -28,7 +28,8 @@ from minixl.model_folder import ModelInfo, save_model
 from minixl.models.family import Model
 from minixl.models.frozen_bottom import FrozenBottom
 from minixl.models.transformer import Transformer
-from minixl.pipeline import label, merged_tests, scoring_of_tests, scoring_of_unlabelled, student_examples, tag_with_teachers
+from minixl.pipeline import (make_pseudo_labels, merged_tests, scoring_of_tests, scoring_of_unlabelled, student_examples,
+                             tag_with_teachers)
 from minixl.preparing import Prepared, prepare, scheme_of
 from minixl.progress import Reporter, Stop
 from minixl.report.curves import balance, read_log, write_curves
@@ -97,7 +98,7 @@ def _advpicker(run: Run, folder: Path) -> dict[str, Any]:
     student = settings["advpicker.variant"] != "without-kd"
     texts, labels = scoring_of_unlabelled(settings, prepared.texts, run.inputs, prepared.fingerprints, folder), {}
     if student or settings["advpicker.study"]:
-        labels = label(settings, texts, teachers, prepared.evaluation.scheme, run.reporter, run.xp, run.stop)
+        labels = make_pseudo_labels(settings, texts, teachers, prepared.evaluation.scheme, run.reporter, run.xp, run.stop)
     merged = {}
     if settings["advpicker.study"] or not student:
         tests = scoring_of_tests(settings, prepared.evaluation, run.inputs, prepared.fingerprints, folder)
