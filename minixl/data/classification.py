@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from minixl.data.examples import Document
 from minixl.data.lines import MARK, PathLike, kind_of, raw_lines, read_lines, shown
@@ -19,6 +20,7 @@ from minixl.errors import UserError, nearest
 
 LABEL_NAMES = ("label", "category", "intent", "topic", "class")
 TEXT_NAMES = ("text", "sentence", "utterance")
+LONGEST = 2**31 - 1                       # characters of a text in a .csv; Python's own limit is 131,072
 
 Row = tuple[int, list[str]]               # the line it starts on, from 1, and its cells
 
@@ -33,7 +35,9 @@ def read_classification(path: PathLike, *, encoding: str = "utf-8", labels: bool
     if kind_of(path) == ".jsonl":
         rows = _jsonl_rows(read_lines(path, encoding), path, labels)
     elif kind_of(path) == ".csv":
-        rows = _columns(list(_csv_rows(raw_lines(path, encoding), path)), path, labels, "commas")
+        with _long_fields():
+            cells = list(_csv_rows(raw_lines(path, encoding), path))
+        rows = _columns(cells, path, labels, "commas")
     else:
         rows = _tsv_rows(read_lines(path, encoding), path, labels)
     documents = [_document(label, text, line, path, labels) for line, (label, text) in rows]
@@ -67,6 +71,16 @@ def _tsv_rows(lines: Iterable[str], path: PathLike, labels: bool) -> Iterator[Ro
     header = bool(rows) and header_of(rows[0][1].split("\t")) is not None
     most = rows[0][1].count("\t") if header else 1        # further tabs belong to the last column
     return _columns([(i, line.split("\t", most)) for i, line in rows], path, labels, "a tab")
+
+
+@contextmanager
+def _long_fields() -> Iterator[None]:
+    """Python's csv has one limit for the whole process; it is put back."""
+    limit = csv.field_size_limit(LONGEST)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _csv_rows(lines: Iterable[str], path: PathLike) -> Iterator[Row]:

@@ -1,4 +1,5 @@
 """Labelled texts: the three formats agree, headers, texts without labels, and the text of every error."""
+import csv
 import gzip
 import json
 from pathlib import Path
@@ -75,6 +76,18 @@ def test_texts_alone(write, content, name):
 def test_a_csv_text_over_several_lines(write):
     found = read_classification(write('a,"one\ntwo, three"\nb,four\n', "a.csv"))
     assert found == [Document("one\ntwo, three", "a", 1), Document("four", "b", 3)]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl"])
+def test_a_long_text(write, name):
+    """Longer than the limit of Python's csv, which is as it was afterwards, also after an error."""
+    text, limit = "lang " * 40_000 + "e", csv.field_size_limit()
+    line = {"a.csv": f'b,"{text}"', "a.tsv": f"b\t{text}", "a.jsonl": json.dumps({"label": "b", "text": text})}[name]
+    assert read_classification(write(line, name)) == [Document(text, "b", 1)]
+    assert csv.field_size_limit() == limit
+    if name == "a.csv":
+        assert "expected comma-separated values" in error_of(write(line + '"x', name))
+        assert csv.field_size_limit() == limit
 
 
 def test_a_number_is_a_label_in_jsonl(write):
