@@ -71,13 +71,6 @@ class ProbeResult(NamedTuple):
     tested: int               # what was judged, both languages together: texts, or pieces at level "token"
 
 
-def probe_languages(model: Transformer | Bert, source: Encoded, target: Encoded, *, level: str, seed: int = 0,
-                    pieces: int = PIECES) -> ProbeResult:
-    """Encode both languages without dropout, train a discriminator on half of the texts, score it on the other half."""
-    sides = [states_of(model, side) for side in sample(source, target, seed=seed, pieces=pieces)]
-    return probe_states(*halves(*sides), level=level, seed=seed)
-
-
 def sample(source: Encoded, target: Encoded, *, seed: int = 0, pieces: int = PIECES,
            equal: bool = True) -> tuple[Encoded, Encoded]:
     """As many texts of each language as have `pieces` pieces at most, and 4 at least, in random order.

@@ -5,7 +5,7 @@ import pytest
 from minixl.backend import to_numpy
 from minixl.data.encoding import encode_documents
 from minixl.data.examples import Document
-from minixl.probe import LEVELS, PIECES, States, halves, probe_languages, probe_states, sample, states_of
+from minixl.probe import LEVELS, PIECES, States, halves, probe_states, sample, states_of
 from tests.data.piece_tokenizer import LetterTokenizer
 from tests.test_parallel import model
 
@@ -27,6 +27,11 @@ def planted(rng, shift, texts=120, hidden=24, xp=np):
 def probe(source, target, **how):
     """One half of the texts judged by the other."""
     return probe_states(*halves(source, target), **how)
+
+
+def through(encoder, source, target, level):
+    """The same of texts, with the states that an encoder has of them."""
+    return probe(*(states_of(encoder, side) for side in sample(source, target)), level=level)
 
 
 def documents(letters, count, seed):
@@ -127,17 +132,17 @@ def test_identical_texts_are_at_chance_not_below():
     """A text and its copy stand in the same half; in different halves whoever remembers texts would score 0."""
     rows = documents(ODD, 40, 0)
     for level in LEVELS:
-        assert probe_languages(model(), rows, rows, level=level).accuracy == pytest.approx(0.5, abs=1e-6)
+        assert through(model(), rows, rows, level).accuracy == pytest.approx(0.5, abs=1e-6)
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_through_an_encoder(xp, level):
     source, target = documents(ODD, 120, 0), documents(EVEN, 150, 1)   # different letters, different numbers of texts
     assert any(e.source == f.source for e, f in zip(source.examples, source.examples[1:], strict=False))     # windows
-    found = probe_languages(model(xp=xp), source, target, level=level)
+    found = through(model(xp=xp), source, target, level)
     assert found.accuracy > 0.85 and found.trained == 60
     assert level == "token" or found.tested == 120
-    assert probe_languages(model(xp=xp).bert, source, target, level=level) == found
+    assert through(model(xp=xp).bert, source, target, level) == found
 
 
 def test_states_are_those_of_whole_texts_in_a_common_order():

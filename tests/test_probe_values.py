@@ -5,9 +5,8 @@ import pytest
 import minixl.probe as probe
 from minixl.data.encoding import encode_documents
 from minixl.data.examples import Document
-from minixl.probe import LEVELS, States, probe_languages, probe_states, sample
+from minixl.probe import LEVELS, States, probe_states, sample
 from tests.data.piece_tokenizer import LetterTokenizer
-from tests.test_parallel import model
 
 SOURCE, TARGET = 3.0, -3.0             # the one hidden unit of what a text of the language looks like
 
@@ -103,18 +102,3 @@ def test_the_seed_decides_which_texts_are_in_which_half(counts):
         source, target = ([before.index(e.input_ids.tolist()) for e in side.examples]
                           for before, side in zip(original, one, strict=True))
         assert source == target != sorted(source)
-
-
-def test_the_seed_reaches_both(seen):
-    """probe_languages hands it to the choice of texts and to the training."""
-    given, begun = (letters(12, 0), letters(12, 1)), []
-    for seed in (5, 6):
-        seen.clear()
-        probe_languages(model(), *given, level="sentence", seed=seed)
-        begun.append(seen[0])
-        expected = [probe.states_of(model(), side) for side in sample(*given, seed=seed)]
-        seen.clear()
-        probe_states(*probe.halves(*expected), level="sentence", seed=seed)
-        np.testing.assert_allclose(seen[0][0], begun[-1][0], rtol=1e-5, atol=1e-6)
-        assert all(np.array_equal(value, begun[-1][1][name]) for name, value in seen[0][1].items())
-    assert all(not np.array_equal(value, begun[1][1][name]) for name, value in begun[0][1].items())

@@ -33,39 +33,34 @@ class _Layout(NamedTuple):
     example: int          # index of a line that has as many
 
 
-def read_conll(path: PathLike, *, encoding: str = "utf-8", tags: bool = True, scheme: str | None = None,
-               word_column: int = 0, tag_column: int = -1) -> ConllFile:
+def read_conll(path: PathLike, *, encoding: str = "utf-8", tags: bool = True, scheme: str | None = None) -> ConllFile:
     """The sentences of a column file, span tags converted to IOB2.
 
     tags=False reads the words only (one column is enough).  scheme: how the tags are written, else it is detected;
-    naming it also accepts what detection refuses.  Columns count from 0, negative ones from the end.
+    naming it also accepts what detection refuses.
     Raises UserError, with file and line, for a file that cannot be read (minixl.data.lines), has no sentence, has lines
     with another number of columns, an empty word or tag, or mixed schemes.
     """
-    return parse_conll(read_lines(path, encoding), str(path), tags=tags, scheme=scheme,
-                       word_column=word_column, tag_column=tag_column)
+    return parse_conll(read_lines(path, encoding), str(path), tags=tags, scheme=scheme)
 
 
-def parse_conll(lines: Iterable[str], name: str, *, tags: bool = True, scheme: str | None = None,
-                word_column: int = 0, tag_column: int = -1) -> ConllFile:
+def parse_conll(lines: Iterable[str], name: str, *, tags: bool = True, scheme: str | None = None) -> ConllFile:
     """As read_conll, from lines that were read already (standard input); name stands for the path in messages."""
     lines = list(lines)
     layout = _layout(lines)
-    wanted = [word_column, tag_column] if tags else [word_column]
-    needed = max(len(wanted), *(column + 1 if column >= 0 else -column for column in wanted))
+    needed = 1 + tags
     sentences: list[Sentence] = []
     for start, stop in _sentences(lines, layout):
         rows = [_cells(lines[i], layout.tabs) for i in range(start, stop)]
         for i, row in enumerate(rows, start):
             _check_row(row, f"{name}:{i + 1}", layout, needed, tags)
-            if not row[word_column]:
-                raise UserError(f"{name}:{i + 1}: expected a word in column {word_column % len(row) + 1}, "
-                                "found nothing; write a word there or make it a blank line")
-            if tags and not row[tag_column]:
-                raise UserError(f"{name}:{i + 1}: expected a tag in column {tag_column % len(row) + 1}, "
-                                "found nothing; write the tag, or O outside names")
-        sentences.append(Sentence(tuple(row[word_column] for row in rows),
-                                  tuple(row[tag_column] for row in rows) if tags else None, start + 1))
+            if not row[0]:
+                raise UserError(f"{name}:{i + 1}: expected a word in column 1, found nothing; write a word there or make it a "
+                                "blank line")
+            if tags and not row[-1]:
+                raise UserError(f"{name}:{i + 1}: expected a tag in column {len(row)}, found nothing; write the tag, or O "
+                                "outside names")
+        sentences.append(Sentence(tuple(row[0] for row in rows), tuple(row[-1] for row in rows) if tags else None, start + 1))
     if not sentences:
         raise UserError(f"{name}: expected a word a line, found no sentence; is this the right file?")
     return _in_iob2(sentences, name, scheme) if tags else ConllFile(sentences, "none", name)

@@ -23,6 +23,7 @@ PathLike = str | os.PathLike[str]
 
 GZIP = b"\x1f\x8b"
 MARK = "\ufeff"                          # the byte order mark, once decoded
+HOST_NAMES = ("idna", "punycode")        # what Python counts as encodings of text, though no text is in them
 WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -95,11 +96,13 @@ def _unpacked(file: io.BufferedReader) -> BinaryIO:
 
 
 def _line_feed(encoding: str) -> bytes:
+    """A line feed in this encoding.  Raises UserError where it is none of text."""
     try:
-        return "\n".encode(encoding)
-    except LookupError:
-        raise UserError("data.encoding: expected an encoding such as utf-8, latin-1 or utf-16, "
-                        f"found {encoding!r}") from None
+        if codecs.lookup(encoding).name not in HOST_NAMES:
+            return "\n".encode(encoding)
+    except (LookupError, ValueError):                                  # ValueError: "undefined", or a zero byte in the name
+        pass
+    raise UserError(f"data.encoding: expected an encoding such as utf-8, latin-1 or utf-16, found {encoding!r}")
 
 
 def _decode_each(file: BinaryIO, path: PathLike, encoding: str) -> Iterator[str]:

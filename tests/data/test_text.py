@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from minixl.data.lines import raw_lines, read_lines, shown
-from minixl.data.text import iterate_text, read_text
+from minixl.data.text import read_text
 from minixl.errors import UserError, nearest
 
 
@@ -53,7 +53,7 @@ def test_raw_lines_can_be_written_again(write, encoding):
 def test_streams(write):
     """The first lines come before a fault further on is met."""
     path = write(b"one\n" * 1000 + b"\xff\n")
-    assert [document.text for document in itertools.islice(iterate_text(path), 2)] == ["one", "one"]
+    assert list(itertools.islice(read_lines(path), 2)) == ["one", "one"]
 
 
 def test_a_missing_file_and_its_neighbour(write, tmp_path):
@@ -96,11 +96,11 @@ def test_bytes_of_another_encoding(write, content, encoding, message):
     assert error_of(lambda: read_text(path, encoding=encoding)) == f"{path}:{message}"
 
 
-@pytest.mark.parametrize("encoding", ["utf-9", "hex"])
+@pytest.mark.parametrize("encoding", ["utf-9", "hex", "undefined", "idna", "punycode", "utf-8\0"])
 def test_an_unknown_encoding(write, encoding):
     path = write(b"a\n")
     assert error_of(lambda: read_text(path, encoding=encoding)) == \
-        f"data.encoding: expected an encoding such as utf-8, latin-1 or utf-16, found '{encoding}'"
+        f"data.encoding: expected an encoding such as utf-8, latin-1 or utf-16, found {encoding!r}"
 
 
 def test_a_gzip_file_cut_short(write):
