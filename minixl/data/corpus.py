@@ -30,6 +30,7 @@ class Corpus:
     task: str
     inputs: list[Sentence] | list[Document]
     found: str = "none"        # the tag scheme of the file; the tags here are IOB2, or plain
+    repaired: int = 0          # how many tags of the file break that scheme
 
     def gold(self) -> list[list[str]] | list[str]:
         """The tags of every sentence, or the label of every document."""
@@ -47,7 +48,7 @@ class Corpus:
 
     def limited(self, count: int) -> Corpus:
         """The first `count` inputs; 0 keeps all."""
-        return Corpus(self.language, self.path, self.task, self.inputs[:count], self.found) if count else self
+        return replace(self, inputs=self.inputs[:count]) if count else self
 
 
 def read_corpus(task: str, language: str, path: Path, *, encoding: str = "utf-8", scheme: str = "auto",
@@ -60,7 +61,7 @@ def read_corpus(task: str, language: str, path: Path, *, encoding: str = "utf-8"
             line, tag = next((s.line + i, tag) for s in file.sentences for i, tag in enumerate(s.tags or ()) if tag != "O")
             raise UserError(f"{path}:{line}: expected entity tags such as B-PER, I-PER and O, found {tag!r}; "
                             "part-of-speech tags are of the task pos, labelled texts of the task classification")
-        return Corpus(language, path, task, file.sentences, file.found)
+        return Corpus(language, path, task, file.sentences, file.found, file.repaired)
     documents = read_classification(path, encoding=encoding, labels=labelled)
     if labelled and all(parse(document.text) for document in documents):
         raise UserError(f"{path}:{documents[0].line}: expected a label and a text, found a word and the tag "
@@ -192,5 +193,6 @@ def encode(corpus: Corpus, tokenizer: PieceTokenizer, labels: Sequence[str] | No
         sentences = corpus.sentences()
         if corpus.task == "ner" and scheme not in ("IOB2", "none"):
             sentences = [replace(s, tags=s.tags and tuple(convert(s.tags, "IOB2", scheme))) for s in sentences]
-        return encode_sentences(sentences, tokenizer, ids, **how)
+        encoded = encode_sentences(sentences, tokenizer, ids, **how)
+        return replace(encoded, repaired=corpus.repaired, scheme=corpus.found)
     return encode_documents(corpus.documents(), tokenizer, ids, **how)

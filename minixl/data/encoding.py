@@ -77,16 +77,18 @@ class Encoded:
     words: int = 0
     unknown: int | None = None         # words that are not in a word-level model's vocabulary
     on_long: str = "window"            # how the long ones were read
+    repaired: int = 0                  # tags of the file that break the scheme it is written in
+    scheme: str = "none"               # that scheme
 
     def count(self, more: Encoded) -> None:
         """Add the figures of more inputs to these, but not their examples."""
-        for name in ("sources", "long", "cut_words", "cut_pieces", "pieces", "words"):
+        for name in ("sources", "long", "cut_words", "cut_pieces", "pieces", "words", "repaired"):
             setattr(self, name, getattr(self, name) + getattr(more, name))
         if more.unknown is not None:
             self.unknown = (self.unknown or 0) + more.unknown
 
     def report(self, what: str) -> str:
-        """One line for the log: how many inputs, how many were long, what was cut."""
+        """One line for the log: how many inputs, how many were long, what was cut, what was wrong with the tags."""
         line = f"{what}: {self.sources} input{'s' * (self.sources != 1)}, {self.pieces} pieces"
         if self.unknown is not None:
             line = (f"{what}: {self.sources} input{'s' * (self.sources != 1)}, {self.words:,} words, "
@@ -96,6 +98,9 @@ class Encoded:
             lost = [f"{count} {what}{'s' * (count != 1)}"
                     for count, what in ((self.cut_words, "word"), (self.cut_pieces, "word piece")) if count]
             line += f", {' and '.join(lost) or 'nothing'} cut"
+        if self.repaired:
+            breaks = f"tag breaks {self.scheme} and was" if self.repaired == 1 else f"tags break {self.scheme} and were"
+            line += f", {self.repaired} {breaks} repaired"
         return line
 
 

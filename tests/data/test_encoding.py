@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minixl.data.corpus import encode, read_corpus, read_unlabelled
 from minixl.data.encoding import IGNORED, Encoded, encode_documents, encode_sentences, word_windows
 from minixl.data.examples import Document, Sentence
 from minixl.data.lexicon import Lexicon
@@ -114,6 +115,21 @@ def test_words_too_long_for_a_window_are_counted_where_sentences_are_truncated()
     assert encoded.report("dev") == "dev: 3 inputs, 21 pieces, 2 longer than the limit, 2 words and 4 word pieces cut"
     alone = encode_sentences(rows[:1], LetterTokenizer(), None, max_length=8, on_long="truncate")
     assert alone.report("dev") == "dev: 1 input, 8 pieces, 1 longer than the limit, 1 word piece cut"
+
+
+@pytest.mark.parametrize(("scheme", "tags", "said"), [
+    ("auto", "B-PER I-PER O", ""), ("auto", "B-PER O I-PER", ", 1 tag breaks IOB2 and was repaired"),
+    ("auto", "B-PER O I-LOC I-PER", ", 2 tags break IOB2 and were repaired"),
+    ("IOBES", "I-PER S-LOC O", ", 2 tags break IOBES and were repaired")])
+def test_repaired_tags_are_reported(tmp_path, scheme, tags, said):
+    """As many as there are in the whole file, whatever part of it is used; where tags are not read there are none."""
+    path = tmp_path / "es.txt"
+    path.write_text("x B-PER\n\n" + "".join(f"w {tag}\n" for tag in tags.split()))
+    corpus, text = read_corpus("ner", "es", path, scheme=scheme), read_unlabelled("ner", "es", path)
+    for read_as, end in ((corpus, said), (corpus.limited(1), said), (text, "")):
+        labels = None if read_as is text else ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
+        found = encode(read_as, LetterTokenizer(), labels, max_length=30, on_long="window")
+        assert found.report("es").endswith(f" pieces{end}")
 
 
 def test_figures_of_several_files_add_up():
