@@ -150,6 +150,7 @@ def test_smoothing_keeps_the_mean():
     short = smooth({"": curve})[""]
     assert len(short) == 200 and short[-1][0] == 1000 and short[0] == (5, 2.0)
     assert smooth({"": curve[:3]}) == {"": curve[:3]} and smooth({"": []}) == {"": []}
+    assert smooth({"": [*curve, (1001, 1000.0)]})[""][-2:] == [(996, 992.5), (1001, 998.0)]         # stretches of 6
     found = smooth({"long": curve, "short": curve[:992], "sparse": curve[::7]})
     assert found["long"] == short and found["short"] == [*short[:198], (995, 990.5)]
     assert found["sparse"][:3] == [(5, 0.0), (10, 7.0), (15, 14.0)] and found["sparse"][-1] == (995, 994.0)
