@@ -57,6 +57,7 @@ def read_corpus(task: str, language: str, path: Path, *, encoding: str = "utf-8"
     if task in TAGGING:
         given = "none" if task == "pos" else None if scheme == "auto" else scheme
         file = read_conll(path, encoding=encoding, tags=labelled, scheme=given)
+        _check_words(file)
         if labelled and task == "ner" and file.scheme == "none":
             line, tag = next((s.line + i, tag) for s in file.sentences for i, tag in enumerate(s.tags or ()) if tag != "O")
             raise UserError(f"{path}:{line}: expected entity tags such as B-PER, I-PER and O, found {tag!r}; "
@@ -80,7 +81,9 @@ def read_unlabelled(task: str, language: str, path: Path, *, encoding: str = "ut
         raise UserError(f"{path}: expected text in {language}, found none; is this the right file?")
     form = form_of(task, path, lines)
     if form == "columns":
-        sentences = read_conll(path, encoding=encoding, tags=False).sentences
+        file = read_conll(path, encoding=encoding, tags=False)
+        _check_words(file)
+        sentences = file.sentences
         texts = [Document(" ".join(sentence.words), None, sentence.line) for sentence in sentences]
         return Corpus(language, path, task, sentences if task in TAGGING else texts)
     documents = read_classification(path, encoding=encoding, labels=False) if form == "fields" else \
@@ -89,6 +92,14 @@ def read_unlabelled(task: str, language: str, path: Path, *, encoding: str = "ut
         return Corpus(language, path, task, documents)
     return Corpus(language, path, task, [Sentence(tuple(d.text[a:b] for a, b in split_words(d.text)), None, d.line)
                                          for d in documents])
+
+
+def _check_words(file: ConllFile) -> None:
+    """Raises UserError where the first column numbers the words: in CoNLL-U, for one, they are in the second."""
+    if not any(letter.isalpha() for sentence in file.sentences for word in sentence.words for letter in word):
+        first = file.sentences[0]
+        raise UserError(f"{file.path}:{first.line}: expected words in the first column, found none that has a letter, but "
+                        f"{shown(first.words[0])}; keep the columns of words and tags, for example of CoNLL-U with cut -f 2,4")
 
 
 def form_of(task: str, path: Path, lines: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from minixl.data.corpus import Corpus, check_classes, read_unlabelled
+from minixl.data.corpus import Corpus, check_classes, read_corpus, read_unlabelled
 from minixl.data.examples import Document
 from minixl.errors import UserError
 
@@ -57,6 +57,25 @@ def test_a_tagger_reads_the_texts_of_a_labelled_file(tmp_path, task, label):
     assert words(read(tmp_path, ["label\ttext", *lines], task, name="es.tsv")) == WORDS
     assert words(read(tmp_path, ["id\ttext\tintent", "1\tAnna vive en París.\thome", "2\tBen\thome"], task)) == WORDS
     assert words(read(tmp_path, [f"{label}\t很好。"], task)) == [("很", "好", "。")]
+
+
+CONLLU = ["# text = Anna vive.", "1\tAnna\tAnna\tPROPN\t_", "2\tvive\tvivir\tVERB\tSpaceAfter=No", "3\t.\t.\tPUNCT\t_", ""]
+
+
+@pytest.mark.parametrize("task", ["ner", "pos"])
+def test_numbers_of_words_are_no_words(tmp_path, task):
+    """CoNLL-U has them first; its columns of words and tags, as cut prints them, are read."""
+    said = (f"{tmp_path}/es.txt:2: expected words in the first column, found none that has a letter, but '1'; "
+            "keep the columns of words and tags, for example of CoNLL-U with cut -f 2,4")
+    with pytest.raises(UserError) as error:
+        read(tmp_path, CONLLU, task)
+    assert str(error.value) == said
+    with pytest.raises(UserError) as error:
+        read_corpus("pos", "es", tmp_path / "es.txt")
+    assert str(error.value) == said
+    cut = ["\t".join(line.split("\t")[1:4:2]) if "\t" in line else line for line in CONLLU]
+    assert words(read(tmp_path, cut, task)) == [("Anna", "vive", ".")]
+    assert read_corpus("pos", "es", tmp_path / "es.txt").gold() == [["PROPN", "VERB", "PUNCT"]]
 
 
 @pytest.mark.parametrize(("lines", "number", "found"), [
