@@ -47,4 +47,5 @@ def stats(task: str, files: tuple[str, ...], encoding: str, scheme: str) -> None
             counts.update([gold] if isinstance(gold, str) else [kind for kind, _, _ in spans(gold)] if task == "ner" else gold)
         words = sum(len(s.words) for s in corpus.sentences()) + sum(len(d.text.split()) for d in corpus.documents())
         listed = ", ".join(f"{label} {count}" for label, count in sorted(counts.items()))
-        click.echo(f"{corpus.language}: {len(corpus.inputs)} inputs, {words} words; {listed or 'no labels'}")
+        click.echo(f"{corpus.language}: {len(corpus.inputs)} inputs, {words} words; {listed or 'no labels'}"
+                   + (f"; tags that broke the scheme and were repaired: {corpus.repaired}" if corpus.repaired else ""))

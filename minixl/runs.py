@@ -19,9 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from minixl.balance import balance
 from minixl.data.batching import Stream
 from minixl.data.encoding import Example
 from minixl.inputs import Inputs
+from minixl.memory import reset_peak_memory
 from minixl.methods import make_method, stream_texts
 from minixl.methods.update import RATES, Diverged
 from minixl.model_folder import ModelInfo, save_model
@@ -32,7 +34,7 @@ from minixl.pipeline import (make_pseudo_labels, merged_tests, scoring_of_tests,
                              tag_with_teachers)
 from minixl.preparing import Prepared, prepare, scheme_of
 from minixl.progress import Reporter, Stop
-from minixl.report.curves import balance, read_log, write_curves
+from minixl.report.curves import read_log, write_curves
 from minixl.report.run import write_report
 from minixl.run_folder import begin, check_resumable, check_unchanged, check_unused, locked, make
 from minixl.settings import Settings
@@ -120,6 +122,7 @@ def _train(run: Run, targets: np.ndarray | None = None) -> dict[str, Any]:
 
     The selected parameters are in the model afterwards.
     """
+    reset_peak_memory()                                            # not what was held for other runs of this process
     settings, prepared, seed, model = run.settings, run.prepared, run.seed, run.prepared.model
     streams = make_streams(stream_texts(settings), prepared.examples, model, settings, seed, run.out)
     per_epoch = streams["source"].batches_per_epoch

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from minixl.balance import verdict
 from minixl.checkpoint import Checkpoint, write_atomically
 from minixl.data.corpus import Corpus
 from minixl.data.encoding import Encoded
@@ -22,7 +23,6 @@ from minixl.methods.update import Update
 from minixl.models.family import Model
 from minixl.prediction import predict_labels
 from minixl.progress import Reporter, Stop, Stopped, over_pieces
-from minixl.report.curves import verdict
 from minixl.settings import Settings
 from minixl.stopping import Patience
 

@@ -37,3 +37,21 @@ def test_a_system_that_forbids_it(monkeypatch):
     monkeypatch.setattr(Path, "write_text", forbidden)
     minixl.memory.reset_peak_memory()
     assert minixl.memory.peak_memory() >= before
+
+
+RUN = """
+import sys
+from pathlib import Path
+import numpy as np
+from tests.whole_runs import run, settings, write_data
+folder = write_data(Path(sys.argv[1]))
+np.ones(1 << 30, np.uint8)
+print(run(folder, folder / "run", settings(train__max_steps=1))["peak_memory_bytes"])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system cannot reset a peak")
+def test_the_peak_of_a_run_is_its_own(tmp_path):
+    """Not that of what the process held before: for the run of another seed, or a teacher."""
+    done = subprocess.run([sys.executable, "-c", RUN, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert int(done.stdout.split()[-1]) < 1 << 30

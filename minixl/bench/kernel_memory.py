@@ -11,6 +11,7 @@ import numpy as np
 from minixl.backend import cupy
 from minixl.bench.kernel_cases import CASES
 from minixl.bench.kernel_engines import engine, on_gpu
+from minixl.memory import peak_memory, reset_peak_memory
 
 
 def peak(name: str, number: int, kind: str) -> int | None:
@@ -29,16 +30,16 @@ def _peak_cpu(name: str, number: int, kind: str) -> int:
     call(small)                                                        # libraries load and start their threads
     with contextlib.suppress(OSError, AttributeError):        # glibc's: what was freed is given back, not used again
         ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")                      # the peak is what is held now
-    before = _status("VmRSS")
+    reset_peak_memory()
+    before = _resident()
     kept = call(large)
     del kept
-    return max(0, _status("VmHWM") - before)
+    return max(0, peak_memory() - before)
 
 
-def _status(field: str) -> int:
+def _resident() -> int:
     lines = Path("/proc/self/status").read_text("ascii").splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith(field)).split()[1])
+    return 1024 * int(next(line for line in lines if line.startswith("VmRSS")).split()[1])
 
 
 def _peak_gpu(name: str, number: int, kind: str) -> int:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minixl.balance import balance, verdict  # noqa: F401
 from minixl.checkpoint import write_atomically
 from minixl.errors import UserError
 from minixl.evaluation import main_figure
