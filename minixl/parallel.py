@@ -17,14 +17,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minixl.backend import Array, to_numpy
-from minixl.data.batching import length_batches, pack
+from minixl.data.batching import TOKENS, prediction_batches
 from minixl.data.encoding import Encoded, Example, PieceTokenizer, encode_documents
 from minixl.data.examples import Document
 from minixl.models.bert import WORD_TABLE, Bert
 from minixl.models.transformer import Transformer
 from minixl.ops.mean_pooling import mean_pooling_forward
 from minixl.parameters import ParameterStore
-from minixl.prediction import TOKENS
 from minixl.weights.folder import load_parameters, read_config
 from minixl.weights.tokenizer import Tokenizer
 
@@ -66,14 +65,11 @@ def hidden_batches(model: Transformer | Bert, examples: Sequence[Example], *, to
     Raises FloatingPointError when the states are not finite.
     """
     bert = _encoder(model)
-    for chosen in length_batches(examples, tokens):
-        batch = pack([examples[i] for i in chosen], bert.store.xp)
+    for batch, chosen in prediction_batches(examples, tokens, bert.store.xp, progress):
         hidden, _ = bert.forward(batch.input_ids, batch.position_ids, batch.starts, keep=False)
         if not bool(bert.store.xp.isfinite(hidden).all()):
             raise FloatingPointError("the model's hidden states became nan: the learning rate (optim.lr) was too high")
-        if progress:
-            progress(batch.tokens)
-        yield np.array(chosen)[batch.order], hidden, batch.starts
+        yield chosen, hidden, batch.starts
 
 
 def sentence_vectors(model: Transformer | Bert, encoded: Encoded, *, tokens: int = TOKENS,

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minixl.backend import array_module_for, to_numpy
-from minixl.data.batching import TOKENS, length_batches, pack
+from minixl.data.batching import TOKENS, prediction_batches
 from minixl.data.encoding import Encoded, PieceTokenizer, encode_documents, encode_sentences
 from minixl.data.examples import Document, Sentence
-from minixl.data.schemes import convert, legal_transitions, spans
+from minixl.data.schemes import legal_transitions, spans, written
 from minixl.data.words import split_words
 from minixl.errors import UserError
 from minixl.model_folder import ModelInfo, load_model
@@ -33,17 +33,14 @@ def source_scores(model: Model, encoded: Encoded, *, tokens: int = TOKENS,
     Log-probabilities, or the emissions of a CRF.
     """
     scores: list[Any] = [None] * len(encoded.examples)
-    for chosen in length_batches(encoded.examples, tokens):
-        batch = pack([encoded.examples[i] for i in chosen], model.store.xp)
+    for batch, chosen in prediction_batches(encoded.examples, tokens, model.store.xp, progress):
         values = to_numpy(model.scores(batch))
         if np.isnan(values).any():
             raise FloatingPointError("the model's scores became nan: the learning rate (optim.lr) was too high")
-        words = [len(encoded.examples[chosen[i]].rows) for i in batch.order]
+        words = [len(encoded.examples[i].rows) for i in chosen]
         parts = values if model.pooling != "token" else np.split(values, np.cumsum(words)[:-1])
-        for position, part in zip(batch.order, parts, strict=True):
-            scores[chosen[position]] = part
-        if progress:
-            progress(batch.tokens)
+        for i, part in zip(chosen, parts, strict=True):
+            scores[i] = part
     sources: list[list[np.ndarray]] = [[] for _ in range(encoded.sources)]
     for example, part in zip(encoded.examples, scores, strict=True):       # windows of a sentence stand in order
         sources[example.source].append(part)
@@ -63,13 +60,6 @@ def decode_tags(scores: Sequence[np.ndarray], labels: Sequence[str], scheme: str
         return []
     starts = starts_of(map(len, scores))
     return written(best_paths(scores, labels, scheme, constrained, decoder), starts, labels, scheme)
-
-
-def written(paths: np.ndarray, starts: np.ndarray, labels: Sequence[str], scheme: str) -> list[list[str]]:
-    """Class numbers (W,) as the tags of every sentence, in IOB2 or plain."""
-    named = np.array(labels, dtype=object)[paths]
-    tags = [named[a:b].tolist() for a, b in zip(starts[:-1], starts[1:], strict=True)]
-    return tags if scheme in ("IOB2", "none") else [convert(t, scheme, "IOB2") for t in tags]
 
 
 def best_paths(scores: Sequence[np.ndarray], labels: Sequence[str], scheme: str, constrained: bool,

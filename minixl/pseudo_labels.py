@@ -29,9 +29,9 @@ from safetensors.numpy import save_file
 
 from minixl import __version__
 from minixl.data.examples import Sentence
+from minixl.data.schemes import written
 from minixl.errors import UserError
 from minixl.methods.advpicker import Merged, Scored, best_labels, independence
-from minixl.prediction import written
 from minixl.weights.atomic import replaced_file
 
 SCORING = ("data.max_length", "data.on_long", "data.encoding", "adversary.specials")

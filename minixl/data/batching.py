@@ -5,7 +5,7 @@ only, and attention computes neighbours of equal length together.
 """
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -63,6 +63,19 @@ def length_batches(examples: Sequence[Example], tokens: int) -> Iterator[list[in
         size += length
     if batch:
         yield batch
+
+
+def prediction_batches(examples: Sequence[Example], tokens: int, xp: Any = np,
+                       progress: Callable[[int], None] | None = None) -> Iterator[tuple[Batch, np.ndarray]]:
+    """Every example once, in batches of about `tokens` pieces; with each batch which examples stand in it, in its order (B,).
+
+    progress: called with the number of pieces of a batch when the next one is asked for.
+    """
+    for chosen in length_batches(examples, tokens):
+        batch = pack([examples[i] for i in chosen], xp)
+        yield batch, np.array(chosen)[batch.order]
+        if progress:
+            progress(batch.tokens)
 
 
 class Stream:

@@ -82,6 +82,13 @@ def convert(tags: Sequence[str], source: str, target: str) -> list[str]:
     return _written(spans(tags), len(tags), target)
 
 
+def written(paths: np.ndarray, starts: np.ndarray, labels: Sequence[str], scheme: str) -> list[list[str]]:
+    """Class numbers (W,) of B sentences, starts (B+1,), as the tags of every sentence, in IOB2 or plain."""
+    named = np.array(labels, dtype=object)[paths]
+    tags = [named[a:b].tolist() for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    return tags if scheme in ("IOB2", "none") else [convert(t, scheme, "IOB2") for t in tags]
+
+
 def legal_transitions(labels: Sequence[str], scheme: str) -> Legal:
     """start (K,), transitions (K, K) [from, to] and end (K,) of these K labels; all True for the scheme "none".
 

@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minixl.backend import to_numpy
-from minixl.data.batching import TOKENS, Batch, length_batches, pack
+from minixl.data.batching import TOKENS, Batch, prediction_batches
 from minixl.data.encoding import Encoded
-from minixl.data.schemes import legal_transitions
+from minixl.data.schemes import legal_transitions, written
 from minixl.errors import UserError
 from minixl.evaluation import score
 from minixl.methods.distill import scored_starts
@@ -34,7 +34,6 @@ from minixl.ops.binary_cross_entropy import sigmoid
 from minixl.ops.linear import linear_forward
 from minixl.ops.softmax import softmax_forward
 from minixl.ops.viterbi import viterbi
-from minixl.prediction import written
 
 RULES = ("max_probability", "max_logit")
 SHARES = tuple(round(0.1 * i, 1) for i in range(1, 11))
@@ -74,17 +73,14 @@ def score_sentences(model: Transformer, encoded: Encoded, *, specials: bool = Tr
     examples, starts = encoded.examples, scored_starts(encoded)
     probabilities = np.zeros((starts[-1], len(model.labels)), model.store.dtype)
     language, logit = _RunningMean(encoded.sources), _RunningMean(encoded.sources)
-    for chosen in length_batches(examples, tokens):
-        batch = pack([examples[i] for i in chosen], model.store.xp)
-        packed = [examples[chosen[i]] for i in batch.order]
+    for batch, chosen in prediction_batches(examples, tokens, model.store.xp, progress):
+        packed = [examples[i] for i in chosen]
         labels, source_text, highest, bounds = _judge(model, batch, specials)
         sources = np.array([e.source for e in packed])
         language.add(sources, source_text, bounds)
         logit.add(sources, highest, batch.starts)
         rows = [starts[e.source] + e.first_word + np.arange(len(e.rows)) for e in packed]
         probabilities[np.concatenate(rows)] = labels
-        if progress:
-            progress(batch.tokens)
     scored = Scored(probabilities, starts, language.result(), logit.result())
     if not all(np.isfinite(part).all() for part in scored):
         raise FloatingPointError("the teacher's scores became nan: its learning rate (optim.lr) was too high")
