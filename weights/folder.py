@@ -25,36 +25,26 @@ from minixl.errors import UserError
 from minixl.models.bert_config import BertConfig, encoder_axes
 from minixl.weights.atomic import replaced_folder
 from minixl.weights.names import canonical_names, summary
+from minixl.weights.reading import read_json, readable
 from minixl.weights.safetensors_reader import Checkpoint
 
 NEEDS = ("an encoder folder needs config.json, model.safetensors and tokenizer.json or vocab.txt, "
          "for mBERT those of google-bert/bert-base-multilingual-cased")
+FETCH = "minixl weights fetch e5-small makes this encoder's folder and prints where it is; give that folder"
 FLOATS = ("F32", "F16", "BF16", "F64")
 
 
 def read_config(folder: str | Path) -> BertConfig:
     """config.json of an encoder folder.  Raises UserError when it is missing, broken or not a BERT."""
     folder = Path(folder)
-    if not folder.is_dir():
-        what = "is a file, not a folder" if folder.exists() else "no such folder"
-        raise UserError(f"{folder}: {what}; {NEEDS}")
     path = folder / "config.json"
-    if not path.is_file():
-        raise UserError(f"{folder}: config.json is missing; {NEEDS}")
+    with readable(folder):
+        if not folder.is_dir():
+            what = "is a file, not a folder" if folder.exists() else "no such folder"
+            raise UserError(f"{folder}: {what}; {FETCH if folder.name == 'e5-small' else NEEDS}")
+        if not path.is_file():
+            raise UserError(f"{folder}: config.json is missing; {NEEDS}")
     return BertConfig.from_json(read_json(path), str(path))
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file that must hold an object."""
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}); copy the folder again") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not valid JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: expected a JSON object {{...}}, found {str(content)[:60]!r}")
-    return content
 
 
 @dataclass(frozen=True, slots=True)

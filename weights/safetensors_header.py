@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minixl.errors import UserError
+from minixl.weights.reading import readable
 
 MAX_HEADER = 100_000_000                   # bytes; the limit of the format: a stray file cannot ask for terabytes
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2",
@@ -63,26 +64,24 @@ def read_header(path: str | Path) -> dict[str, TensorInfo]:
 
 def _parse_header(path: Path) -> tuple[dict[str, Any], int, int]:
     """The JSON header, the byte where the data begins and the size of the file."""
-    try:
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            start = file.read(8)
-            length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-            opening = file.read(1)
-            if opening != b"{" or length < 2:
-                raise UserError(f"{path}: not a safetensors file: expected an 8-byte length and then '{{', "
-                                f"found {(start + opening)!r}{_what_it_looks_like(start)}")
-            if length > MAX_HEADER:
-                raise UserError(f"{path}: header too large: expected at most {MAX_HEADER} bytes, found {length}")
-            if 8 + length > size:
-                raise UserError(f"{path}: truncated: expected a header of {length} bytes, found a file of {size} bytes")
-            text = opening + file.read(length - 1)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    with readable(path), path.open("rb") as file:
+        size = path.stat().st_size
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        opening = file.read(1)
+        if opening != b"{" or length < 2:
+            raise UserError(f"{path}: not a safetensors file: expected an 8-byte length and then '{{', "
+                            f"found {(start + opening)!r}{_what_it_looks_like(start)}")
+        if length > MAX_HEADER:
+            raise UserError(f"{path}: header too large: expected at most {MAX_HEADER} bytes, found {length}")
+        if 8 + length > size:
+            raise UserError(f"{path}: truncated: expected a header of {length} bytes, found a file of {size} bytes; "
+                            "copy or download it again")
+        text = opening + file.read(length - 1)
     try:
         header = json.loads(text.decode("utf-8"), object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: the header is not valid JSON: {error}") from None
+        raise UserError(f"{path}: the header is not valid JSON: {error}; copy or download it again") from None
     return header, 8 + length, size
 
 

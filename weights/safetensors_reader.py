@@ -9,7 +9,6 @@ Names and what they become: weights/names.py.  Test: tests/weights/test_safetens
 """
 from __future__ import annotations
 
-import json
 import mmap
 import shlex
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import numpy as np
 
 from minixl.backend import Array, array_module
 from minixl.errors import UserError
+from minixl.weights.reading import read_json
 from minixl.weights.safetensors_header import DTYPES, TensorInfo, read_header
 
 BLOCK = 1 << 20                            # weights converted at a time: 4 MB, small beside any buffer it fills
@@ -133,11 +133,7 @@ def _find_files(path: Path) -> tuple[list[Path], dict[str, str]]:
 
 
 def _read_index(path: Path) -> dict[str, str]:
-    try:
-        index = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not valid JSON: {error}") from None
-    files = index.get("weight_map") if isinstance(index, dict) else None
+    files = read_json(path).get("weight_map")
     if not isinstance(files, dict) or not files:
         raise UserError(f"{path}: expected weight_map: {{tensor: file}}, found {str(files)[:80]!r}")
     for name, file in files.items():

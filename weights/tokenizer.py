@@ -17,6 +17,7 @@ from typing import Any
 
 from minixl.backend import threads
 from minixl.errors import UserError
+from minixl.weights.reading import read_json, readable
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if threads() > 1 else "false")      # before tokenizers looks
 import tokenizers                                                                              # noqa: E402
@@ -111,23 +112,19 @@ def _read_configs(folder: Path) -> dict[str, Any]:
     config: dict[str, Any] = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         if (folder / name).is_file():
-            try:
-                content = json.loads((folder / name).read_text("utf-8"))
-            except ValueError as error:
-                raise UserError(f"{folder / name}: not valid JSON: {error}") from None
-            if not isinstance(content, dict):
-                raise UserError(f"{folder / name}: expected a JSON object {{...}}, found {str(content)[:60]!r}")
-            config |= content
+            config |= read_json(folder / name)
     return config
 
 
 def _load(folder: Path, config: Mapping[str, Any]) -> tokenizers.Tokenizer:
     path = folder / "tokenizer.json"
     if path.is_file():
+        with readable(path):
+            content = path.read_bytes()
         try:
-            return tokenizers.Tokenizer.from_file(str(path))
+            return tokenizers.Tokenizer.from_buffer(content)
         except Exception as error:                     # the library raises nothing more specific
-            raise UserError(f"{path}: not a tokenizer file: {' '.join(str(error).split())}") from None
+            raise UserError(f"{path}: not a tokenizer file: {' '.join(str(error).split())}; copy the file again") from None
     if (folder / "vocab.txt").is_file():
         return _word_piece(folder / "vocab.txt", config)
     raise UserError(f"{folder}: no tokenizer found; expected tokenizer.json, or vocab.txt of a BERT model")
@@ -136,7 +133,8 @@ def _load(folder: Path, config: Mapping[str, Any]) -> tokenizers.Tokenizer:
 def _word_piece(path: Path, config: Mapping[str, Any]) -> tokenizers.Tokenizer:
     """BERT's tokenizer from vocab.txt: one piece a line, the line number is the id."""
     try:
-        lines = path.read_text("utf-8").split("\n")
+        with readable(path):
+            lines = path.read_text("utf-8").split("\n")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: expected UTF-8, found byte {error.object[error.start]:#04x} at "
                         f"{error.start}") from None

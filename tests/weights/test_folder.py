@@ -1,5 +1,6 @@
 """Model folders: configuration, loading by name, saving so that transformers loads the same."""
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,6 +52,15 @@ def test_a_folder_that_is_none(tmp_path):
         message = str(error.value)
         assert str(path) in message and text in message and "google-bert/bert-base-multilingual-cased" in message
         assert "config.json, model.safetensors and tokenizer.json or vocab.txt" in message and "\n" not in message
+
+
+def test_the_encoder_that_minixl_makes(tmp_path):
+    """A newcomer gives its name where its folder is asked for: what is said is where that folder comes from."""
+    for path in (tmp_path / "e5-small", Path("e5-small")):
+        with pytest.raises(UserError) as error:
+            read_config(path)
+        assert str(error.value) == (f"{path}: no such folder; minixl weights fetch e5-small makes this encoder's folder and "
+                                    "prints where it is; give that folder")
 
 
 @pytest.mark.parametrize("rename", [str, lambda name: name.removeprefix("bert."), old_name],
