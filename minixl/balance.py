@@ -24,6 +24,6 @@ def verdict(accuracy: float, when: str) -> str:
     if accuracy < NEAR_CHANCE[0]:
         return f"{line}: the two languages swap sides; lower adversary.lr or raise adversary.discriminator_lr"
     if accuracy <= NEAR_CHANCE[1]:
-        return (f"{line}: near chance, it cannot tell the languages apart, which is the aim; whether a fresh one can, "
-                "minixl evaluate --probe says")
+        return (f"{line}: near chance, it cannot tell the languages apart, which is the aim if it could before; whether a "
+                "fresh one can, minixl evaluate --probe says")
     return line

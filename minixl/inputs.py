@@ -45,6 +45,7 @@ class Inputs:
         """Raises UserError for a run without labelled text, a language given twice, and a path that cannot be written down."""
         if not self.source:
             raise UserError("--source: expected at least one labelled file, for example --source en=train.txt")
+        _check_alike([(role, language) for role in ROLES for language, _ in getattr(self, role)])
         for role in ROLES:
             once(f"--{role} ", [language for language, _ in getattr(self, role)])
             for language, path in getattr(self, role):
@@ -78,6 +79,15 @@ def parse_named(text: str, option: str) -> tuple[str, Path]:
     if not re.fullmatch(r"[\w-]+", language):
         raise UserError(f"{option} {text}: expected a language name of letters, digits, - and _ before the =, found {language!r}")
     return language, Path(path)
+
+
+def _check_alike(named: list[tuple[str, str]]) -> None:
+    """Raises UserError for a language that is written in two ways; named: (role, language)."""
+    seen: dict[str, tuple[str, str]] = {}
+    for role, language in named:
+        before, other = seen.setdefault(language.lower(), (role, language))
+        if other != language:
+            raise UserError(f"--{role} {language}=...: expected {other}, as --{before} has it, found {language}; the case counts")
 
 
 def once(what: str, languages: list[str]) -> None:

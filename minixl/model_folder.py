@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -101,22 +101,35 @@ def read_info(folder: Path) -> ModelInfo:
     """minixl.json of a model folder."""
     path = folder / "minixl.json"
     if not path.is_file():
-        inner = folder / "model" / "minixl.json"
-        cure = f"; did you mean {inner.parent}?" if inner.is_file() else "; `minixl train` writes one to RUN/model"
         raise UserError(f"{folder}: expected a model folder with minixl.json, found "
-                        f"{'none in it' if folder.is_dir() else 'no such folder'}{cure}")
+                        f"{'none in it' if folder.is_dir() else 'no such folder'}; {_where_a_model_is(folder)}")
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        known = {f.name for f in fields(ModelInfo)}
+        known = {f.name: f.default is MISSING and f.default_factory is MISSING for f in fields(ModelInfo)}
+        missing = [name for name, required in known.items() if required and name not in stored]
+        if missing:
+            raise UserError(f"{path}: expected {', '.join(missing)}, found a description without; copy the model folder again")
         info = ModelInfo(**{name: value for name, value in stored.items() if name in known})
     except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: not a model description of minixl: {error}") from None
+        raise UserError(f"{path}: not a model description of minixl: {error}; copy the model folder again") from None
     _check_values(path, info)
     fitting = {"ner": ("token",), "pos": ("token",), "classification": ("mean", "cls")}
     if info.pooling not in fitting.get(info.task, ()):
         raise UserError(f"{path}: expected the task ner or pos with pooling token, or classification with mean or cls, "
                         f"found {info.task!r} with {info.pooling!r}")
     return info
+
+
+def _where_a_model_is(folder: Path) -> str:
+    """The cure where there is no model: often a run's folder is meant, or a model that a run is still to write."""
+    run = folder.parent if folder.name == "model" and not folder.exists() else folder
+    inner = next((path.parent for path in (run / "model" / "minixl.json", *sorted(run.glob("seed-*/model/minixl.json")))
+                  if path.is_file()), None)
+    if inner:
+        return f"did you mean {inner}?"
+    if (run / "config.toml").is_file():
+        return f"the run is not finished, continue it with minixl train --resume --out {run}"
+    return "`minixl train` writes one to RUN/model"
 
 
 def _check_values(path: Path, info: ModelInfo) -> None:

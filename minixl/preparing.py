@@ -57,11 +57,9 @@ def read_files(settings: Settings, inputs: Inputs, messages: list[str]) -> Files
     task = settings["task"]
     reading: dict[str, Any] = {"encoding": settings["data.encoding"], "scheme": settings["data.scheme"]}
     read = lambda pairs: [read_corpus(task, language, path, **reading) for language, path in pairs]
-    sources = [corpus.limited(settings["data.limit"]) for corpus in read(inputs.source)]
-    labels = labels_of(task, sources)
-    if len(labels) < 2:
-        raise UserError(f"{sources[0].path}: expected at least two different labels, found only {', '.join(labels) or 'none'}")
-    check_classes(sources, settings["data.min_count"])
+    whole = read(inputs.source)
+    sources = [corpus.limited(settings["data.limit"]) for corpus in whole]
+    check_limited(settings, whole, sources, lambda corpora: check_source(settings, corpora))
     texts = read_texts(settings, inputs, sources)
     gold: Gold = {}
     if settings["method"] == "advpicker":
@@ -70,9 +68,37 @@ def read_files(settings: Settings, inputs: Inputs, messages: list[str]) -> Files
             gold = read_gold(settings, texts["target"], messages)
     scored = {part: [corpus.limited(settings["data.test_limit"]) for corpus in read(getattr(inputs, part))]
               for part in ("dev", "test")}
-    for corpus in scored["dev"] + scored["test"]:
-        check_labels(corpus, labels)
+    for scored_one in scored["dev"] + scored["test"]:
+        check_limited(settings, whole, sources, lambda corpora, one=scored_one: check_labels(one, labels_of(task, corpora)))
     return Files(sources, scored, texts, gold)
+
+
+def check_source(settings: Settings, corpora: list[Corpus]) -> None:
+    """Raises UserError where the labels of the training data are too few to learn from."""
+    labels = labels_of(settings["task"], corpora)
+    if len(labels) < 2:
+        raise UserError(f"{corpora[0].path}: expected at least two different labels, found only {', '.join(labels) or 'none'}; "
+                        "give more text, or check which column holds them")
+    check_classes(corpora, settings["data.min_count"])
+
+
+def check_limited(settings: Settings, whole: list[Corpus], limited: list[Corpus], check: Callable[[list[Corpus]], None]) -> None:
+    """check(limited).  Raises its UserError, or where the whole files would pass, one that says so."""
+    try:
+        check(limited)
+    except UserError as error:
+        if not settings["data.limit"] or not _passes(check, whole):
+            raise
+        raise UserError(f"data.limit: {settings['data.limit']} sentences of each source file are too few, the others would do: "
+                        f"{str(error).partition(';')[0]}; raise it") from None
+
+
+def _passes(check: Callable[[list[Corpus]], None], corpora: list[Corpus]) -> bool:
+    try:
+        check(corpora)
+    except UserError:
+        return False
+    return True
 
 
 def prepare(settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prepared:
@@ -131,6 +157,10 @@ def make_evaluation(settings: Settings, files: Files, scheme: str, read_pieces: 
         for text in read_pieces(part, corpora, True):
             evaluation.add(part, *text)
     check_stopping(settings, evaluation.sources, evaluation.files["dev"])
+    for language in evaluation.files["dev"]:
+        if language not in evaluation.sources and language not in evaluation.files["test"]:
+            messages.append(f"--dev {language}: selects nothing, since {language} is no language of --source "
+                            f"({', '.join(evaluation.sources)}), and not of --test either, where it would add the column oracle")
     if (settings["train.patience"] and settings["train.stop_on"] == "source-dev"
             and not any(language in evaluation.sources for language in evaluation.files["dev"])):
         messages.append("train.patience has no effect: early stopping needs a source dev file (--dev)")
@@ -207,7 +237,9 @@ def read_texts(settings: Settings, inputs: Inputs, sources: list[Corpus]) -> dic
     texts = {"source": [c for c in corpora if c.language in languages],
              "target": [c for c in corpora if c.language not in languages]}
     if not texts["target"]:
-        raise UserError(f"--unlabelled: {settings['method']} compares languages, so it needs text of another one than "
+        why = settings["method"] if settings["method"] != "finetune" else \
+            "adversary.level" if settings["adversary.level"] != "none" else "alignment.average_linkage"
+        raise UserError(f"--unlabelled: {why} compares languages, so it needs text of another one than "
                         f"{', '.join(sorted(languages))}, for example --unlabelled es=es.txt; found "
                         f"{', '.join(c.language for c in corpora) or 'none'}")
     return texts

@@ -116,9 +116,15 @@ def check_unused(out: Path) -> None:
         raise UserError(f"--out {out}: expected a folder, found a file; choose another name")
     names = {entry.name for entry in out.iterdir()} if out.exists() else set()
     if names - BEFORE_CONFIG:
-        begun = "config.toml" in names or any(out.glob("seed-*/config.toml"))
-        raise UserError(f"--out {out}: the folder is in use; choose another" +
-                        (f", or continue that run with --resume --out {out}" if begun else ""))
+        raise UserError(f"--out {out}: the folder is in use; choose another{_cure_in_use(out)}")
+
+
+def _cure_in_use(out: Path) -> str:
+    """How what is in the folder could be continued, if it could."""
+    seeds = len(list(out.glob("seed-*/config.toml")))
+    if is_finished(out) or not (seeds or (out / CONFIG).is_file()):
+        return ""
+    return f", or continue {f'these runs with --resume --seeds {seeds}' if seeds else 'that run with --resume'} --out {out}"
 
 
 def check_resumable(out: Path, settings: Settings, inputs: Inputs, seed: int) -> None:
@@ -137,7 +143,8 @@ def check_same(out: Path, settings: Settings, inputs: Inputs, seed: int) -> None
     changed = [name for name in settings if settings[name] != before[name]]
     if changed:
         name = changed[0]
-        raise UserError(f"--resume: {name} was {before[name]!r} when the run began, now it is {settings[name]!r}")
+        raise UserError(f"--resume: {name} was {before[name]!r} when the run began, now it is {settings[name]!r}; leave it "
+                        "out to continue that run, or choose a new --out folder")
     if seed != number or files.to_toml() != inputs.to_toml():
         raise UserError(f"--resume: the inputs or the seed differ from those in {out / 'config.toml'}; leave them out to "
                         f"continue that run")

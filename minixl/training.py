@@ -119,6 +119,9 @@ class Training:
                 self._step()
         finally:
             self.reporter.finish()
+        if self.best.get("best") == 0:
+            self.reporter.message(f"no evaluation had a source dev {self.figure} above 0, so the model has learnt next to nothing: "
+                                  "train longer (train.epochs) or with a higher learning rate (optim.lr, optim.head_lr)")
         return self._final_scores()
 
     def _step(self) -> None:

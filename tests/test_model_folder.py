@@ -82,7 +82,7 @@ def test_broken_descriptions_are_one_line(saved, tmp_path):
     with pytest.raises(UserError, match="minixl.json: not a model description of minixl"):
         read_info(folder)
     (folder / "minixl.json").write_text(json.dumps({"labels": []}))
-    with pytest.raises(UserError, match="not a model description"):
+    with pytest.raises(UserError, match="minixl.json: expected task, scheme, pooling, max_length, found a description without"):
         read_info(folder)
     (folder / "minixl.json").write_text(json.dumps({**vars(saved[2]), "pooling": "max"}))
     with pytest.raises(UserError, match="found '(ner|classification)' with 'max'"):
@@ -179,3 +179,27 @@ def test_damaged_word_level_models_are_one_line(tmp_path, name):
     with pytest.raises(UserError, match=message) as error:
         load_model(tmp_path / "m")
     assert "\n" not in str(error.value) and "m/" in str(error.value).replace("m: ", "m/")
+
+
+def test_where_a_model_is(tmp_path):
+    """A run's folder in place of its model's, finished or not, with several seeds, and a model that is not written yet."""
+    tagger(tmp_path / "run" / "model")
+    tagger(tmp_path / "seeds" / "seed-1" / "model")
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "config.toml").touch()
+    for name, cure in (("run", f"did you mean {tmp_path}/run/model[?]"),
+                       ("seeds", f"did you mean {tmp_path}/seeds/seed-1/model[?]"),
+                       ("seeds/model", f"did you mean {tmp_path}/seeds/seed-1/model[?]"),
+                       ("begun", f"the run is not finished, continue it with minixl train --resume --out {tmp_path}/begun"),
+                       ("begun/model", f"the run is not finished, continue it with minixl train --resume --out {tmp_path}/begun"),
+                       ("nowhere", "`minixl train` writes one to RUN/model")):
+        with pytest.raises(UserError, match=f"^{tmp_path}/{name}: expected a model folder with minixl.json, found .*; {cure}$"):
+            load_model(tmp_path / name)
+
+
+def test_an_empty_description_is_one_line(tmp_path):
+    tagger(tmp_path / "m")
+    (tmp_path / "m" / "minixl.json").write_text("{}")
+    with pytest.raises(UserError, match="minixl.json: expected task, labels, scheme, pooling, max_length, found a description "
+                                        "without; copy the model folder again$"):
+        load_model(tmp_path / "m")

@@ -123,3 +123,46 @@ def test_texts_share_the_memory_for_frozen_states(folder, tmp_path, monkeypatch)
     missing = tmp_path / "missing"
     with pytest.raises(UserError, match=f"cannot be made in {missing} "):
         make_streams(names, prepared.examples, prepared.model, frozen, 1, missing)
+
+
+def lines(*tags):
+    """A CoNLL file of one sentence a tag."""
+    return "".join(f"word\t{tag}\n\n" for tag in tags)
+
+
+@pytest.mark.parametrize(("limit", "source", "test", "said"), [
+    (2, lines("B-PER", "O", "B-LOC"), lines("B-LOC"), r"^data.limit: 2 sentences of each source file are too few, the others "
+     r"would do: .*/new.txt:1: expected one of the tags .*, found 'B-LOC' for the word 'word'; raise it$"),
+    (1, lines("O", "B-PER"), lines("O"), "^data.limit: 1 sentences of each source file .* expected at least two different labels, "
+     "found only O; raise it$"),
+    (2, lines("B-PER", "O", "O"), lines("B-LOC"), r"^.*/new.txt:1: expected one of the tags .*, found 'B-LOC'"),
+    (0, lines("O", "O"), lines("O"), "at least two different labels, found only O; give more text, or check which column holds "
+     "them$"),
+])
+def test_a_limit_that_leaves_labels_out_is_blamed(folder, tmp_path, limit, source, test, said):
+    """And not the file in which such a label is met; a label that no sentence has is that file's mistake."""
+    (tmp_path / "source.txt").write_text(source)
+    (tmp_path / "new.txt").write_text(test)
+    given = inputs(folder, source=[("en", tmp_path / "source.txt")], dev=[], unlabelled=[], test=[("es", tmp_path / "new.txt")])
+    with pytest.raises(UserError, match=said):
+        prepare(settings(data__limit=limit), given, 1)
+
+
+def test_a_dev_file_that_selects_nothing_is_said(folder):
+    files = [("en", folder / "en.txt"), ("ne", folder / "en.txt"), ("es", folder / "es.txt")]
+    messages = prepare(settings(), inputs(folder, dev=files, test=[("es", folder / "es.txt")]), 1).messages
+    assert [message for message in messages if "selects nothing" in message] == [
+        "--dev ne: selects nothing, since ne is no language of --source (en), and not of --test either, where it would add the "
+        "column oracle"]
+
+
+def test_a_language_has_one_spelling(folder):
+    with pytest.raises(UserError, match="^--dev EN=...: expected en, as --source has it, found EN; the case counts$"):
+        prepare(settings(), inputs(folder, dev=[("EN", folder / "en.txt")]), 1)
+
+
+def test_the_setting_that_compares_languages_is_named(folder):
+    for chosen, name in ((settings(alignment__average_linkage=True), "alignment.average_linkage"),
+                         (settings(adversary__level="sentence"), "adversary.level")):
+        with pytest.raises(UserError, match=f"^--unlabelled: {name} compares languages, so it needs text of another one than en"):
+            prepare(chosen, inputs(folder, unlabelled=[]), 1)

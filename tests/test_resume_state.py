@@ -155,3 +155,12 @@ def test_a_checkpoint_of_another_version_is_one_line(tmp_path, change):
     resumed.streams = {"source": None}
     with pytest.raises(UserError, match="latest.json: the checkpoint cannot be read .*; start again with a new --out folder"):
         resumed.resume()
+
+
+def test_a_model_that_learnt_nothing_is_said(tmp_path):
+    for name, scores in (("nothing", [0.0, 0.0]), ("something", [0.0, 0.1])):
+        (tmp_path / name).mkdir()
+        loop = training(tmp_path / name, {"en": scores}, total=2)
+        loop.run()
+        told = any("no evaluation had a source dev f1 above 0" in message for message in loop.reporter.messages)
+        assert told == (name == "nothing")

@@ -50,7 +50,8 @@ def test_comments_and_versions_may_change(folder, out):
 
 def test_a_setting_that_is_given_anew_is_named(folder, out):
     """Before the file is looked at: he has not touched it."""
-    with pytest.raises(UserError, match="^--resume: optim.lr was 0.001 when the run began, now it is 0.5$"):
+    with pytest.raises(UserError, match="^--resume: optim.lr was 0.001 when the run began, now it is 0.5; leave it out to continue "
+                                        "that run, or choose a new --out folder$"):
         resume(folder, out, chosen=settings(train__max_steps=3, train__eval_every=100, optim__lr=0.5))
 
 
@@ -169,3 +170,17 @@ def test_a_name_that_is_not_utf8_is_refused_before_the_folder_is_made(folder, tm
     with pytest.raises(UserError, match=r"^--test es='.*d\\udcfcsseldorf.txt': expected a name in UTF-8, as config.toml holds it"):
         run(folder, tmp_path / "run", SHORT, inputs=inputs(folder, test=[("es", path)]))
     assert not (tmp_path / "run").exists()
+
+
+def test_the_cure_for_a_folder_in_use_is_one_that_works(folder, out, tmp_path):
+    with pytest.raises(UserError, match=f"^--out {out}: the folder is in use; choose another, or continue that run with --resume "
+                                        f"--out {out}$"):
+        run(folder, out, SHORT)
+    resume(folder, out)
+    with pytest.raises(UserError, match=f"^--out {out}: the folder is in use; choose another$"):            # finished
+        run(folder, out, SHORT)
+    seeds = tmp_path / "seeds"
+    for seed in (1, 2):
+        stopped(folder, seeds / f"seed-{seed}", SHORT, 1, seed=seed)
+    with pytest.raises(UserError, match=f"or continue these runs with --resume --seeds 2 --out {seeds}$"):
+        run(folder, seeds, SHORT)
