@@ -6,8 +6,6 @@ from pathlib import Path
 
 import click
 
-from minixl.errors import UserError
-
 
 @click.group()
 def bench() -> None:
@@ -51,22 +49,22 @@ def train(encoder: Path | None, source: str | None, against: str | None, family:
 
     With --against torch the same batches go through PyTorch with the same weights, in turn in one process.
     """
+    from minixl.bench.files import require_writable
     from minixl.bench.report import table
     from minixl.bench.train import Options, run
     from minixl.bench.work import SETTINGS
     from minixl.inputs import parse_named
 
-    if json_file and not json_file.absolute().parent.is_dir():
-        raise UserError(f"--json {json_file}: there is no folder {json_file.parent}")
+    require_writable("--json", json_file)
     options = Options(encoder=encoder, source=parse_named(source, "--source") if source else None,
                       target=parse_named(target, "--target") if target else None, level=level, against=against,
                       family=family, settings=tuple(SETTINGS) if batches == "both" else (batches,), steps=steps,
                       repeats=repeats, batch_size=batch_size, max_length=max_length, limit=limit, threads=threads,
                       freeze=tuple(pattern for pattern in freeze if pattern != "none") if freeze else None, seed=seed)
     result = run(options, lambda text: click.echo(text, err=True))
+    click.echo(table(result))
     if json_file:
         json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    click.echo(table(result))
 
 
 @bench.command()
@@ -78,4 +76,5 @@ def train(encoder: Path | None, source: str | None, against: str | None, family:
 def kernels(ops: tuple[str, ...], against: str | None, json_file: Path | None, plot_file: Path | None, readme: bool) -> None:
     """Time the CUDA kernels of OPS (all if left out), or on a CPU the NumPy ops, against the limit of the device."""
     from minixl.bench import kernels as kernel_bench
-    kernel_bench.run(ops, against=against, json_file=json_file, plot_file=plot_file, readme=readme)
+    kernel_bench.run(ops, against=against, json_file=json_file, plot_file=plot_file, readme=readme,
+                     say=lambda text: click.echo(text, err=True))

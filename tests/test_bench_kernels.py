@@ -1,4 +1,5 @@
 """`minixl bench kernels` on the smallest sizes: every op is checked, timed and reported; PyTorch computes the same."""
+import importlib.util
 import json
 import re
 import sys
@@ -11,6 +12,7 @@ import pytest
 from minixl import backend, kernels
 from minixl.bench import kernel_engines
 from minixl.bench import kernels as bench_kernels
+from minixl.bench.files import require_writable
 from minixl.bench.kernel_cases import CASES
 from minixl.bench.kernel_report import BEGIN, END, write_readme
 from minixl.bench.kernel_resources import markdown, resources
@@ -37,10 +39,11 @@ def test_every_op_with_a_kernel_has_a_benchmark():
 
 
 def test_all_ops_in_one_run(quick, tmp_path, monkeypatch):
-    texts = []
+    texts, said = [], []
     monkeypatch.setattr(bench_kernels, "resources", lambda: [])
     result = bench_kernels.run(against="torch", json_file=tmp_path / "figures.json", plot_file=tmp_path / "figure.png",
-                               say=texts.append)
+                               say=said.append, show=texts.append)
+    assert said[1:] == [f"{i} of {len(CASES)}: timing {name}" for i, name in enumerate(CASES, 1)] and len(texts) == 1
     assert json.loads((tmp_path / "figures.json").read_text()) == result
     assert (tmp_path / "figure.png").stat().st_size > 1000
     assert [row["op"] for row in result["rows"][::2]] == list(CASES)
@@ -73,7 +76,7 @@ def test_on_a_gpu_kernels_cupy_and_numpy_are_timed(quick, monkeypatch):
     monkeypatch.setattr(bench_kernels, "to_numpy", np.asarray)
     monkeypatch.setattr(kernels, "load", load)
     texts = []
-    rows = bench_kernels.run(["softmax_cross_entropy", "masked_softmax_dropout"], say=texts.append)["rows"]
+    rows = bench_kernels.run(["softmax_cross_entropy", "masked_softmax_dropout"], show=texts.append)["rows"]
     assert [row["engine"] for row in rows] == 2 * ["kernel", "cupy", "numpy"]
     assert [row["percent_of_ceiling"] is None for row in rows] == 2 * [False, False, True]
     assert rows[0]["ratio"] == rows[1]["ratio"] == 1 != rows[2]["ratio"] and rows[2]["median_seconds"] != 1e-3
@@ -159,6 +162,56 @@ def test_bad_input_is_named(arguments, message):
         bench_kernels.run(**arguments)
 
 
-def test_a_file_in_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(UserError, match="--json .*: there is no folder"):
-        bench_kernels.run(["gelu"], json_file=tmp_path / "no" / "file.json")
+def unmeasured():
+    raise AssertionError("measured before the files were tried")
+
+
+@pytest.mark.parametrize("wish, message", [
+    ({"json_file": "no/file.json"}, "^--json .*/no/file.json: there is no folder .*/no$"),
+    ({"json_file": "folder"}, r"^--json .*/folder: cannot be written \(Is a directory\); choose another place$"),
+    ({"plot_file": "folder.png/"}, r"^--plot .*/folder.png: cannot be written \(Is a directory\); choose another place$"),
+    ({"plot_file": "figure"}, "^--plot .*/figure: expected a name that ends in .*, found 'no ending'; give --plot .*/figure.png$"),
+    ({"plot_file": "figure.doc"}, "^--plot .*/figure.doc: .* found '.doc'; give --plot .*/figure.png$"),
+    ({"readme": True}, "README.md: expected the markers")])
+def test_files_are_tried_before_anything_is_measured(tmp_path, monkeypatch, wish, message):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder.png").mkdir()
+    monkeypatch.setattr(bench_kernels, "ceilings", unmeasured)
+    monkeypatch.setattr(bench_kernels, "README", tmp_path / "README.md")
+    wish = {option: tmp_path / name if isinstance(name, str) else name for option, name in wish.items()}
+    with pytest.raises(UserError, match=message):
+        bench_kernels.run([] if "readme" in wish else ["gelu"], **wish)
+
+
+def test_matplotlib_is_looked_for_before_anything_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench_kernels, "ceilings", unmeasured)
+    monkeypatch.setitem(sys.modules, "matplotlib.backend_bases", None)
+    with pytest.raises(UserError, match="--plot: matplotlib is not installed"):
+        bench_kernels.run(["gelu"], plot_file=tmp_path / "figure.png")
+
+
+def test_pytorch_is_looked_for_before_anything_is_measured(monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(bench_kernels, "ceilings", unmeasured)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torchcrf" else found(name))
+    with pytest.raises(UserError, match="--against torch: pytorch-crf is not installed"):
+        bench_kernels.run(["gelu"], against="torch")
+
+
+def test_trying_a_file_leaves_no_trace(tmp_path):
+    (tmp_path / "old").write_text("figures")
+    (tmp_path / "link").symlink_to(tmp_path / "new")
+    for name in ("old", "new", "link"):
+        require_writable("--json", tmp_path / name)
+    require_writable("--json", None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "old"] and (tmp_path / "link").is_symlink()
+    assert (tmp_path / "old").read_text() == "figures"
+
+
+def test_the_table_is_shown_though_a_file_fails(quick, tmp_path, monkeypatch):
+    """What was tried at the start may fail at the end: a full disk."""
+    texts = []
+    monkeypatch.setattr(bench_kernels, "resources", lambda: (tmp_path / "figures.json").mkdir() or [])
+    with pytest.raises(IsADirectoryError):
+        bench_kernels.run(["gelu"], json_file=tmp_path / "figures.json", show=texts.append)
+    assert len(texts) == 1 and "gelu" in texts[0]

@@ -19,6 +19,7 @@
     worker.py              one measuring process
     report.py              the table
     report_parts.py        what an iteration consists of
+    files.py               whether a file can be written, asked before anything is measured
 
 `minixl bench kernels`: every op that has a CUDA kernel, by kernel, plain CuPy, NumPy and PyTorch.
 

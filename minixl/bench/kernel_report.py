@@ -49,20 +49,35 @@ def markdown(result: dict[str, Any]) -> str:
 
 def write_readme(result: dict[str, Any], file: Path) -> None:
     """Put the table between the markers of the file; UserError when they are not there."""
+    before, after = split_readme(file)
+    file.write_text(f"{before}{BEGIN}\n{markdown(result)}\n{END}{after}", encoding="utf-8")
+
+
+def split_readme(file: Path) -> tuple[str, str]:
+    """What stands before the first marker and after the second; UserError when they are not there."""
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise UserError(f"{file}: expected the markers {BEGIN} and {END}, found none")
-    file.write_text(f"{before}{BEGIN}\n{markdown(result)}\n{END}{after}", encoding="utf-8")
+    return before, after
+
+
+def require_drawable(file: Path) -> None:
+    """UserError where matplotlib is missing, or cannot write a picture of the file's ending."""
+    try:
+        from matplotlib.backend_bases import FigureCanvasBase
+    except ImportError:
+        raise UserError("--plot: matplotlib is not installed; pip install 'minixl[plots]' brings it") from None
+    endings = [f".{ending}" for ending in FigureCanvasBase.get_supported_filetypes()]
+    if file.suffix.lower() not in endings:
+        raise UserError(f"--plot {file}: expected a name that ends in {', '.join(sorted(endings))}, "
+                        f"found {file.suffix or 'no ending'!r}; give --plot {file.with_suffix('.png')}")
 
 
 def draw(result: dict[str, Any], file: Path) -> None:
     """A log-log picture: milliseconds over the bytes that have to be moved, one line an op and engine."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise UserError("--plot: matplotlib is not installed; pip install 'minixl[plots]' brings it") from None
+    import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot
     figure, axes = pyplot.subplots(figsize=(9, 6))

@@ -19,42 +19,50 @@ import numpy as np
 
 from minixl import kernels
 from minixl.backend import cupy, threads, to_numpy
+from minixl.bench.contender import require_installed
+from minixl.bench.files import require_writable
 from minixl.bench.kernel_cases import CASES
 from minixl.bench.kernel_engines import device_name, engine, functions, kinds, on_gpu, placed, processor_name
 from minixl.bench.kernel_memory import peak
-from minixl.bench.kernel_report import draw, table, write_readme
+from minixl.bench.kernel_report import draw, require_drawable, split_readme, table, write_readme
 from minixl.bench.kernel_resources import resources
+from minixl.bench.work import Say
 from minixl.errors import UserError
 
 CACHE = 64 << 20            # bytes that the rotating inputs exceed: no cache of a CPU or GPU of today is larger
 MOST_COPIES = 8
 SECONDS = 1.0               # each timing goes on for so long, and for at least FEWEST calls
 FEWEST = 5
+README = kernels.KERNELS / "README.md"
 TOLERANCE = 2e-3            # of the largest element, float32 against float64
 
 
 def run(names: Sequence[str] = (), *, against: str | None = None, json_file: Path | None = None,
-        plot_file: Path | None = None, readme: bool = False, say: Callable[[str], None] = print) -> dict[str, Any]:
-    """Time the ops of `names` (all if empty) on the GPU if there is one; prints the table and returns all figures.
+        plot_file: Path | None = None, readme: bool = False, say: Say = lambda text: None,
+        show: Say = print) -> dict[str, Any]:
+    """Time the ops of `names` (all if empty) on the GPU if there is one; returns all figures.
 
-    against="torch" times PyTorch's way too.  `readme` rewrites the table in kernels/README.md.
+    against="torch" times PyTorch's way too.  `readme` rewrites the table in kernels/README.md.  `say` gets a line for each
+    op before it is timed, `show` the table, before any file is written: whatever becomes of the files, it is seen.
     """
     _check_wishes(names, against, json_file, plot_file, readme)
     rows: list[dict[str, Any]] = []
+    say("timing a copy and a matrix product, the ceiling")
     ceiling = ceilings()
     result = {"device": device_name(), "threads": None if on_gpu() else threads(), "against": against,
               "processor": f"{processor_name()}, {threads()} threads",
               "ceiling": ceiling, "rows": rows, "resources": resources() if readme or json_file else []}
-    for name in names or CASES:
+    for turn, name in enumerate(names or CASES, 1):
+        say(f"{turn} of {len(names or CASES)}: timing {name}")
         for number, size in enumerate(CASES[name].sizes[1:], 1):
             rows += _rows(name, number, size, against, ceiling)
+    show(table(result))
     if json_file:
         json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     if plot_file:
         draw(result, plot_file)
     if readme:
-        write_readme(result, kernels.KERNELS / "README.md")
-    say(table(result))
+        write_readme(result, README)
     return result
 
 
@@ -65,11 +73,17 @@ def _check_wishes(names: Sequence[str], against: str | None, json_file: Path | N
             raise UserError(f"bench kernels: expected some of {', '.join(CASES)}, got {name!r}")
     if against not in (None, "torch"):
         raise UserError(f"--against: expected torch, got {against!r}")
+    if against:
+        require_installed(against, against)
     if readme and names:
         raise UserError("--readme: the table holds all ops; name none")
+    if readme:
+        split_readme(README)
+        require_writable("--readme", README)
+    if plot_file:
+        require_drawable(plot_file)
     for option, file in (("--json", json_file), ("--plot", plot_file)):
-        if file and not file.absolute().parent.is_dir():
-            raise UserError(f"{option} {file}: there is no folder {file.parent}")
+        require_writable(option, file)
 
 
 def _rows(name: str, number: int, size: dict[str, int], against: str | None,

@@ -157,4 +157,20 @@ def test_kernels_are_handed_the_ops(monkeypatch):
     calls = []
     monkeypatch.setattr("minixl.bench.kernels.run", lambda ops, **options: calls.append((ops, options)))
     assert run(["bench", "kernels", "gelu", "layernorm", "--against", "torch", "--readme"]).exit_code == 0
-    assert calls == [(("gelu", "layernorm"), {"against": "torch", "json_file": None, "plot_file": None, "readme": True})]
+    assert [ops for ops, _ in calls] == [("gelu", "layernorm")] and callable(calls[0][1].pop("say"))
+    assert calls[0][1] == {"against": "torch", "json_file": None, "plot_file": None, "readme": True}
+
+
+def test_kernels_say_what_they_time(monkeypatch):
+    """On stderr, while the table is all that stdout gets."""
+    for name, value in {"SECONDS": 0, "ceilings": lambda: {"copy": 10.0, "product": 100.0}, "peak": lambda *a: None}.items():
+        monkeypatch.setattr(f"minixl.bench.kernels.{name}", value)
+    done = run(["bench", "kernels", "gelu"])
+    assert done.stderr.splitlines()[-1] == "1 of 1: timing gelu"
+    assert "GFLOP/s (float32)" in done.stdout.splitlines()[0] and "timing" not in done.stdout
+
+
+def test_no_figure_is_lost_to_a_file_that_cannot_be_written(arguments, tmp_path, monkeypatch):
+    monkeypatch.setattr("minixl.bench.train.run", lambda *a: pytest.fail("measured before the file was tried"))
+    with pytest.raises(UserError, match=r"^--json .*: cannot be written \(File name too long\); choose another place$"):
+        run([*arguments, "--json", str(tmp_path / ("x" * 300))])
