@@ -8,6 +8,7 @@ Test: tests/weights/test_atomic.py
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -53,12 +54,14 @@ def replaced_folder(folder: str | Path, ours: Collection[str] = MODEL_FILES) -> 
     """Yields an empty folder beside `folder`, which takes its place when the block ends without an exception.
 
     A folder that is already there is replaced, unless it holds files other than `ours`: those are somebody's work.
-    The change is two renames; killed between them, the old folder is left beside the place as .NAME.old.
+    The change is two renames; killed between them, the old folder is left beside the place as .NAME.old.  What is written
+    lies in .NAME.PID.partial until then; one that a killed process left is removed.
     """
     folder = Path(os.path.realpath(folder))            # a link keeps pointing to the place that is renewed
     _check_replaceable(folder, ours)
     fresh = folder.parent / f".{folder.name}.{os.getpid()}.partial"
     try:
+        _remove_leftovers(folder)
         fresh.mkdir(parents=True)
         yield fresh
         _swap(fresh, folder)
@@ -80,6 +83,25 @@ def _check_replaceable(folder: Path, ours: Collection[str]) -> None:
         raise UserError(f"{folder}: would be replaced, but holds {other[0]!r}"
                         f"{f' and {len(other) - 1} more files' if len(other) > 1 else ''} that minixl did not write; "
                         f"choose another folder")
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """The .NAME.PID.partial of processes that are gone; of this one's number too, which had another owner then."""
+    name = re.compile(rf"\.{re.escape(folder.name)}\.([1-9][0-9]{{0,8}})\.partial")
+    for entry in folder.parent.iterdir() if folder.parent.is_dir() else ():
+        found = name.fullmatch(entry.name)
+        if found and (int(found[1]) == os.getpid() or not _runs(int(found[1]))):
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)                                # sends nothing
+    except ProcessLookupError:
+        return False
+    except PermissionError:                            # somebody else's
+        pass
+    return True
 
 
 def _swap(fresh: Path, folder: Path) -> None:

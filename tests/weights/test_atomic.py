@@ -1,5 +1,7 @@
 """Replacing a file or a folder in one go."""
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -48,6 +50,48 @@ def test_a_failing_rename_puts_the_old_folder_back(tmp_path, monkeypatch):
         write(tmp_path / "model", "new")
     assert (tmp_path / "model" / "config.json").read_text() == "old"
     assert listing(tmp_path) == ["model"]
+
+
+WRITER = """
+import sys
+from minixl.weights.atomic import replaced_folder
+with replaced_folder(sys.argv[1]) as fresh:
+    (fresh / "config.json").write_text("half")
+    print("written", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_process_left_goes_with_the_next(tmp_path):
+    """As long as that process lives, what it writes stays; what only looks alike is never touched."""
+    alike = [".model.tex.partial", ".model.0.partial", ".model-2.99999999.partial", "model.99999999.partial"]
+    for name in alike:
+        (tmp_path / name).mkdir()
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "model")], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"written\n"
+        write(tmp_path / "model", "1")
+        assert listing(tmp_path) == sorted([*alike, f".model.{other.pid}.partial", "model"])
+        other.kill()
+    write(tmp_path / "model", "2")
+    assert listing(tmp_path) == sorted([*alike, "model"])
+
+
+def test_what_an_older_process_of_this_number_left(tmp_path):
+    """In a container a process has the same number each time."""
+    (tmp_path / f".model.{os.getpid()}.partial").mkdir()
+    write(tmp_path / "model", "1")
+    assert listing(tmp_path) == ["model"]
+
+
+def test_a_process_of_somebody_else_lives(tmp_path, monkeypatch):
+    def forbidden(pid, signal):
+        raise PermissionError(1, "Operation not permitted")
+
+    (tmp_path / ".model.99999999.partial").mkdir()
+    monkeypatch.setattr(os, "kill", forbidden)
+    write(tmp_path / "model", "1")
+    assert listing(tmp_path) == [".model.99999999.partial", "model"]
 
 
 def test_files_of_others_are_not_replaced(tmp_path):
