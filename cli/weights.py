@@ -32,11 +32,18 @@ def show(path: Path) -> None:
 def convert(source: Path, target: Path, dtype: str) -> None:
     """Write SOURCE (folder or file, shards too) to TARGET as one file with today's parameter names.
 
-    TARGET is a .safetensors file, or a folder, which gets config.json and the tokenizer as well.
+    TARGET is a new .safetensors file, or a new or empty folder, which gets config.json and the tokenizer as well, where
+    SOURCE has them.
     """
     from minixl.weights.convert import convert as convert_weights
+    from minixl.weights.convert import missing_for_training
+
     count = convert_weights(source, target, None if dtype == "keep" else dtype)
     click.echo(f"{target}: {count} tensors written", err=True)
+    missing = missing_for_training(target) if target.is_dir() else []
+    if missing:
+        click.echo(f"{target}: {source} has no {' and no '.join(missing)}, so minixl cannot train with this folder until "
+                   f"you copy {'them' if len(missing) > 1 else 'it'} there", err=True)
 
 
 @weights.command()

@@ -22,16 +22,13 @@ COPIED = [name for name in MODEL_FILES if name not in ("config.json", "model.saf
 def convert(source: str | Path, target: str | Path, dtype: str | None = None) -> int:
     """Write `source` (file or folder, shards too) to `target` and return the number of tensors.
 
-    `target`: a .safetensors file, or a folder, which also gets config.json and the tokenizer of a source folder.
-    `dtype`: "float32" or "float16" for all floating-point tensors; None keeps theirs (bfloat16 becomes float32).
+    `target`: a new .safetensors file, or a new or empty folder, which also gets config.json and the tokenizer of a source
+    folder.  `dtype`: "float32" or "float16" for all floating-point tensors; None keeps theirs (bfloat16 becomes float32).
     """
     source, target = Path(source), Path(target)
-    if source.resolve() == target.resolve():
-        raise UserError(f"{target}: expected another place than the source, found the same")
+    _check_new(target, source)
     tensors = _read_all(Checkpoint(source), source, dtype)
     if target.suffix == ".safetensors":
-        if target.is_dir():
-            raise UserError(f"{target}: expected a file to write to, found a folder")
         with replaced_file(target) as file:
             write_tensors(file, tensors)
         return len(tensors)
@@ -40,6 +37,29 @@ def convert(source: str | Path, target: str | Path, dtype: str | None = None) ->
         if source.is_dir():
             _copy_rest(source, folder, tensors)
     return len(tensors)
+
+
+def missing_for_training(folder: str | Path) -> list[str]:
+    """What an encoder folder needs besides its weights and does not have, in words; nothing of a model with a lexicon."""
+    has = lambda *names: any((Path(folder) / name).is_file() for name in names)
+    config = [] if has("config.json") else ["config.json"]
+    return config + ([] if has("tokenizer.json", "vocab.txt", "lexicon.json") else ["tokenizer (tokenizer.json or vocab.txt)"])
+
+
+def _check_new(target: Path, source: Path) -> None:
+    """Raises UserError unless there is nothing at `target` that could be lost.
+
+    Weights that somebody downloaded look like those that were converted before, so neither is replaced.
+    """
+    if source.resolve() == target.resolve():
+        raise UserError(f"{target}: expected another place than the source, found the same")
+    if target.suffix == ".safetensors" and target.is_dir():
+        raise UserError(f"{target}: expected a file to write to, found a folder")
+    if target.suffix != ".safetensors" and target.is_file():
+        raise UserError(f"{target}: expected a folder to write to, or a name that ends in .safetensors, found a file")
+    if target.is_file() or (target.is_dir() and any(target.iterdir())):
+        what = "new or empty folder, found one in use" if target.is_dir() else "new file, found one that is there"
+        raise UserError(f"{target}: expected a {what}; choose another, or remove it first")
 
 
 def _read_all(checkpoint: Checkpoint, source: Path, dtype: str | None) -> dict[str, np.ndarray]:

@@ -39,6 +39,29 @@ def test_convert(file, tmp_path):
     assert found["bert.embeddings.LayerNorm.weight"].dtype == found["a"].dtype == np.float16
 
 
+@pytest.mark.parametrize("config, said", [
+    (True, "{source} has no tokenizer (tokenizer.json or vocab.txt), so minixl cannot train with this folder until you copy it "
+           "there"),
+    (False, "{source} has no config.json and no tokenizer (tokenizer.json or vocab.txt), so minixl cannot train with this folder "
+            "until you copy them there")])
+def test_convert_says_what_training_lacks(file, tmp_path, config, said):
+    source = file.parent if config else file
+    if config:
+        (tmp_path / "config.json").write_text("{}")
+        file.rename(tmp_path / "model.safetensors")
+    result = run("convert", source, tmp_path / "new")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.splitlines() == [f"{tmp_path / 'new'}: 3 tensors written",
+                                          f"{tmp_path / 'new'}: {said.format(source=source)}"]
+
+
+def test_convert_of_all_that_training_needs(file, tmp_path):
+    for name in ("config.json", "vocab.txt"):
+        (tmp_path / name).write_text("{}")
+    file.rename(tmp_path / "model.safetensors")
+    assert run("convert", tmp_path, tmp_path / "new").stderr == f"{tmp_path / 'new'}: 3 tensors written\n"
+
+
 def test_fetch_prints_the_folder(monkeypatch, tmp_path):
     monkeypatch.setattr("minixl.weights.e5.fetch_e5_small", lambda out: out)
     result = run("fetch", "e5-small", "--out", tmp_path / "e5")

@@ -8,7 +8,7 @@ from safetensors.numpy import load_file, save_file
 from safetensors.torch import save_file as save_torch
 
 from minixl.errors import UserError
-from minixl.weights.convert import convert
+from minixl.weights.convert import convert, missing_for_training
 from minixl.weights.folder import load_parameters
 from minixl.weights.tokenizer import Tokenizer
 
@@ -49,6 +49,34 @@ def test_what_float16_cannot_hold(tmp_path):
     with pytest.raises(UserError, match="w: expected weights within ±65504 for float16, found larger ones"):
         convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", "float16")
     assert not (tmp_path / "b.safetensors").exists()
+
+
+@pytest.mark.parametrize("name, found", [("new", "new or empty folder, found one in use"),
+                                         ("new.safetensors", "new file, found one that is there")])
+def test_what_is_there_is_not_replaced(encoder, tmp_path, name, found):
+    (tmp_path / "new").mkdir()                                          # an empty folder is as good as none
+    convert(encoder, tmp_path / name)
+    with pytest.raises(UserError, match=f"{name}: expected a {found}; choose another, or remove it first$"):
+        convert(encoder, tmp_path / name, "float16")
+    file = tmp_path / "new" / "model.safetensors" if name == "new" else tmp_path / name
+    assert {value.dtype for value in load_file(file).values()} == {np.dtype(np.float32)}
+
+
+def test_a_file_without_its_ending(encoder, tmp_path):
+    (tmp_path / "b").write_text("mine")
+    with pytest.raises(UserError, match="b: expected a folder to write to, or a name that ends in .safetensors, found a file"):
+        convert(encoder, tmp_path / "b")
+    assert (tmp_path / "b").read_text() == "mine"
+
+
+@pytest.mark.parametrize("files, missing", [
+    (["config.json", "vocab.txt"], []), (["config.json", "tokenizer.json"], []), (["config.json", "lexicon.json"], []),
+    (["config.json", "tokenizer_config.json"], ["tokenizer (tokenizer.json or vocab.txt)"]),
+    (["vocab.txt"], ["config.json"]), ([], ["config.json", "tokenizer (tokenizer.json or vocab.txt)"])])
+def test_what_a_folder_lacks(tmp_path, files, missing):
+    for name in files:
+        (tmp_path / name).touch()
+    assert missing_for_training(tmp_path) == missing
 
 
 def test_onto_itself(encoder):
