@@ -7,6 +7,8 @@ import click
 
 from minixl.cli.terminal import printable
 
+OWN = ("report.html", "curves.csv")                # what a run writes into its folder, under endings that a report may have
+
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
@@ -37,7 +39,7 @@ def report(runs: tuple[Path, ...], out: Path, table: Path | None) -> None:
 
 
 def _check_name(option: str, path: Path, suffix: str) -> None:
-    """Raises UserError for a file that cannot be written, or whose name would say that it is something else."""
+    """Raises UserError for a file that cannot be written, is a run's own, or whose name would say that it is something else."""
     from minixl.errors import UserError
 
     if path.is_dir() or not path.resolve().parent.is_dir():
@@ -46,6 +48,8 @@ def _check_name(option: str, path: Path, suffix: str) -> None:
     if path.suffix.lower() != suffix:
         raise UserError(f"{option} {path}: expected a name that ends in {suffix}, found {path.suffix or 'no ending'!r}; "
                         f"give {option} {path.with_suffix(suffix)}")
+    if path.name in OWN and (path.resolve().parent / "config.toml").is_file():
+        raise UserError(f"{option} {path}: in the folder of a run this is the name of that run's own file; choose another name")
 
 
 def _print_columns(rows: list[list[str]]) -> None:

@@ -170,7 +170,7 @@ def test_plots_are_to_scale():
     assert svg({}, "score") == "" and svg({"zero": [(1, 0.0)]}, "score").count("<polyline") == 1
     assert svg({"below": [(1, -3.0), (2, -1.0)]}, "score").count("nan") == 0
     assert "nan" not in svg({"zero": [(1, 0.0)]}, "score", PERCENT)
-    heights = re.findall(r'height="([0-9.]+)"', bars([(4, 1), (2, 2)], ("0", "1"), ("all", "kept")))
+    heights = re.findall(r'height="([0-9.]+)"', bars([(4, 1), (2, 2)], ("0", "1"), ("all", "selected")))
     assert [float(h) / float(heights[0]) for h in heights] == pytest.approx([1, 0.5, 0.25, 0.5], abs=1e-2)
 
 
@@ -246,10 +246,10 @@ def test_the_report_of_a_study(folder, tmp_path):
     page = (tmp_path / "run" / "report.html").read_text()
     studies = json.loads((tmp_path / "run" / "studies.json").read_text())
     selected = studies["languages"]["es"]["pseudo_labels"][0]
-    assert f"<tr><td>es</td><td>kept</td><td>4</td><td>{100 * selected['f1']:.1f}</td></tr>" in page
-    assert "<tr><td>fr</td><td>kept</td><td>1</td><td>–</td></tr>" in page
-    assert "<td>student</td>" in page and "<h3>es: kept sentences by ρ</h3>" in page
-    assert "<h3>fr: kept sentences by ρ</h3>" not in page and page.count("<rect") == 2 * 2 * 20
+    assert f"<tr><td>es</td><td>selected</td><td>4</td><td>{100 * selected['f1']:.1f}</td></tr>" in page
+    assert "<tr><td>fr</td><td>selected</td><td>1</td><td>–</td></tr>" in page
+    assert "<td>student</td>" in page and "<h3>es: selected sentences by ρ</h3>" in page
+    assert "<h3>fr: selected sentences by ρ</h3>" not in page and page.count("<rect") == 2 * 2 * 20
 
 
 def test_a_band_is_mean_and_sample_deviation():

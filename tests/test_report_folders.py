@@ -3,8 +3,10 @@ import json
 import re
 
 import pytest
+from click.testing import CliRunner
 
 from minixl import __version__
+from minixl.cli.report import report
 from minixl.errors import UserError
 from minixl.report.advpicker import studies_html
 from minixl.report.comparison import group, without_scores, write_comparison
@@ -187,16 +189,37 @@ def test_the_page_of_a_run_shows_what_there_is(tmp_path, metrics, heads, said):
     assert all(f"{name}: " in captions(page)[0] for name in heads[1:])
 
 
+@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize("option, name", [("--out", "report.html"), ("--csv", "curves.csv")])
+def test_a_runs_own_files_are_not_replaced(tmp_path, option, name, finished):
+    """Neither those it has nor those it is going to write.  Beside them, or under another name, there is room."""
+    folder = write_run(tmp_path / "run")
+    (tmp_path / "link").symlink_to(folder)
+    if finished:
+        (folder / name).write_text("the run's own")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    for place in (folder, tmp_path / "link"):
+        given = {"--out": str(tmp_path / "page.html"), option: str(place / name)}
+        done = CliRunner().invoke(report, [str(folder), *(word for pair in given.items() for word in pair)])
+        assert str(done.exception) == (f"{option} {place / name}: in the folder of a run this is the name of that run's own file; "
+                                       "choose another name")
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before and not (tmp_path / "page.html").exists()
+    for place in (tmp_path / name, folder / f"all-{name}"):
+        given = {"--out": str(tmp_path / "page.html"), option: str(place)}
+        done = CliRunner().invoke(report, [str(folder), *(word for pair in given.items() for word in pair)])
+        assert done.exit_code == 0 and place.stat().st_size > 100
+
+
 def test_the_words_of_the_studies_are_explained():
-    """One word has one meaning: "selected" is a step in the table of scores, so sentences are kept."""
+    """They are those of studies.json, and a part is called the same in every table and picture."""
     part = [{"part": name, "sentences": count, "f1": 0.5} for name, count in (("selected", 0), ("other", 3), ("all", 3))]
     row = {"sizes": {"selected": 2, "other": 0, "all": 2}, "histogram": [], "pseudo_labels": part, "sweep": [],
            "teachers": [{"teacher": 0, "chosen": 2, "confidence": 0.5, "agreement": 0.5}]}
     page = studies_html({"languages": {"es": row}, "test": {"es": {"teachers": part}}}, "f1")
-    assert page.count("<table>") == len(captions(page)) == 4 and "selected" not in page
-    for word in ("kept: ", "teachers: ", "surest in: ", "confidence: ", "merged: ", "share ρ "):
+    assert page.count("<table>") == len(captions(page)) == 4 and "kept" not in page and "left out" not in page
+    for word in ("selected: ", "other: ", "teachers: ", "surest in: ", "confidence: ", "merged: ", "share ρ "):
         assert sum(word in caption for caption in captions(page)) >= 1, word
     assert "p̄ is how likely" in page and all("in %" in caption for caption in captions(page) if "f1" in caption)
     first, second = page.split("<table>")[1:3]
-    assert "<td>kept</td>" in first and "<td>left out</td>" not in first       # nothing was left out of the text,
-    assert "<td>kept</td>" not in second and "<td>left out</td>" in second     # none kept of the test file
+    assert "<td>selected</td>" in first and "<td>other</td>" not in first      # all of the text was selected,
+    assert "<td>selected</td>" not in second and "<td>other</td>" in second    # none of the test file

@@ -216,9 +216,9 @@ def test_the_numbers_of_the_axis_stand_where_they_belong(values, how):
 
 def test_bars_are_named_by_their_colours():
     """The whole is as high as the number at the axis says, its part a fourth of it."""
-    picture = bars([(8, 2)], ("0", "1"), ("all", "kept"))
+    picture = bars([(8, 2)], ("0", "1"), ("all", "selected"))
     names = {given["fill"]: content for content, given in texts(picture) if "fill" in given}
     found = {names[colour]: float(height) for height, colour in re.findall('height="([0-9.]+)" fill="([^"]*)"', picture)}
-    assert set(found) == {"all", "kept"} and found["all"] == pytest.approx(4 * found["kept"], abs=0.2)
+    assert set(found) == {"all", "selected"} and found["all"] == pytest.approx(4 * found["selected"], abs=0.2)
     ends = {content: float(given["x"]) for content, given in texts(picture) if "fill" not in given and given["x"] != "4"}
     assert ends["0"] < ends["1"] and "8" in [content for content, _ in texts(picture)]
