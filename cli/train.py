@@ -97,7 +97,7 @@ def train(recipe: str | None, encoder: Path | None, source: tuple[str, ...], dev
         raise click.UsageError("--resume: the inputs stand in config.toml; leave out --encoder, --source, --dev, --unlabelled, "
                                "--test and --vectors")
     elif needed or not source:
-        missing = "--encoder DIR" if needed else "--source LANGUAGE=FILE"
+        missing = "--encoder PATH" if needed else "--source LANGUAGE=FILE"
         raise click.UsageError(f"{missing} is missing; `minixl train` without any arguments runs the quickstart")
     else:
         inputs = Inputs(encoder, **given)

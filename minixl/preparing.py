@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -68,8 +69,8 @@ def read_files(settings: Settings, inputs: Inputs, messages: list[str]) -> Files
             gold = read_gold(settings, texts["target"], messages)
     scored = {part: [corpus.limited(settings["data.test_limit"]) for corpus in read(getattr(inputs, part))]
               for part in ("dev", "test")}
-    for scored_one in scored["dev"] + scored["test"]:
-        check_limited(settings, whole, sources, lambda corpora, one=scored_one: check_labels(one, labels_of(task, corpora)))
+    for corpus in scored["dev"] + scored["test"]:
+        check_limited(settings, whole, sources, partial(_check_known, corpus))
     return Files(sources, scored, texts, gold)
 
 
@@ -91,6 +92,10 @@ def check_limited(settings: Settings, whole: list[Corpus], limited: list[Corpus]
             raise
         raise UserError(f"data.limit: {settings['data.limit']} sentences of each source file are too few, the others would do: "
                         f"{str(error).partition(';')[0]}; raise it") from None
+
+
+def _check_known(corpus: Corpus, sources: list[Corpus]) -> None:
+    check_labels(corpus, labels_of(corpus.task, sources))
 
 
 def _passes(check: Callable[[list[Corpus]], None], corpora: list[Corpus]) -> bool:
