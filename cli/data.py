@@ -49,3 +49,5 @@ def stats(task: str, files: tuple[str, ...], encoding: str, scheme: str) -> None
         listed = ", ".join(f"{label} {count}" for label, count in sorted(counts.items()))
         click.echo(f"{corpus.language}: {len(corpus.inputs)} inputs, {words} words; {listed or 'no labels'}"
                    + (f"; tags that broke the scheme and were repaired: {corpus.repaired}" if corpus.repaired else ""))
+        if corpus.hint:
+            click.echo(f"warning: {corpus.language}: {corpus.hint}", err=True)

@@ -55,6 +55,8 @@ def evaluate(model: Path, files: tuple[str, ...], parallel: tuple[str, ...], pro
         corpora = _corpora(predictor, files, limit, encoding, scheme) if predictor else []
         translations = [(pair, read_pair(pair, encoding=encoding, limit=limit)) for pair in pairs]
         texts = [(pair, read_probed(pair, encoding=encoding, limit=limit, least=LEAST)) for pair in probed]
+    if strict and not (predictor and corpora and predictor.info.task == "ner"):
+        click.echo("--strict: not used, it is for the entities of labelled files", err=True)
     encoder = _encoder(model, predictor, device) if pairs or probed else None
     results: dict[str, Any] = {}
     tables: list[tuple[list[str], str]] = []
@@ -70,11 +72,8 @@ def evaluate(model: Path, files: tuple[str, ...], parallel: tuple[str, ...], pro
         tables.append(_probe_table(results["probe"]))
     if as_json:
         click.echo(json.dumps(results, indent=2))
-        return
-    for i, (lines, note) in enumerate(tables):
-        click.echo("\n" * (i > 0) + "\n".join(lines))
-        if note:
-            click.echo(note, err=True)
+    else:
+        _show(tables)
 
 
 def _corpora(predictor: Predictor, files: Sequence[str], limit: int, encoding: str, scheme: str) -> list[Corpus]:
@@ -178,6 +177,14 @@ def _score_table(scores: Mapping[str, Any], task: str, strict: bool) -> tuple[li
             *(f"{language:<12}{kind:<10}{100 * row['precision']:>10.1f}{100 * row['recall']:>10.1f}{100 * row['f1']:>10.1f}"
               f"{row['support']:>10}" for language, kind, row in rows)
             ], f"entities matched {'strictly, as IOB2' if strict else 'leniently, as conlleval does'}"
+
+
+def _show(tables: Sequence[tuple[list[str], str]]) -> None:
+    """An empty line between them, their notes on stderr."""
+    for i, (lines, note) in enumerate(tables):
+        click.echo("\n" * (i > 0) + "\n".join(lines))
+        if note:
+            click.echo(note, err=True)
 
 
 def _alignment_table(alignments: Mapping[str, Any]) -> tuple[list[str], str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import click
 from minixl.cli.terminal import printable
 
 STDIN = "standard input"     # in messages
+FEW = 5            # lines without tabs: fewer may look like columns by chance, as "Plan B" does
 TEXTS = 256        # texts predicted together: enough to form batches of similar length, and output soon follows input
 
 
@@ -46,27 +47,51 @@ def predict(model: Path, file: Path, output: str, kind: str, encoding: str, devi
     else:
         lines: Iterator[str] = (line.removeprefix("\ufeff" if i == 0 else "").rstrip("\r\n")
                                 for i, line in enumerate(_lines(file, encoding)))
-        if tagger and kind == "auto":
-            lines = _warn_of_columns(lines, predictor.info.task, name)
+        if kind == "auto":
+            lines = _warned(lines, predictor.info.task, name)
         for line in _texts(predictor, lines, output, name):
             click.echo(line if output != "text" else printable(line))  # the other two are for programs, JSON escapes of itself
     if predictor.read.cut_words or predictor.read.cut_pieces:
         click.echo(predictor.read.report(name), err=True)
 
 
-def _warn_of_columns(lines: Iterator[str], task: str, name: str) -> Iterator[str]:
-    """The same lines.  A line on stderr where the first of them look like a word and its tag each.
+def _warned(lines: Iterator[str], task: str, name: str) -> Iterator[str]:
+    """The same lines.  A line on stderr where the first of them look like more than a text each.
 
     They are read as texts all the same: what was asked for, readable lines or JSON, has no place for the input's columns.
     """
-    from minixl.data.corpus import in_columns
-
     first = list(itertools.islice(lines, TEXTS))
     written = [line for line in first if line.strip()]
-    if written and in_columns(task, written):
-        click.echo(f"{name}: these lines look like columns, a word and its tag each, but every line is read as a text; "
-                   "--format conll reads columns (--input text: no such message)", err=True)
+    if written and (found := _likeness(written, task, name)):
+        click.echo(f"{name}: {found[0]}, but every line is read as a text; {found[1]} (--input text: no such message)", err=True)
     return itertools.chain(first, lines)
+
+
+def _likeness(lines: Sequence[str], task: str, name: str) -> tuple[str, str] | None:
+    """What these lines, none of them blank, look like, and the cure; None for texts."""
+    from minixl.data.classification import header_of
+    from minixl.data.corpus import TAGGING, in_columns
+    from minixl.data.hints import one_word_lines
+    from minixl.data.lines import kind_of
+
+    alone, cells = "give the texts alone, one a line", [line.split("\t") for line in lines]
+    columns = "--format conll reads columns" if task in TAGGING else alone
+    if (len(lines) >= FEW or "\t" in lines[0]) and in_columns(task, lines):
+        return "these lines look like columns, a word and its tag each", columns
+    if task in TAGGING and one_word_lines(lines):
+        return "nearly every line is one word", columns
+    if kind_of(name) == ".jsonl" or (lines[0].startswith("{") and '"text"' in lines[0]):
+        return "these lines look like JSON", alone
+    headers = [header for mark in ",;" if (header := header_of(lines[0].split(mark))) and header[0] is not None]
+    if headers or (kind_of(name) == ".csv" and all("," in line for line in lines)):
+        return "these lines look like comma-separated values", alone
+    width = min(map(len, cells))
+    if width < 2:
+        return None
+    header = header_of(cells[0])
+    text_at = header[1] if header else max(range(width), key=lambda i: sum(len(row[i].split()) for row in cells))
+    skip = "tail -n +2 | " if header else ""
+    return "these lines look like labels and texts", f"{alone}, for example with {skip}cut -f {text_at + 1}"
 
 
 def _lines(file: Path, encoding: str) -> Iterator[str]:
@@ -113,12 +138,15 @@ def _bracketed(result: dict[str, Any]) -> str:
 
 def _columns(predictor: Any, lines: list[str], name: str) -> Iterator[str]:
     """The input's lines, endings and all, with the predicted tag as one more column."""
-    from minixl.data.conll import add_column, parse_conll
+    from minixl.data.conll import add_column, check_words, parse_conll
 
     if name == STDIN and not any(line.strip() for line in lines):          # nothing came through the pipe: nothing goes out
         return iter(lines)
-    bare = (line.lstrip("\ufeff").rstrip("\r\n") for line in lines)
-    sentences = parse_conll(bare, name, tags=False).sentences
+    bare = [line.lstrip("\ufeff").rstrip("\r\n") for line in lines]
+    file = parse_conll(bare, name, tags=False)
+    if any(len(line.split()) > 1 for line in bare):                        # one column may well be numbers alone
+        check_words(file)
+    sentences = file.sentences
     answers = predictor.tag([sentence.words for sentence in sentences], path=name, lines=[s.line for s in sentences])
     return add_column(lines, [answer.tags for answer in answers])
 

@@ -5,7 +5,7 @@
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -133,7 +133,7 @@ class Predictor:
                                   [(*span, next(of_spans)) for span in entities]))
         return results
 
-    def predict(self, texts: Sequence[str], *, path: str = "input", lines: Sequence[int] = ()) -> list[dict[str, Any]]:
+    def predict(self, texts: Iterable[str], *, path: str = "input", lines: Sequence[int] = ()) -> list[dict[str, Any]]:
         """One dictionary a text.
 
         A classifier gives {"text", "label", "confidence", "probabilities"}.  A tagger gives {"text", "words": [[start,
@@ -144,6 +144,9 @@ class Predictor:
         """
         if isinstance(texts, str):
             raise TypeError("predict: expected a list of strings, got one string; use predict([text])")
+        if not isinstance(texts, Iterable):
+            raise TypeError(f"predict: expected a list of strings, got {type(texts).__name__}")
+        texts = list(texts)
         for i, text in enumerate(texts):
             if not isinstance(text, str):
                 raise TypeError(f"predict: expected a list of strings, got {type(text).__name__} at index {i}")

@@ -193,6 +193,10 @@ def test_what_is_no_list_of_strings(tmp_path):
         ours.predict("anna")
     with pytest.raises(TypeError, match="^predict: expected a list of strings, got NoneType at index 1$"):
         ours.predict(["anna", None])
+    for wrong in (None, 5):
+        with pytest.raises(TypeError, match=f"^predict: expected a list of strings, got {type(wrong).__name__}$"):
+            ours.predict(wrong)
+    assert ours.predict(text for text in ["anna"]) == ours.predict(["anna"])        # anything that gives strings will do
 
 
 IOBES = ["O", *(f"{letter}-{kind}" for kind in ("LOC", "PER") for letter in "BIES")]

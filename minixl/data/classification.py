@@ -22,6 +22,10 @@ LABEL_NAMES = ("label", "category", "intent", "topic", "class")
 TEXT_NAMES = ("text", "sentence", "utterance")
 LONGEST = 2**31 - 1                       # characters of a text in a .csv; Python's own limit is 131,072
 
+DIVIDERS = {"\t": "a tab", ",": "commas", ";": "semicolons"}
+CURES = {"\t": "give the file a name that ends in .tsv", ",": "give the file a name that ends in .csv",
+         ";": "write the file again with tabs, as .tsv, or with commas, as .csv"}
+
 Row = tuple[int, list[str]]               # the line it starts on, from 1, and its cells
 
 
@@ -37,7 +41,7 @@ def read_classification(path: PathLike, *, encoding: str = "utf-8", labels: bool
     elif kind_of(path) == ".csv":
         with _long_fields():
             cells = list(_csv_rows(raw_lines(path, encoding), path))
-        rows = _columns(cells, path, labels, "commas")
+        rows = _columns(cells, path, labels, ",")
     else:
         rows = _tsv_rows(read_lines(path, encoding), path, labels)
     documents = [_document(label, text, line, path, labels) for line, (label, text) in rows]
@@ -70,7 +74,7 @@ def _tsv_rows(lines: Iterable[str], path: PathLike, labels: bool) -> Iterator[Ro
     rows = [(i, line) for i, line in enumerate(lines, 1) if line.strip()]
     header = bool(rows) and header_of(rows[0][1].split("\t")) is not None
     most = rows[0][1].count("\t") if header else 1        # further tabs belong to the last column
-    return _columns([(i, line.split("\t", most)) for i, line in rows], path, labels, "a tab")
+    return _columns([(i, line.split("\t", most)) for i, line in rows], path, labels, "\t")
 
 
 @contextmanager
@@ -100,9 +104,11 @@ def _csv_rows(lines: Iterable[str], path: PathLike) -> Iterator[Row]:
         start = reader.line_num + 1
 
 
-def _columns(rows: list[Row], path: PathLike, labels: bool, divider: str) -> Iterator[Row]:
-    """Label and text of every row; label "" in a file of texts alone."""
-    header = header_of(rows[0][1]) if rows else None
+def _columns(rows: list[Row], path: PathLike, labels: bool, mark: str) -> Iterator[Row]:
+    """Label and text of every row; label "" in a file of texts alone.  mark: what divides the columns."""
+    header, divider = header_of(rows[0][1]) if rows else None, DIVIDERS[mark]
+    if rows and not header:
+        _check_divider(rows, path, labels, mark)
     width = len(rows[0][1]) if header else max((len(cells) for _, cells in rows), default=0)
     label_at, text_at = header or ((0, 1) if width > 1 else (None, 0))
     if rows and labels and label_at is None:
@@ -117,6 +123,19 @@ def _columns(rows: list[Row], path: PathLike, labels: bool, divider: str) -> Ite
             raise UserError(f"{path}:{line}: expected {what} separated by {divider}, found {len(cells)} "
                             f"column{'s' * (len(cells) != 1)} in {shown(' '.join(cells))}; {cure}")
         yield line, ["" if label_at is None else cells[label_at], cells[text_at]]
+
+
+def _check_divider(rows: list[Row], path: PathLike, labels: bool, mark: str) -> None:
+    """Raises UserError where something else divides the columns: the first line names them so, or, of a labelled file in which
+    some line has one column only, it stands after a word in every line."""
+    whole = mark.join(rows[0][1])
+    one_column = labels and any(len(cells) == 1 for _, cells in rows)
+    for other, name in DIVIDERS.items():
+        parts = [cells[0].partition(other) for _, cells in rows]
+        after_a_word = one_column and all(found and len(label.split()) == 1 for label, found, _ in parts)
+        if other != mark and (header_of(whole.split(other)) or after_a_word):
+            raise UserError(f"{path}:{rows[0][0]}: expected label and text separated by {DIVIDERS[mark]}, found {name} in "
+                            f"{shown(whole)}; {CURES[other]}")
 
 
 def header_of(cells: Sequence[str]) -> tuple[int | None, int] | None:

@@ -66,6 +66,14 @@ def parse_conll(lines: Iterable[str], name: str, *, tags: bool = True, scheme: s
     return _in_iob2(sentences, name, scheme) if tags else ConllFile(sentences, "none", name)
 
 
+def check_words(file: ConllFile) -> None:
+    """Raises UserError where the first column numbers the words: in CoNLL-U, for one, they are in the second."""
+    if not any(letter.isalpha() for sentence in file.sentences for word in sentence.words for letter in word):
+        first = file.sentences[0]
+        raise UserError(f"{file.path}:{first.line}: expected words in the first column, found none that has a letter, but "
+                        f"{shown(first.words[0])}; keep the columns of words and tags, for example of CoNLL-U with cut -f 2,4")
+
+
 def check_labels(file: ConllFile, labels: Sequence[str]) -> None:
     """Raises UserError for the first tag of the file that is not among the labels: its line and the nearest one."""
     known = set(labels)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from minixl.data.classification import check_document_labels, header_of, read_classification
-from minixl.data.conll import ConllFile, read_conll
+from minixl.data.conll import ConllFile, check_words, read_conll
 from minixl.data.conll import check_labels as check_tags
 from minixl.data.encoding import CURE, Encoded, PieceTokenizer, encode_documents, encode_sentences
 from minixl.data.examples import Document, Sentence
+from minixl.data.hints import entity_tags, one_word_lines, swapped_columns
 from minixl.data.lines import read_lines, shown
 from minixl.data.schemes import convert, label_set, parse
 from minixl.data.text import read_text
@@ -19,6 +20,8 @@ from minixl.data.words import split_words
 from minixl.errors import UserError
 
 TAGGING = ("ner", "pos")
+ONE_WORD = ("nearly every line is one word; if this is one column of a labelled file, give the whole file, whose labels are not "
+            "read")
 
 
 @dataclass(slots=True)
@@ -31,6 +34,7 @@ class Corpus:
     inputs: list[Sentence] | list[Document]
     found: str = "none"        # the tag scheme of the file; the tags here are IOB2, or plain
     repaired: int = 0          # how many tags of the file break that scheme
+    hint: str = ""             # what the file may be that was meant otherwise: for the user, with the cure
 
     def gold(self) -> list[list[str]] | list[str]:
         """The tags of every sentence, or the label of every document."""
@@ -57,17 +61,18 @@ def read_corpus(task: str, language: str, path: Path, *, encoding: str = "utf-8"
     if task in TAGGING:
         given = "none" if task == "pos" else None if scheme == "auto" else scheme
         file = read_conll(path, encoding=encoding, tags=labelled, scheme=given)
-        _check_words(file)
+        check_words(file)
         if labelled and task == "ner" and file.scheme == "none":
             line, tag = next((s.line + i, tag) for s in file.sentences for i, tag in enumerate(s.tags or ()) if tag != "O")
             raise UserError(f"{path}:{line}: expected entity tags such as B-PER, I-PER and O, found {tag!r}; "
                             "part-of-speech tags are of the task pos, labelled texts of the task classification")
-        return Corpus(language, path, task, file.sentences, file.found, file.repaired)
+        hint = entity_tags(s.tags or () for s in file.sentences) if task == "pos" else ""
+        return Corpus(language, path, task, file.sentences, file.found, file.repaired, hint)
     documents = read_classification(path, encoding=encoding, labels=labelled)
     if labelled and all(parse(document.text) for document in documents):
         raise UserError(f"{path}:{documents[0].line}: expected a label and a text, found a word and the tag "
                         f"{documents[0].text!r}; entity tags are of the task ner, part-of-speech tags of the task pos")
-    return Corpus(language, path, task, documents)
+    return Corpus(language, path, task, documents, hint=swapped_columns(documents) if labelled else "")
 
 
 def read_unlabelled(task: str, language: str, path: Path, *, encoding: str = "utf-8") -> Corpus:
@@ -82,24 +87,17 @@ def read_unlabelled(task: str, language: str, path: Path, *, encoding: str = "ut
     form = form_of(task, path, lines)
     if form == "columns":
         file = read_conll(path, encoding=encoding, tags=False)
-        _check_words(file)
+        check_words(file)
         sentences = file.sentences
         texts = [Document(" ".join(sentence.words), None, sentence.line) for sentence in sentences]
         return Corpus(language, path, task, sentences if task in TAGGING else texts)
     documents = read_classification(path, encoding=encoding, labels=False) if form == "fields" else \
         read_text(path, encoding=encoding)
+    hint = ONE_WORD if form == "lines" and one_word_lines([document.text for document in documents]) else ""
     if task not in TAGGING:
-        return Corpus(language, path, task, documents)
+        return Corpus(language, path, task, documents, hint=hint)
     return Corpus(language, path, task, [Sentence(tuple(d.text[a:b] for a, b in split_words(d.text)), None, d.line)
-                                         for d in documents])
-
-
-def _check_words(file: ConllFile) -> None:
-    """Raises UserError where the first column numbers the words: in CoNLL-U, for one, they are in the second."""
-    if not any(letter.isalpha() for sentence in file.sentences for word in sentence.words for letter in word):
-        first = file.sentences[0]
-        raise UserError(f"{file.path}:{first.line}: expected words in the first column, found none that has a letter, but "
-                        f"{shown(first.words[0])}; keep the columns of words and tags, for example of CoNLL-U with cut -f 2,4")
+                                         for d in documents], hint=hint)
 
 
 def form_of(task: str, path: Path, lines: Iterable[str]) -> str:
@@ -121,7 +119,7 @@ def in_columns(task: str, lines: Sequence[str]) -> bool:
 
     True if all have equally many words of which the last is a tag: one of entities for ner, ASCII without lower-case
     letters for pos, either for classification.  For ner and pos lines with tabs need not be equally long, and what follows
-    the last tab may be anything like a tag; but if it is a text somewhere, or if a space is before the first tab everywhere,
+    the last tab may be anything like a tag; but if it is a text somewhere, or if a space is before the first tab in most,
     these are labels and texts.  Comments and -DOCSTART- lines say nothing.
     """
     rows = [line for line in lines if not line.startswith(("# ", "-DOCSTART-"))]
@@ -130,7 +128,7 @@ def in_columns(task: str, lines: Sequence[str]) -> bool:
         return False
     cells = [line.split("\t" if tabs else None) for line in rows]
     if tabs and task in TAGGING:
-        texts = not all(_like_a_tag(row[-1]) for row in cells) or all(" " in row[0].strip() for row in cells)
+        texts = not all(_like_a_tag(row[-1]) for row in cells) or 2 * sum(" " in row[0].strip() for row in cells) > len(cells)
         return not texts and header_of(cells[0]) is None
     tags = [row[-1].strip() for row in cells]
     tagged = (task != "pos" and all(map(parse, tags))) or (task != "ner" and _plain_tags(tags))
@@ -172,15 +170,17 @@ def labels_of(task: str, corpora: Iterable[Corpus], scheme: str = "IOB2") -> lis
 
 
 def check_classes(corpora: Sequence[Corpus], at_least: int) -> None:
-    """Raises UserError for a class with fewer training documents than `at_least`: file, line, label and the cure."""
+    """Raises UserError for a class with fewer training documents than `at_least`: file, line, label and the cure, which is
+    the file's hint if it has one."""
     documents = [(corpus, document) for corpus in corpora for document in corpus.documents()]
     counts = Counter(document.label for _, document in documents)
     rare = next(((c, d) for c, d in documents if counts[d.label] < at_least), None)
     if rare:
         corpus, document = rare
         times = counts[document.label]
+        cure = corpus.hint or f"correct the label, or --set data.min_count={times} allows it"
         raise UserError(f"{corpus.path}:{document.line}: expected at least {at_least} texts of every class, found {times} of "
-                        f"{document.label!r}; correct the label, or --set data.min_count={times} allows it")
+                        f"{shown(document.label or '')}; {cure}")
 
 
 def check_labels(corpus: Corpus, labels: Sequence[str]) -> None:
@@ -205,5 +205,5 @@ def encode(corpus: Corpus, tokenizer: PieceTokenizer, labels: Sequence[str] | No
         if corpus.task == "ner" and scheme not in ("IOB2", "none"):
             sentences = [replace(s, tags=s.tags and tuple(convert(s.tags, "IOB2", scheme))) for s in sentences]
         encoded = encode_sentences(sentences, tokenizer, ids, **how)
-        return replace(encoded, repaired=corpus.repaired, scheme=corpus.found)
-    return encode_documents(corpus.documents(), tokenizer, ids, **how)
+        return replace(encoded, repaired=corpus.repaired, scheme=corpus.found, hint=corpus.hint)
+    return replace(encode_documents(corpus.documents(), tokenizer, ids, **how), hint=corpus.hint)

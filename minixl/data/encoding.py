@@ -79,6 +79,7 @@ class Encoded:
     on_long: str = "window"            # how the long ones were read
     repaired: int = 0                  # tags of the file that break the scheme it is written in
     scheme: str = "none"               # that scheme
+    hint: str = ""                     # what the file may be that was meant otherwise (minixl/data/hints.py)
 
     def count(self, more: Encoded) -> None:
         """Add the figures of more inputs to these, but not their examples."""
@@ -88,7 +89,8 @@ class Encoded:
             self.unknown = (self.unknown or 0) + more.unknown
 
     def report(self, what: str) -> str:
-        """One line for the log: how many inputs, how many were long, what was cut, what was wrong with the tags."""
+        """For the log, one line: how many inputs, how many were long, what was cut, what was wrong with the tags; and the hint,
+        where there is one, on another."""
         line = f"{what}: {self.sources} input{'s' * (self.sources != 1)}, {self.pieces} pieces"
         if self.unknown is not None:
             line = (f"{what}: {self.sources} input{'s' * (self.sources != 1)}, {self.words:,} words, "
@@ -101,7 +103,7 @@ class Encoded:
         if self.repaired:
             breaks = f"tag breaks {self.scheme} and was" if self.repaired == 1 else f"tags break {self.scheme} and were"
             line += f", {self.repaired} {breaks} repaired"
-        return line
+        return f"{line}\nwarning: {what}: {self.hint}" if self.hint else line
 
 
 def encode_sentences(sentences: Sequence[Sentence], tokenizer: PieceTokenizer, label_ids: Mapping[str, int] | None, *,

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from minixl.data.corpus import form_of, in_columns, read_unlabelled
 from minixl.data.examples import Document
+from minixl.data.hints import labels_of_texts
 from minixl.data.lines import read_lines, shown
 from minixl.errors import UserError
 
@@ -65,6 +66,9 @@ def _parse_pair(text: str, option: str) -> LanguagePair:
         four = " (to train on, to test on: FILE,FILE,TEST,TEST)" if option == PROBE else ""
         raise UserError(f"{option} {text}: expected SOURCE-TARGET=FILE or SOURCE-TARGET=FILE,FILE{four}, for example "
                         "en-es=pairs.tsv or en-es=en.txt,es.txt")
+    if match[1] == match[2]:
+        raise UserError(f"{option} {text}: expected two languages, found {match[1]} twice; for two texts of one language give them "
+                        f"two names, such as {match[1]}1-{match[1]}2")
     return LanguagePair(match[1], match[2], tuple(map(Path, paths)))
 
 
@@ -120,7 +124,17 @@ def _columns(path: Path, encoding: str) -> tuple[list[Document], list[Document]]
         source.append(Document(cells[0].strip(), None, number))
         target.append(Document(cells[1].strip(), None, number))
     _check_text(source + target, path, "a source, a tab and its translation a line")
+    _check_sides([(a.text, b.text) for a, b in zip(source, target, strict=True) if a.text and b.text], path)
     return source, target
+
+
+def _check_sides(pairs: Sequence[tuple[str, str]], path: Path) -> None:
+    """Raises UserError where one column of a file of pairs holds labels."""
+    sides = list(zip(*pairs))
+    for number, (column, other) in enumerate((sides, sides[::-1]) if sides else (), 1):
+        if labels_of_texts(column, other):
+            raise UserError(f"{path}: expected source and target separated by a tab, found labels such as {shown(column[-1])} in "
+                            f"column {number}; give the texts of each language in a file of their own, FILE,FILE")
 
 
 def _texts(language: str, path: Path, encoding: str) -> list[Document]:

@@ -11,6 +11,7 @@ from itertools import chain, groupby
 # belong to the character before them, and where there is none to no word, as UNSEEN characters do.  Thai and other scripts
 # that write no spaces should be handed in as CoNLL, already cut into words.
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff]")     # Thai, Lao, Burmese, Khmer; kana
 JOINERS = "\u00ad\u200c\u200d"                        # soft hyphen, zero width non-joiner and joiner
 UNSEEN = "\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff"     # controls, directions, empty spaces
 

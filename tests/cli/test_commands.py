@@ -47,7 +47,7 @@ def test_wrong_usage_is_exit_code_2(minixl):
     assert minixl("trian")[0] == 2 and "No such command 'trian'; did you mean train?" in minixl("trian")[2]
     assert minixl("train", "--no-such-option")[0] == 2
     code, _, err = minixl("train", "finetune-ner", "--source", "en=x")
-    assert code == 2 and "--encoder DIR is missing" in err
+    assert code == 2 and "--encoder PATH is missing" in err
     assert minixl("train", "--seed", "-1")[0] == 2
     code, _, err = minixl("train", "--seed", "1", "--seeds", "2")
     assert code == 2 and "exclude each other" in err
@@ -128,6 +128,22 @@ def test_evaluate(minixl, trained):
     assert code == 1 and "did you mean" in one_line(err)
 
 
+def test_strict_is_for_entities(minixl, trained):
+    said = "--strict: not used, it is for the entities of labelled files\n"
+    for model, suffix, times in (("classifier", "tsv", 1), ("tagger", "txt", 0)):
+        given = ("evaluate", trained / model / "model", f"en={trained}/en.{suffix}")
+        code, out, err = minixl(*given, "--strict")
+        assert code == 0 and err.count(said) == times and said not in minixl(*given)[2]
+    (pairs := trained / "pairs.tsv").write_text("anna\tana\nben\tbenito\n")
+    code, out, err = minixl("evaluate", trained / "tagger" / "model", "--strict", "--parallel", f"en-es={pairs}")
+    assert code == 0 and err.count(said) == 1
+
+
+def test_evaluate_says_how_many_tags_break_the_scheme(minixl, trained):
+    code, out, err = minixl("evaluate", trained / "tagger" / "model", f"en={trained}/en.txt", "--scheme", "IOBES")
+    assert code == 0 and "tags break IOBES and were repaired\n" in err
+
+
 def test_evaluate_with_other_labels(minixl, trained, tmp_path):
     (tmp_path / "x.txt").write_text("anna\tB-PER\nparis\tB-PLACE\n")
     code, out, err = minixl("evaluate", trained / "tagger" / "model", f"en={tmp_path}/x.txt")
@@ -196,6 +212,8 @@ def test_sample_and_stats(minixl, tmp_path):
     assert code == 1 and "in use" in one_line(err)
     code, out, _ = minixl("data", "stats", "ner", f"es={tmp_path}/sample/ner/es/test.txt")
     assert code == 0 and out.startswith("es: 200 inputs") and "PER" in out
+    code, out, err = minixl("data", "stats", "pos", f"es={tmp_path}/sample/ner/es/test.txt")
+    assert code == 0 and out and err == "warning: es: these look like entity tags; the task for them is ner\n"
 
 
 def test_python_api(trained):

@@ -213,7 +213,8 @@ def test_cures_are_those_of_this_command(minixl, data, tmp_path):
             assert (code, out) == (1, "") and said in err and len(err.splitlines()) == 1 and "--set" not in err, err
     (tmp_path / "en.txt").write_text(mixed)
     code, out, _ = minixl("data", "stats", "ner", f"en={tmp_path}/en.txt", "--scheme", "IOBES")
-    assert code == 0 and out == "en: 2 inputs, 4 words; LOC 1, PER 2\n"
+    assert code == 0 and out == ("en: 2 inputs, 4 words; LOC 1, PER 2; tags that broke the scheme and were repaired: "
+                                 "2\n")
 
 
 def test_pairs_left_out_are_said(minixl, data, tmp_path):
@@ -235,6 +236,8 @@ def test_pairs_left_out_are_said(minixl, data, tmp_path):
     ({}, ["--parallel", "en=p"], "--parallel en=p: expected SOURCE-TARGET=FILE or SOURCE-TARGET=FILE,FILE"),
     ({}, ["--probe", "en-es"], "--probe en-es: expected SOURCE-TARGET=FILE or SOURCE-TARGET=FILE,FILE"),
     ({}, ["--probe", "en-es=a", "--probe", "en-es=b"], "--probe en-es=...: given twice"),
+    ({}, ["--parallel", "en-en=a"], "--parallel en-en=a: expected two languages, found en twice"),
+    ({"p": "travel\tanna goes\nhome\tben lives\n" * 10}, ["--parallel", "en-es=p"], "found labels such as 'home' in column 1"),
     ({"p": b"caf\xe9\tb\n"}, ["--parallel", "en-es=p"], "for example --encoding latin-1"),
     ({}, ["en=topics.tsv", "--parallel", "en-es=p"], "expected a model folder with minixl.json"),
 ])

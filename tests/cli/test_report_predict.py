@@ -105,7 +105,7 @@ def test_predict_prints_no_control_characters(minixl, folder, model):
 def warned(result):
     code, out, err = result
     assert code == 0 and out
-    return [line for line in err.splitlines() if "look like columns" in line]
+    return [line for line in err.splitlines() if "every line is read as a text" in line]
 
 
 @pytest.mark.parametrize("task", ["ner", "pos"])
@@ -126,7 +126,56 @@ def test_columns_that_are_read_as_texts(minixl, folder, tmp_path, task, output):
 def test_texts_are_no_columns(minixl, folder):
     for text in ("anna visited paris .\n\nben lives\n", "\n", "anna\tand a tab\nben lives\n"):
         assert warned(minixl("predict", folder / "ner" / "model", stdin=text)) == []
-    assert warned(minixl("predict", folder / "topics" / "model", stdin="anna\tB-PER\nlives\tO\n")) == []
+    for text in ("anna visited paris .\n", "anna\tand a tab\nben lives\n", "text\nanna, ben\n", "{anna}\n", "I LOVE IT\n",
+                 "travel\nhome\n" * 10):
+        assert warned(minixl("predict", folder / "topics" / "model", stdin=text)) == []
+
+
+ALONE = "give the texts alone, one a line"
+
+
+@pytest.mark.parametrize(("lines", "what", "cure"), [
+    (["travel\tanna visited paris", "home\tben lives"], "labels and texts", f"{ALONE}, for example with cut -f 2"),
+    (["anna visited paris\ttravel", "ben\thome", "ben lives\thome"], "labels and texts", f"{ALONE}, for example with cut -f 1"),
+    (["id\tlabel\ttext", "1\thome\tben"], "labels and texts", f"{ALONE}, for example with tail -n +2 | cut -f 3"),
+    (["label,text", "travel,anna visited paris"], "comma-separated values", ALONE),
+    (["Text;Label", "anna visited paris;travel"], "comma-separated values", ALONE),
+    (['{"label": "home", "text": "ben lives"}'], "JSON", ALONE)])
+@pytest.mark.parametrize("model", ["ner", "pos", "topics"])
+def test_labelled_files_that_are_read_as_texts(minixl, folder, model, lines, what, cure):
+    text = "\n".join(lines)
+    found = minixl("predict", folder / model / "model", stdin=text)
+    assert warned(found) == [f"standard input: these lines look like {what}, but every line is read as a text; {cure} "
+                             "(--input text: no such message)"]
+    assert len(found[1].splitlines()) == len(lines)
+    assert warned(minixl("predict", folder / model / "model", "--input", "text", stdin=text)) == []
+
+
+def test_names_of_labelled_files(minixl, folder, tmp_path):
+    for name, content, what in (("a.csv", "home,ben lives\n", "comma-separated values"), ("a.jsonl.gz", "[1]\n", "JSON"),
+                                ("b.csv", "ben lives\n", "")):
+        (tmp_path / name).write_text(content)
+        found = warned(minixl("predict", folder / "topics" / "model", tmp_path / name))
+        assert [line.split(",")[0] for line in found] == [f"{tmp_path / name}: these lines look like {what}"] * bool(what)
+
+
+def test_columns_for_a_classifier_and_one_column_for_a_tagger(minixl, folder):
+    said, = warned(minixl("predict", folder / "topics" / "model", stdin="anna\tB-PER\nlives\tO\n"))
+    assert f"look like columns, a word and its tag each, but every line is read as a text; {ALONE} (" in said
+    said, = warned(minixl("predict", folder / "ner" / "model", stdin="anna\nlives\n\n" * 10))
+    assert said.startswith("standard input: nearly every line is one word, but every line is read as a text; --format conll reads")
+
+
+@pytest.mark.parametrize("model", ["ner", "pos"])
+def test_numbers_of_words_are_no_words(minixl, folder, tmp_path, model):
+    """Those of CoNLL-U; in one column they are what was asked for."""
+    conllu = tmp_path / "es.conllu"
+    conllu.write_text("# text = anna lives\n1-2\tannalives\t_\n1\tanna\tPROPN\n2\tlives\tVERB\n\n1\tben\tPROPN\n")
+    assert minixl("predict", folder / model / "model", conllu, "--format", "conll") == (
+        1, "", f"Error: {conllu}:2: expected words in the first column, found none that has a letter, but '1-2'; keep the columns "
+        "of words and tags, for example of CoNLL-U with cut -f 2,4\n")
+    code, out, _ = minixl("predict", folder / model / "model", "--format", "conll", stdin="1\n2\n\n3\n")
+    assert code == 0 and [line.split("\t")[0] for line in out.splitlines()] == ["1", "2", "", "3"]
 
 
 @pytest.fixture

@@ -111,7 +111,21 @@ def test_a_number_is_a_label_in_jsonl(write):
      "put texts with commas in double quotes and double the quotes within"),
     ("label,text,id\na,x,1\nb,y\n", "a.csv", "a.csv:3: expected 3 columns separated by commas, found 2 columns in 'b y'; "
      "write the label before the text"),
-    ("a;x\nb;y\n", "a.csv", "a.csv:1: expected label and text separated by commas, found 'a;x'; "
+    ("a;x\nb;y, z\n", "a.csv", "a.csv:1: expected label and text separated by commas, found semicolons in 'a;x'; "
+     "write the file again with tabs, as .tsv, or with commas, as .csv"),
+    ("label;text\na;x, y\n", "a.csv", "a.csv:1: expected label and text separated by commas, found semicolons in 'label;text'; "
+     "write the file again with tabs, as .tsv, or with commas, as .csv"),
+    ("id;label;text\n1;a;x\n", "a.txt", "a.txt:1: expected label and text separated by a tab, found semicolons in "
+     "'id;label;text'; write the file again with tabs, as .tsv, or with commas, as .csv"),
+    ("Label,Text\na,x\n", "a.tsv", "a.tsv:1: expected label and text separated by a tab, found commas in 'Label,Text'; "
+     "give the file a name that ends in .csv"),
+    ("a,x y\nb,z\n", "a", "a:1: expected label and text separated by a tab, found commas in 'a,x y'; "
+     "give the file a name that ends in .csv"),
+    ("a\tx, y\nb\tz\n", "a.csv", "a.csv:1: expected label and text separated by commas, found a tab in 'a\\tx, y'; "
+     "give the file a name that ends in .tsv"),
+    ("so, one\nBut then, two\n", "a.tsv", "a.tsv:1: expected label and text separated by a tab, found 'so, one'; "
+     "write the label before the text"),
+    ('"a, b"\n"c, d"\n', "a.csv", "a.csv:1: expected label and text separated by commas, found 'a, b'; "
      "write the label before the text"),
     ('{"label": "a", "text": "x"}\n{"label": "a",\n', "a.jsonl", "a.jsonl:2: expected a JSON object a line, found "
      "'{\"label\": \"a\",' (Expecting property name enclosed in double quotes, column 15); write it on one line"),
@@ -132,6 +146,15 @@ def test_some_texts_with_labels_and_some_without(write):
     """Not even labels=False may guess what stands before the only tab."""
     assert error_of(write("a\tx\ny\n"), labels=False) == \
         "topics.tsv:2: expected label and text separated by a tab, found 1 column in 'y'; give every line a label, or none"
+
+
+def test_other_dividers_in_texts_and_labels(write):
+    """Commas and semicolons may stand in both; without labels, only a header says what they divide."""
+    found = read_classification(write("a;b,c\tx;y\nd;e,f\tz\n"))
+    assert [(document.label, document.text) for document in found] == [("a;b,c", "x;y"), ("d;e,f", "z")]
+    assert [d.text for d in read_classification(write("so, one\nthen; two\n"), labels=False)] == ["so, one", "then; two"]
+    assert error_of(write("label;text\na;x\n"), labels=False).startswith(
+        "topics.tsv:1: expected label and text separated by a tab, found semicolons in 'label;text'; write")
 
 
 def test_wrong_encoding_names_the_line(write):

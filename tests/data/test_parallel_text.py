@@ -119,11 +119,28 @@ def test_texts_that_are_not_parallel(pair):
     ({"a.tsv": "\n \n", "b.txt": "1\n2\n"}, "a.tsv: expected text in en, found none; is this the right file?"),
     ({"a.txt": "a\n\n", "b.txt": "1\n2\n"}, "b.txt: expected at least 2 pairs of texts, found 1; give a larger file"),
     ({"p.txt": "a\t1\n"}, "p.txt: expected at least 2 pairs of texts, found 1"),
+    ({"p.tsv": "travel\tI fly.\nhome\tI live.\n\n" * 10},
+     "p.tsv: expected source and target separated by a tab, found labels such as 'home' in column 1; give the texts of each "
+     "language in a file of their own, FILE,FILE"),
+    ({"p.tsv": "I fly.\ttravel\nI live.\thome\n\n" * 10}, "found labels such as 'home' in column 2; give the texts of each"),
 ])
 def test_mistakes(pair, tmp_path, files, said):
     with pytest.raises(UserError) as error:
         read_pair(pair(files))
     assert said.format(folder=tmp_path) in str(error.value) and str(error.value).startswith(str(tmp_path))
+
+
+def test_pairs_of_words_are_no_labels(pair):
+    assert len(read_pair(pair({"p.tsv": "fly\tvolar\nlive\tvivir\n" * 10})).source) == 20
+    assert len(read_pair(pair({"p.tsv": "I fly.\tVuelo yo.\nI live.\tVivo yo.\n" * 10})).source) == 20
+
+
+@pytest.mark.parametrize("option", ["--parallel", "--probe"])
+def test_two_languages(option):
+    with pytest.raises(UserError) as error:
+        parse_pairs(["en-es=a", "en-en=a,b"], option)
+    assert str(error.value) == (f"{option} en-en=a,b: expected two languages, found en twice; for two texts of one language give "
+                                "them two names, such as en1-en2")
 
 
 def test_parse_pairs(tmp_path, monkeypatch):

@@ -81,7 +81,8 @@ def test_numbers_of_words_are_no_words(tmp_path, task):
 @pytest.mark.parametrize(("lines", "number", "found"), [
     (["viaje\tAnna vive.", "viaje\tBen vive.\tes"], 2, "'viaje TAB Ben vive. TAB es'"),
     (["", "Anna vive.\tviaje", "Ben vive.\tcasa"], 2, "'Anna vive. TAB viaje'"),
-], ids=["three columns", "text first"])
+    (["Hola\tsaludo", "Anna vive.\tviaje", "Ben vive.\tcasa"], 1, "'Hola TAB saludo'"),
+], ids=["three columns", "text first", "text first, one of them a word"])
 def test_texts_with_something_else_beside_them_are_an_error(tmp_path, lines, number, found):
     with pytest.raises(UserError) as error:
         read(tmp_path, lines)
