@@ -38,7 +38,8 @@ def test_one_column_is_said_with_the_report(tmp_path, task, lines):
     assert first.startswith("unlabelled es: 3 inputs, ") and second == f"warning: unlabelled es: {SAID}"
 
 
-@pytest.mark.parametrize("lines", [["Anna vive."] * 30, ["Anna\tB-PER", "vive\tO", ""] * 15, ["viaje\tAnna vive."] * 30])
+@pytest.mark.parametrize("lines", [["Anna vive."] * 30, ["Anna\tB-PER", "vive\tO", ""] * 15, ["viaje\tAnna vive."] * 30,
+                                   ["viaje\tavión"] * 30])
 def test_nothing_is_said_of_texts_and_labelled_files(tmp_path, lines):
     corpus = read_unlabelled("ner", "es", written(tmp_path, lines))
     assert corpus.hint == ""
