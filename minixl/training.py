@@ -217,8 +217,11 @@ class Training:
         return metrics
 
     def _write(self, record: dict[str, Any]) -> None:
-        with open(self.log, "a", encoding="utf-8") as log:
-            log.write(json.dumps(record) + "\n")
+        try:
+            with open(self.log, "a", encoding="utf-8") as log:
+                log.write(json.dumps(record) + "\n")
+        except OSError as error:                   # of a full disk, which names no file
+            raise UserError(f"{self.log}: cannot be written ({error.strerror or error}); {self.checkpoint.cure}") from None
 
 
 def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """What a stopped run must find again: its counters, its early stopping, its checkpoints, its log, the files it began with."""
 import json
 import time
+from pathlib import Path
 
 import pytest
 
@@ -164,3 +165,12 @@ def test_a_model_that_learnt_nothing_is_said(tmp_path):
         loop.run()
         told = any("no evaluation had a source dev f1 above 0" in message for message in loop.reporter.messages)
         assert told == (name == "nothing")
+
+
+def test_a_log_that_cannot_be_written_names_itself_and_the_cure(tmp_path):
+    """A full disk: the system's own error names no file."""
+    loop = training(tmp_path, PLATEAU, total=2)
+    loop.log = Path("/dev/full")
+    with pytest.raises(UserError, match=r"^/dev/full: cannot be written \(No space left on device\); make room and continue with "
+                                        f"minixl train --resume --out {tmp_path}$"):
+        loop.run()
