@@ -70,13 +70,13 @@ def decay_groups(store: ParameterStore, names: Iterable[str], lr: float, weight_
 
 def gradient_norm(store: ParameterStore, names: Iterable[str]) -> float:
     """Euclidean norm of the gradients of `names` taken together."""
-    total = 0.0
+    total = np.float64(0)
     for name in names:
         grad = store[name].grad
         values = getattr(grad, "values", grad)                         # a table's gradient holds its rows in .values
         if values is not None:
             flat = values.reshape(-1)
-            total += float(flat @ flat)
+            total = total + (flat @ flat).astype(np.float64)           # on a GPU it stays there until the end
     return sqrt(total)
 
 
