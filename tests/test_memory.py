@@ -3,9 +3,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import minixl.memory
+
+CAN_RESET = Path("/proc/self/clear_refs").exists()
 
 CODE = """
 import numpy as np
@@ -20,12 +20,15 @@ print(held, first, after, peak_memory())
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system cannot reset a peak")
 def test_a_peak_is_counted_anew():
-    """What a run before has held and given back is not counted again."""
+    """What a run before has held and given back is not counted again; where the system cannot forget it, it is."""
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     held, first, after, second = (int(size) >> 20 for size in done.stdout.split())
-    assert 60 <= first - held <= 68 and after - held < 8 and 28 <= second - after <= 36
+    assert 60 <= first - held <= 68
+    if CAN_RESET:
+        assert after - held < 8 and 28 <= second - after <= 36
+    else:
+        assert first <= after <= second
 
 
 def test_a_system_that_forbids_it(monkeypatch):
@@ -50,8 +53,7 @@ print(run(folder, folder / "run", settings(train__max_steps=1))["peak_memory_byt
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system cannot reset a peak")
 def test_the_peak_of_a_run_is_its_own(tmp_path):
     """Not that of what the process held before: for the run of another seed, or a teacher."""
     done = subprocess.run([sys.executable, "-c", RUN, str(tmp_path)], capture_output=True, text=True, check=True)
-    assert int(done.stdout.split()[-1]) < 1 << 30
+    assert (int(done.stdout.split()[-1]) < 1 << 30) == CAN_RESET
