@@ -53,7 +53,7 @@ def train(encoder: Path | None, source: str | None, against: str | None, family:
     from minixl.bench.report import table
     from minixl.bench.train import Options, run
     from minixl.bench.work import SETTINGS
-    from minixl.inputs import parse_named
+    from minixl.data.inputs import parse_named
 
     require_writable("--json", json_file)
     options = Options(encoder=encoder, source=parse_named(source, "--source") if source else None,

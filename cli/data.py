@@ -37,7 +37,7 @@ def stats(task: str, files: tuple[str, ...], encoding: str, scheme: str) -> None
     from minixl.cli.options import named_options
     from minixl.data.corpus import read_corpus
     from minixl.data.schemes import spans
-    from minixl.inputs import parse_named
+    from minixl.data.inputs import parse_named
 
     for pair in files:
         with named_options():

@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from minixl.data.corpus import Corpus
     from minixl.data.encoding import Encoded, PieceTokenizer
-    from minixl.data.parallel_text import LanguagePair, PairedTexts
+    from minixl.data.translations import LanguagePair, PairedTexts
     from minixl.models.bert import Bert
     from minixl.prediction import Predictor
 
@@ -42,9 +42,9 @@ def evaluate(model: Path, files: tuple[str, ...], parallel: tuple[str, ...], pro
     Their texts may have any form: raw text, labelled texts, or columns (the sentences; tags are not read).
     """
     from minixl.cli.options import named_options
-    from minixl.data.parallel_text import parse_pairs, read_pair, read_probed
+    from minixl.data.translations import parse_pairs, read_pair, read_probed
     from minixl.prediction import Predictor
-    from minixl.probe import LEAST
+    from minixl.evaluation.probe import LEAST
 
     if not (files or parallel or probe):
         raise click.UsageError("Nothing to evaluate: give LANGUAGE=FILE, --parallel or --probe.")
@@ -79,7 +79,7 @@ def evaluate(model: Path, files: tuple[str, ...], parallel: tuple[str, ...], pro
 def _corpora(predictor: Predictor, files: Sequence[str], limit: int, encoding: str, scheme: str) -> list[Corpus]:
     """The labelled files, with the model's labels and no others."""
     from minixl.data.corpus import check_labels, read_corpus
-    from minixl.inputs import once, parse_named
+    from minixl.data.inputs import once, parse_named
 
     named = [parse_named(pair, "evaluate") for pair in files]
     once("evaluate ", [language for language, _ in named])
@@ -94,7 +94,7 @@ def _scores(predictor: Predictor, corpora: Sequence[Corpus], strict: bool) -> di
     """The task's figures by language."""
     from minixl.cli.options import bar
     from minixl.data.corpus import encode
-    from minixl.evaluation import score
+    from minixl.evaluation.scores import score
     from minixl.prediction import CURE, predict_labels
 
     info, results = predictor.info, {}
@@ -112,7 +112,7 @@ def _encoder(folder: Path, predictor: Predictor | None, device: str) -> tuple[Be
     from minixl.backend import array_module_for
     from minixl.errors import UserError
     from minixl.models.transformer import Transformer
-    from minixl.parallel import load_encoder
+    from minixl.evaluation.translations import load_encoder
 
     if predictor is None:
         return load_encoder(folder, xp=array_module_for(device))
@@ -125,7 +125,7 @@ def _encoder(folder: Path, predictor: Predictor | None, device: str) -> tuple[Be
 def _encoded(encoder: Bert, tokenizer: PieceTokenizer, pair: LanguagePair, texts: PairedTexts,
              part: str = "") -> tuple[Encoded, Encoded]:
     """The texts of both languages in pieces, and what is to be said about them.  part: which of the texts these are."""
-    from minixl.parallel import encode_texts
+    from minixl.evaluation.translations import encode_texts
 
     if texts.left_out:
         click.echo(f"{pair.name}{part}: {texts.left_out} pairs with an empty side left out", err=True)
@@ -138,7 +138,7 @@ def _encoded(encoder: Bert, tokenizer: PieceTokenizer, pair: LanguagePair, texts
 def _alignments(encoder: Bert, tokenizer: PieceTokenizer, translations: Sequence[tuple[LanguagePair, PairedTexts]]
                 ) -> dict[str, Any]:
     from minixl.cli.options import bar
-    from minixl.parallel import alignment, sentence_vectors
+    from minixl.evaluation.translations import alignment, sentence_vectors
 
     results = {}
     for pair, texts in translations:
@@ -153,7 +153,7 @@ def _probes(encoder: Bert, tokenizer: PieceTokenizer, probed: Sequence[tuple[Lan
             ) -> dict[str, Any]:
     """The figures by pair and level, on the test files, or on half of the texts where there are none."""
     from minixl.cli.options import bar
-    from minixl.probe import LEVELS, halves, probe_states, sample, states_of
+    from minixl.evaluation.probe import LEVELS, halves, probe_states, sample, states_of
 
     results = {}
     for pair, texts in probed:

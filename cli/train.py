@@ -72,7 +72,7 @@ def train(recipe: str | None, encoder: Path | None, source: tuple[str, ...], dev
     RECIPE is the name of a shipped recipe or a .toml file.  Left out, it is `quickstart`: a real encoder, a sample
     corpus in four languages, about two minutes on two cores.
     """
-    from minixl.inputs import Inputs, parse_named
+    from minixl.data.inputs import Inputs, parse_named
     from minixl.settings import load_recipe
 
     if seed is not None and seeds is not None:
@@ -91,7 +91,7 @@ def train(recipe: str | None, encoder: Path | None, source: tuple[str, ...], dev
         _resume(out, recipe, assignments, seed, seeds, device)
         return
     if name == "quickstart" and nothing_given:
-        from minixl.quickstart import quickstart_inputs
+        from minixl.run.quickstart import quickstart_inputs
         inputs = quickstart_inputs(lambda text: click.echo(text, err=True))
     elif resume and (needed or not source):
         raise click.UsageError("--resume: the inputs stand in config.toml; leave out --encoder, --source, --dev, --unlabelled, "
@@ -107,7 +107,7 @@ def train(recipe: str | None, encoder: Path | None, source: tuple[str, ...], dev
 def _resume(out: Path, recipe: str | None, assignments: tuple[str, ...], seed: int | None, seeds: int | None,
             device: str) -> None:
     """--resume with --out alone: everything else stands in config.toml."""
-    from minixl.run_folder import read_run
+    from minixl.run.folder import read_run
     from minixl.settings import load_recipe
 
     first = next(iter(sorted(out.glob("seed-*/config.toml"))), None)
@@ -121,9 +121,9 @@ def _resume(out: Path, recipe: str | None, assignments: tuple[str, ...], seed: i
 
 def _run(settings: Any, inputs: Any, out: Path, seed: int | None, seeds: int | None, device: str, resume: bool) -> None:
     from minixl.backend import array_module_for
-    from minixl.progress import Stopped
-    from minixl.runs import train_run
-    from minixl.seeds import train_seeds
+    from minixl.training.progress import Stopped
+    from minixl.run.job import train_run
+    from minixl.run.seeds import train_seeds
 
     asked: list[int] = []
 
@@ -160,7 +160,7 @@ def print_table(metrics: dict[str, Any]) -> None:
     if not metrics["test"]:
         click.echo("no --test file was given, so nothing was scored", err=True)
         return
-    from minixl.evaluation import main_figure
+    from minixl.evaluation.scores import main_figure
     from minixl.report.scores import score_columns
 
     figure, columns = main_figure(metrics["task"]), score_columns(metrics)

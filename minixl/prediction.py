@@ -18,7 +18,7 @@ from minixl.data.examples import Document, Sentence
 from minixl.data.schemes import legal_transitions, spans, written
 from minixl.data.words import split_words
 from minixl.errors import UserError
-from minixl.model_folder import ModelInfo, load_model
+from minixl.building.folder import ModelInfo, load_model
 from minixl.models.family import Model
 from minixl.ops.viterbi import viterbi
 from minixl.packing import starts_of

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from minixl.digests import digest, folder_digest
+from minixl.files import digest, folder_digest
 from minixl.errors import UserError
 
 

@@ -9,7 +9,7 @@ from minixl.data.examples import Document, Sentence
 from minixl.data.lexicon import Lexicon
 from minixl.data.schemes import convert, legal_transitions, spans
 from minixl.errors import UserError
-from minixl.model_folder import ModelInfo, save_model
+from minixl.building.folder import ModelInfo, save_model
 from minixl.models.bert_config import BertConfig
 from minixl.models.bilstm_crf import BilstmCrf
 from minixl.models.bilstm_crf_config import BilstmCrfConfig

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from minixl.inputs import Inputs
-from minixl.progress import Stopped
-from minixl.runs import train_run
+from minixl.data.inputs import Inputs
+from minixl.training.progress import Stopped
+from minixl.run.job import train_run
 from minixl.settings import Settings
 from tests.tiny import write_encoder, write_ner, write_topics
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from minixl.errors import UserError
-from minixl.weights.atomic import MODEL_FILES, replaced_file, replaced_folder
+from minixl.files import MODEL_FILES, replaced_file, replaced_folder
 from minixl.weights.folder import FLOATS, read_json, write_json, write_tensors
 from minixl.weights.names import canonical_names
 from minixl.weights.safetensors_reader import Checkpoint

@@ -20,7 +20,7 @@ import numpy as np
 
 from minixl.errors import UserError
 from minixl.models.bert_config import BertConfig, encoder_shapes
-from minixl.weights.atomic import replaced_folder
+from minixl.files import replaced_folder
 from minixl.weights.charsmap import compositions, precompiled_charsmap
 from minixl.weights.e5_file import E5File
 from minixl.weights.folder import write_json, write_tensors

@@ -23,7 +23,7 @@ from minixl.backend import Array, to_numpy
 from minixl.data.encoding import PieceTokenizer
 from minixl.errors import UserError
 from minixl.models.bert_config import BertConfig, encoder_axes
-from minixl.weights.atomic import replaced_folder
+from minixl.files import replaced_folder
 from minixl.weights.names import canonical_names, summary
 from minixl.weights.reading import read_json, readable
 from minixl.weights.safetensors_reader import Checkpoint

@@ -14,10 +14,10 @@ from minixl.bench.work import LEVEL, AdversarialWork, Iteration, Options, Say, c
 from minixl.data.encoding import Example
 from minixl.data.sample import LANGUAGES
 from minixl.errors import UserError
-from minixl.inputs import Inputs
+from minixl.data.inputs import Inputs
 from minixl.methods.language_adversarial import LanguageAdversarial
 from minixl.models.transformer import Transformer
-from minixl.preparing import prepare
+from minixl.run.prepare import prepare
 
 # the learning rates of AdvPicker's teacher (Chen et al. 2021), that of the discriminator from its code
 RATES = {"optim.lr": 6e-5, "adversary.lr": 6e-7, "adversary.discriminator_lr": 5e-3}

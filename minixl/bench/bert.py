@@ -8,9 +8,9 @@ from typing import Any
 from minixl.bench.products import step_operations
 from minixl.bench.work import BertWork, Examples, Options, Say, check_enough, choose_batches
 from minixl.data.sample import LANGUAGES, write_sample
-from minixl.inputs import Inputs
+from minixl.data.inputs import Inputs
 from minixl.models.transformer import Transformer
-from minixl.preparing import prepare
+from minixl.run.prepare import prepare
 from minixl.settings import Settings
 
 FREEZE = ("bottom:3",)
@@ -57,7 +57,7 @@ def operations(batches: Sequence[Examples], config: Any, lowest: int) -> float:
 def find_inputs(options: Options, scratch: Path, say: Say) -> tuple[Path, tuple[str, Path]]:
     """Encoder and labelled file: those given, else the quickstart's; beside a given encoder the sample corpus."""
     if options.encoder is None:
-        from minixl.quickstart import quickstart_inputs
+        from minixl.run.quickstart import quickstart_inputs
         inputs = quickstart_inputs(say)
         assert inputs.encoder is not None
         return inputs.encoder, options.source or inputs.source[0]

@@ -11,7 +11,7 @@ import numpy as np
 from minixl.backend import cupy
 from minixl.bench.kernel_cases import CASES
 from minixl.bench.kernel_engines import engine, on_gpu
-from minixl.memory import peak_memory, reset_peak_memory
+from minixl.training.memory import peak_memory, reset_peak_memory
 
 
 def peak(name: str, number: int, kind: str) -> int | None:

@@ -22,7 +22,7 @@ from minixl.bench.work import AdversarialWork, Iteration
 from minixl.data.batching import Batch, pack
 from minixl.methods.adversary import RNG, Languages, join, logit_starts, languages_loss
 from minixl.methods.language_adversarial import LanguageAdversarial
-from minixl.methods.update import step_rng, update_parameters
+from minixl.training.update import step_rng, update_parameters
 from minixl.models.discriminators import discriminator_backward, discriminator_forward
 from minixl.models.heads import head_backward, head_forward
 from minixl.ops.softmax_cross_entropy import softmax_cross_entropy_backward, softmax_cross_entropy_forward

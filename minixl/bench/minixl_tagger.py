@@ -10,7 +10,7 @@ import numpy as np
 from minixl.bench.work import Examples
 from minixl.data.batching import Batch, pack
 from minixl.data.encoding import Encoded, Example
-from minixl.methods.update import make_optimizer, train_step
+from minixl.training.update import make_optimizer, train_step
 from minixl.models.family import Model
 from minixl.prediction import source_scores
 from minixl.settings import Settings

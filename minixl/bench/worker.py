@@ -19,7 +19,7 @@ import numpy as np
 from minixl.bench.contender import Contender, Decoder, Itemised, Loss, Tagger, make
 from minixl.bench.work import BertWork, Examples, Work, pieces
 from minixl.errors import UserError
-from minixl.memory import peak_memory
+from minixl.training.memory import peak_memory
 
 TOLERANCE = 1e-5                       # of two losses in float32, relative: more is another computation
 TIES = 1e-3                            # share of words at which two searches in float32 may choose among equal paths

@@ -14,7 +14,7 @@ from minixl.building.built import Built
 from minixl.building.transformer import build_transformer
 from minixl.data.corpus import Corpus
 from minixl.errors import UserError
-from minixl.inputs import Inputs
+from minixl.data.inputs import Inputs
 from minixl.settings import Settings
 
 __all__ = ["Built", "build"]

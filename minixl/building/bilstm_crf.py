@@ -10,7 +10,7 @@ from minixl.data.corpus import TAGGING, Corpus
 from minixl.data.lexicon import Lexicon
 from minixl.data.schemes import legal_transitions
 from minixl.errors import UserError
-from minixl.inputs import Inputs
+from minixl.data.inputs import Inputs
 from minixl.models.bilstm_crf import BilstmCrf
 from minixl.models.bilstm_crf_config import WORD_TABLE, BilstmCrfConfig
 from minixl.settings import Settings

@@ -9,7 +9,7 @@ import numpy as np
 from minixl.building.built import Built, freeze
 from minixl.data.corpus import TAGGING
 from minixl.errors import UserError
-from minixl.inputs import Inputs
+from minixl.data.inputs import Inputs
 from minixl.models.transformer import Transformer
 from minixl.settings import Settings
 from minixl.weights.folder import load_parameters, read_config

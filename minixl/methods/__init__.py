@@ -5,13 +5,13 @@ from typing import Any
 
 from minixl.methods.adversary import Adversary
 from minixl.methods.composed import Composed
-from minixl.methods.distill import Distill
+from minixl.methods.advpicker.student import Distill
 from minixl.methods.finetune import Finetune
 from minixl.methods.language_adversarial import LanguageAdversarial
 from minixl.methods.linkage import AverageLinkage
 from minixl.settings import Settings
 
-# of AdvPicker it is the student's training; the stages before it: minixl/pipeline.py
+# of AdvPicker it is the student's training; the stages before it: minixl/methods/advpicker/pipeline.py
 METHODS: dict[str, Any] = {"finetune": Finetune, "language-adversarial": LanguageAdversarial, "advpicker": Distill}
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from minixl.methods.update import Update
+from minixl.training.update import Update
 
 
 class Composed:

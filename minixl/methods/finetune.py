@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from minixl.data.batching import Stream
-from minixl.methods.update import Update, make_optimizer, train_step
+from minixl.training.update import Update, make_optimizer, train_step
 from minixl.models.family import Model
 from minixl.settings import Settings
 

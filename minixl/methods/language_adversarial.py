@@ -15,7 +15,7 @@ from typing import Any
 
 from minixl.data.batching import Stream
 from minixl.methods.adversary import Adversary
-from minixl.methods.update import Update, make_optimizer, train_step
+from minixl.training.update import Update, make_optimizer, train_step
 from minixl.models.transformer import Transformer
 from minixl.settings import Settings
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from minixl.data.batching import Stream
 from minixl.methods.adversary import adam, join
-from minixl.methods.update import Update, step_rng, update_parameters
+from minixl.training.update import Update, step_rng, update_parameters
 from minixl.models.transformer import Transformer
 from minixl.ops.average_linkage import average_linkage_backward, average_linkage_forward
 from minixl.ops.mean_pooling import mean_pooling_backward, mean_pooling_forward

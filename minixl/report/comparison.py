@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from minixl.checkpoint import write_atomically
+from minixl.files import write_atomically
 from minixl.errors import UserError
-from minixl.evaluation import mean_sd
+from minixl.evaluation.scores import mean_sd
 from minixl.report.curves import COLUMNS, as_csv
 from minixl.report.folders import RunFolder, expand, read_folder
 from minixl.report.page import table, write_page

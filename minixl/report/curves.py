@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minixl.checkpoint import write_atomically
+from minixl.files import write_atomically
 from minixl.errors import UserError
-from minixl.evaluation import main_figure
+from minixl.evaluation.scores import main_figure
 
 if TYPE_CHECKING:
-    from minixl.training import Evaluation
+    from minixl.training.loop import Evaluation
 
 COLUMNS = ("step", "language", "score", "source_dev", "loss_task", "loss_discriminator", "loss_generator",
            "discriminator_accuracy")

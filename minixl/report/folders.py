@@ -15,8 +15,8 @@ from typing import Any
 
 from minixl import __version__
 from minixl.errors import UserError
-from minixl.evaluation import main_figure
-from minixl.inputs import Inputs
+from minixl.evaluation.scores import main_figure
+from minixl.data.inputs import Inputs
 from minixl.report.curves import Record, curve_rows, parse_log
 from minixl.settings import SETTINGS, flatten
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from minixl.checkpoint import write_atomically
-from minixl.weights.atomic import ROOM
+from minixl.files import write_atomically
+from minixl.files import ROOM
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from minixl.evaluation import main_figure
-from minixl.report.advpicker import studies_html
+from minixl.evaluation.scores import main_figure
+from minixl.methods.advpicker.page import studies_html
 from minixl.report.curves import Record, read_log
 from minixl.report.folders import read_config
 from minixl.report.page import table, write_page

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from minixl.cli.main import cli
 from minixl.errors import UserError
-from tests.bench_inputs import write_encoder, write_sentences
+from tests.bench.bench_inputs import write_encoder, write_sentences
 
 
 @pytest.fixture

@@ -120,7 +120,7 @@ def test_out_of_a_run_killed_before_it_wrote_anything(train, tmp_path):
 def test_out_of_memory(train, monkeypatch, text, said):
     def none_left(*_, **__):
         raise MemoryError(text)
-    monkeypatch.setattr("minixl.runs.prepare", none_left)
+    monkeypatch.setattr("minixl.run.job.prepare", none_left)
     code, line, made = train()
     assert (code, made) == (1, False) and said in line and line.endswith("train.batch_size or train.accumulate=2 needs less")
 
@@ -131,7 +131,7 @@ def test_full_disk(train, tmp_path, monkeypatch):
     def full(*_):
         raise SafetensorError("I/O error: No space left on device (os error 28)")
     with monkeypatch.context() as patched:
-        patched.setattr("minixl.checkpoint.save_file", full)
+        patched.setattr("minixl.training.checkpoint.save_file", full)
         code, line, _ = train()
     assert code == 1 and "checkpoint/state-1.safetensors: cannot be written (I/O error: No space left" in line
     assert f"minixl train --resume --out {tmp_path / 'run'}" in line

@@ -5,7 +5,7 @@ from shutil import copytree
 import pytest
 
 from minixl.cli.terminal import printable
-from minixl.run_folder import begin
+from minixl.run.folder import begin
 from tests.tiny import write_ner, write_pos
 from tests.whole_runs import inputs, run, settings, write_data
 

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-import minixl.seeds
-from minixl.progress import Stopped
-from minixl.run_folder import read_run
+import minixl.run.seeds
+from minixl.training.progress import Stopped
+from minixl.run.folder import read_run
 from tests.whole_runs import settings, stopped, write_data
 
 
@@ -68,8 +68,8 @@ def test_a_stop_names_what_continues(train, tmp_path, monkeypatch):
     def stop(*args, **how):
         raise Stopped
 
-    monkeypatch.setattr(minixl.seeds, "train_seeds", stop)
-    monkeypatch.setattr("minixl.runs.train_run", stop)
+    monkeypatch.setattr(minixl.run.seeds, "train_seeds", stop)
+    monkeypatch.setattr("minixl.run.job.train_run", stop)
     for given, hint in ((["--seeds", 3], " --seeds 3"), (["--seed", 3], "")):
         code, _, err = train(*given, "--out", tmp_path / "run")
         assert code == 130 and err.endswith(f"stopped; continue with: minixl train --resume --out {tmp_path}/run{hint}\n")

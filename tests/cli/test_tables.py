@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minixl.cli.train import print_table
-from minixl.model_folder import ModelInfo, save_model
+from minixl.building.folder import ModelInfo, save_model
 from minixl.models.transformer import Transformer
 from minixl.weights.folder import load_parameters, read_config
 from minixl.weights.tokenizer import Tokenizer

@@ -4,10 +4,10 @@ import sys
 
 import pytest
 
-import minixl.runs
+import minixl.run.job
 from minixl.cli import train as command
 from minixl.cli.train import Terminal
-from minixl.progress import Stopped
+from minixl.training.progress import Stopped
 from tests.whole_runs import settings, stopped, write_data
 
 
@@ -61,7 +61,7 @@ def test_an_end_before_there_is_a_run(train, tmp_path, monkeypatch):
     def die(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(minixl.runs, "prepare", die)
+    monkeypatch.setattr(minixl.run.job, "prepare", die)
     code, _, err = train()
     assert code == 130 and err.endswith("interrupted\n") and not (tmp_path / "run").exists()
 
@@ -113,5 +113,5 @@ def test_stopped_by_no_signal(train, monkeypatch):
     def stop(*_, **__):
         raise Stopped
 
-    monkeypatch.setattr(minixl.runs, "train_run", stop)
+    monkeypatch.setattr(minixl.run.job, "train_run", stop)
     assert train()[0] == 130

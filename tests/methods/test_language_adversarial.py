@@ -10,7 +10,7 @@ from minixl.data.batching import Batch, pack
 from minixl.errors import UserError
 from minixl.methods import adversary, linkage
 from minixl.methods.language_adversarial import LanguageAdversarial
-from minixl.methods.update import train_step
+from minixl.training.update import train_step
 from minixl.models.transformer import Transformer
 from minixl.optim import constant
 from minixl.settings import Settings

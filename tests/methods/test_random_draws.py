@@ -4,9 +4,9 @@ import pytest
 
 from minixl.data.batching import Stream
 from minixl.methods import make_method, stream_texts
-from minixl.methods.update import split
+from minixl.training.update import split
 from minixl.settings import Settings
-from tests.methods.tiny_teachers import teacher
+from tests.methods.advpicker.tiny_teachers import teacher
 from tests.models.hugging_face import LABELS, make_batch, random_examples
 
 STILL = {"optim.lr": 0.0, "adversary.lr": 0.0, "adversary.discriminator_lr": 0.0, "alignment.lr": 0.0, "train.batch_size": 4}

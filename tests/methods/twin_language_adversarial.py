@@ -69,7 +69,7 @@ def mean(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 class Done(NamedTuple):
-    """The fields of minixl.methods.update.Update that are compared."""
+    """The fields of minixl.training.update.Update that are compared."""
 
     loss: str
     value: float

@@ -5,7 +5,7 @@ import torch
 from transformers import get_linear_schedule_with_warmup
 
 from minixl.errors import UserError
-from minixl.methods.update import make_optimizer, train_step
+from minixl.training.update import make_optimizer, train_step
 from minixl.models.bert import WORD_TABLE
 from minixl.models.bert_config import BertConfig
 from minixl.models.transformer import Transformer

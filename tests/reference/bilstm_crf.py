@@ -18,7 +18,7 @@ from minixl.bench.torch_bilstm_crf import Tagger, pad, update
 from minixl.data.corpus import encode, labels_of, read_corpus
 from minixl.data.lexicon import Lexicon
 from minixl.data.schemes import convert
-from minixl.evaluation import main_figure, score
+from minixl.evaluation.scores import main_figure, score
 from minixl.models.bilstm_crf_config import initial_value
 from minixl.models.bilstm_crf_config import BilstmCrfConfig
 

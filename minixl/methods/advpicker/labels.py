@@ -1,0 +1,232 @@
+"""AdvPicker: learn from pseudo-labels of sentences whose language shows least.  Chen et al. 2021, sections 3.2 and 4.1.
+
+    A   teachers: taggers trained on labelled source text, each against a discriminator of the language
+    B   for each teacher, for each unlabelled sentence x, without dropout:
+            h ← encoder(x)
+            ŷ ← softmax(classifier(h)) at the first piece of every word                  soft labels, eq. 2
+            p̄ ← mean over the pieces of x of σ(discriminator(h))                         "x is source text", eq. 5
+    C   for each x: ŷ and p̄ ← those of the one teacher that is surest of its labels
+    D   for each x: ℓ ← 1 - |p̄ - ½|                                                      language independence, eq. 6
+        keep the int(ρN) sentences with the highest ℓ
+    E   student: a fresh tagger that learns ŷ of the kept sentences                      methods/distill.py
+
+Stage A is methods/language_adversarial.py; minixl/methods/advpicker/pipeline.py runs the stages one after another.  This file is B, C and D
+on arrays, and what the paper's tables 4, 5 and 7 count.  How the paper is read where it is silent: docs/methods.md.
+Test: tests/methods/advpicker/test_labels.py.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minixl.backend import to_numpy
+from minixl.data.batching import TOKENS, Batch, prediction_batches
+from minixl.data.encoding import Encoded
+from minixl.data.schemes import legal_transitions, written
+from minixl.errors import UserError
+from minixl.evaluation.scores import score
+from minixl.methods.advpicker.student import scored_starts
+from minixl.models.discriminators import discriminator_forward, judged
+from minixl.models.transformer import Transformer
+from minixl.ops.binary_cross_entropy import sigmoid
+from minixl.ops.linear import linear_forward
+from minixl.ops.softmax import softmax_forward
+from minixl.ops.viterbi import viterbi
+
+RULES = ("max_probability", "max_logit")
+SHARES = tuple(round(0.1 * i, 1) for i in range(1, 11))
+
+
+class Scored(NamedTuple):
+    """What one teacher says of N sentences of W words."""
+
+    probabilities: np.ndarray  # (W, K)  soft labels of the words, sentence after sentence
+    starts: np.ndarray         # (N+1,)  where each sentence's words begin
+    p_bar: np.ndarray          # (N,)    mean probability of being source text
+    max_logit: np.ndarray      # (N,)    mean over all pieces of the highest logit, for the rule "max_logit"
+
+
+class Merged(NamedTuple):
+    """The soft labels that were kept."""
+
+    probabilities: np.ndarray  # (W, K)
+    starts: np.ndarray         # (N+1,)
+    p_bar: np.ndarray          # (N,)    of the teacher whose labels these are
+    teacher: np.ndarray        # (N,)    its index
+
+
+# Stage B
+
+def score_sentences(model: Transformer, encoded: Encoded, *, specials: bool = True, tokens: int = TOKENS,
+                    progress: Callable[[int], None] | None = None) -> Scored:
+    """Soft labels and language of every sentence, from one forward pass.  Raises UserError for a model without discriminator.
+
+    The windows of a long sentence count together.  specials: [CLS] and [SEP] take part in p̄, as in training (setting
+    adversary.specials).  Where one epoch's model gives the labels and another's the language, as in the paper's code:
+    labels._replace(p_bar=language.p_bar).
+    """
+    if model.pooling != "token" or model.discriminator == "none":
+        raise UserError("teacher: expected a tagger trained with a language discriminator (adversary.level=token), found a "
+                        + ("tagger without one" if model.pooling == "token" else "classifier"))
+    examples, starts = encoded.examples, scored_starts(encoded)
+    probabilities = np.zeros((starts[-1], len(model.labels)), model.store.dtype)
+    language, logit = _RunningMean(encoded.sources), _RunningMean(encoded.sources)
+    for batch, chosen in prediction_batches(examples, tokens, model.store.xp, progress):
+        packed = [examples[i] for i in chosen]
+        labels, source_text, highest, bounds = _judge(model, batch, specials)
+        sources = np.array([e.source for e in packed])
+        language.add(sources, source_text, bounds)
+        logit.add(sources, highest, batch.starts)
+        rows = [starts[e.source] + e.first_word + np.arange(len(e.rows)) for e in packed]
+        probabilities[np.concatenate(rows)] = labels
+    scored = Scored(probabilities, starts, language.result(), logit.result())
+    if not all(np.isfinite(part).all() for part in scored):
+        raise FloatingPointError("the teacher's scores became nan: its learning rate (optim.lr) was too high")
+    return scored
+
+
+def _judge(model: Transformer, batch: Batch, specials: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Soft labels (W, K), σ of the discriminator (J,), the highest logit (T,); and starts (B+1,) among the J."""
+    hidden, _ = model.encode(batch, keep=False)                                        # (T, H)
+    logits, _ = linear_forward(hidden, **model.store.under("classifier")[""])          # (T, K)
+    language, _ = discriminator_forward(hidden, model.store.under("discriminator"), starts=batch.starts,
+                                        kind=model.discriminator, specials=specials)   # (J,)
+    by_piece = model.discriminator == "token"
+    bounds = judged(batch.starts, specials)[1] if by_piece else np.arange(len(batch.starts))
+    labels, _ = softmax_forward(logits[batch.rows])                                    # (W, K)
+    return to_numpy(labels), to_numpy(sigmoid(language)), to_numpy(logits.max(axis=1)), bounds
+
+
+class _RunningMean:
+    """Means over all pieces of each of `count` sentences, whose windows arrive in any order."""
+
+    def __init__(self, count: int) -> None:
+        self.total, self.pieces = np.zeros(count), np.zeros(count)
+
+    def add(self, sources: np.ndarray, values: np.ndarray, bounds: np.ndarray) -> None:
+        """values[bounds[i]:bounds[i+1]] belong to sentence sources[i]."""
+        lengths = np.diff(bounds)
+        np.add.at(self.total, np.repeat(sources, lengths), values)
+        np.add.at(self.pieces, sources, lengths)
+
+    def result(self) -> np.ndarray:
+        """(count,) in float64."""
+        return self.total / np.maximum(self.pieces, 1)
+
+
+# Stage C
+
+def merge(teachers: Sequence[Scored], rule: str = "max_probability") -> Merged:
+    """For each sentence the labels and p̄ of its surest teacher; among equally sure ones the first.
+
+    max_probability   highest mean over the words of max_k ŷ_k: the paper's "label confidence" (section 4.1)
+    max_logit         highest mean over all pieces of the highest logit: what the authors' code does.  Logits may be
+                      shifted without changing a probability, so this rule can prefer a teacher that is no surer
+    """
+    if rule not in RULES:
+        raise ValueError(f"merge: expected one of {', '.join(RULES)}, got {rule!r}")
+    first = teachers[0]
+    for i, teacher in enumerate(teachers):
+        if not np.array_equal(teacher.starts, first.starts) or teacher.probabilities.shape != first.probabilities.shape:
+            raise ValueError(f"merge: teacher {i} scored {_size(teacher)}, teacher 0 {_size(first)}")
+    chosen = np.stack([confidence(teacher, rule) for teacher in teachers]).argmax(axis=0)      # (N,)
+    of_word = np.repeat(chosen, np.diff(first.starts))                                         # (W,)
+    probabilities = np.empty_like(first.probabilities)
+    for i, teacher in enumerate(teachers):
+        probabilities[of_word == i] = teacher.probabilities[of_word == i]
+    p_bar = np.stack([teacher.p_bar for teacher in teachers])[chosen, np.arange(len(chosen))]
+    return Merged(probabilities, first.starts, p_bar, chosen)
+
+
+def confidence(scored: Scored, rule: str = "max_probability") -> np.ndarray:
+    """(N,): how sure the teacher is of each sentence, for merge."""
+    if rule == "max_logit":
+        return scored.max_logit
+    mean = _RunningMean(len(scored.p_bar))
+    mean.add(np.arange(len(scored.p_bar)), scored.probabilities.max(axis=1), scored.starts)
+    return mean.result()
+
+
+def _size(scored: Scored) -> str:
+    words, labels = scored.probabilities.shape
+    return f"{len(scored.starts) - 1} sentences of {words} words with {labels} labels"
+
+
+# Stage D
+
+def independence(p_bar: np.ndarray) -> np.ndarray:
+    """p̄ (N,) -> ℓ (N,) in [½, 1], eq. 6: 1 where source and target look alike.
+
+    The mean comes first.  Half of its pieces surely source text, half surely not: such a sentence sides with neither
+    language, ℓ = 1, although every piece alone takes a side (the mean of 1 - |p - ½| over the pieces would be ½).
+    """
+    return 1 - np.abs(p_bar - 0.5)
+
+
+def select(language_independence: np.ndarray, rho: float) -> np.ndarray:
+    """ℓ (N,) -> the indices of the int(ρN) sentences with the highest ℓ, highest first; of equal ones the lower index."""
+    count = int(rho * len(language_independence)) if 0 < rho <= 1 else 0
+    if not count:
+        raise UserError(f"advpicker.rho: expected a share of the {len(language_independence)} unlabelled sentences that is at "
+                        f"least one sentence and at most 1, got {rho:g}")
+    return np.argsort(-language_independence, kind="stable")[:count]
+
+
+def mask(chosen: np.ndarray, count: int) -> np.ndarray:
+    """Indices -> (count,) bool."""
+    selected = np.zeros(count, bool)
+    selected[chosen] = True
+    return selected
+
+
+# What the paper reports of pseudo-labels
+
+def best_labels(labelled: Scored | Merged, labels: Sequence[str], scheme: str, *, constrained: bool = True) -> np.ndarray:
+    """(W,): the labels of the best sequence of every sentence (Viterbi); in IOB2 I-X stands only after B-X or I-X."""
+    scores = np.log(np.maximum(labelled.probabilities, np.finfo(np.float32).tiny))
+    return viterbi(scores, labelled.starts, legal=legal_transitions(labels, scheme) if constrained else None)[0]
+
+
+def pseudo_tags(labelled: Scored | Merged, labels: Sequence[str], scheme: str, *, constrained: bool = True) -> list[list[str]]:
+    """best_labels as the tags of every sentence, spans in IOB2.  scheme: that of the labels."""
+    return written(best_labels(labelled, labels, scheme, constrained=constrained), labelled.starts, labels, scheme)
+
+
+def split_scores(task: str, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]],
+                 selected: np.ndarray) -> list[dict[str, Any]]:
+    """Tables 4, 5 and 7: number of sentences and score of the selected ones, of the others, and of all.
+
+    Tables 4 and 5: predicted are the pseudo-labels of text that does have gold tags.  Table 7: a student's tags of a test
+    set, which stages B to D have split in the same way.
+    """
+    rows = []
+    for part, chosen in (("selected", selected), ("other", ~selected), ("all", np.ones(len(selected), bool))):
+        indices = np.flatnonzero(chosen).tolist()
+        scores = score(task, [gold[i] for i in indices], [predicted[i] for i in indices])
+        rows.append({"part": part, "sentences": len(indices), **scores})
+    return rows
+
+
+def sweep(task: str, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], language_independence: np.ndarray,
+          shares: Sequence[float] = SHARES) -> list[dict[str, Any]]:
+    """The selected part's score for every ρ of `shares` that selects a sentence: does the choice help, and how much of it?"""
+    count = len(language_independence)
+    return [{"rho": rho, **split_scores(task, gold, predicted, mask(select(language_independence, rho), count))[0]}
+            for rho in shares if int(rho * count)]
+
+
+def histogram(p_bar: np.ndarray, selected: np.ndarray, bins: int = 20) -> list[dict[str, Any]]:
+    """Sentences, and selected ones among them, by p̄ in equal bins of 0 to 1."""
+    edges = np.linspace(0, 1, bins + 1)
+    every, kept = np.histogram(p_bar, edges)[0], np.histogram(p_bar[selected], edges)[0]
+    return [{"from": float(low), "to": float(high), "sentences": int(n), "selected": int(k)}
+            for low, high, n, k in zip(edges[:-1], edges[1:], every, kept, strict=True)]
+
+
+def agreement(teachers: Sequence[Scored], merged: Merged) -> list[dict[str, Any]]:
+    """By teacher: for how many sentences it was chosen, its mean confidence, and the share of words it labels as merged does."""
+    kept = merged.probabilities.argmax(axis=1)
+    return [{"teacher": i, "chosen": int((merged.teacher == i).sum()), "confidence": float(confidence(teacher).mean()),
+             "agreement": float((teacher.probabilities.argmax(axis=1) == kept).mean())} for i, teacher in enumerate(teachers)]

@@ -1,0 +1,25 @@
+"""What `minixl train` without arguments runs on: a real encoder and the sample corpus, both put into the user's cache."""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from minixl import __version__
+from minixl.data.sample import write_sample
+from minixl.data.inputs import Inputs
+from minixl.files import replaced_folder
+from minixl.weights.e5 import cache_folder, fetch_e5_small
+
+SOURCE, TARGETS = "en", ("es", "de", "nl")
+
+
+def quickstart_inputs(say: Callable[[str], None]) -> Inputs:
+    """The encoder, unpacked once, and the sample corpus; says where they are."""
+    encoder = fetch_e5_small()
+    corpus = cache_folder() / f"sample-{__version__}"                  # another version may write other sentences
+    if not corpus.is_dir():
+        with replaced_folder(corpus) as folder:
+            write_sample(folder)
+    say(f"encoder: {encoder}\nsample corpus: {corpus / 'ner'}")
+    files = lambda part, languages: [(language, corpus / "ner" / language / f"{part}.txt") for language in languages]
+    return Inputs(encoder, source=files("train", [SOURCE]), dev=files("dev", [SOURCE]),
+                  test=files("test", [SOURCE, *TARGETS]))

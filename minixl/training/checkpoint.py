@@ -1,0 +1,105 @@
+"""A run that can be stopped at any moment: state on disk that is either the old one or the new one, never half.
+
+    checkpoint/latest.json           which files belong to the newest state, and everything that is not an array
+    checkpoint/state-STEP.safetensors    parameters and optimiser moments at STEP
+    checkpoint/NAME-STEP.safetensors     parameters where NAME ("best", "oracle-es") scored highest
+
+latest.json is replaced last and in one go; files that it does not name are deleted afterwards.
+"""
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from minixl.backend import to_numpy
+from minixl.errors import UserError
+from minixl.parameters import ParameterStore
+from minixl.files import replaced_file, write_atomically
+
+
+class Checkpoint:
+    """The checkpoint folder of one run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cure = f"make room and continue with minixl train --resume --out {folder.parent}"
+        self.files: dict[str, str] = {}
+
+    def exists(self) -> bool:
+        """Whether there is a state to continue from."""
+        return (self.folder / "latest.json").is_file()
+
+    def snapshot(self, name: str, step: int, store: ParameterStore) -> None:
+        """Keep the trainable parameters as they are now under a name, in place of an earlier snapshot of that name."""
+        self.files[name] = self._save(f"{name}-{step}.safetensors", parameters_of(store))
+
+    def restore(self, name: str, store: ParameterStore) -> None:
+        """Put a snapshot's parameters back."""
+        arrays = self._load(self.files[name])
+        for parameter in trainable(store):
+            parameter.value[...] = store.xp.asarray(arrays[parameter.name])
+
+    def save(self, step: int, store: ParameterStore, optimizers: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+        """Write parameters, moments and `state` (JSON-ready) of a step; the previous state stays until this one is whole."""
+        arrays = {f"parameter/{name}": value for name, value in parameters_of(store).items()}
+        for loss, optimizer in optimizers.items():
+            arrays.update({f"optimizer/{loss}/{key}": to_numpy(value) for key, value in optimizer.state_dict().items()})
+        self.files["state"] = self._save(f"state-{step}.safetensors", arrays)
+        write_atomically(self.folder / "latest.json", json.dumps({"step": step, "files": self.files, **state}), self.cure)
+        for path in self.folder.glob("*.safetensors*"):
+            if path.name not in self.files.values():
+                path.unlink()
+
+    def load(self, store: ParameterStore, optimizers: Mapping[str, Any]) -> dict[str, Any]:
+        """Put parameters and moments back; returns the rest of the state.  Raises UserError for a damaged checkpoint."""
+        with self.readable():
+            state = json.loads((self.folder / "latest.json").read_text(encoding="utf-8"))
+            self.files = dict(state["files"])
+            arrays = self._load(self.files["state"])
+            for parameter in trainable(store):
+                parameter.value[...] = store.xp.asarray(arrays[f"parameter/{parameter.name}"])
+            for loss, optimizer in optimizers.items():
+                prefix = f"optimizer/{loss}/"
+                optimizer.load_state_dict({key.removeprefix(prefix): value for key, value in arrays.items()
+                                           if key.startswith(prefix)})
+        return state
+
+    @contextmanager
+    def readable(self) -> Iterator[None]:
+        """What a damaged or foreign checkpoint raises while it is taken apart becomes a UserError."""
+        try:
+            yield
+        except UserError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{self.folder / 'latest.json'}: the checkpoint cannot be read ({error}); start again with a new "
+                            "--out folder") from None
+
+    def _save(self, name: str, arrays: Mapping[str, np.ndarray]) -> str:
+        with replaced_file(self.folder / name, self.cure) as fresh:
+            save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, fresh)
+        return name
+
+    def _load(self, name: str) -> dict[str, np.ndarray]:
+        path = self.folder / name
+        try:
+            return load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"{path}: the checkpoint is damaged ({error}); start again with a new --out folder") from None
+
+
+def trainable(store: ParameterStore) -> list:
+    """The parameters that a checkpoint holds; the others are those of the encoder folder."""
+    return [parameter for parameter in store if parameter.trainable]
+
+
+def parameters_of(store: ParameterStore) -> dict[str, np.ndarray]:
+    """Name -> value on the CPU of every trainable parameter."""
+    return {parameter.name: to_numpy(parameter.value) for parameter in trainable(store)}

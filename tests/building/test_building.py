@@ -1,0 +1,98 @@
+"""The model of a run: what its settings and files make of it, and the mistakes that are found before anything is written."""
+import numpy as np
+import pytest
+
+from minixl.building import build
+from minixl.data.corpus import labels_of, read_corpus
+from minixl.errors import UserError
+from minixl.data.inputs import Inputs
+from minixl.models.bilstm_crf_config import BilstmCrfConfig
+from minixl.settings import Settings
+from tests.tiny import write_encoder, write_ner, write_topics, write_vectors
+
+SMALL = {"model.type": "bilstm-crf", "model.word_size": 6, "model.word_hidden": 5, "model.dense_size": 4, "model.char_size": 3,
+         "model.char_hidden": 2}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("building")
+    write_encoder(folder / "encoder")
+    write_ner(folder / "en.txt", "en")
+    write_ner(folder / "es.txt", "es")
+    write_topics(folder / "en.tsv", "en")
+    write_vectors(folder / "three.vec", {"anna": [1, 2, 3], "visit": [4, 5, 6]})             # of which the data has three and one
+    write_vectors(folder / "two.vec", {"madrid": [1, 2]})
+    return folder
+
+
+def built(folder, *, encoder=None, vectors=(), **changes):
+    settings = Settings({**SMALL, **{name.replace("__", "."): value for name, value in changes.items()}})
+    suffix = "tsv" if settings["task"] == "classification" else "txt"
+    source = read_corpus(settings["task"], "en", folder / f"en.{suffix}")
+    others = [read_corpus("ner", "es", folder / "es.txt")] if suffix == "txt" else []
+    scheme = "IOBES" if suffix == "txt" else "none"
+    inputs = Inputs(encoder, [("en", folder / f"en.{suffix}")], vectors=[(language, folder / name) for language, name in vectors])
+    return build(settings, inputs, [source], others, labels_of(settings["task"], [source], scheme), scheme, 1)
+
+
+def test_sizes_and_switches_reach_the_model(folder):
+    config = BilstmCrfConfig.from_json(built(folder).raw_config)
+    assert config == BilstmCrfConfig(vocabulary_size=11, alphabet_size=16, word_size=6, char_size=3, char_hidden=2, word_hidden=5,
+                                     dense_size=4)
+    switched = {"chars": False, "tied": True, "start_end": True, "variational": True, "dropout": 0.25}
+    config = built(folder, **{f"model__{name}": value for name, value in switched.items()}).model.config
+    assert {name: getattr(config, name) for name in switched} == switched
+    assert built(folder).model.legal is None
+    assert not built(folder, model__constrained_training=True).model.legal.transitions.all()
+
+
+def test_vectors_decide_the_size_and_are_frozen(folder):
+    made = built(folder, vectors=[("en", "three.vec")])
+    assert made.model.config.word_size == 3 and not made.model.store["word_embeddings.weight"].trainable
+    assert len(made.tokenizer.singletons) == 0 and any(m.startswith("frozen: 1 of ") for m in made.messages)
+    made = built(folder, vectors=[("en", "three.vec")], model__train_vectors=True)
+    assert made.model.store["word_embeddings.weight"].trainable and made.tokenizer.singletons.tolist() == [2]
+    made = built(folder, vectors=[("en", "three.vec")], model__vectors_top=1)
+    assert made.tokenizer.vocabulary == ("anna",)
+
+
+def test_the_seed_decides_the_random_values(folder):
+    one, two = built(folder), built(folder)
+    for parameter in one.model.store:
+        np.testing.assert_array_equal(parameter.value, two.model.store[parameter.name].value)
+
+
+def test_frozen_by_name(folder):
+    store = built(folder, model__freeze=["char_*", "word_embeddings.weight"]).model.store
+    assert set(store.names(trainable=False)) == {name for name in store.names() if name.startswith(("char_", "word_embeddings"))}
+
+
+MISTAKES = {
+    "an encoder": ({"encoder": "encoder"}, "--encoder .*encoder: a bilstm-crf reads word vectors .--vectors., no encoder; leave"),
+    "classification": ({"task": "classification"}, "^model.type: bilstm-crf tags words, it does not fit task classification; use"),
+    "pooling": ({"model__pooling": "mean"}, "^model.pooling: mean does not fit task ner; expected token$"),
+    "adversary": ({"adversary__level": "token"}, "^adversary.level, .* expected a transformer, found a bilstm-crf"),
+    "layers": ({"model__freeze": ["bottom:2"]}, "^model.freeze: bottom:2: a bilstm-crf model has no layers to count"),
+    "all frozen": ({"model__freeze": ["*"]}, r"^model.freeze: \* leaves no parameter to train"),
+    "no such file": ({"vectors": [("en", "none.vec")]}, "none.vec: expected a file, found nothing"),
+    "no vectors": ({"vectors": [("en", "en.txt")]}, "en.txt:1: expected a header 'words dimension' or a word and its numbers"),
+    "other size": ({"vectors": [("en", "three.vec"), ("es", "two.vec")]},
+                   "^--vectors es=.*two.vec: expected vectors of 3 numbers as in .*three.vec, found 2; all files of a run must"),
+    "no such name": ({"model__freeze": ["words.*"]}, r"the pattern 'words.\*' matches no parameter"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes(folder, name):
+    changes, message = MISTAKES[name]
+    if "encoder" in changes:
+        changes = {"encoder": folder / changes["encoder"]}
+    with pytest.raises(UserError, match=message) as error:
+        built(folder, **changes)
+    assert "\n" not in str(error.value)
+
+
+def test_a_transformer_has_no_word_vectors(folder):
+    with pytest.raises(UserError, match="^--vectors: the model is a transformer, which has its own embeddings; use a bilstm-crf"):
+        built(folder, model__type="transformer", encoder=folder / "encoder", vectors=[("en", "three.vec")])

@@ -1,0 +1,160 @@
+"""Replacing a file or a folder in one go."""
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from minixl.errors import UserError
+from minixl.files import replaced_file, replaced_folder
+
+
+def listing(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def write(folder, text):
+    with replaced_folder(folder) as fresh:
+        (fresh / "config.json").write_text(text)
+
+
+def test_new_and_replaced(tmp_path):
+    for text in ("1", "2"):
+        write(tmp_path / "a" / "model", text)
+        assert (tmp_path / "a" / "model" / "config.json").read_text() == text
+        assert listing(tmp_path / "a") == ["model"]
+
+
+def test_a_failure_leaves_the_old_folder(tmp_path):
+    write(tmp_path / "model", "old")
+    with pytest.raises(ZeroDivisionError), replaced_folder(tmp_path / "model") as fresh:
+        (fresh / "config.json").write_text("half")
+        raise ZeroDivisionError
+    assert (tmp_path / "model" / "config.json").read_text() == "old"
+    assert listing(tmp_path) == ["model"]
+
+
+def test_a_failing_rename_puts_the_old_folder_back(tmp_path, monkeypatch):
+    write(tmp_path / "model", "old")
+    rename = type(tmp_path).rename
+
+    def fail(self, target):
+        if "partial" in self.name:
+            raise OSError(28, "No space left on device", str(target))
+        return rename(self, target)
+
+    monkeypatch.setattr(type(tmp_path), "rename", fail)
+    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\); make room"):
+        write(tmp_path / "model", "new")
+    assert (tmp_path / "model" / "config.json").read_text() == "old"
+    assert listing(tmp_path) == ["model"]
+
+
+WRITER = """
+import sys
+from minixl.files import replaced_folder
+with replaced_folder(sys.argv[1]) as fresh:
+    (fresh / "config.json").write_text("half")
+    print("written", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_process_left_goes_with_the_next(tmp_path):
+    """As long as that process lives, what it writes stays; what only looks alike is never touched."""
+    alike = [".model.tex.partial", ".model.0.partial", ".model-2.99999999.partial", "model.99999999.partial"]
+    for name in alike:
+        (tmp_path / name).mkdir()
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "model")], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"written\n"
+        write(tmp_path / "model", "1")
+        assert listing(tmp_path) == sorted([*alike, f".model.{other.pid}.partial", "model"])
+        other.kill()
+    write(tmp_path / "model", "2")
+    assert listing(tmp_path) == sorted([*alike, "model"])
+
+
+def test_what_an_older_process_of_this_number_left(tmp_path):
+    """In a container a process has the same number each time."""
+    (tmp_path / f".model.{os.getpid()}.partial").mkdir()
+    write(tmp_path / "model", "1")
+    assert listing(tmp_path) == ["model"]
+
+
+def test_a_process_of_somebody_else_lives(tmp_path, monkeypatch):
+    def forbidden(pid, signal):
+        raise PermissionError(1, "Operation not permitted")
+
+    (tmp_path / ".model.99999999.partial").mkdir()
+    monkeypatch.setattr(os, "kill", forbidden)
+    write(tmp_path / "model", "1")
+    assert listing(tmp_path) == [".model.99999999.partial", "model"]
+
+
+def test_files_of_others_are_not_replaced(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="holds 'thesis.tex' that minixl did not write"):
+        write(tmp_path, "new")
+    assert listing(tmp_path) == ["config.json", "thesis.tex"]
+
+
+def test_a_file_in_the_way(tmp_path):
+    (tmp_path / "model").write_text("")
+    with pytest.raises(UserError, match="expected a folder to write to, found a file"):
+        write(tmp_path / "model", "new")
+
+
+def test_a_link_keeps_pointing_to_the_place(tmp_path):
+    write(tmp_path / "real", "1")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write(tmp_path / "link", "2")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / "config.json").read_text() == "2"
+
+
+def test_a_file_new_and_replaced(tmp_path):
+    for text in ("a longer one", "2"):
+        with replaced_file(tmp_path / "a" / "b.json") as fresh:
+            fresh.write_text(text)
+        assert (tmp_path / "a" / "b.json").read_text() == text
+        assert listing(tmp_path / "a") == ["b.json"]
+
+
+@pytest.mark.parametrize("error, expected, message", [
+    (ZeroDivisionError("half"), ZeroDivisionError, "half"),
+    (KeyboardInterrupt("stop"), KeyboardInterrupt, "stop"),
+    (OSError(28, "No space left on device"), UserError, r"b.json: cannot be written \(No space left on device\); do this$")])
+def test_a_failure_leaves_the_old_file(tmp_path, error, expected, message):
+    (tmp_path / "b.json").write_text("old")
+    with pytest.raises(expected, match=message), replaced_file(tmp_path / "b.json", "do this") as fresh:
+        fresh.write_text("half")
+        raise error
+    assert (tmp_path / "b.json").read_text() == "old" and listing(tmp_path) == ["b.json"]
+
+
+def test_a_file_where_none_can_be(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match=r"file/b: cannot be written \((File exists|Not a directory)\); make room"), \
+            replaced_file(tmp_path / "file" / "b"):
+        pass
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match=r"folder: cannot be written \(Is a directory\)"), replaced_file(tmp_path / "folder"):
+        pass
+    assert listing(tmp_path) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("umask, mode", [(0o022, 0o644), (0o077, 0o600)])
+def test_the_umask_says_who_may_read(tmp_path, umask, mode):
+    """save_file makes its files readable for their owner only; what a killed process left does not count either."""
+    (tmp_path / "w.new").write_text("half")
+    (tmp_path / "w.new").chmod(0o666)
+    before = os.umask(umask)
+    try:
+        with replaced_file(tmp_path / "w") as fresh:
+            save_file({"w": np.zeros(3)}, fresh)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "w").stat().st_mode & 0o777 == mode
