@@ -50,9 +50,9 @@ def train(encoder: Path | None, source: str | None, against: str | None, family:
     With --against torch the same batches go through PyTorch with the same weights, in turn in one process.
     """
     from minixl.bench.files import require_writable
-    from minixl.bench.report import table
-    from minixl.bench.train import Options, run
-    from minixl.bench.work import SETTINGS
+    from minixl.bench.training.benchmark import run
+    from minixl.bench.training.report import table
+    from minixl.bench.training.work import SETTINGS, Options
     from minixl.data.inputs import parse_named
 
     require_writable("--json", json_file)

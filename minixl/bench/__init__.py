@@ -1,25 +1,7 @@
 """`minixl bench`: how fast minixl is, measured beside other engines.
 
-`minixl bench train`: training and prediction against another engine, on the same weights and the same batches.
-
-    train.py               starts the measuring processes and puts their figures together
-    work.py                what is measured and what every contender gets; no engine is imported for it
-    bert.py                reads and tokenises for the family bert: batches, head, frozen names
-    adversarial.py         the same for the family bert-adversarial: the five batches of an iteration, the discriminator
-    bilstm_crf.py          the same for the family bilstm-crf: batches, all start parameters
-    contender.py           what a contender must be able to do, and the list of them
-    minixl_tagger.py       what minixl's contenders share: the training step and the prediction
-    minixl_bert.py         minixl's BERT tagger
-    transformers_bert.py   transformers' BertForTokenClassification, run as its trainer runs it
-    minixl_adversarial.py  minixl's language-adversarial method on it, an iteration at once and by its parts
-    transformers_adversarial.py  the same iteration with transformers and PyTorch
-    minixl_bilstm_crf.py   minixl's BiLSTM-CRF tagger
-    torch_bilstm_crf.py    the same tagger written with PyTorch and pytorch-crf
-    products.py            the matrix products of a BERT step, and how fast this machine does them
-    worker.py              one measuring process
-    report.py              the table
-    report_parts.py        what an iteration consists of
-    files.py               whether a file can be written, asked before anything is measured
+    training/              `minixl bench train`: training and prediction against another engine
+    files.py               checks that a file can be written before anything is measured
 
 `minixl bench kernels`: every op that has a CUDA kernel, by kernel, plain CuPy, NumPy and PyTorch.
 

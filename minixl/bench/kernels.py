@@ -19,14 +19,14 @@ import numpy as np
 
 from minixl import kernels
 from minixl.backend import cupy, threads, to_numpy
-from minixl.bench.contender import require_installed
+from minixl.bench.training.contender import require_installed
 from minixl.bench.files import require_writable
 from minixl.bench.kernel_cases import CASES
 from minixl.bench.kernel_engines import device_name, engine, functions, kinds, on_gpu, placed, processor_name
 from minixl.bench.kernel_memory import peak
 from minixl.bench.kernel_report import draw, require_drawable, split_readme, table, write_readme
 from minixl.bench.kernel_resources import resources
-from minixl.bench.work import Say
+from minixl.bench.training.work import Say
 from minixl.errors import UserError
 
 CACHE = 64 << 20            # bytes that the rotating inputs exceed: no cache of a CPU or GPU of today is larger

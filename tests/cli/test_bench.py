@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from minixl.cli.main import cli
 from minixl.errors import UserError
-from tests.bench.bench_inputs import write_encoder, write_sentences
+from tests.bench.training.inputs import write_encoder, write_sentences
 
 
 @pytest.fixture
@@ -171,6 +171,6 @@ def test_kernels_say_what_they_time(monkeypatch):
 
 
 def test_no_figure_is_lost_to_a_file_that_cannot_be_written(arguments, tmp_path, monkeypatch):
-    monkeypatch.setattr("minixl.bench.train.run", lambda *a: pytest.fail("measured before the file was tried"))
+    monkeypatch.setattr("minixl.bench.training.benchmark.run", lambda *a: pytest.fail("measured before the file was tried"))
     with pytest.raises(UserError, match=r"^--json .*: cannot be written \(File name too long\); choose another place$"):
         run([*arguments, "--json", str(tmp_path / ("x" * 300))])

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from minixl.bench.bilstm_crf import words_of
-from minixl.bench.torch_bilstm_crf import Tagger, pad, update
+from minixl.bench.training.work_bilstm_crf import words_of
+from minixl.bench.training.torch_bilstm_crf import Tagger, pad, update
 from minixl.data.corpus import encode, labels_of, read_corpus
 from minixl.data.lexicon import Lexicon
 from minixl.data.schemes import convert

@@ -4,8 +4,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from minixl.bench.report_parts import LEGEND, lines_of
-from minixl.bench.work import SETTINGS
+from minixl.bench.training.report_parts import LEGEND, lines_of
+from minixl.bench.training.work import SETTINGS
 
 
 class Column(NamedTuple):

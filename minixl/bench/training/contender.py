@@ -12,18 +12,16 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from minixl.bench.work import Examples, Work
+from minixl.bench.training.work import Examples, Work
 from minixl.errors import UserError
 
 # family -> engine -> where its class is; imported only in the process that measures it
-CONTENDERS = {"bert": {"minixl": "minixl.bench.minixl_bert.MinixlBert",
-                       "transformers": "minixl.bench.transformers_bert.TransformersBert"},
-              "bert-adversarial": {"minixl": "minixl.bench.minixl_adversarial.MinixlAdversarial",
-                                   "transformers": "minixl.bench.transformers_adversarial.TransformersAdversarial"},
-              "bilstm-crf": {"minixl": "minixl.bench.minixl_bilstm_crf.MinixlBilstmCrf",
-                             "torch": "minixl.bench.torch_bilstm_crf.TorchBilstmCrf"}}
-MAKERS = {"bert": "minixl.bench.bert.make_work", "bert-adversarial": "minixl.bench.adversarial.make_work",
-          "bilstm-crf": "minixl.bench.bilstm_crf.make_work"}
+CONTENDERS = {"bert": {"minixl": "minixl_bert.MinixlBert", "transformers": "transformers_bert.TransformersBert"},
+              "bert-adversarial": {"minixl": "minixl_adversarial.MinixlAdversarial",
+                                   "transformers": "transformers_adversarial.TransformersAdversarial"},
+              "bilstm-crf": {"minixl": "minixl_bilstm_crf.MinixlBilstmCrf", "torch": "torch_bilstm_crf.TorchBilstmCrf"}}
+MAKERS = {"bert": "work_bert.make_work", "bert-adversarial": "work_adversarial.make_work",
+          "bilstm-crf": "work_bilstm_crf.make_work"}
 # family -> --against -> engine
 AGAINST = {"bert": {"torch": "transformers"}, "bert-adversarial": {"torch": "transformers"}, "bilstm-crf": {"torch": "torch"}}
 # engine -> module that it needs -> package that brings it
@@ -80,9 +78,9 @@ class Decoder(Tagger, Contender, Protocol):
 
 
 def load(path: str) -> Any:
-    """The function or class with this dotted path."""
+    """Import MODULE.NAME, a function or class of this folder."""
     module, _, name = path.rpartition(".")
-    return getattr(importlib.import_module(module), name)
+    return getattr(importlib.import_module(f"minixl.bench.training.{module}"), name)
 
 
 def make(family: str, engine: str, work: Work, threads: int) -> Contender:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from minixl.bench.bert import sample_file
-from minixl.bench.work import BilstmCrfWork, Examples, Options, Say, Words, check_enough, choose_batches
+from minixl.bench.training.work import BilstmCrfWork, Examples, Options, Say, Words, check_enough, choose_batches
+from minixl.bench.training.work_bert import sample_file
 from minixl.data.corpus import encode, labels_of, read_corpus
 from minixl.data.lexicon import Lexicon
 from minixl.data.sample import LANGUAGES

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from minixl.bench import worker
-from minixl.bench.bilstm_crf import make_work
-from minixl.bench.minixl_bilstm_crf import MinixlBilstmCrf
-from minixl.bench.torch_bilstm_crf import TorchBilstmCrf
-from minixl.bench.work import Options, padded
+from minixl.bench.training import worker
+from minixl.bench.training.minixl_bilstm_crf import MinixlBilstmCrf
+from minixl.bench.training.torch_bilstm_crf import TorchBilstmCrf
+from minixl.bench.training.work import Options, padded
+from minixl.bench.training.work_bilstm_crf import make_work
 from minixl.errors import UserError
-from tests.bench.bench_inputs import write_sentences
+from tests.bench.training.inputs import write_sentences
 
 ENGINES = {"minixl": MinixlBilstmCrf, "torch": TorchBilstmCrf}
 
@@ -105,7 +105,7 @@ def test_different_tags_are_refused():
 def test_memory_of_pytorch_is_measured_without_minixls(work, tmp_path):
     job = tmp_path / "job"
     job.write_bytes(pickle.dumps(worker.Job("peak", "bilstm-crf", ("torch",), work, "random", 1, 1)))
-    code = ("import pickle, sys; from minixl.bench import worker; worker.run(pickle.load(open(sys.argv[1], 'rb'))); "
+    code = ("import pickle, sys; from minixl.bench.training import worker; worker.run(pickle.load(open(sys.argv[1], 'rb'))); "
             "print('torch' in sys.modules, 'minixl.backend' in sys.modules)")
     done = subprocess.run([sys.executable, "-P", "-c", code, str(job)], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "False"]

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from minixl.bench.products import step_operations
-from minixl.bench.work import BertWork, Examples, Options, Say, check_enough, choose_batches
-from minixl.data.sample import LANGUAGES, write_sample
+from minixl.bench.training.products import step_operations
+from minixl.bench.training.work import BertWork, Examples, Options, Say, check_enough, choose_batches
 from minixl.data.inputs import Inputs
+from minixl.data.sample import LANGUAGES, write_sample
 from minixl.models.transformer import Transformer
 from minixl.run.prepare import prepare
 from minixl.settings import Settings

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from minixl.bench.transformers_bert import Padded, TransformersBert, adamw, update
-from minixl.bench.work import AdversarialWork, Iteration
+from minixl.bench.training.transformers_bert import Padded, TransformersBert, adamw, update
+from minixl.bench.training.work import AdversarialWork, Iteration
 
 
 class SentenceDiscriminator(torch.nn.Module):
@@ -53,7 +53,7 @@ def load_discriminator(work: AdversarialWork, hidden_size: int) -> torch.nn.Modu
 
 
 class TransformersAdversarial(TransformersBert):
-    """See minixl/bench/contender.py."""
+    """See minixl/bench/training/contender.py."""
 
     def __init__(self, work: AdversarialWork, threads: int) -> None:
         super().__init__(work, threads)

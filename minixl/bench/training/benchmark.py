@@ -20,10 +20,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from minixl.bench.contender import AGAINST, MAKERS, PACKAGES, load, require_installed
-from minixl.bench.report_parts import sums_of
-from minixl.bench.work import SETTINGS, BertWork, Options, Say, Work, padded, pieces
-from minixl.bench.worker import Job
+from minixl.bench.training.contender import AGAINST, MAKERS, PACKAGES, load, require_installed
+from minixl.bench.training.report_parts import sums_of
+from minixl.bench.training.work import SETTINGS, BertWork, Options, Say, Work, padded, pieces
+from minixl.bench.training.worker import Job
 from minixl.errors import UserError
 
 
@@ -108,7 +108,7 @@ def start(job: Job) -> dict[str, Any]:
     names = ("MINIXL_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     environment = {**os.environ, **{name: count for name in names}, "HF_HUB_OFFLINE": "1"}
     # -P: in a checkout, transformers' look for a package named kernels must not find minixl's folder and load the engine
-    done = subprocess.run([sys.executable, "-P", "-m", "minixl.bench.worker"], input=pickle.dumps(job), env=environment,
+    done = subprocess.run([sys.executable, "-P", "-m", "minixl.bench.training.worker"], input=pickle.dumps(job), env=environment,
                           stdout=subprocess.PIPE, check=False)
     if done.returncode == 130:
         raise KeyboardInterrupt

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from minixl.bench.contender import Contender, Decoder, Itemised, Loss, Tagger, make
-from minixl.bench.work import BertWork, Examples, Work, pieces
+from minixl.bench.training.contender import Contender, Decoder, Itemised, Loss, Tagger, make
+from minixl.bench.training.work import BertWork, Examples, Work, pieces
 from minixl.errors import UserError
 from minixl.training.memory import peak_memory
 
@@ -138,7 +138,7 @@ def product_rate(job: Job) -> Callable[[], float] | None:
     """The matrix products of one BERT layer at the mean size of this setting's batches; None for another family."""
     if not isinstance(job.work, BertWork):
         return None
-    from minixl.bench.products import ProductRate
+    from minixl.bench.training.products import ProductRate
     from minixl.weights.folder import read_config
 
     batches = job.work.read(job.setting)
@@ -166,6 +166,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # pickle looks for Job in minixl.bench.worker, which is another module than __main__
-    from minixl.bench import worker
+    # pickle looks for Job in minixl.bench.training.worker, which is another module than __main__
+    from minixl.bench.training import worker
     worker.main()

@@ -17,16 +17,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from minixl.bench.minixl_bert import load_model
-from minixl.bench.work import AdversarialWork, Iteration
+from minixl.bench.training.minixl_bert import load_model
+from minixl.bench.training.work import AdversarialWork, Iteration
 from minixl.data.batching import Batch, pack
 from minixl.methods.adversary import RNG, Languages, join, logit_starts, languages_loss
 from minixl.methods.language_adversarial import LanguageAdversarial
-from minixl.training.update import step_rng, update_parameters
 from minixl.models.discriminators import discriminator_backward, discriminator_forward
 from minixl.models.heads import head_backward, head_forward
 from minixl.ops.softmax_cross_entropy import softmax_cross_entropy_backward, softmax_cross_entropy_forward
 from minixl.settings import Settings
+from minixl.training.update import step_rng, update_parameters
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ class Hand:
 
 
 class MinixlAdversarial:
-    """See minixl/bench/contender.py.  The number of threads is set by the environment of the process."""
+    """See minixl/bench/training/contender.py.  The number of threads is set by the environment of the process."""
 
     def __init__(self, work: AdversarialWork, threads: int) -> None:
         self.settings = Settings(work.settings)

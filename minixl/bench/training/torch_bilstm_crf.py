@@ -18,7 +18,7 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 from torchcrf import CRF
 
-from minixl.bench.work import BilstmCrfWork, Examples, Words
+from minixl.bench.training.work import BilstmCrfWork, Examples, Words
 from minixl.data.encoding import Example
 from minixl.models.bilstm_crf_config import BilstmCrfConfig
 
@@ -110,7 +110,7 @@ def update(model: Tagger, batch: Padded, optimizer: torch.optim.Optimizer, clip:
 
 
 class TorchBilstmCrf:
-    """See minixl/bench/contender.py."""
+    """See minixl/bench/training/contender.py."""
 
     def __init__(self, work: BilstmCrfWork, threads: int) -> None:
         torch.set_num_threads(threads)

@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from minixl.bench.work import Examples
+from minixl.bench.training.work import Examples
 from minixl.data.batching import Batch, pack
 from minixl.data.encoding import Encoded, Example
-from minixl.training.update import make_optimizer, train_step
 from minixl.models.family import Model
 from minixl.prediction import source_scores
 from minixl.settings import Settings
+from minixl.training.update import make_optimizer, train_step
 
 
 class MinixlTagger:
-    """See minixl/bench/contender.py.  The number of threads is set by the environment of the process."""
+    """See minixl/bench/training/contender.py.  The number of threads is set by the environment of the process."""
 
     def __init__(self, model: Model, settings: dict[str, Any], seed: int) -> None:
         self.model, self.settings, self.seed, self.steps = model, Settings(settings), seed, 0

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from minixl.bench.minixl_tagger import MinixlTagger
-from minixl.bench.work import BertWork, Examples
+from minixl.bench.training.minixl_tagger import MinixlTagger
+from minixl.bench.training.work import BertWork, Examples
 from minixl.models.transformer import Transformer
 from minixl.settings import Settings
 from minixl.weights.folder import load_parameters, read_config

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from minixl.bench.bert import facts_of, find_inputs, make_settings, sample_file
-from minixl.bench.products import step_operations
-from minixl.bench.work import LEVEL, AdversarialWork, Iteration, Options, Say, check_enough, choose_batches
+from minixl.bench.training.products import step_operations
+from minixl.bench.training.work import LEVEL, AdversarialWork, Iteration, Options, Say, check_enough, choose_batches
+from minixl.bench.training.work_bert import facts_of, find_inputs, make_settings, sample_file
 from minixl.data.encoding import Example
+from minixl.data.inputs import Inputs
 from minixl.data.sample import LANGUAGES
 from minixl.errors import UserError
-from minixl.data.inputs import Inputs
 from minixl.methods.language_adversarial import LanguageAdversarial
 from minixl.models.transformer import Transformer
 from minixl.run.prepare import prepare

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import transformers
 
-from minixl.bench.work import BertWork, Examples, rates
+from minixl.bench.training.work import BertWork, Examples, rates
 from minixl.data.encoding import IGNORED, Example
 
 
@@ -41,7 +41,7 @@ def update(loss: torch.Tensor, trained: Sequence[torch.Tensor], optimizer: torch
 
 
 class TransformersBert:
-    """See minixl/bench/contender.py."""
+    """See minixl/bench/training/contender.py."""
 
     def __init__(self, work: BertWork, threads: int) -> None:
         torch.set_num_threads(threads)

@@ -7,17 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from minixl.bench import minixl_adversarial, transformers_adversarial, worker
-from minixl.bench.adversarial import make_work
-from minixl.bench.products import step_operations
-from minixl.bench.report_parts import lines_of, sums_of
-from minixl.bench.train import run
-from minixl.bench.work import Options, padded, pieces
+from minixl.bench.training import minixl_adversarial, transformers_adversarial, worker
+from minixl.bench.training.benchmark import run
+from minixl.bench.training.products import step_operations
+from minixl.bench.training.report_parts import lines_of, sums_of
+from minixl.bench.training.work import Options, padded, pieces
+from minixl.bench.training.work_adversarial import make_work
 from minixl.data.batching import pack
 from minixl.errors import UserError
 from minixl.methods.language_adversarial import LanguageAdversarial
 from minixl.weights.folder import read_config
-from tests.bench.bench_inputs import write_encoder, write_sentences
+from tests.bench.training.inputs import write_encoder, write_sentences
 from tests.mutants import mutant
 
 LEVELS = ("sentence", "token")
@@ -86,7 +86,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize("what, old, new", MISTAKES, ids=[mistake[0] for mistake in MISTAKES])
 def test_a_planted_mistake_is_caught(options, tmp_path, what, old, new):
-    changed = mutant("minixl.bench.transformers_adversarial", old, new)
+    changed = mutant("minixl.bench.training.transformers_adversarial", old, new)
     for level in LEVELS:
         try:
             assert_iterations_agree(strong(options, tmp_path, level), changed)
@@ -138,7 +138,7 @@ def test_the_parts_are_the_whole(options, tmp_path, level):
                                       ("accumulate(\"discriminator\", grads)", "zero_grad()")])
 def test_a_part_left_out_is_caught(options, tmp_path, old, new):
     with pytest.raises(AssertionError):
-        assert_parts_are_the_whole(strong(options, tmp_path, "token"), mutant("minixl.bench.minixl_adversarial", old, new))
+        assert_parts_are_the_whole(strong(options, tmp_path, "token"), mutant("minixl.bench.training.minixl_adversarial", old, new))
 
 
 def test_an_iteration_has_five_batches_of_their_own(work):
@@ -192,7 +192,7 @@ def test_parts_are_means_of_medians_and_add_up():
 def test_memory_of_pytorch_is_measured_without_minixls(work, tmp_path):
     job = tmp_path / "job"
     job.write_bytes(pickle.dumps(worker.Job("peak", "bert-adversarial", ("transformers",), work, "random", 1, 1)))
-    code = ("import pickle, sys; from minixl.bench import worker; worker.run(pickle.load(open(sys.argv[1], 'rb'))); "
+    code = ("import pickle, sys; from minixl.bench.training import worker; worker.run(pickle.load(open(sys.argv[1], 'rb'))); "
             "print('torch' in sys.modules, 'minixl.backend' in sys.modules)")
     done = subprocess.run([sys.executable, "-P", "-c", code, str(job)], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "False"]

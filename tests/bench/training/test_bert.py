@@ -1,6 +1,6 @@
 """The benchmark of BERT compares equal work, counts operations rightly and measures memory of the right process.
 
-That of the BiLSTM-CRF is in tests/bench/test_bilstm_crf.py.
+That of the BiLSTM-CRF is in tests/bench/training/test_bilstm_crf.py.
 """
 import subprocess
 import sys
@@ -13,17 +13,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig as TorchConfig
 from transformers import BertForTokenClassification
 
-from minixl.bench import train, worker
-from minixl.bench.bert import find_inputs, make_work
-from minixl.bench.minixl_bert import MinixlBert
-from minixl.bench.products import ProductRate, step_operations
-from minixl.bench.report import table
-from minixl.bench.transformers_bert import TransformersBert
-from minixl.bench.work import Options, choose_batches, padded, pieces
+from minixl.bench.training import benchmark, worker
+from minixl.bench.training.minixl_bert import MinixlBert
+from minixl.bench.training.products import ProductRate, step_operations
+from minixl.bench.training.report import table
+from minixl.bench.training.transformers_bert import TransformersBert
+from minixl.bench.training.work import Options, choose_batches, padded, pieces
+from minixl.bench.training.work_bert import find_inputs, make_work
 from minixl.data.encoding import Example
 from minixl.errors import UserError
 from minixl.models.bert_config import BertConfig
-from tests.bench.bench_inputs import write_encoder, write_sentences
+from tests.bench.training.inputs import write_encoder, write_sentences
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_peak_memory_is_that_of_the_process_itself():
 
 
 def test_memory_of_another_engine_is_measured_without_minixls():
-    code = "import sys, minixl.bench.worker; print([m for m in sys.modules if m in ('minixl.backend', 'torch')])"
+    code = "import sys, minixl.bench.training.worker; print([m for m in sys.modules if m in ('minixl.backend', 'torch')])"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -162,9 +162,9 @@ def test_memory_of_another_engine_is_measured_without_minixls():
 def test_ratios_follow_from_the_figures():
     ours = {"step_seconds": 1.0, "predict_tokens_per_second": 300.0, "peak_memory_bytes": 60}
     theirs = {"step_seconds": 2.5, "predict_tokens_per_second": 100.0, "peak_memory_bytes": 100}
-    assert train.compare(ours, theirs) == {"train": 2.5, "predict": 3.0, "peak_memory": 0.6}
+    assert benchmark.compare(ours, theirs) == {"train": 2.5, "predict": 3.0, "peak_memory": 0.6}
     ours["decode_tokens_per_second"], theirs["decode_tokens_per_second"] = 900.0, 20.0
-    assert train.compare(ours, theirs)["decode"] == 45.0
+    assert benchmark.compare(ours, theirs)["decode"] == 45.0
 
 
 def test_table_without_another_engine_has_no_ratio():
@@ -185,15 +185,15 @@ def test_table_without_another_engine_has_no_ratio():
 
 @pytest.mark.parametrize(("code", "said"), [(-9, "perhaps for lack of memory"), (1, "exit code 1")])
 def test_a_process_that_dies_is_one_line(monkeypatch, work, code, said):
-    monkeypatch.setattr(train.subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, code, b""))
+    monkeypatch.setattr(benchmark.subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, code, b""))
     with pytest.raises(UserError, match=f"measuring minixl failed: .*{said}"):
-        train.start(worker.Job("peak", "bert", ("minixl",), work, "random", 1, 1))
+        benchmark.start(worker.Job("peak", "bert", ("minixl",), work, "random", 1, 1))
 
 
 def test_an_error_in_the_process_is_passed_on(work):
     broken = replace(work, encoder=work.encoder / "gone")
     with pytest.raises(UserError, match="gone: no such folder"):
-        train.start(worker.Job("peak", "bert", ("minixl",), broken, "random", 1, 1))
+        benchmark.start(worker.Job("peak", "bert", ("minixl",), broken, "random", 1, 1))
 
 
 def test_too_few_sentences_for_a_batch(options, tmp_path):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minixl.bench.minixl_tagger import MinixlTagger
-from minixl.bench.work import BilstmCrfWork, Examples
+from minixl.bench.training.minixl_tagger import MinixlTagger
+from minixl.bench.training.work import BilstmCrfWork, Examples
 from minixl.models.bilstm_crf import BilstmCrf
 from minixl.prediction import best_paths
 
