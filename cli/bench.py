@@ -49,7 +49,7 @@ def train(encoder: Path | None, source: str | None, against: str | None, family:
 
     With --against torch the same batches go through PyTorch with the same weights, in turn in one process.
     """
-    from minixl.bench.files import require_writable
+    from minixl.bench.checks import require_writable
     from minixl.bench.training.benchmark import run
     from minixl.bench.training.report import table
     from minixl.bench.training.work import SETTINGS, Options
@@ -75,6 +75,6 @@ def train(encoder: Path | None, source: str | None, against: str | None, family:
 @click.option("--readme", is_flag=True, help="Rewrite the table in kernels/README.md.")
 def kernels(ops: tuple[str, ...], against: str | None, json_file: Path | None, plot_file: Path | None, readme: bool) -> None:
     """Time the CUDA kernels of OPS (all if left out), or on a CPU the NumPy ops, against the limit of the device."""
-    from minixl.bench import kernels as kernel_bench
-    kernel_bench.run(ops, against=against, json_file=json_file, plot_file=plot_file, readme=readme,
-                     say=lambda text: click.echo(text, err=True))
+    from minixl.bench.kernels.benchmark import run
+    run(ops, against=against, json_file=json_file, plot_file=plot_file, readme=readme,
+        say=lambda text: click.echo(text, err=True))

@@ -117,13 +117,13 @@ def test_alone_needs_no_torch(arguments, tmp_path):
 
 def test_torch_missing(arguments, monkeypatch):
     hide(monkeypatch, "torch")
-    with pytest.raises(UserError, match=r"--against torch: torch is not installed; pip install 'minixl\[test\]'"):
+    with pytest.raises(UserError, match=r"--against torch: torch is not installed; install it with: pip install 'minixl\[test\]'"):
         run([*arguments, "--against", "torch"])
 
 
 def test_pytorch_crf_missing(tmp_path, monkeypatch):
     hide(monkeypatch, "torchcrf")
-    with pytest.raises(UserError, match=r"--against torch: pytorch-crf is not installed; pip install 'minixl\[test\]'"):
+    with pytest.raises(UserError, match=r"--against torch: pytorch-crf is not installed; install it with: pip"):
         run(["bench", "train", "--model", "bilstm-crf", "--against", "torch"])
 
 
@@ -155,7 +155,7 @@ def test_usage_errors(arguments, extra):
 
 def test_kernels_are_handed_the_ops(monkeypatch):
     calls = []
-    monkeypatch.setattr("minixl.bench.kernels.run", lambda ops, **options: calls.append((ops, options)))
+    monkeypatch.setattr("minixl.bench.kernels.benchmark.run", lambda ops, **options: calls.append((ops, options)))
     assert run(["bench", "kernels", "gelu", "layernorm", "--against", "torch", "--readme"]).exit_code == 0
     assert [ops for ops, _ in calls] == [("gelu", "layernorm")] and callable(calls[0][1].pop("say"))
     assert calls[0][1] == {"against": "torch", "json_file": None, "plot_file": None, "readme": True}
@@ -164,7 +164,7 @@ def test_kernels_are_handed_the_ops(monkeypatch):
 def test_kernels_say_what_they_time(monkeypatch):
     """On stderr, while the table is all that stdout gets."""
     for name, value in {"SECONDS": 0, "ceilings": lambda: {"copy": 10.0, "product": 100.0}, "peak": lambda *a: None}.items():
-        monkeypatch.setattr(f"minixl.bench.kernels.{name}", value)
+        monkeypatch.setattr(f"minixl.bench.kernels.benchmark.{name}", value)
     done = run(["bench", "kernels", "gelu"])
     assert done.stderr.splitlines()[-1] == "1 of 1: timing gelu"
     assert "GFLOP/s (float32)" in done.stdout.splitlines()[0] and "timing" not in done.stdout
@@ -172,5 +172,5 @@ def test_kernels_say_what_they_time(monkeypatch):
 
 def test_no_figure_is_lost_to_a_file_that_cannot_be_written(arguments, tmp_path, monkeypatch):
     monkeypatch.setattr("minixl.bench.training.benchmark.run", lambda *a: pytest.fail("measured before the file was tried"))
-    with pytest.raises(UserError, match=r"^--json .*: cannot be written \(File name too long\); choose another place$"):
+    with pytest.raises(UserError, match=r"^--json .*: cannot be written \(File name too long\); choose another file$"):
         run([*arguments, "--json", str(tmp_path / ("x" * 300))])

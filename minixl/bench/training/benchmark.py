@@ -20,7 +20,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from minixl.bench.training.contender import AGAINST, MAKERS, PACKAGES, load, require_installed
+from minixl.bench.checks import PACKAGES, require_installed
+from minixl.bench.training.contender import AGAINST, MAKERS, load
 from minixl.bench.training.report_parts import sums_of
 from minixl.bench.training.work import SETTINGS, BertWork, Options, Say, Work, padded, pieces
 from minixl.bench.training.worker import Job

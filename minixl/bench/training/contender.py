@@ -6,14 +6,12 @@ its Work, in MAKERS.  An engine whose tags come from a search of their own is a 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from minixl.bench.training.work import Examples, Work
-from minixl.errors import UserError
 
 # family -> engine -> where its class is; imported only in the process that measures it
 CONTENDERS = {"bert": {"minixl": "minixl_bert.MinixlBert", "transformers": "transformers_bert.TransformersBert"},
@@ -24,10 +22,6 @@ MAKERS = {"bert": "work_bert.make_work", "bert-adversarial": "work_adversarial.m
           "bilstm-crf": "work_bilstm_crf.make_work"}
 # family -> --against -> engine
 AGAINST = {"bert": {"torch": "transformers"}, "bert-adversarial": {"torch": "transformers"}, "bilstm-crf": {"torch": "torch"}}
-# engine -> module that it needs -> package that brings it
-PACKAGES = {"transformers": {"torch": "torch", "transformers": "transformers"},
-            "torch": {"torch": "torch", "torchcrf": "pytorch-crf"}}
-
 Loss = float | dict[str, float]        # one number, or of a step with several losses each by its name
 
 
@@ -86,10 +80,3 @@ def load(path: str) -> Any:
 def make(family: str, engine: str, work: Work, threads: int) -> Contender:
     """The contender by name."""
     return load(CONTENDERS[family][engine])(work, threads)
-
-
-def require_installed(against: str, engine: str) -> None:
-    """Raises UserError when the other engine is not there."""
-    for module, package in PACKAGES[engine].items():
-        if importlib.util.find_spec(module) is None:
-            raise UserError(f"--against {against}: {package} is not installed; pip install 'minixl[test]' brings it")

@@ -4,7 +4,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from minixl.bench.kernel_resources import markdown as registers
+from minixl.bench.kernels.resources import markdown as registers
 from minixl.errors import UserError
 
 BEGIN, END = "<!-- begin: minixl bench kernels -->", "<!-- end -->"
@@ -68,7 +68,7 @@ def require_drawable(file: Path) -> None:
     try:
         from matplotlib.backend_bases import FigureCanvasBase
     except ImportError:
-        raise UserError("--plot: matplotlib is not installed; pip install 'minixl[plots]' brings it") from None
+        raise UserError("--plot: matplotlib is not installed; install it with: pip install 'minixl[plots]'") from None
     endings = [f".{ending}" for ending in FigureCanvasBase.get_supported_filetypes()]
     if file.suffix.lower() not in endings:
         raise UserError(f"--plot {file}: expected a name that ends in {', '.join(sorted(endings))}, "

@@ -13,7 +13,7 @@ from typing import Any
 
 from minixl import kernels
 from minixl.backend import Array, array_module, by_rows, cupy, threads
-from minixl.bench.kernel_cases import CASES, Inputs
+from minixl.bench.kernels.cases import CASES, Inputs
 
 
 def on_gpu() -> bool:

@@ -19,14 +19,12 @@ import numpy as np
 
 from minixl import kernels
 from minixl.backend import cupy, threads, to_numpy
-from minixl.bench.training.contender import require_installed
-from minixl.bench.files import require_writable
-from minixl.bench.kernel_cases import CASES
-from minixl.bench.kernel_engines import device_name, engine, functions, kinds, on_gpu, placed, processor_name
-from minixl.bench.kernel_memory import peak
-from minixl.bench.kernel_report import draw, require_drawable, split_readme, table, write_readme
-from minixl.bench.kernel_resources import resources
-from minixl.bench.training.work import Say
+from minixl.bench.checks import require_installed, require_writable
+from minixl.bench.kernels.cases import CASES
+from minixl.bench.kernels.engines import device_name, engine, functions, kinds, on_gpu, placed, processor_name
+from minixl.bench.kernels.memory import peak
+from minixl.bench.kernels.report import draw, require_drawable, split_readme, table, write_readme
+from minixl.bench.kernels.resources import resources
 from minixl.errors import UserError
 
 CACHE = 64 << 20            # bytes that the rotating inputs exceed: no cache of a CPU or GPU of today is larger
@@ -38,8 +36,8 @@ TOLERANCE = 2e-3            # of the largest element, float32 against float64
 
 
 def run(names: Sequence[str] = (), *, against: str | None = None, json_file: Path | None = None,
-        plot_file: Path | None = None, readme: bool = False, say: Say = lambda text: None,
-        show: Say = print) -> dict[str, Any]:
+        plot_file: Path | None = None, readme: bool = False, say: Callable[[str], None] = lambda text: None,
+        show: Callable[[str], None] = print) -> dict[str, Any]:
     """Time the ops of `names` (all if empty) on the GPU if there is one; returns all figures.
 
     against="torch" times PyTorch's way too.  `readme` rewrites the table in kernels/README.md.  `say` gets a line for each

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from minixl.bench.kernel_chains import (Inputs, crf_call, crf_inputs, crf_prepare, crf_torch, floats, lstm_call, lstm_inputs,
-                                        lstm_prepare, lstm_torch, viterbi_call, viterbi_inputs, viterbi_prepare, viterbi_torch)
+from minixl.bench.kernels.chains import (Inputs, crf_call, crf_inputs, crf_prepare, crf_torch, floats, lstm_call, lstm_inputs,
+                                         lstm_prepare, lstm_torch, viterbi_call, viterbi_inputs, viterbi_prepare,
+                                         viterbi_torch)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from minixl.backend import cupy
-from minixl.bench.kernel_cases import CASES
-from minixl.bench.kernel_engines import engine, on_gpu
+from minixl.bench.kernels.cases import CASES
+from minixl.bench.kernels.engines import engine, on_gpu
 from minixl.training.memory import peak_memory, reset_peak_memory
 
 

@@ -1,4 +1,4 @@
-"""Inputs and calls of the ops that walk over sentences (Viterbi, CRF, LSTM), for kernel_cases.py."""
+"""Inputs and calls of the ops that walk over sentences (Viterbi, CRF, LSTM), for cases.py."""
 from __future__ import annotations
 
 from types import SimpleNamespace
