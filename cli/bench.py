@@ -52,13 +52,13 @@ def train(encoder: Path | None, source: str | None, against: str | None, family:
     from minixl.bench.checks import require_writable
     from minixl.bench.training.benchmark import run
     from minixl.bench.training.report import table
-    from minixl.bench.training.work import SETTINGS, Options
+    from minixl.bench.training.work import BATCH_KINDS, Options
     from minixl.data.inputs import parse_named
 
     require_writable("--json", json_file)
     options = Options(encoder=encoder, source=parse_named(source, "--source") if source else None,
                       target=parse_named(target, "--target") if target else None, level=level, against=against,
-                      family=family, settings=tuple(SETTINGS) if batches == "both" else (batches,), steps=steps,
+                      family=family, batch_kinds=tuple(BATCH_KINDS) if batches == "both" else (batches,), steps=steps,
                       repeats=repeats, batch_size=batch_size, max_length=max_length, limit=limit, threads=threads,
                       freeze=tuple(pattern for pattern in freeze if pattern != "none") if freeze else None, seed=seed)
     result = run(options, lambda text: click.echo(text, err=True))

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from minixl.bench.training.work_bilstm_crf import words_of
-from minixl.bench.training.torch_bilstm_crf import Tagger, pad, update
+from minixl.bench.training.torch_bilstm_crf import BilstmCrfModule, pad, update
 from minixl.data.corpus import encode, labels_of, read_corpus
 from minixl.data.lexicon import Lexicon
 from minixl.data.schemes import convert
@@ -67,7 +67,7 @@ def run(task, seed, epochs, limits, files, *, optim="sgd", lr=None, batch_size=1
                                        on_long="truncate", scheme=scheme).examples for corpus in (train, dev, test)}
     words = words_of(lexicon, [example for examples in encoded.values() for example in examples])
     config = BilstmCrfConfig(lexicon.vocabulary_size, lexicon.alphabet_size)
-    model = Tagger(config, len(labels), lexicon.singletons)
+    model = BilstmCrfModule(config, len(labels), lexicon.singletons)
     initialise(model, rng)
     rate = lr or RATES[optim]
     optimizer = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[optim](model.parameters(), lr=rate)

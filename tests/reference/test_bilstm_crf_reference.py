@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from minixl.bench.training.work_bilstm_crf import words_of
-from minixl.bench.training.torch_bilstm_crf import Tagger, pad
+from minixl.bench.training.torch_bilstm_crf import BilstmCrfModule, pad
 from minixl.data.batching import pack
 from minixl.data.corpus import encode, labels_of, read_corpus
 from minixl.data.lexicon import Lexicon
@@ -27,7 +27,7 @@ def test_equal_parameters_give_equal_losses_and_gradients(examples, rng):
     config = BilstmCrfConfig(lexicon.vocabulary_size, lexicon.alphabet_size, word_size=7, char_size=5, char_hidden=4,
                              word_hidden=6, dense_size=8, two_biases=True, start_end=True)
     ours = BilstmCrf(config, labels, lexicon)
-    theirs = Tagger(config, len(labels), lexicon.singletons).eval()
+    theirs = BilstmCrfModule(config, len(labels), lexicon.singletons).eval()
     for parameter in ours.store:
         parameter.value[...] = rng.normal(0, 0.5, parameter.value.shape)
     theirs.load_state_dict({parameter.name: torch.from_numpy(parameter.value) for parameter in ours.store})
@@ -49,7 +49,7 @@ def test_equal_parameters_give_equal_losses_and_gradients(examples, rng):
 def test_padding_makes_no_difference(examples):
     examples, labels, lexicon = examples
     config = BilstmCrfConfig(lexicon.vocabulary_size, lexicon.alphabet_size)
-    model = Tagger(config, len(labels), lexicon.singletons).eval()
+    model = BilstmCrfModule(config, len(labels), lexicon.singletons).eval()
     words = words_of(lexicon, examples)
     with torch.inference_mode():
         alone = [float(model(pad([example], words))) for example in examples]
@@ -59,7 +59,7 @@ def test_padding_makes_no_difference(examples):
 def test_parameters_begin_as_minixls_do(examples):
     _, labels, lexicon = examples
     config = BilstmCrfConfig(lexicon.vocabulary_size, lexicon.alphabet_size, two_biases=True, start_end=True)
-    ours, theirs = BilstmCrf(config, labels, lexicon), Tagger(config, len(labels), lexicon.singletons)
+    ours, theirs = BilstmCrf(config, labels, lexicon), BilstmCrfModule(config, len(labels), lexicon.singletons)
     ours.initialise(np.random.default_rng(3))
     initialise(theirs, np.random.default_rng(3))
     for parameter in ours.store:

@@ -12,19 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from minixl.bench.kernels.chains import (Inputs, crf_call, crf_inputs, crf_prepare, crf_torch, floats, lstm_call, lstm_inputs,
+from minixl.bench.kernels.chains import (Arrays, crf_call, crf_inputs, crf_prepare, crf_torch, floats, lstm_call, lstm_inputs,
                                          lstm_prepare, lstm_torch, viterbi_call, viterbi_inputs, viterbi_prepare,
                                          viterbi_torch)
 
 
 @dataclass(frozen=True)
-class Case:
+class KernelCase:
     """One op.  `call` gets the op's functions (NumPy, CuPy or kernels) and returns arrays that can be compared."""
 
     sizes: tuple[dict[str, int], ...]                     # the first is for warming up and is not reported
-    inputs: Callable[..., Inputs]                         # (rng, **size) -> NumPy arrays, float32, int64 or bool
-    call: Callable[[SimpleNamespace, Inputs], tuple]
-    prepare: Callable[[Inputs, Any], Any]                 # (inputs, torch device) -> what `torch` takes; not timed
+    inputs: Callable[..., Arrays]                         # (rng, **size) -> NumPy arrays, float32, int64 or bool
+    call: Callable[[SimpleNamespace, Arrays], tuple]
+    prepare: Callable[[Arrays, Any], Any]                 # (inputs, torch device) -> what `torch` takes; not timed
     torch: Callable[[Any], Any]
     torch_name: str
     bytes: Callable[..., int]
@@ -32,14 +32,14 @@ class Case:
     bound: str = "copy"                                   # the ceiling: "copy" (GB/s) or "product" (GFLOP/s)
 
 
-def leaves(inputs: Inputs, device: Any) -> dict[str, Any]:
+def leaves(inputs: Arrays, device: Any) -> dict[str, Any]:
     """Torch tensors of all arrays; the floating-point ones ask for a gradient."""
     import torch
     tensors = {name: torch.tensor(array, device=device) for name, array in inputs.items()}
     return {name: t.requires_grad_() if t.is_floating_point() and name != "dy" else t for name, t in tensors.items()}
 
 
-def linkage_call(op: SimpleNamespace, x: Inputs) -> tuple:
+def linkage_call(op: SimpleNamespace, x: Arrays) -> tuple:
     value, cache = op.average_linkage_forward(x["x"], x["y"])
     dx, grads = op.average_linkage_backward(1.0, cache)
     return value, dx, grads["y"]
@@ -54,7 +54,7 @@ def linkage_torch(t: dict[str, Any]) -> None:
     (2 * linkage(t["x"], t["y"]) - linkage(t["x"], t["x"]) - linkage(t["y"], t["y"])).backward()
 
 
-def layernorm_call(op: SimpleNamespace, x: Inputs) -> tuple:
+def layernorm_call(op: SimpleNamespace, x: Arrays) -> tuple:
     y, cache = op.layernorm_forward(x["x"], x["weight"], x["bias"])
     dx, grads = op.layernorm_backward(x["dy"], cache)
     return y, dx, grads["weight"], grads["bias"]
@@ -65,7 +65,7 @@ def layernorm_torch(t: dict[str, Any]) -> None:
     torch.nn.functional.layer_norm(t["x"], t["weight"].shape, t["weight"], t["bias"], 1e-12).backward(t["dy"])
 
 
-def gelu_call(op: SimpleNamespace, x: Inputs) -> tuple:
+def gelu_call(op: SimpleNamespace, x: Arrays) -> tuple:
     y, cache = op.gelu_forward(x["x"])
     return y, op.gelu_backward(x["dy"], cache)[0]
 
@@ -75,7 +75,7 @@ def gelu_torch(t: dict[str, Any]) -> None:
     torch.nn.functional.gelu(t["x"]).backward(t["dy"])
 
 
-def entropy_call(op: SimpleNamespace, x: Inputs) -> tuple:
+def entropy_call(op: SimpleNamespace, x: Arrays) -> tuple:
     loss, cache = op.softmax_cross_entropy_forward(x["logits"], x["labels"])
     return loss, op.softmax_cross_entropy_backward(np.float32(1), cache)[0]
 
@@ -85,20 +85,20 @@ def entropy_torch(t: dict[str, Any]) -> None:
     torch.nn.functional.cross_entropy(t["logits"], t["labels"]).backward()
 
 
-def attention_inputs(rng: np.random.Generator, sentences: int, length: int, heads: int, head: int) -> Inputs:
+def attention_inputs(rng: np.random.Generator, sentences: int, length: int, heads: int, head: int) -> Arrays:
     shape = sentences * length, heads * head
     starts = np.arange(sentences + 1, dtype=np.int64) * length
     return {**{name: floats(rng, *shape) for name in ("query", "key", "value", "dy")}, "starts": starts,
             "heads": np.array(heads)}
 
 
-def attention_call(op: SimpleNamespace, x: Inputs) -> tuple:
+def attention_call(op: SimpleNamespace, x: Arrays) -> tuple:
     context, cache = op.attention_forward(x["query"], x["key"], x["value"], x["starts"], heads=int(x["heads"]))
     dquery, grads = op.attention_backward(x["dy"], cache)
     return context, dquery, grads["key"], grads["value"]
 
 
-def attention_prepare(inputs: Inputs, device: Any) -> dict[str, Any]:
+def attention_prepare(inputs: Arrays, device: Any) -> dict[str, Any]:
     import torch
     sentences, heads = len(inputs["starts"]) - 1, int(inputs["heads"])
     shaped = {name: torch.tensor(inputs[name], device=device).reshape(sentences, -1, heads, inputs[name].shape[1] // heads)
@@ -111,13 +111,13 @@ def attention_torch(t: dict[str, Any]) -> None:
     torch.nn.functional.scaled_dot_product_attention(t["query"], t["key"], t["value"]).backward(t["dy"])
 
 
-def masked_inputs(rng: np.random.Generator, rows: int, columns: int) -> Inputs:
+def masked_inputs(rng: np.random.Generator, rows: int, columns: int) -> Arrays:
     """Rows with a third of the columns up to all of them; a tenth is dropped by a mask, the same one for every engine."""
     return {"x": floats(rng, rows, columns), "dy": floats(rng, rows, columns),
             "valid": rng.integers(max(1, columns // 3), columns + 1, rows), "mask": rng.random((rows, columns)) >= 0.1}
 
 
-def masked_call(op: SimpleNamespace, x: Inputs) -> tuple:
+def masked_call(op: SimpleNamespace, x: Arrays) -> tuple:
     y, cache = op.masked_softmax_dropout_forward(x["x"], x["valid"], 0.1, mask=x["mask"])
     return y, op.masked_softmax_dropout_backward(x["dy"], cache)[0]
 
@@ -129,11 +129,11 @@ def masked_torch(t: dict[str, Any]) -> None:
     (probs * t["mask"] / 0.9).backward(t["dy"])
 
 
-def embedding_inputs(rng: np.random.Generator, tokens: int, vocabulary: int, hidden: int) -> Inputs:
+def embedding_inputs(rng: np.random.Generator, tokens: int, vocabulary: int, hidden: int) -> Arrays:
     return {"ids": rng.integers(0, vocabulary, tokens), "dy": floats(rng, tokens, hidden), "vocabulary": np.array(vocabulary)}
 
 
-def embedding_call(op: SimpleNamespace, x: Inputs) -> tuple:
+def embedding_call(op: SimpleNamespace, x: Arrays) -> tuple:
     return tuple(op.sum_rows(x["ids"], x["dy"]))
 
 
@@ -143,17 +143,17 @@ def embedding_torch(t: dict[str, Any]) -> Any:
     return torch.sparse_coo_tensor(t["ids"][None], t["dy"], shape, check_invariants=False).coalesce()
 
 
-def adamw_inputs(rng: np.random.Generator, weights: int) -> Inputs:
+def adamw_inputs(rng: np.random.Generator, weights: int) -> Arrays:
     return {"value": floats(rng, weights), "grad": floats(rng, weights), "m": floats(rng, weights),
             "v": np.square(floats(rng, weights))}
 
 
-def adamw_call(op: SimpleNamespace, x: Inputs) -> tuple:
+def adamw_call(op: SimpleNamespace, x: Arrays) -> tuple:
     op.adamw_step(x["value"], x["grad"], x["m"], x["v"], lr=1e-3, weight_decay=0.01, betas=(0.9, 0.999), eps=1e-8, steps=10)
     return x["value"], x["m"], x["v"]
 
 
-def adamw_prepare(inputs: Inputs, device: Any) -> Any:
+def adamw_prepare(inputs: Arrays, device: Any) -> Any:
     import torch
     weights = torch.tensor(inputs["value"], device=device, requires_grad=True)
     weights.grad = torch.tensor(inputs["grad"], device=device)
@@ -161,65 +161,65 @@ def adamw_prepare(inputs: Inputs, device: Any) -> Any:
 
 
 CASES = {
-    "average_linkage": Case(
+    "average_linkage": KernelCase(
         ({"points": 64, "hidden": 64}, {"points": 512, "hidden": 512}, {"points": 2048, "hidden": 512},
          {"points": 4096, "hidden": 512}),
         lambda rng, points, hidden: {"x": floats(rng, points, hidden), "y": floats(rng, points, hidden) + np.float32(0.1)},
         linkage_call, leaves, linkage_torch, "torch.cdist",
         lambda points, hidden: 16 * points * hidden, lambda points, hidden: 12 * points * points * hidden, "product"),
-    "viterbi": Case(
+    "viterbi": KernelCase(
         ({"sentences": 4, "longest": 6, "tags": 5}, {"sentences": 64, "longest": 60, "tags": 17},
          {"sentences": 512, "longest": 60, "tags": 17}, {"sentences": 512, "longest": 60, "tags": 64}),
         viterbi_inputs, viterbi_call, viterbi_prepare, viterbi_torch, "pytorch-crf",
         lambda sentences, longest, tags: sentences * longest * 2 // 3 * (4 * tags + 8),
         lambda sentences, longest, tags: sentences * longest * 2 // 3 * 2 * tags * tags),
-    "crf_recursion": Case(
+    "crf_recursion": KernelCase(
         ({"sentences": 4, "longest": 6, "tags": 5}, {"sentences": 32, "longest": 60, "tags": 17},
          {"sentences": 512, "longest": 60, "tags": 17}),
         crf_inputs, crf_call, crf_prepare, crf_torch, "pytorch-crf",
         lambda sentences, longest, tags: sentences * longest * 2 // 3 * 8 * tags,
         lambda sentences, longest, tags: sentences * longest * 2 // 3 * 8 * tags * tags),
-    "lstm_steps": Case(
+    "lstm_steps": KernelCase(
         ({"sentences": 4, "longest": 6, "inputs": 5, "hidden": 8}, {"sentences": 16, "longest": 60, "inputs": 300, "hidden": 100},
          {"sentences": 128, "longest": 60, "inputs": 300, "hidden": 256}),
         lstm_inputs, lstm_call, lstm_prepare, lstm_torch, "torch.nn.LSTM",
         lambda sentences, longest, inputs, hidden: sentences * longest * 2 // 3 * 8 * (inputs + hidden),
         lambda sentences, longest, inputs, hidden: sentences * longest * 2 // 3 * 24 * hidden * (inputs + hidden), "product"),
-    "layernorm": Case(
+    "layernorm": KernelCase(
         ({"tokens": 8, "hidden": 64}, {"tokens": 256, "hidden": 768}, {"tokens": 1024, "hidden": 768},
          {"tokens": 8192, "hidden": 768}),
         lambda rng, tokens, hidden: {"x": floats(rng, tokens, hidden), "dy": floats(rng, tokens, hidden),
                                      "weight": floats(rng, hidden), "bias": floats(rng, hidden)},
         layernorm_call, leaves, layernorm_torch, "torch",
         lambda tokens, hidden: 24 * tokens * hidden, lambda tokens, hidden: 16 * tokens * hidden),
-    "gelu": Case(
+    "gelu": KernelCase(
         ({"tokens": 8, "inner": 64}, {"tokens": 256, "inner": 3072}, {"tokens": 1024, "inner": 3072},
          {"tokens": 4096, "inner": 3072}),
         lambda rng, tokens, inner: {"x": floats(rng, tokens, inner), "dy": floats(rng, tokens, inner)},
         gelu_call, leaves, gelu_torch, "torch",
         lambda tokens, inner: 24 * tokens * inner, lambda tokens, inner: 30 * tokens * inner),
-    "softmax_cross_entropy": Case(
+    "softmax_cross_entropy": KernelCase(
         ({"rows": 8, "classes": 5}, {"rows": 8192, "classes": 17}, {"rows": 256, "classes": 30000}),
         lambda rng, rows, classes: {"logits": floats(rng, rows, classes), "labels": rng.integers(0, classes, rows)},
         entropy_call, leaves, entropy_torch, "torch",
         lambda rows, classes: 16 * rows * classes, lambda rows, classes: 10 * rows * classes),
-    "attention": Case(
+    "attention": KernelCase(
         ({"sentences": 2, "length": 8, "heads": 2, "head": 8}, {"sentences": 32, "length": 32, "heads": 12, "head": 64},
          {"sentences": 32, "length": 128, "heads": 12, "head": 64}),
         attention_inputs, attention_call, attention_prepare, attention_torch, "torch sdpa",
         lambda sentences, length, heads, head: 32 * sentences * length * heads * head,
         lambda sentences, length, heads, head: 14 * sentences * length * length * heads * head, "product"),
-    "masked_softmax_dropout": Case(
+    "masked_softmax_dropout": KernelCase(
         ({"rows": 8, "columns": 9}, {"rows": 12288, "columns": 32}, {"rows": 49152, "columns": 128}),
         masked_inputs, masked_call, leaves, masked_torch, "torch",
         lambda rows, columns: 22 * rows * columns + 8 * rows, lambda rows, columns: 12 * rows * columns),
-    "embedding": Case(
+    "embedding": KernelCase(
         ({"tokens": 16, "vocabulary": 8, "hidden": 8}, {"tokens": 1024, "vocabulary": 119547, "hidden": 768},
          {"tokens": 8192, "vocabulary": 2000, "hidden": 768}),
         embedding_inputs, embedding_call, lambda inputs, device: leaves(inputs, device), embedding_torch, "torch coalesce",
         lambda tokens, vocabulary, hidden: 4 * tokens * hidden + 4 * min(tokens, vocabulary) * hidden,
         lambda tokens, vocabulary, hidden: tokens * hidden),
-    "adamw": Case(
+    "adamw": KernelCase(
         ({"weights": 100}, {"weights": 100_000}, {"weights": 10_000_000}),
         adamw_inputs, adamw_call, adamw_prepare, lambda optimizer: optimizer.step(), "torch fused",
         lambda weights: 28 * weights, lambda weights: 14 * weights),

@@ -1,4 +1,4 @@
-"""Inputs and calls of the ops that walk over sentences (Viterbi, CRF, LSTM), for cases.py."""
+"""Arrays and calls of the ops that walk over sentences (Viterbi, CRF, LSTM), for cases.py."""
 from __future__ import annotations
 
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from minixl.ops.lstm_steps import Cell
 from minixl.ops.steps import time_steps
 from minixl.packing import starts_of
 
-Inputs = dict[str, Any]
+Arrays = dict[str, Any]
 
 
 def floats(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -25,18 +25,18 @@ def packed_starts(rng: np.random.Generator, sentences: int, longest: int) -> np.
     return starts_of(rng.integers(max(1, longest // 3), longest + 1, sentences))
 
 
-def viterbi_inputs(rng: np.random.Generator, sentences: int, longest: int, tags: int) -> Inputs:
+def viterbi_inputs(rng: np.random.Generator, sentences: int, longest: int, tags: int) -> Arrays:
     starts = packed_starts(rng, sentences, longest)
     return {"scores": floats(rng, int(starts[-1]), tags), "transitions": floats(rng, tags, tags), "start": floats(rng, tags),
             "end": floats(rng, tags), "starts": starts}
 
 
-def viterbi_call(op: SimpleNamespace, x: Inputs) -> tuple:
+def viterbi_call(op: SimpleNamespace, x: Arrays) -> tuple:
     tags, path_scores = op.viterbi(x["scores"], x["starts"], transitions=x["transitions"], start=x["start"], end=x["end"])
     return path_scores, tags
 
 
-def viterbi_prepare(inputs: Inputs, device: Any) -> tuple:
+def viterbi_prepare(inputs: Arrays, device: Any) -> tuple:
     import torch
     from torchcrf import CRF
     lengths = np.diff(inputs["starts"])
@@ -54,19 +54,19 @@ def viterbi_torch(prepared: tuple) -> list[list[int]]:
     return crf.decode(scores, mask)
 
 
-def crf_inputs(rng: np.random.Generator, sentences: int, longest: int, tags: int) -> Inputs:
+def crf_inputs(rng: np.random.Generator, sentences: int, longest: int, tags: int) -> Arrays:
     inputs = viterbi_inputs(rng, sentences, longest, tags)
     return inputs | {"weight": np.ones(len(inputs["scores"]), np.float32)}
 
 
-def crf_call(op: SimpleNamespace, x: Inputs) -> tuple:
+def crf_call(op: SimpleNamespace, x: Arrays) -> tuple:
     steps = time_steps(x["starts"], array_module(x["scores"]))
     scores = Scores(x["scores"], x["transitions"], x["start"], x["end"])
     log_partition, state = op.forward_sums(scores, steps, len(x["starts"]) - 1)
     return log_partition, *op.marginals(scores, steps, state, x["weight"])
 
 
-def crf_prepare(inputs: Inputs, device: Any) -> tuple:
+def crf_prepare(inputs: Arrays, device: Any) -> tuple:
     crf, scores, mask = viterbi_prepare(inputs, device)
     return crf, scores.requires_grad_(), mask, scores.argmax(2)
 
@@ -76,21 +76,21 @@ def crf_torch(prepared: tuple) -> None:
     (-crf(scores, tags, mask)).backward()
 
 
-def lstm_inputs(rng: np.random.Generator, sentences: int, longest: int, inputs: int, hidden: int) -> Inputs:
+def lstm_inputs(rng: np.random.Generator, sentences: int, longest: int, inputs: int, hidden: int) -> Arrays:
     starts = packed_starts(rng, sentences, longest)
     return {"x": floats(rng, int(starts[-1]), inputs), "dy": floats(rng, int(starts[-1]), hidden), "starts": starts,
             "weight_ih": 0.1 * floats(rng, 4 * hidden, inputs), "weight_hh": 0.1 * floats(rng, 4 * hidden, hidden),
             "bias": floats(rng, 4 * hidden)}
 
 
-def lstm_call(op: SimpleNamespace, x: Inputs) -> tuple:
+def lstm_call(op: SimpleNamespace, x: Arrays) -> tuple:
     cell = Cell(x["weight_ih"], x["weight_hh"], x["bias"], None)
     (hidden, _), cache = op.recurrent_forward(x["x"], (cell,), (False,), x["starts"])
     dx, (grads,) = op.recurrent_backward(x["dy"], None, cache)
     return hidden, dx, *grads.values()
 
 
-def lstm_prepare(inputs: Inputs, device: Any) -> tuple:
+def lstm_prepare(inputs: Arrays, device: Any) -> tuple:
     import torch
     size = inputs["dy"].shape[1]
     lstm = torch.nn.LSTM(inputs["x"].shape[1], size).to(device)

@@ -13,7 +13,7 @@ from typing import Any
 
 from minixl import kernels
 from minixl.backend import Array, array_module, by_rows, cupy, threads
-from minixl.bench.kernels.cases import CASES, Inputs
+from minixl.bench.kernels.cases import CASES, Arrays
 
 
 def on_gpu() -> bool:
@@ -56,7 +56,7 @@ def _in_blocks(adamw_step: Callable[..., None], *arrays: Array, **settings: Any)
             array_module(*arrays))
 
 
-def engine(name: str, kind: str, sets: list[Inputs]) -> tuple[Callable[[Any], Any], list[Any]]:
+def engine(name: str, kind: str, sets: list[Arrays]) -> tuple[Callable[[Any], Any], list[Any]]:
     """What is called, and with what, for each set of inputs."""
     case = CASES[name]
     if kind == "torch":
@@ -65,7 +65,7 @@ def engine(name: str, kind: str, sets: list[Inputs]) -> tuple[Callable[[Any], An
         return case.torch, [case.prepare(inputs, "cuda" if on_gpu() else "cpu") for inputs in sets]
     op = functions(name, kind)
 
-    def call(inputs: Inputs) -> Any:
+    def call(inputs: Arrays) -> Any:
         with _kernels_on(kind == "kernel"):                           # for the ops that an op calls
             return case.call(op, inputs)
 
@@ -85,7 +85,7 @@ def _kernels_on(on: bool) -> Iterator[None]:
             os.environ["MINIXL_KERNELS"] = before
 
 
-def placed(inputs: Inputs, kind: str) -> Inputs:
+def placed(inputs: Arrays, kind: str) -> Arrays:
     """Copies where the kind computes.  Starts and single numbers stay with the CPU, where the ops want them."""
     if kind == "numpy":
         return {key: array.copy() for key, array in inputs.items()}

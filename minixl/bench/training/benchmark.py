@@ -1,6 +1,6 @@
 """Time training and prediction, minixl against another engine: same weights, sentences, batches, frozen parameters.
 
-Each setting (random batches, batches grouped by length) is timed in one process with the engines in turn, then every
+Each kind of batches (random batches, batches grouped by length) is timed in one process with the engines in turn, then every
 engine trains in a process of its own for its peak memory.  Not timed: reading, tokenising, and for a training step the
 making of the padded or packed batch.  In the shared process minixl's allocator setting (backend.py) is in force for
 both engines; the process of its own shows the other engine without it.
@@ -23,8 +23,8 @@ from typing import Any
 from minixl.bench.checks import PACKAGES, require_installed
 from minixl.bench.training.contender import AGAINST, MAKERS, load
 from minixl.bench.training.report_parts import sums_of
-from minixl.bench.training.work import SETTINGS, BertWork, Options, Say, Work, padded, pieces
-from minixl.bench.training.worker import Job
+from minixl.bench.training.work import BATCH_KINDS, BertWork, Options, Say, Work, padded, pieces
+from minixl.bench.training.worker import WorkerJob
 from minixl.errors import UserError
 
 
@@ -40,29 +40,29 @@ def run(options: Options, say: Say = lambda text: None) -> dict[str, Any]:
                             "--model bert-adversarial")
     with tempfile.TemporaryDirectory(prefix="minixl-bench-") as scratch:
         work, facts = load(MAKERS[options.family])(options, Path(scratch), say)
-        results = {setting: measure(options, engines, work, setting, say) for setting in work.batches}
+        results = {batch_kind: measure(options, engines, work, batch_kind, say) for batch_kind in work.batches}
     return {"family": options.family, "threads": options.threads, "batch_size": options.batch_size,
             "repeats": options.repeats, "optimizer": work.settings["optim.name"], **facts, "versions": versions(engines),
             "settings": results}
 
 
-def measure(options: Options, engines: tuple[str, ...], work: Work, setting: str, say: Say) -> dict[str, Any]:
-    """One setting: all engines in turn, then each alone."""
-    batches, read, predicted = work.batches[setting], work.read(setting), work.predicted[setting]
-    job = Job("time", options.family, engines, work.only(setting), setting, options.repeats, options.threads)
-    say(f"{SETTINGS[setting]}: timing {' and '.join(engines)}")
+def measure(options: Options, engines: tuple[str, ...], work: Work, batch_kind: str, say: Say) -> dict[str, Any]:
+    """One kind of batches: all engines in turn, then each alone."""
+    batches, read, predicted = work.batches[batch_kind], work.read(batch_kind), work.predicted[batch_kind]
+    job = WorkerJob("time", options.family, engines, work.only(batch_kind), batch_kind, options.repeats, options.threads)
+    say(f"{BATCH_KINDS[batch_kind]}: timing {' and '.join(engines)}")
     shared = start(job)
     own = {}
     for engine in engines:
-        say(f"{SETTINGS[setting]}: peak memory of {engine} alone")
-        own[engine] = start(replace(job, kind="peak", engines=(engine,)))
+        say(f"{BATCH_KINDS[batch_kind]}: peak memory of {engine} alone")
+        own[engine] = start(replace(job, quantity="peak", engines=(engine,)))
     tokens = sum(map(pieces, read))
     figures = {engine: engine_figures(tokens, sum(map(pieces, predicted)), shared["engines"][engine], own[engine])
                for engine in engines}
     result: dict[str, Any] = {"batches": len(batches), "tokens": tokens, "padded_tokens": sum(map(padded, read)),
                               "engines": figures}
     if isinstance(work, BertWork):
-        result["products"] = products(work.operations[setting], shared["operations_per_second"],
+        result["products"] = products(work.operations[batch_kind], shared["operations_per_second"],
                                       figures["minixl"]["step_seconds"])
     if "tags" in shared:
         result["tags"] = shared["tags"]
@@ -103,7 +103,7 @@ def products(operations: float, rate: float, step_seconds: float) -> dict[str, f
             "share_of_step": operations / rate / step_seconds}
 
 
-def start(job: Job) -> dict[str, Any]:
+def start(job: WorkerJob) -> dict[str, Any]:
     """Run a job in a process of its own.  Raises UserError for what it reports."""
     count = str(job.threads)
     names = ("MINIXL_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

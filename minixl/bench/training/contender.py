@@ -1,7 +1,7 @@
 """What is compared: an engine that trains and applies one family of models.
 
 A new family is a class for each engine with the methods of Contender, a line in CONTENDERS, and a function that makes
-its Work, in MAKERS.  An engine whose tags come from a search of their own is a Decoder, and the search is timed as well.
+its Work, in MAKERS.  An engine whose tags come from a search of their own is a DecodingContender, and the search is timed as well.
 """
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ class Contender(Protocol):
 
 
 @runtime_checkable
-class Tagger(Contender, Protocol):
+class TaggingContender(Contender, Protocol):
     """A contender whose work has sentences to predict."""
 
     def predict(self, batches: Sequence[Examples]) -> list[np.ndarray]:
-        """Of every sentence, in order: log-probabilities (words, K), or from a Decoder the tags (words,)."""
+        """Of every sentence, in order: log-probabilities (words, K), or from a DecodingContender the tags (words,)."""
 
 
 @runtime_checkable
-class Itemised(Contender, Protocol):
+class ItemisedContender(Contender, Protocol):
     """A contender that can do the parts of a step one at a time."""
 
     def parts(self, prepared: Any) -> dict[str, dict[str, float]]:
@@ -58,7 +58,7 @@ class Itemised(Contender, Protocol):
 
 
 @runtime_checkable
-class Decoder(Tagger, Contender, Protocol):
+class DecodingContender(TaggingContender, Protocol):
     """A contender that searches for the best tag sequence, given the scores of a sentence."""
 
     def emissions(self, batches: Sequence[Examples]) -> list[np.ndarray]:

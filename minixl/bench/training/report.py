@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from minixl.bench.training.report_parts import LEGEND, lines_of
-from minixl.bench.training.work import SETTINGS
+from minixl.bench.training.work import BATCH_KINDS
 
 
 class Column(NamedTuple):
@@ -37,8 +37,8 @@ def table(result: dict[str, Any]) -> str:
              f"weights trained; {result.get('encoder') or result['source']}",
              f"{result['threads']} threads, batches of {result['batch_size']} sentences, each timed "
              f"{result['repeats']} times; {versions}"]
-    for setting, figures in result["settings"].items():
-        lines += ["", *block(SETTINGS[setting], figures)]
+    for batch_kind, figures in result["settings"].items():
+        lines += ["", *block(BATCH_KINDS[batch_kind], figures)]
     return "\n".join([*lines, "", *legend(result)])
 
 
@@ -56,7 +56,7 @@ def legend(result: dict[str, Any]) -> list[str]:
 
 
 def block(title: str, figures: dict[str, Any]) -> list[str]:
-    """One setting."""
+    """The lines for one kind of batches."""
     waste = 1 - figures["tokens"] / figures["padded_tokens"]
     columns = [column for column in COLUMNS if column.figure in figures["engines"]["minixl"]]
     lines = [f"batches {title}: {figures['batches']} batches, {figures['tokens']} tokens; padding would be "
@@ -83,7 +83,7 @@ def block(title: str, figures: dict[str, Any]) -> list[str]:
 
 
 def summary(figures: dict[str, Any]) -> str:
-    """The ratios of speed of one setting, in a sentence."""
+    """The speed ratios of one kind of batches, in a sentence."""
     ratio, other = figures["ratio"], list(figures["engines"])[1]
     step = "an iteration" if "parts" in figures["engines"]["minixl"] else "a training step"
     speeds = [f"{step} {ratio['train']:.2f} times as fast as {other}"]

@@ -23,7 +23,7 @@ from minixl.data.encoding import Example
 from minixl.models.bilstm_crf_config import BilstmCrfConfig
 
 
-class Padded(NamedTuple):
+class PaddedWords(NamedTuple):
     """B sentences padded to the longest, N words; their W words padded to the longest, C characters."""
 
     words: torch.Tensor            # (B, N) int64
@@ -34,7 +34,7 @@ class Padded(NamedTuple):
     mask: torch.Tensor             # (B, N) bool
 
 
-class Tagger(torch.nn.Module):
+class BilstmCrfModule(torch.nn.Module):
     """The network of `config` with K tags, its directions untied.
 
     In training a word that stands in `singletons` (rows) is read as the unknown word, row 0, with p = word_unknown.
@@ -61,7 +61,7 @@ class Tagger(torch.nn.Module):
             return words
         return words.masked_fill(self.once[words] & (torch.rand(words.shape) < self.word_unknown), 0)
 
-    def emissions(self, batch: Padded) -> torch.Tensor:
+    def emissions(self, batch: PaddedWords) -> torch.Tensor:
         """(B, N, K)."""
         spelled = pack_padded_sequence(self.char_embeddings(batch.chars), batch.char_lengths, batch_first=True,
                                        enforce_sorted=False)
@@ -72,24 +72,24 @@ class Tagger(torch.nn.Module):
         hidden = pad_packed_sequence(self.word_lstm(packed)[0], batch_first=True)[0]   # (B, N, 2 word_hidden)
         return self.classifier(torch.tanh(self.dense(self.dropout(hidden))))
 
-    def forward(self, batch: Padded) -> torch.Tensor:
+    def forward(self, batch: PaddedWords) -> torch.Tensor:
         """The loss, mean over the sentences."""
         return -self.crf(self.emissions(batch), batch.tags, batch.mask, reduction="mean")
 
-    def decode(self, batch: Padded) -> list[list[int]]:
+    def decode(self, batch: PaddedWords) -> list[list[int]]:
         """The best tags of every sentence."""
         return self.crf.decode(self.emissions(batch), batch.mask)
 
 
-def pad(batch: Sequence[Example], words: Words) -> Padded:
+def pad(batch: Sequence[Example], words: Words) -> PaddedWords:
     """Sentences whose input_ids are one id a word, padded."""
     ids = np.concatenate([example.input_ids for example in batch])
     lengths = torch.tensor([len(example.input_ids) for example in batch])
     spelled = [torch.from_numpy(words.spellings[i]) for i in ids.tolist()]
     rows = torch.from_numpy(words.rows[ids]).split(lengths.tolist())
     tags = [torch.from_numpy(example.labels) for example in batch]
-    return Padded(pad_sequence(rows, True), lengths, pad_sequence(spelled, True), torch.tensor([len(s) for s in spelled]),
-                  pad_sequence(tags, True), mask_of(lengths))
+    return PaddedWords(pad_sequence(rows, True), lengths, pad_sequence(spelled, True), torch.tensor([len(s) for s in spelled]),
+                       pad_sequence(tags, True), mask_of(lengths))
 
 
 def mask_of(lengths: torch.Tensor) -> torch.Tensor:
@@ -97,7 +97,7 @@ def mask_of(lengths: torch.Tensor) -> torch.Tensor:
     return torch.arange(int(lengths.max())) < lengths[:, None]
 
 
-def update(model: Tagger, batch: Padded, optimizer: torch.optim.Optimizer, clip: float) -> float:
+def update(model: BilstmCrfModule, batch: PaddedWords, optimizer: torch.optim.Optimizer, clip: float) -> float:
     """Forward with dropout, backward, clip, update, gradients dropped; returns the loss."""
     model.train()
     loss = model(batch)
@@ -116,22 +116,22 @@ class TorchBilstmCrf:
         torch.set_num_threads(threads)
         torch.manual_seed(work.seed)
         self.words, self.clip = work.words, work.settings["optim.clip"]
-        self.model = Tagger(work.config, len(work.labels), work.words.singletons)
+        self.model = BilstmCrfModule(work.config, len(work.labels), work.words.singletons)
         self.model.load_state_dict({name: torch.from_numpy(value) for name, value in work.start.items()})
         for name in work.frozen:
             self.model.get_parameter(name).requires_grad_(False)
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.SGD(trained, lr=work.settings["optim.lr"], fused=True)
 
-    def prepare(self, batch: Sequence[Example]) -> Padded:
+    def prepare(self, batch: Sequence[Example]) -> PaddedWords:
         """Padded to the longest sentence of the batch, and to its longest word."""
         return pad(batch, self.words)
 
-    def step(self, prepared: Padded) -> float:
+    def step(self, prepared: PaddedWords) -> float:
         """One update."""
         return update(self.model, prepared, self.optimizer, self.clip)
 
-    def loss(self, prepared: Padded) -> float:
+    def loss(self, prepared: PaddedWords) -> float:
         """Negative log-likelihood, dropout off."""
         self.model.eval()
         with torch.inference_mode():

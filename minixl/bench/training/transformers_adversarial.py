@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from minixl.bench.training.transformers_bert import Padded, TransformersBert, adamw, update
+from minixl.bench.training.transformers_bert import PaddedPieces, TransformersBert, adamw, update
 from minixl.bench.training.work import AdversarialWork, Iteration
 
 
@@ -66,12 +66,12 @@ class TransformersAdversarial(TransformersBert):
         self.optimizer_g = adamw([{"params": self.encoding, "lr": settings["adversary.lr"],
                                    "weight_decay": settings["adversary.weight_decay"]}], work)
 
-    def prepare(self, batch: Iteration) -> dict[str, Padded]:           # type: ignore[override]
+    def prepare(self, batch: Iteration) -> dict[str, PaddedPieces]:           # type: ignore[override]
         """Each padded to its longest sentence."""
         prepare = super().prepare
         return {name: prepare(examples) for name, examples in batch.items()}
 
-    def step(self, prepared: dict[str, Padded]) -> dict[str, float]:    # type: ignore[override]
+    def step(self, prepared: dict[str, PaddedPieces]) -> dict[str, float]:    # type: ignore[override]
         """Three updates."""
         task = super().step(prepared["source"])
         with torch.no_grad():
@@ -83,7 +83,7 @@ class TransformersAdversarial(TransformersBert):
         self.discriminator.requires_grad_(True)
         return {"task": task, "discriminator": discriminator, "generator": generator}
 
-    def loss(self, prepared: dict[str, Padded]) -> dict[str, float]:    # type: ignore[override]
+    def loss(self, prepared: dict[str, PaddedPieces]) -> dict[str, float]:    # type: ignore[override]
         """Those of T, D and G at the same weights."""
         found = {"task": super().loss(prepared["source"])}              # which turns dropout off
         with torch.inference_mode():
@@ -91,7 +91,7 @@ class TransformersAdversarial(TransformersBert):
                 found[loss] = float(self._languages(*self._encode(prepared, loss), flipped=loss == "generator"))
         return found
 
-    def _encode(self, prepared: dict[str, Padded], loss: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def _encode(self, prepared: dict[str, PaddedPieces], loss: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Last hidden states (B, N, H) and mask (B, N) of both languages."""
         inputs = [prepared[f"{side}/{loss}"].inputs for side in ("source", "target")]
         return [(self.model.bert(**given).last_hidden_state, given["attention_mask"]) for given in inputs]

@@ -16,7 +16,7 @@ from minixl.bench.training.work import BertWork, Examples, rates
 from minixl.data.encoding import IGNORED, Example
 
 
-class Padded(NamedTuple):
+class PaddedPieces(NamedTuple):
     """B sentences padded to the longest, N pieces."""
 
     inputs: dict[str, torch.Tensor]    # input_ids, attention_mask (B, N) int64
@@ -73,8 +73,8 @@ class TransformersBert:
                  "weight_decay": 0.0 if plain else work.settings["optim.weight_decay"]}
                 for (head, plain), parameters in groups.items()]
 
-    def prepare(self, batch: Sequence[Example]) -> Padded:
-        """Padded to the longest sentence of the batch."""
+    def prepare(self, batch: Sequence[Example]) -> PaddedPieces:
+        """PaddedPieces to the longest sentence of the batch."""
         shape = len(batch), max(len(example.input_ids) for example in batch)
         ids, mask, labels = np.full(shape, self.pad_id), np.zeros(shape, np.int64), np.full(shape, IGNORED)
         for row, example in enumerate(batch):
@@ -82,15 +82,15 @@ class TransformersBert:
             mask[row, :len(example.input_ids)] = 1
             labels[row, example.rows] = example.labels
         inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
-        return Padded(inputs, torch.from_numpy(labels))
+        return PaddedPieces(inputs, torch.from_numpy(labels))
 
-    def step(self, prepared: Padded) -> float:
+    def step(self, prepared: PaddedPieces) -> float:
         """Forward with dropout, backward, clip, update."""
         self.model.train()
         loss = self.model(**prepared.inputs, labels=prepared.labels).loss
         return update(loss, self.trained, self.optimizer, self.clip)
 
-    def loss(self, prepared: Padded) -> float:
+    def loss(self, prepared: PaddedPieces) -> float:
         """Cross-entropy, dropout off."""
         self.model.eval()
         with torch.inference_mode():

@@ -18,7 +18,7 @@ from minixl.models.bilstm_crf_config import BilstmCrfConfig
 Say = Callable[[str], None]
 Examples = list[Example]
 Iteration = dict[str, Examples]        # a batch from each stream of a language-adversarial method, by the stream's name
-SETTINGS = {"random": "random, padded to the longest", "grouped": "grouped by length"}
+BATCH_KINDS = {"random": "random, padded to the longest", "grouped": "grouped by length"}
 LEVEL = "token"
 MEGA_BATCH = 50                        # batches that are sorted together, as transformers does
 
@@ -33,8 +33,8 @@ class Options:
     level: str | None = None                       # of bert-adversarial: what its discriminator judges; None: LEVEL
     against: str | None = None                     # a key of AGAINST
     family: str = "bert"
-    settings: tuple[str, ...] = tuple(SETTINGS)
-    steps: int = 6                                 # batches of each setting
+    batch_kinds: tuple[str, ...] = tuple(BATCH_KINDS)
+    steps: int = 6                                 # batches of each kind
     repeats: int = 3                               # how often each is timed
     batch_size: int = 32
     max_length: int = 128
@@ -51,17 +51,18 @@ class Work:
     start: dict[str, np.ndarray]       # parameters by name, the same for all
     frozen: list[str]                  # parameters that are not trained, by name
     settings: dict[str, Any]           # minixl's settings, of which optim.*, adversary.* and model.dropout matter
-    batches: dict[str, list[Any]]      # what each step is trained on, by the keys of SETTINGS: Examples, or an Iteration
+    batches: dict[str, list[Any]]      # what each step is trained on, by the keys of BATCH_KINDS: Examples, or an Iteration
     predicted: dict[str, list[Examples]]  # tagged, likewise
     seed: int
 
-    def only(self, setting: str) -> Work:
-        """The work of one setting."""
-        return replace(self, batches={setting: self.batches[setting]}, predicted={setting: self.predicted[setting]})
+    def only(self, batch_kind: str) -> Work:
+        """The work of one kind of batches."""
+        return replace(self, batches={batch_kind: self.batches[batch_kind]},
+                       predicted={batch_kind: self.predicted[batch_kind]})
 
-    def read(self, setting: str) -> list[Examples]:
-        """Every batch that the steps of a setting read, once each."""
-        return self.batches[setting]
+    def read(self, batch_kind: str) -> list[Examples]:
+        """Every batch that the steps on a kind of batches read, once each."""
+        return self.batches[batch_kind]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,7 @@ class BertWork(Work):
     """`start` is the head: classifier.weight (K, H), classifier.bias (K,)."""
 
     encoder: Path
-    operations: dict[str, float]       # of the matrix products of a step, mean over the batches, by the keys of SETTINGS
+    operations: dict[str, float]       # of the matrix products of a step, mean over the batches, by the keys of BATCH_KINDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,9 +79,9 @@ class AdversarialWork(BertWork):
 
     discriminator: dict[str, np.ndarray]   # its start, by minixl's names
 
-    def read(self, setting: str) -> list[Examples]:
+    def read(self, batch_kind: str) -> list[Examples]:
         """Five batches an iteration; each is padded on its own."""
-        return [batch for iteration in self.batches[setting] for batch in iteration.values()]
+        return [batch for iteration in self.batches[batch_kind] for batch in iteration.values()]
 
 
 class Words(NamedTuple):
@@ -101,7 +102,7 @@ class BilstmCrfWork(Work):
     lexicon: bytes                 # a pickled Lexicon; loading it loads minixl's engine
 
 
-def choose_batches(examples: Sequence[Example], how: str, *, batch_size: int, count: int,
+def choose_batches(examples: Sequence[Example], batch_kind: str, *, batch_size: int, count: int,
                    seed: int | Sequence[int]) -> list[Examples]:
     """At most `count` full batches of an epoch: the first random ones, or length-grouped ones spread over all lengths.
 
@@ -109,11 +110,11 @@ def choose_batches(examples: Sequence[Example], how: str, *, batch_size: int, co
     """
     rng = np.random.Generator(np.random.PCG64(seed))
     order = rng.permutation(len(examples))
-    if how == "grouped":
+    if batch_kind == "grouped":
         order = group_by_length(order, [len(e.input_ids) for e in examples], batch_size)
     full = len(examples) // batch_size
     epoch = [[examples[i] for i in order[k * batch_size:(k + 1) * batch_size]] for k in range(full)]
-    if how == "grouped" and count < full:
+    if batch_kind == "grouped" and count < full:
         epoch.sort(key=pieces)
         return [epoch[int((i + 0.5) / count * full)] for i in range(count)]
     return epoch[:count]

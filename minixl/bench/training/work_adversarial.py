@@ -37,20 +37,20 @@ def make_work(options: Options, scratch: Path, say: Say) -> tuple[AdversarialWor
     assert isinstance(model, Transformer)
     check_enough(examples["source"], options, source[1])
     check_enough(examples["target"], options, target[1])
-    batches = {how: choose_iterations(examples, options, how) for how in options.settings}
+    batches = {kind: choose_iterations(examples, options, kind) for kind in options.batch_kinds}
     start = {name: model.store[name].value.copy() for name in model.head_names() + model.discriminator_names()}
     work = AdversarialWork(encoder=encoder, start={name: start.pop(name) for name in model.head_names()}, discriminator=start,
                            frozen=model.store.names(trainable=False), settings=dict(settings), batches=batches,
-                           predicted={how: [] for how in batches}, seed=options.seed,
-                           operations={how: operations(chosen, model) for how, chosen in batches.items()})
+                           predicted={kind: [] for kind in batches}, seed=options.seed,
+                           operations={kind: operations(chosen, model) for kind, chosen in batches.items()})
     facts = facts_of(model, settings, encoder, source)
     return work, {**facts, "model": f"{facts['model']}, a discriminator on every {level}", "level": level,
                   "target": str(target[1])}
 
 
-def choose_iterations(examples: dict[str, list[Example]], options: Options, how: str) -> list[Iteration]:
+def choose_iterations(examples: dict[str, list[Example]], options: Options, kind: str) -> list[Iteration]:
     """Full batches, every stream's shuffled by itself; where batches are grouped, an iteration's are of similar rank."""
-    streams = {name: choose_batches(examples[text], how, batch_size=options.batch_size, count=options.steps,
+    streams = {name: choose_batches(examples[text], kind, batch_size=options.batch_size, count=options.steps,
                                     seed=[options.seed, number])
                for number, (name, text) in enumerate(LanguageAdversarial.STREAMS.items())}
     return [dict(zip(streams, batches, strict=True)) for batches in zip(*streams.values(), strict=False)]

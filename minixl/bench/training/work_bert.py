@@ -24,13 +24,13 @@ def make_work(options: Options, scratch: Path, say: Say) -> tuple[BertWork, dict
     model, examples = prepared.model, prepared.examples["labelled"]
     assert isinstance(model, Transformer)
     check_enough(examples, options, source[1])
-    batches = {how: choose_batches(examples, how, batch_size=options.batch_size, count=options.steps, seed=options.seed)
-               for how in options.settings}
+    batches = {kind: choose_batches(examples, kind, batch_size=options.batch_size, count=options.steps, seed=options.seed)
+               for kind in options.batch_kinds}
     lowest = model.bert.lowest_trainable()
     work = BertWork(encoder=encoder, start={name: model.store[name].value.copy() for name in model.head_names()},
                     frozen=model.store.names(trainable=False), settings=dict(settings), batches=batches,
                     predicted=batches, seed=options.seed,
-                    operations={how: operations(chosen, model.config, lowest) for how, chosen in batches.items()})
+                    operations={kind: operations(chosen, model.config, lowest) for kind, chosen in batches.items()})
     return work, facts_of(model, settings, encoder, source)
 
 

@@ -36,7 +36,7 @@ def make_work(options: Options, scratch: Path, say: Say) -> tuple[BilstmCrfWork,
     lexicon = Lexicon.from_sentences(sentence.words for sentence in corpus.sentences())
     examples = encode(corpus, lexicon, labels, max_length=options.max_length, on_long="truncate", scheme=SCHEME).examples
     check_enough(examples, options, path)
-    chosen = lambda how, count: choose_batches(examples, how, batch_size=options.batch_size, count=count, seed=options.seed)
+    chosen = lambda kind, count: choose_batches(examples, kind, batch_size=options.batch_size, count=count, seed=options.seed)
     config = BilstmCrfConfig(lexicon.vocabulary_size, lexicon.alphabet_size, two_biases=True, start_end=True)
     model = BilstmCrf(config, labels, lexicon)
     model.initialise(np.random.Generator(np.random.PCG64(options.seed)))
@@ -45,8 +45,8 @@ def make_work(options: Options, scratch: Path, say: Say) -> tuple[BilstmCrfWork,
     work = BilstmCrfWork(config=config, labels=labels, lexicon=pickle.dumps(lexicon), words=words_of(lexicon, examples),
                          start={parameter.name: parameter.value.copy() for parameter in store},
                          frozen=store.names(trainable=False), settings=dict(Settings(SETTINGS)), seed=options.seed,
-                         batches={how: chosen(how, options.steps) for how in options.settings},
-                         predicted={how: chosen(how, len(examples)) for how in options.settings})
+                         batches={kind: chosen(kind, options.steps) for kind in options.batch_kinds},
+                         predicted={kind: chosen(kind, len(examples)) for kind in options.batch_kinds})
     sizes = (f"words {config.word_size}, characters 2 x {config.char_hidden}, states 2 x {config.word_hidden}, "
              f"dense {config.dense_size}, {len(labels)} tags")
     return work, {"model": sizes, "frozen": list(options.freeze or ()), "weights": store.count(),

@@ -1,4 +1,4 @@
-"""One measuring process: a pickled Job on stdin, one line of JSON on stdout.
+"""One measuring process: a pickled WorkerJob on stdin, one line of JSON on stdout.
 
 A process of its own because the number of threads must stand in the environment before NumPy or PyTorch is imported,
 and because the most memory a process ever held can be asked for but not reset.
@@ -16,45 +16,45 @@ from typing import Any
 
 import numpy as np
 
-from minixl.bench.training.contender import Contender, Decoder, Itemised, Loss, Tagger, make
+from minixl.bench.training.contender import Contender, DecodingContender, ItemisedContender, Loss, TaggingContender, make
 from minixl.bench.training.work import BertWork, Examples, Work, pieces
 from minixl.errors import UserError
 from minixl.training.memory import peak_memory
 
 TOLERANCE = 1e-5                       # of two losses in float32, relative: more is another computation
 TIES = 1e-3                            # share of words at which two searches in float32 may choose among equal paths
-Parts = dict[str, dict[str, float]]    # seconds: what contender.Itemised measures
+Parts = dict[str, dict[str, float]]    # seconds: what ItemisedContender measures
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class WorkerJob:
     """What one process is to measure."""
 
-    kind: str                          # "time": all engines in turn; "peak": one engine alone
+    quantity: str                       # "time": all engines in turn; "peak": one engine alone
     family: str
     engines: tuple[str, ...]
     work: Work
-    setting: str                       # which of work.batches
+    batch_kind: str                    # which of work.batches
     repeats: int
     threads: int
 
 
-def run(job: Job) -> dict[str, Any]:
+def run(job: WorkerJob) -> dict[str, Any]:
     """The figures of one job."""
     contenders = {engine: make(job.family, engine, job.work, job.threads) for engine in job.engines}
-    return time_in_turn(job, contenders) if job.kind == "time" else alone(job, contenders[job.engines[0]])
+    return time_in_turn(job, contenders) if job.quantity == "time" else alone(job, contenders[job.engines[0]])
 
 
-def time_in_turn(job: Job, contenders: dict[str, Contender]) -> dict[str, Any]:
+def time_in_turn(job: WorkerJob, contenders: dict[str, Contender]) -> dict[str, Any]:
     """Seconds of every engine, batch by batch in turn so that whatever else the machine does hits all alike."""
-    batches, predicted = job.work.batches[job.setting], job.work.predicted[job.setting]
+    batches, predicted = job.work.batches[job.batch_kind], job.work.predicted[job.batch_kind]
     prepared = {engine: [c.prepare(batch) for batch in batches] for engine, c in contenders.items()}
     losses = {engine: c.loss(prepared[engine][0]) for engine, c in contenders.items()}
     check_equal(losses)
     tags, searches = searches_of(contenders, predicted)                # before the steps, which draw dropout of their own
     whole = {"predict_seconds": {engine: (c.predict, predicted) for engine, c in contenders.items()
-                                 if predicted and isinstance(c, Tagger)}, "decode_seconds": searches}
-    itemised = {engine: c for engine, c in contenders.items() if isinstance(c, Itemised)}
+                                 if predicted and isinstance(c, TaggingContender)}, "decode_seconds": searches}
+    itemised = {engine: c for engine, c in contenders.items() if isinstance(c, ItemisedContender)}
     for engine, contender in contenders.items():
         contender.step(prepared[engine][0])
     rate = product_rate(job)
@@ -93,7 +93,7 @@ def searches_of(contenders: dict[str, Contender], batches: Sequence[Examples]) -
 
     The search is given the same emissions everywhere.  Both are empty where the engines have no search of their own.
     """
-    decoders = {engine: c for engine, c in contenders.items() if isinstance(c, Decoder)}
+    decoders = {engine: c for engine, c in contenders.items() if isinstance(c, DecodingContender)}
     if not decoders:
         return {}, {}
     emissions = next(iter(decoders.values())).emissions(batches)
@@ -127,21 +127,21 @@ def check_equal(losses: dict[str, Loss]) -> None:
             raise UserError(f"the engines do not compute the same {what} on the first batch without dropout: {listed}")
 
 
-def alone(job: Job, contender: Contender) -> dict[str, Any]:
+def alone(job: WorkerJob, contender: Contender) -> dict[str, Any]:
     """Peak memory of loading and training, and seconds a batch, of an engine with a process to itself."""
-    prepared = [contender.prepare(batch) for batch in job.work.batches[job.setting]]
+    prepared = [contender.prepare(batch) for batch in job.work.batches[job.batch_kind]]
     contender.step(prepared[0])
     return {"batch_seconds": [timed(contender.step, batch) for batch in prepared], "peak_memory_bytes": peak_memory()}
 
 
-def product_rate(job: Job) -> Callable[[], float] | None:
-    """The matrix products of one BERT layer at the mean size of this setting's batches; None for another family."""
+def product_rate(job: WorkerJob) -> Callable[[], float] | None:
+    """The matrix products of one BERT layer at the mean size of this kind of batches; None for another family."""
     if not isinstance(job.work, BertWork):
         return None
     from minixl.bench.training.products import ProductRate
     from minixl.weights.folder import read_config
 
-    batches = job.work.read(job.setting)
+    batches = job.work.read(job.batch_kind)
     return ProductRate(read_config(job.work.encoder), sum(map(pieces, batches)) // len(batches)).measure
 
 
@@ -166,6 +166,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # pickle looks for Job in minixl.bench.training.worker, which is another module than __main__
+    # pickle looks for WorkerJob in minixl.bench.training.worker, which is another module than __main__
     from minixl.bench.training import worker
     worker.main()

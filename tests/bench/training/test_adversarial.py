@@ -165,7 +165,7 @@ def test_the_discriminators_update_reads_forward_only(options, tmp_path):
 
 
 def test_worker_times_iteration_and_parts(work):
-    job = worker.Job("time", "bert-adversarial", ("minixl", "transformers"), work, "random", 2, 1)
+    job = worker.WorkerJob("time", "bert-adversarial", ("minixl", "transformers"), work, "random", 2, 1)
     result = worker.run(job)
     assert result["operations_per_second"] > 0
     for figures in result["engines"].values():
@@ -191,7 +191,7 @@ def test_parts_are_means_of_medians_and_add_up():
 
 def test_memory_of_pytorch_is_measured_without_minixls(work, tmp_path):
     job = tmp_path / "job"
-    job.write_bytes(pickle.dumps(worker.Job("peak", "bert-adversarial", ("transformers",), work, "random", 1, 1)))
+    job.write_bytes(pickle.dumps(worker.WorkerJob("peak", "bert-adversarial", ("transformers",), work, "random", 1, 1)))
     code = ("import pickle, sys; from minixl.bench.training import worker; worker.run(pickle.load(open(sys.argv[1], 'rb'))); "
             "print('torch' in sys.modules, 'minixl.backend' in sys.modules)")
     done = subprocess.run([sys.executable, "-P", "-c", code, str(job)], capture_output=True, text=True, check=True)

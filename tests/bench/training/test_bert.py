@@ -84,7 +84,7 @@ def test_different_losses_are_refused():
 
 
 def test_worker_times_engines_in_turn(work):
-    job = worker.Job("time", "bert", ("minixl", "transformers"), work, "grouped", 2, 1)
+    job = worker.WorkerJob("time", "bert", ("minixl", "transformers"), work, "grouped", 2, 1)
     result = worker.run(job)
     for engine in job.engines:
         assert len(result["engines"][engine]["batch_seconds"]) == len(work.batches["grouped"])
@@ -187,13 +187,13 @@ def test_table_without_another_engine_has_no_ratio():
 def test_a_process_that_dies_is_one_line(monkeypatch, work, code, said):
     monkeypatch.setattr(benchmark.subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, code, b""))
     with pytest.raises(UserError, match=f"measuring minixl failed: .*{said}"):
-        benchmark.start(worker.Job("peak", "bert", ("minixl",), work, "random", 1, 1))
+        benchmark.start(worker.WorkerJob("peak", "bert", ("minixl",), work, "random", 1, 1))
 
 
 def test_an_error_in_the_process_is_passed_on(work):
     broken = replace(work, encoder=work.encoder / "gone")
     with pytest.raises(UserError, match="gone: no such folder"):
-        benchmark.start(worker.Job("peak", "bert", ("minixl",), broken, "random", 1, 1))
+        benchmark.start(worker.WorkerJob("peak", "bert", ("minixl",), broken, "random", 1, 1))
 
 
 def test_too_few_sentences_for_a_batch(options, tmp_path):

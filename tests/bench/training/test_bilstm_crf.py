@@ -86,7 +86,7 @@ def test_emissions_tags_and_searches_agree(work, rng):
 
 
 def test_worker_times_the_search_as_well(work):
-    result = worker.run(worker.Job("time", "bilstm-crf", tuple(ENGINES), work, "grouped", 2, 1))
+    result = worker.run(worker.WorkerJob("time", "bilstm-crf", tuple(ENGINES), work, "grouped", 2, 1))
     for figures in result["engines"].values():
         assert len(figures["batch_seconds"]) == 3 and figures["decode_seconds"] > 0 < figures["predict_seconds"]
     words = sum(len(example.input_ids) for batch in work.predicted["grouped"] for example in batch)
@@ -104,7 +104,7 @@ def test_different_tags_are_refused():
 
 def test_memory_of_pytorch_is_measured_without_minixls(work, tmp_path):
     job = tmp_path / "job"
-    job.write_bytes(pickle.dumps(worker.Job("peak", "bilstm-crf", ("torch",), work, "random", 1, 1)))
+    job.write_bytes(pickle.dumps(worker.WorkerJob("peak", "bilstm-crf", ("torch",), work, "random", 1, 1)))
     code = ("import pickle, sys; from minixl.bench.training import worker; worker.run(pickle.load(open(sys.argv[1], 'rb'))); "
             "print('torch' in sys.modules, 'minixl.backend' in sys.modules)")
     done = subprocess.run([sys.executable, "-P", "-c", code, str(job)], capture_output=True, text=True, check=True)
