@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from minixl.bench.training.work_bilstm_crf import words_of
-from minixl.bench.training.torch_bilstm_crf import BilstmCrfModule, pad, update
+from minixl.bench.training.torch_bilstm_crf import BilstmCrfModule, pad, train_step
 from minixl.data.corpus import encode, labels_of, read_corpus
 from minixl.data.lexicon import Lexicon
 from minixl.data.schemes import convert
@@ -37,7 +37,7 @@ def train_epoch(model, examples, words, optimizer, batch_size, rng):
     """One pass in random order."""
     order = rng.permutation(len(examples))
     for first in range(0, len(order), batch_size):
-        update(model, pad([examples[i] for i in order[first:first + batch_size]], words), optimizer, CLIP)
+        train_step(model, pad([examples[i] for i in order[first:first + batch_size]], words), optimizer, CLIP)
 
 
 @torch.inference_mode()

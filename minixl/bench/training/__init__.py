@@ -13,6 +13,7 @@
     transformers_bert.py     transformers' BertForTokenClassification, run as its Trainer runs it
     transformers_adversarial.py  the adversarial iteration with transformers and PyTorch
     torch_bilstm_crf.py      the BiLSTM-CRF tagger written with PyTorch and pytorch-crf
+    torch_update.py          what the contenders in PyTorch share: freezing and the update
     products.py              the matrix products of a BERT step, and how fast this machine computes them
     worker.py                one measuring process
     report.py                the table

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from minixl.bench.training.minixl_tagger import MinixlTagger
+from minixl.bench.training.minixl_tagger import MinixlTagger, load_start
 from minixl.bench.training.work import BertWork, Examples
 from minixl.models.transformer import Transformer
 from minixl.settings import Settings
@@ -22,10 +22,7 @@ def load_model(work: BertWork, start: Mapping[str, np.ndarray], settings: Settin
     model = Transformer(config, labels, "token", discriminator=settings["adversary.level"],
                         discriminator_size=settings["adversary.size"])
     load_parameters(work.encoder, {name: model.store[name].value for name in model.encoder_names()})
-    for name, value in start.items():
-        model.store[name].value[...] = value
-    for name in work.frozen:
-        model.store[name].trainable = False
+    load_start(model, start, work.frozen)
     return model
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minixl.bench.training.minixl_tagger import MinixlTagger
+from minixl.bench.training.minixl_tagger import MinixlTagger, load_start
 from minixl.bench.training.work import BilstmCrfWork, Examples
 from minixl.models.bilstm_crf import BilstmCrf
 from minixl.prediction import best_paths
@@ -17,10 +17,7 @@ class MinixlBilstmCrf(MinixlTagger):
 
     def __init__(self, work: BilstmCrfWork, threads: int) -> None:
         model = BilstmCrf(work.config, work.labels, pickle.loads(work.lexicon))
-        for name, value in work.start.items():
-            model.store[name].value[...] = value
-        for name in work.frozen:
-            model.store[name].trainable = False
+        load_start(model, work.start, work.frozen)
         super().__init__(model, work.settings, work.seed)
 
     def emissions(self, batches: Sequence[Examples]) -> list[np.ndarray]:

@@ -1,7 +1,7 @@
 """What minixl's contenders share whatever the model: the training step and the prediction that `minixl train` uses."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,14 @@ from minixl.models.family import Model
 from minixl.prediction import source_scores
 from minixl.settings import Settings
 from minixl.training.update import make_optimizer, train_step
+
+
+def load_start(model: Model, start: Mapping[str, np.ndarray], frozen: Sequence[str]) -> None:
+    """Copy the start values into the model's parameters and freeze the parameters named in `frozen`."""
+    for name, value in start.items():
+        model.store[name].value[...] = value
+    for name in frozen:
+        model.store[name].trainable = False
 
 
 class MinixlTagger:

@@ -18,6 +18,7 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 from torchcrf import CRF
 
+from minixl.bench.training.torch_update import freeze, update
 from minixl.bench.training.work import BilstmCrfWork, Examples, Words
 from minixl.data.encoding import Example
 from minixl.models.bilstm_crf_config import BilstmCrfConfig
@@ -97,16 +98,10 @@ def mask_of(lengths: torch.Tensor) -> torch.Tensor:
     return torch.arange(int(lengths.max())) < lengths[:, None]
 
 
-def update(model: BilstmCrfModule, batch: PaddedWords, optimizer: torch.optim.Optimizer, clip: float) -> float:
-    """Forward with dropout, backward, clip, update, gradients dropped; returns the loss."""
+def train_step(model: BilstmCrfModule, batch: PaddedWords, optimizer: torch.optim.Optimizer, clip: float) -> float:
+    """Forward with dropout, backward, clip, update, drop the gradients; returns the loss."""
     model.train()
-    loss = model(batch)
-    loss.backward()
-    if clip:
-        torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
-    optimizer.step()
-    optimizer.zero_grad()
-    return float(loss.detach())
+    return update(model(batch), model.parameters(), optimizer, clip)
 
 
 class TorchBilstmCrf:
@@ -118,9 +113,7 @@ class TorchBilstmCrf:
         self.words, self.clip = work.words, work.settings["optim.clip"]
         self.model = BilstmCrfModule(work.config, len(work.labels), work.words.singletons)
         self.model.load_state_dict({name: torch.from_numpy(value) for name, value in work.start.items()})
-        for name in work.frozen:
-            self.model.get_parameter(name).requires_grad_(False)
-        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        trained = freeze(self.model, work.frozen)
         self.optimizer = torch.optim.SGD(trained, lr=work.settings["optim.lr"], fused=True)
 
     def prepare(self, batch: Sequence[Example]) -> PaddedWords:
@@ -129,7 +122,7 @@ class TorchBilstmCrf:
 
     def step(self, prepared: PaddedWords) -> float:
         """One update."""
-        return update(self.model, prepared, self.optimizer, self.clip)
+        return train_step(self.model, prepared, self.optimizer, self.clip)
 
     def loss(self, prepared: PaddedWords) -> float:
         """Negative log-likelihood, dropout off."""

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from minixl.bench.training.transformers_bert import PaddedPieces, TransformersBert, adamw, update
+from minixl.bench.training.torch_update import update
+from minixl.bench.training.transformers_bert import PaddedPieces, TransformersBert, adamw
 from minixl.bench.training.work import AdversarialWork, Iteration
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import transformers
 
+from minixl.bench.training.torch_update import freeze, update
 from minixl.bench.training.work import BertWork, Examples, rates
 from minixl.data.encoding import IGNORED, Example
 
@@ -30,16 +31,6 @@ def adamw(groups: list[dict[str, Any]], work: BertWork) -> torch.optim.Optimizer
                              betas=(settings["optim.beta1"], settings["optim.beta2"]))
 
 
-def update(loss: torch.Tensor, trained: Sequence[torch.Tensor], optimizer: torch.optim.Optimizer, clip: float) -> float:
-    """Backward, clip, update, gradients dropped; returns the loss."""
-    loss.backward()
-    if clip:
-        torch.nn.utils.clip_grad_norm_(trained, clip)
-    optimizer.step()
-    optimizer.zero_grad()
-    return float(loss.detach())
-
-
 class TransformersBert:
     """See minixl/bench/training/contender.py."""
 
@@ -55,10 +46,8 @@ class TransformersBert:
         self.model = tagger.from_pretrained(work.encoder, config=config, dtype=torch.float32)
         for name, value in work.start.items():
             self.model.get_parameter(name).data.copy_(torch.from_numpy(value))
-        for name in work.frozen:
-            self.model.get_parameter(name).requires_grad_(False)
+        self.trained = freeze(self.model, work.frozen)
         self.pad_id, self.clip = config.pad_token_id or 0, work.settings["optim.clip"]
-        self.trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = adamw(self._groups(work), work)
 
     def _groups(self, work: BertWork) -> list[dict[str, Any]]:

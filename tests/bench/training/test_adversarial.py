@@ -1,7 +1,4 @@
 """The benchmark of the language-adversarial iteration: both engines do the same three updates, and the parts are the whole."""
-import pickle
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +15,7 @@ from minixl.errors import UserError
 from minixl.methods.language_adversarial import LanguageAdversarial
 from minixl.weights.folder import read_config
 from tests.bench.training.inputs import write_encoder, write_sentences
+from tests.bench.training.worker_process import imported_by
 from tests.mutants import mutant
 
 LEVELS = ("sentence", "token")
@@ -190,12 +188,8 @@ def test_parts_are_means_of_medians_and_add_up():
 
 
 def test_memory_of_pytorch_is_measured_without_minixls(work, tmp_path):
-    job = tmp_path / "job"
-    job.write_bytes(pickle.dumps(worker.WorkerJob("peak", "bert-adversarial", ("transformers",), work, "random", 1, 1)))
-    code = ("import pickle, sys; from minixl.bench.training import worker; worker.run(pickle.load(open(sys.argv[1], 'rb'))); "
-            "print('torch' in sys.modules, 'minixl.backend' in sys.modules)")
-    done = subprocess.run([sys.executable, "-P", "-c", code, str(job)], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["True", "False"]
+    job = worker.WorkerJob("peak", "bert-adversarial", ("transformers",), work, "random", 1, 1)
+    assert imported_by(job, tmp_path / "job") == ["True", "False"]
 
 
 def test_sample_corpus_stands_in_for_both_languages(options, tmp_path):

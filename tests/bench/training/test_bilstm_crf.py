@@ -1,7 +1,5 @@
 """The benchmark of the BiLSTM-CRF: both engines do the same work, from words to tags and from emissions to tags."""
 import pickle
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +12,7 @@ from minixl.bench.training.work import Options, padded
 from minixl.bench.training.work_bilstm_crf import make_work
 from minixl.errors import UserError
 from tests.bench.training.inputs import write_sentences
+from tests.bench.training.worker_process import imported_by
 
 ENGINES = {"minixl": MinixlBilstmCrf, "torch": TorchBilstmCrf}
 
@@ -103,12 +102,8 @@ def test_different_tags_are_refused():
 
 
 def test_memory_of_pytorch_is_measured_without_minixls(work, tmp_path):
-    job = tmp_path / "job"
-    job.write_bytes(pickle.dumps(worker.WorkerJob("peak", "bilstm-crf", ("torch",), work, "random", 1, 1)))
-    code = ("import pickle, sys; from minixl.bench.training import worker; worker.run(pickle.load(open(sys.argv[1], 'rb'))); "
-            "print('torch' in sys.modules, 'minixl.backend' in sys.modules)")
-    done = subprocess.run([sys.executable, "-P", "-c", code, str(job)], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["True", "False"]
+    job = worker.WorkerJob("peak", "bilstm-crf", ("torch",), work, "random", 1, 1)
+    assert imported_by(job, tmp_path / "job") == ["True", "False"]
 
 
 def test_batches_are_those_of_the_data(options, tmp_path):
