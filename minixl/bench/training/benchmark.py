@@ -1,9 +1,9 @@
 """Time training and prediction, minixl against another engine: same weights, sentences, batches, frozen parameters.
 
-Each kind of batches (random batches, batches grouped by length) is timed in one process with the engines in turn, then every
-engine trains in a process of its own for its peak memory.  Not timed: reading, tokenising, and for a training step the
-making of the padded or packed batch.  In the shared process minixl's allocator setting (backend.py) is in force for
-both engines; the process of its own shows the other engine without it.
+For each kind of batches (random, grouped by length) one process times the engines in turn, then a separate process for
+each engine measures its peak memory in training.  Not timed: reading, tokenising, and for a training step padding or
+packing the batch.  In the shared process minixl's allocator setting (backend.py) applies to both engines; in its
+separate process the other engine runs without it.
 """
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from minixl.errors import UserError
 
 
 def run(options: Options, say: Say = lambda text: None) -> dict[str, Any]:
-    """All figures, ready for JSON.  Raises UserError."""
+    """Measure everything; return the figures, ready for JSON.  Raises UserError."""
     engines: tuple[str, ...] = ("minixl",)
     if options.against:
         engines += (AGAINST[options.family][options.against],)
@@ -37,7 +37,7 @@ def run(options: Options, say: Say = lambda text: None) -> dict[str, Any]:
     for option, value in (("--target", options.target), ("--level", options.level)):
         if value and options.family != "bert-adversarial":
             raise UserError(f"{option}: --model {options.family} has no language discriminator; leave {option} out, or "
-                            "--model bert-adversarial")
+                            "choose --model bert-adversarial")
     with tempfile.TemporaryDirectory(prefix="minixl-bench-") as scratch:
         work, facts = load(MAKERS[options.family])(options, Path(scratch), say)
         results = {batch_kind: measure(options, engines, work, batch_kind, say) for batch_kind in work.batches}
@@ -47,17 +47,17 @@ def run(options: Options, say: Say = lambda text: None) -> dict[str, Any]:
 
 
 def measure(options: Options, engines: tuple[str, ...], work: Work, batch_kind: str, say: Say) -> dict[str, Any]:
-    """One kind of batches: all engines in turn, then each alone."""
+    """Measure one kind of batches: all engines in turn, then each alone."""
     batches, read, predicted = work.batches[batch_kind], work.read(batch_kind), work.predicted[batch_kind]
     job = WorkerJob("time", options.family, engines, work.only(batch_kind), batch_kind, options.repeats, options.threads)
     say(f"{BATCH_KINDS[batch_kind]}: timing {' and '.join(engines)}")
     shared = start(job)
-    own = {}
+    alone = {}
     for engine in engines:
         say(f"{BATCH_KINDS[batch_kind]}: peak memory of {engine} alone")
-        own[engine] = start(replace(job, quantity="peak", engines=(engine,)))
+        alone[engine] = start(replace(job, quantity="peak", engines=(engine,)))
     tokens = sum(map(pieces, read))
-    figures = {engine: engine_figures(tokens, sum(map(pieces, predicted)), shared["engines"][engine], own[engine])
+    figures = {engine: engine_figures(tokens, sum(map(pieces, predicted)), shared["engines"][engine], alone[engine])
                for engine in engines}
     result: dict[str, Any] = {"batches": len(batches), "tokens": tokens, "padded_tokens": sum(map(padded, read)),
                               "engines": figures}
@@ -71,16 +71,16 @@ def measure(options: Options, engines: tuple[str, ...], work: Work, batch_kind: 
     return result
 
 
-def engine_figures(tokens: int, predicted: int, shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Seconds and rates; a step is the mean over the batches of each batch's median."""
+def engine_figures(tokens: int, predicted: int, shared: dict[str, Any], alone: dict[str, Any]) -> dict[str, Any]:
+    """Derive seconds and rates; the time of a step is the mean over the batches of each batch's median."""
     total = sum(shared["batch_seconds"])
     figures = {"step_seconds": total / len(shared["batch_seconds"]), "train_tokens_per_second": tokens / total,
-               "alone_step_seconds": sum(own["batch_seconds"]) / len(own["batch_seconds"]),
-               "peak_memory_bytes": own["peak_memory_bytes"], "first_loss": shared["loss"],
+               "alone_step_seconds": sum(alone["batch_seconds"]) / len(alone["batch_seconds"]),
+               "peak_memory_bytes": alone["peak_memory_bytes"], "first_loss": shared["loss"],
                "batch_seconds": shared["batch_seconds"]}
-    for what in ("predict", "decode"):
-        if f"{what}_seconds" in shared:
-            figures[f"{what}_tokens_per_second"] = predicted / shared[f"{what}_seconds"]
+    for task in ("predict", "decode"):
+        if f"{task}_seconds" in shared:
+            figures[f"{task}_tokens_per_second"] = predicted / shared[f"{task}_seconds"]
     if "parts" in shared:
         figures["parts"] = shared["parts"]
         figures.update(sums_of(shared["parts"], figures["step_seconds"]))
@@ -88,34 +88,34 @@ def engine_figures(tokens: int, predicted: int, shared: dict[str, Any], own: dic
 
 
 def compare(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, float]:
-    """How many times as fast minixl is, and its share of the other's memory."""
+    """Divide the figures of the two engines: how many times as fast minixl is, and its share of the other's memory."""
     ratio = {"train": theirs["step_seconds"] / ours["step_seconds"],
              "peak_memory": ours["peak_memory_bytes"] / theirs["peak_memory_bytes"]}
-    for what in ("predict", "decode"):
-        if f"{what}_tokens_per_second" in ours:
-            ratio[what] = ours[f"{what}_tokens_per_second"] / theirs[f"{what}_tokens_per_second"]
+    for task in ("predict", "decode"):
+        if f"{task}_tokens_per_second" in ours:
+            ratio[task] = ours[f"{task}_tokens_per_second"] / theirs[f"{task}_tokens_per_second"]
     return ratio
 
 
 def products(operations: float, rate: float, step_seconds: float) -> dict[str, float]:
-    """The matrix products of minixl's mean step, and what share of its time they need at the measured rate."""
+    """The matrix products of minixl's mean step, and their share of its time at the measured rate."""
     return {"operations_per_second": rate, "operations_per_step": operations, "seconds": operations / rate,
             "share_of_step": operations / rate / step_seconds}
 
 
 def start(job: WorkerJob) -> dict[str, Any]:
-    """Run a job in a process of its own.  Raises UserError for what it reports."""
+    """Run a job in a separate process.  Raises UserError with the error it reports."""
     count = str(job.threads)
     names = ("MINIXL_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     environment = {**os.environ, **{name: count for name in names}, "HF_HUB_OFFLINE": "1"}
-    # -P: in a checkout, transformers' look for a package named kernels must not find minixl's folder and load the engine
+    # -P: transformers looks for a package named kernels; in a checkout it must not find minixl's folder and load the engine
     done = subprocess.run([sys.executable, "-P", "-m", "minixl.bench.training.worker"], input=pickle.dumps(job), env=environment,
                           stdout=subprocess.PIPE, check=False)
     if done.returncode == 130:
         raise KeyboardInterrupt
     if done.returncode:
-        why = "it was killed, perhaps for lack of memory" if done.returncode == -9 else f"exit code {done.returncode}"
-        raise UserError(f"measuring {' and '.join(job.engines)} failed: {why}")
+        reason = "it was killed, perhaps for lack of memory" if done.returncode == -9 else f"exit code {done.returncode}"
+        raise UserError(f"measuring {' and '.join(job.engines)} failed: {reason}")
     result = json.loads(done.stdout.splitlines()[-1])
     if "error" in result:
         raise UserError(result["error"])
@@ -123,6 +123,6 @@ def start(job: WorkerJob) -> dict[str, Any]:
 
 
 def versions(engines: Sequence[str]) -> dict[str, str]:
-    """Of everything that computes."""
+    """The versions of Python and of every package that computes."""
     packages = ["minixl", "numpy", *(package for engine in engines[1:] for package in PACKAGES[engine].values())]
     return {"python": platform.python_version()} | {package: metadata.version(package) for package in packages}

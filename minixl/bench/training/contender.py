@@ -1,7 +1,7 @@
-"""What is compared: an engine that trains and applies one family of models.
+"""A contender: an engine that trains and applies one family of models.
 
-A new family is a class for each engine with the methods of Contender, a line in CONTENDERS, and a function that makes
-its Work, in MAKERS.  An engine whose tags come from a search of their own is a DecodingContender, and the search is timed as well.
+A new family needs a class with the methods of Contender for each engine, listed in CONTENDERS, and a function that makes
+its Work, listed in MAKERS.  A contender that finds its tags by a search is a DecodingContender; the search is also timed.
 """
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from minixl.bench.training.work import Examples, Work
 
-# family -> engine -> where its class is; imported only in the process that measures it
+# family -> engine -> module and class in this folder; imported only in the process that measures it
 CONTENDERS = {"bert": {"minixl": "minixl_bert.MinixlBert", "transformers": "transformers_bert.TransformersBert"},
               "bert-adversarial": {"minixl": "minixl_adversarial.MinixlAdversarial",
                                    "transformers": "transformers_adversarial.TransformersAdversarial"},
@@ -22,50 +22,50 @@ MAKERS = {"bert": "work_bert.make_work", "bert-adversarial": "work_adversarial.m
           "bilstm-crf": "work_bilstm_crf.make_work"}
 # family -> --against -> engine
 AGAINST = {"bert": {"torch": "transformers"}, "bert-adversarial": {"torch": "transformers"}, "bilstm-crf": {"torch": "torch"}}
-Loss = float | dict[str, float]        # one number, or of a step with several losses each by its name
+Loss = float | dict[str, float]        # one number, or for a step with several losses each by name
 
 
 class Contender(Protocol):
-    """A model with its optimiser."""
+    """A model and its optimiser."""
 
     def __init__(self, work: Any, threads: int) -> None:
         """Build the model, load the weights, freeze."""
 
     def prepare(self, batch: Any) -> Any:
-        """The batch in the engine's own form; not timed, for a data loader does it beside the training."""
+        """Convert the batch to the engine's own form; not timed, since a data loader does this in the background."""
 
     def step(self, prepared: Any) -> Loss:
-        """Forward with dropout, backward, clip, update, gradients back to zero; returns the loss."""
+        """Forward with dropout, backward, clip, update, zero the gradients; returns the loss."""
 
     def loss(self, prepared: Any) -> Loss:
-        """Loss without dropout, nothing updated: must be the same for every contender."""
+        """Compute the loss without dropout and without an update; it must be the same for every contender."""
 
 
 @runtime_checkable
 class TaggingContender(Contender, Protocol):
-    """A contender whose work has sentences to predict."""
+    """A contender whose work includes prediction."""
 
     def predict(self, batches: Sequence[Examples]) -> list[np.ndarray]:
-        """Of every sentence, in order: log-probabilities (words, K), or from a DecodingContender the tags (words,)."""
+        """For every sentence, in order: log-probabilities (words, K), or from a DecodingContender the tags (words,)."""
 
 
 @runtime_checkable
 class ItemisedContender(Contender, Protocol):
-    """A contender that can do the parts of a step one at a time."""
+    """A contender that can run the parts of a step one at a time."""
 
     def parts(self, prepared: Any) -> dict[str, dict[str, float]]:
-        """loss -> part of its update -> seconds, each measured alone; together they do a step's work."""
+        """loss -> part of its update -> seconds, each measured alone; together they do the work of a step."""
 
 
 @runtime_checkable
 class DecodingContender(TaggingContender, Protocol):
-    """A contender that searches for the best tag sequence, given the scores of a sentence."""
+    """A contender that searches for the best tag sequence from the scores of a sentence."""
 
     def emissions(self, batches: Sequence[Examples]) -> list[np.ndarray]:
         """Scores (words, K) of every sentence, in order."""
 
     def hold(self, emissions: Sequence[np.ndarray], sizes: Sequence[int]) -> Any:
-        """Emissions of batches of these sizes in the form in which the engine's model hands them over; not timed."""
+        """Convert the emissions of batches of these sizes to the form that the engine's model outputs; not timed."""
 
     def decode(self, held: Any) -> list[np.ndarray]:
         """The tags (words,) of every sentence, in order."""
@@ -78,5 +78,5 @@ def load(path: str) -> Any:
 
 
 def make(family: str, engine: str, work: Work, threads: int) -> Contender:
-    """The contender by name."""
+    """Make the contender of a family and engine."""
     return load(CONTENDERS[family][engine])(work, threads)

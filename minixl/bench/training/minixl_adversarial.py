@@ -1,13 +1,13 @@
-"""minixl's language-adversarial method as a contender: the iteration that `minixl train` does, and its parts one at a time.
+"""minixl's language-adversarial method as a contender: the iteration of `minixl train`, and its parts one at a time.
 
-An iteration should cost what its forwards and backwards cost.  For that `parts` composes T, D and G anew from the model's
-and the ops' functions, only with what each needs:
+An iteration should take no longer than its forward and backward passes.  To check this, `parts` composes T, D and G from
+the functions of the model and the ops, doing only what each needs:
 
-    T   encode, kept            head, loss              their backward      encoder backward    update
-    D   encode, nothing kept    discriminator, loss     its gradients       -                   update
-    G   encode, kept            discriminator, loss     its dx              encoder backward    update
+    T   encode, cache           head, loss              their backward      encoder backward    update
+    D   encode, no cache        discriminator, loss     its gradients       -                   update
+    G   encode, cache           discriminator, loss     its dx              encoder backward    update
 
-What the iteration takes longer than these together is lost between them.
+The time of the iteration beyond the sum of these is overhead between them.
 """
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class Stopwatch:
-    """Seconds of every call made through it, by the names of its parts."""
+    """Times each call made through it; `seconds` is keyed by part."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -44,24 +44,24 @@ class Stopwatch:
         return result
 
 
-class Hand:
-    """A stream that deals the batch it was given."""
+class FixedStream:
+    """A stream that always yields its current batch."""
 
     batch: Batch
-    batches_per_epoch = 1              # for the learning rate's schedule; which one makes no difference to the time
+    batches_per_epoch = 1              # the schedule of the learning rate needs a value; any will do
 
     def __next__(self) -> Batch:
         return self.batch
 
 
 class MinixlAdversarial:
-    """See minixl/bench/training/contender.py.  The number of threads is set by the environment of the process."""
+    """See minixl/bench/training/contender.py.  The environment of the process sets the number of threads."""
 
     def __init__(self, work: AdversarialWork, threads: int) -> None:
         self.settings = Settings(work.settings)
         self.model = load_model(work, {**work.start, **work.discriminator}, self.settings)
-        self.hands = {name: Hand() for name in LanguageAdversarial.STREAMS}
-        streams: dict[str, Any] = self.hands
+        self.fixed = {name: FixedStream() for name in LanguageAdversarial.STREAMS}
+        streams: dict[str, Any] = self.fixed
         self.method = LanguageAdversarial(self.model, streams, self.settings, work.seed, total_steps=1)
 
     def prepare(self, batch: Iteration) -> dict[str, Batch]:
@@ -69,20 +69,20 @@ class MinixlAdversarial:
         return {name: pack(examples) for name, examples in batch.items()}
 
     def step(self, prepared: dict[str, Batch]) -> dict[str, float]:
-        """One iteration as in training."""
+        """Run one iteration as in training."""
         for name, batch in prepared.items():
-            self.hands[name].batch = batch
+            self.fixed[name].batch = batch
         return {update.loss: update.value for update in self.method.step()}
 
     def loss(self, prepared: dict[str, Batch]) -> dict[str, float]:
-        """Those of T, D and G at the same weights."""
-        found = {"task": self.model.loss_forward(prepared["source"])[0]}
+        """The losses of T, D and G at the same weights."""
+        losses = {"task": self.model.loss_forward(prepared["source"])[0]}
         adversary = self.method.adversary
         for loss, gradients in (("discriminator", adversary.discriminator_gradients), ("generator", adversary.generator_gradients)):
             both, languages = self._both(prepared, loss)
-            found[loss] = gradients(both, None, languages).loss
+            losses[loss] = gradients(both, None, languages).loss
         self.model.store.zero_grad()
-        return found
+        return losses
 
     def parts(self, prepared: dict[str, Batch]) -> dict[str, dict[str, float]]:
         """loss -> part -> seconds."""
@@ -90,7 +90,7 @@ class MinixlAdversarial:
                 **{loss: self._adversarial(loss, *self._both(prepared, loss)) for loss in ("discriminator", "generator")}}
 
     def _both(self, prepared: dict[str, Batch], loss: str) -> tuple[Batch, Languages]:
-        """The batches of the two languages as one."""
+        """Join the batches of the two languages into one."""
         source = prepared[f"source/{loss}"]
         both = join(source, prepared[f"target/{loss}"])
         starts = logit_starts(both.starts, self.settings["adversary.specials"], self.model.discriminator)
@@ -124,7 +124,7 @@ class MinixlAdversarial:
         def judge() -> tuple[Any, Any]:
             logits, cache = discriminator_forward(hidden, model.store.under("discriminator"), starts=both.starts,
                                                   kind=model.discriminator, specials=self.settings["adversary.specials"])
-            return languages_loss(logits, languages, flipped=generator).dlogits, cache   # the loss brings its gradient along
+            return languages_loss(logits, languages, flipped=generator).dlogits, cache   # the loss comes with its gradient
 
         def judge_backward() -> Any:
             dhidden, grads = discriminator_backward(dlogits, cache, need_dx=generator, need_grads=not generator)

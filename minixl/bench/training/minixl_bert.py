@@ -14,7 +14,7 @@ from minixl.weights.folder import load_parameters, read_config
 
 
 def load_model(work: BertWork, start: Mapping[str, np.ndarray], settings: Settings) -> Transformer:
-    """The encoder of the folder, every other parameter from `start`, frozen as the work says."""
+    """Load the encoder from its folder and every other parameter from `start`; freeze what the work says."""
     config, dropout = read_config(work.encoder), settings["model.dropout"]
     if dropout >= 0:
         config = replace(config, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout)

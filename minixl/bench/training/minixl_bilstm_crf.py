@@ -13,7 +13,7 @@ from minixl.prediction import best_paths
 
 
 class MinixlBilstmCrf(MinixlTagger):
-    """The BiLSTM-CRF, and the search for its best tags alone."""
+    """The BiLSTM-CRF; its search for the best tags can run alone."""
 
     def __init__(self, work: BilstmCrfWork, threads: int) -> None:
         model = BilstmCrf(work.config, work.labels, pickle.loads(work.lexicon))
@@ -21,19 +21,19 @@ class MinixlBilstmCrf(MinixlTagger):
         super().__init__(model, work.settings, work.seed)
 
     def emissions(self, batches: Sequence[Examples]) -> list[np.ndarray]:
-        """The scores that the CRF reads."""
+        """The scores that go into the CRF."""
         return self.scores(batches)
 
     def predict(self, batches: Sequence[Examples]) -> list[np.ndarray]:
-        """All sequences of tags are allowed, as in pytorch-crf."""
+        """The best tags; every sequence is allowed, as in pytorch-crf."""
         return self.decode(self.emissions(batches))
 
     def hold(self, emissions: Sequence[np.ndarray], sizes: Sequence[int]) -> Sequence[np.ndarray]:
-        """As they are."""
+        """Return the emissions unchanged."""
         return emissions
 
     def decode(self, held: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """All sentences in one Viterbi search."""
+        """Search all sentences in one Viterbi call."""
         tags = best_paths(held, self.model.labels, "none", False, self.model.decoder())
         ends = np.cumsum([len(scores) for scores in held]).tolist()
         return [tags[first:end] for first, end in zip([0, *ends], ends, strict=False)]

@@ -1,4 +1,4 @@
-"""What minixl's contenders share whatever the model: the training step and the prediction that `minixl train` uses."""
+"""What minixl's contenders share: start values, and the training step and prediction that `minixl train` uses."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ def load_start(model: Model, start: Mapping[str, np.ndarray], frozen: Sequence[s
 
 
 class MinixlTagger:
-    """See minixl/bench/training/contender.py.  The number of threads is set by the environment of the process."""
+    """See minixl/bench/training/contender.py.  The environment of the process sets the number of threads."""
 
     def __init__(self, model: Model, settings: dict[str, Any], seed: int) -> None:
         self.model, self.settings, self.seed, self.steps = model, Settings(settings), seed, 0
@@ -42,10 +42,10 @@ class MinixlTagger:
         return train_step(self.model, prepared, self.optimizer, self.subset, self.settings, self.seed, self.steps).value
 
     def loss(self, prepared: Batch) -> float:
-        """The task's loss, dropout off."""
+        """The task's loss without dropout."""
         return self.model.loss_forward(prepared)[0]
 
     def scores(self, batches: Sequence[Examples]) -> list[np.ndarray]:
-        """Of every sentence, as `minixl predict` does: it makes batches of its own from all sentences."""
+        """Score every sentence as `minixl predict` does, which forms its own batches from all sentences."""
         examples = [replace(example, source=i) for i, example in enumerate(e for batch in batches for e in batch)]
         return source_scores(self.model, Encoded(examples, len(examples)))

@@ -1,11 +1,11 @@
-"""The matrix products of one training step: how many operations, and how fast this machine does them.
+"""The matrix products of one training step: how many operations, and how fast this machine computes them.
 
     forward    a layer's six linear maps   2 · T · (4H² + 2HI)        attention   2 products of 2 · H · Σ l²
-    backward   twice that for a trained layer, but the lowest one needs no gradient of its input from query, key and
-               value when everything below is frozen
+    backward   twice that for a trained layer, except that the lowest one needs no input gradient from query, key and
+               value if everything below is frozen
 
-A step can be no faster than this at the rate measured; what it takes longer is everything else: softmax, gelu, layer
-normalisation, dropout, the optimiser, and waiting for memory.
+At the measured rate these products are a lower bound on the time of a step.  The rest of its time goes to everything else:
+softmax, gelu, layer normalisation, dropout, the optimiser, and waiting for memory.
 """
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def linear_shapes(config: BertConfig) -> list[tuple[int, int]]:
 
 
 def step_operations(config: BertConfig, lengths: Sequence[int], lowest: int) -> int:
-    """Multiplications and additions of all products of a step over sentences of these lengths.
+    """Count the multiplications and additions of all products of a step over sentences of these lengths.
 
-    `lowest` is the lowest trained layer, -1 for the embeddings.  The head's are too few to count.
+    `lowest` is the lowest trained layer, -1 for the embeddings.  The head has too few to count.
     """
     tokens, scores = sum(lengths), sum(length * length for length in lengths)
     linear = 2 * tokens * sum(out * into for out, into in linear_shapes(config))
     attention = 4 * scores * config.hidden_size
     trained = config.num_hidden_layers - max(lowest, 0)
-    spared = 3 * 2 * tokens * config.hidden_size ** 2 if lowest >= 0 and trained else 0
-    return config.num_hidden_layers * (linear + attention) + 2 * trained * (linear + attention) - spared
+    saved = 3 * 2 * tokens * config.hidden_size ** 2 if lowest >= 0 and trained else 0
+    return config.num_hidden_layers * (linear + attention) + 2 * trained * (linear + attention) - saved
 
 
 class ProductRate:
-    """Times the products of one layer for T tokens, forward and backward, written into memory that is already there."""
+    """Times the products of one layer for T tokens, forward and backward, into memory allocated beforehand."""
 
     def __init__(self, config: BertConfig, tokens: int) -> None:
         rng = np.random.Generator(np.random.SFC64(0))
@@ -48,10 +48,10 @@ class ProductRate:
             results = np.empty_like(dy), np.empty_like(x), np.empty_like(weight)
             self.triples.append((linear_shapes(config).count((out, into)), x, dy, weight, results))
         self.operations = 3 * 2 * tokens * sum(out * into for out, into in linear_shapes(config))
-        self.measure()                                                 # the first touch of memory is not what is timed
+        self.measure()                                                 # so that page faults on first use are not timed
 
     def measure(self) -> float:
-        """Operations a second, one pass."""
+        """Run one pass; return its operations per second."""
         begin = time.perf_counter()
         for count, x, dy, weight, (y, dx, dweight) in self.triples:
             for _ in range(count):

@@ -31,7 +31,7 @@ OPTIMIZERS = {"adamw": "AdamW", "sgd": "SGD"}
 
 
 def table(result: dict[str, Any]) -> str:
-    """Readable text; what the columns mean stands below."""
+    """Return the report as text, with a legend below the tables."""
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     lines = [f"{result['family']}: {result['model']}, {result['trained'] / 1e6:.1f} of {result['weights'] / 1e6:.1f} M "
              f"weights trained; {result.get('encoder') or result['source']}",
@@ -43,7 +43,7 @@ def table(result: dict[str, Any]) -> str:
 
 
 def legend(result: dict[str, Any]) -> list[str]:
-    """What the columns mean."""
+    """Explain the columns."""
     step = (ITERATION if result["family"] == "bert-adversarial" else STEP).format(OPTIMIZERS[result["optimizer"]])
     lines = [f"step s: {step}; the mean of every batch's median, engines in turn",
              "alone s: every batch once more, in a process that holds this engine only; peak MiB: resident memory there",
@@ -56,13 +56,13 @@ def legend(result: dict[str, Any]) -> list[str]:
 
 
 def block(title: str, figures: dict[str, Any]) -> list[str]:
-    """The lines for one kind of batches."""
+    """Return the lines for one kind of batches."""
     waste = 1 - figures["tokens"] / figures["padded_tokens"]
     columns = [column for column in COLUMNS if column.figure in figures["engines"]["minixl"]]
     lines = [f"batches {title}: {figures['batches']} batches, {figures['tokens']} tokens; padding would be "
              f"{waste:.0%} of a padded batch", row("engine", columns, [column.title for column in columns])]
-    for engine, f in figures["engines"].items():
-        lines.append(row(engine, columns, [column.show(f[column.figure]) for column in columns]))
+    for engine, own in figures["engines"].items():
+        lines.append(row(engine, columns, [column.show(own[column.figure]) for column in columns]))
     if "ratio" in figures:
         lines.append(row("minixl is", columns, [column.show_ratio(figures["ratio"][column.ratio]) if column.ratio else ""
                                                 for column in columns]))
@@ -83,7 +83,7 @@ def block(title: str, figures: dict[str, Any]) -> list[str]:
 
 
 def summary(figures: dict[str, Any]) -> str:
-    """The speed ratios of one kind of batches, in a sentence."""
+    """Return the speed ratios of one kind of batches as a sentence."""
     ratio, other = figures["ratio"], list(figures["engines"])[1]
     step = "an iteration" if "parts" in figures["engines"]["minixl"] else "a training step"
     speeds = [f"{step} {ratio['train']:.2f} times as fast as {other}"]
@@ -93,5 +93,5 @@ def summary(figures: dict[str, Any]) -> str:
 
 
 def row(first: str, columns: Sequence[Column], cells: Sequence[str]) -> str:
-    """The first cell to the left, the others to the right."""
+    """Align the first cell to the left, the others to the right."""
     return f"{first:<{ENGINE}}" + "".join(f"{cell:>{column.width}}" for column, cell in zip(columns, cells, strict=True))

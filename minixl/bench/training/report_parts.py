@@ -1,4 +1,4 @@
-"""What the report says about an iteration and its parts."""
+"""The part of the report about an iteration and its parts."""
 from __future__ import annotations
 
 from typing import Any
@@ -10,7 +10,7 @@ LEGEND = ("parts: every part of T, D and G measured alone; head: with its loss, 
 
 
 def lines_of(figures: dict[str, Any]) -> list[str]:
-    """The table of an engine's parts, their sum, and how it compares with a whole iteration."""
+    """Return the table of an engine's parts, their sum, and how it compares with a whole iteration."""
     width = [max(len(part) + 2, 9) for part in PARTS]
     line = lambda first, cells: f"{first:<14}" + "".join(f"{cell:>{w}}" for cell, w in zip(cells, width, strict=True))
     rows = [line("parts, s", PARTS)]
@@ -22,7 +22,7 @@ def lines_of(figures: dict[str, Any]) -> list[str]:
 
 
 def sums_of(parts: dict[str, dict[str, float]], step: float) -> dict[str, float]:
-    """Seconds of all parts, of the forwards and backwards among them, and the ratios of an iteration's to these."""
+    """Sum the seconds of all parts, and of the forwards and backwards alone; divide the seconds of an iteration by each."""
     total = sum(sum(seconds.values()) for seconds in parts.values())
     passes = total - sum(seconds["update"] for seconds in parts.values())
     return {"parts_seconds": total, "passes_seconds": passes, "step_to_parts": step / total, "step_to_passes": step / passes}

@@ -1,12 +1,12 @@
-"""The BiLSTM-CRF tagger as it is written with PyTorch: Embedding, LSTM over packed sequences, Linear, pytorch-crf.
+"""The BiLSTM-CRF tagger as usually written with PyTorch: Embedding, LSTM over packed sequences, Linear, pytorch-crf.
 
     word    = [word embedding,  last states of a bidirectional LSTM over its characters]
     hidden  = bidirectional LSTM over the words
     scores  = classifier(tanh(dense(hidden)))          dropout before and after the LSTM over the words
     loss    = negative log-likelihood of a CRF, mean over the sentences
 
-Lample et al. 2016, figure 2 and section 4.  Its parameters have minixl's names.  TorchBilstmCrf runs it as a contender
-of the benchmark, tests/reference/bilstm_crf.py trains it on real data.
+Lample et al. 2016, figure 2 and section 4.  Its parameters have minixl's names.  TorchBilstmCrf runs it as a contender of
+the benchmark; tests/reference/bilstm_crf.py trains it on real data.
 """
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class PaddedWords(NamedTuple):
 
 
 class BilstmCrfModule(torch.nn.Module):
-    """The network of `config` with K tags, its directions untied.
+    """The network of `config` with K tags; the two directions of an LSTM have separate weights.
 
-    In training a word that stands in `singletons` (rows) is read as the unknown word, row 0, with p = word_unknown.
+    In training, a word whose row is in `singletons` is replaced by the unknown word, row 0, with probability word_unknown.
     """
 
     def __init__(self, config: BilstmCrfConfig, tags: int, singletons: np.ndarray) -> None:
@@ -53,17 +53,17 @@ class BilstmCrfModule(torch.nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.crf = CRF(tags, batch_first=True)
         self.word_unknown = config.word_unknown
-        self.once = torch.zeros(config.vocabulary_size, dtype=torch.bool)
-        self.once[torch.from_numpy(singletons)] = True
+        self.is_singleton = torch.zeros(config.vocabulary_size, dtype=torch.bool)
+        self.is_singleton[torch.from_numpy(singletons)] = True
 
     def rows(self, words: torch.Tensor) -> torch.Tensor:
-        """words (B, N), in training with some singletons unknown (Lample et al. 2016, section 4.1)."""
+        """words (B, N) -> rows; in training some singletons become unknown (Lample et al. 2016, section 4.1)."""
         if not self.training or not self.word_unknown:
             return words
-        return words.masked_fill(self.once[words] & (torch.rand(words.shape) < self.word_unknown), 0)
+        return words.masked_fill(self.is_singleton[words] & (torch.rand(words.shape) < self.word_unknown), 0)
 
     def emissions(self, batch: PaddedWords) -> torch.Tensor:
-        """(B, N, K)."""
+        """The scores (B, N, K) that go into the CRF."""
         spelled = pack_padded_sequence(self.char_embeddings(batch.chars), batch.char_lengths, batch_first=True,
                                        enforce_sorted=False)
         last = self.char_lstm(spelled)[1][0].transpose(0, 1).flatten(1)                # (W, 2 char_hidden)
@@ -83,7 +83,7 @@ class BilstmCrfModule(torch.nn.Module):
 
 
 def pad(batch: Sequence[Example], words: Words) -> PaddedWords:
-    """Sentences whose input_ids are one id a word, padded."""
+    """Pad a batch of sentences whose input_ids are one id for each word."""
     ids = np.concatenate([example.input_ids for example in batch])
     lengths = torch.tensor([len(example.input_ids) for example in batch])
     spelled = [torch.from_numpy(words.spellings[i]) for i in ids.tolist()]
@@ -94,7 +94,7 @@ def pad(batch: Sequence[Example], words: Words) -> PaddedWords:
 
 
 def mask_of(lengths: torch.Tensor) -> torch.Tensor:
-    """(B,) -> (B, N) bool: is there a word?"""
+    """lengths (B,) -> (B, N) bool, True for words."""
     return torch.arange(int(lengths.max())) < lengths[:, None]
 
 
@@ -117,7 +117,7 @@ class TorchBilstmCrf:
         self.optimizer = torch.optim.SGD(trained, lr=work.settings["optim.lr"], fused=True)
 
     def prepare(self, batch: Sequence[Example]) -> PaddedWords:
-        """Padded to the longest sentence of the batch, and to its longest word."""
+        """Pad to the longest sentence of the batch, and to its longest word."""
         return pad(batch, self.words)
 
     def step(self, prepared: PaddedWords) -> float:
@@ -125,7 +125,7 @@ class TorchBilstmCrf:
         return train_step(self.model, prepared, self.optimizer, self.clip)
 
     def loss(self, prepared: PaddedWords) -> float:
-        """Negative log-likelihood, dropout off."""
+        """Negative log-likelihood without dropout."""
         self.model.eval()
         with torch.inference_mode():
             return float(self.model(prepared))
@@ -138,13 +138,13 @@ class TorchBilstmCrf:
                     for example, scores in zip(batch, self.model.emissions(self.prepare(batch)), strict=True)]
 
     def predict(self, batches: Sequence[Examples]) -> list[np.ndarray]:
-        """Batch by batch, as a user of PyTorch does."""
+        """Batch by batch, as PyTorch users do."""
         self.model.eval()
         with torch.inference_mode():
             return [np.array(tags) for batch in batches for tags in self.model.decode(self.prepare(batch))]
 
     def hold(self, emissions: Sequence[np.ndarray], sizes: Sequence[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Padded batches with their masks."""
+        """Pad the emissions of each batch; add its mask."""
         tensors = [torch.from_numpy(scores) for scores in emissions]
         ends = np.cumsum(sizes).tolist()
         batches = [tensors[end - size:end] for end, size in zip(ends, sizes, strict=True)]

@@ -1,8 +1,8 @@
-"""The iteration T, D, G with transformers and PyTorch, as one writes it there.
+"""The iteration T, D, G with transformers and PyTorch, written as their users would.
 
-T is BertForTokenClassification's own loss.  D encodes under no_grad; G sends its gradient through a discriminator that
-takes none.  The two languages are encoded one after the other, each padded to its own longest sentence: together they
-would be padded to the longest of both.  Padding is left out before the discriminator.  Three fused AdamW.
+T is BertForTokenClassification's own loss.  D encodes under no_grad; G backpropagates through a frozen discriminator.
+The two languages are encoded one after the other, each padded to its own longest sentence; joined, they would be padded
+to the longest of both.  Padding is removed before the discriminator.  There are three fused AdamW optimisers.
 """
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SentenceDiscriminator(torch.nn.Module):
 
 
 class TokenDiscriminator(torch.nn.Module):
-    """One logit a word piece (Chen et al. 2021, equation 3, with biases)."""
+    """One logit for each word piece (Chen et al. 2021, equation 3, with biases)."""
 
     def __init__(self, hidden_size: int, width: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class TokenDiscriminator(torch.nn.Module):
 
 
 def load_discriminator(work: AdversarialWork, hidden_size: int) -> torch.nn.Module:
-    """With the start that the work gives."""
+    """Make the discriminator with the initial parameters of the work."""
     start = {name.removeprefix("discriminator."): torch.from_numpy(value) for name, value in work.discriminator.items()}
     if work.settings["adversary.level"] == "sentence":
         model: torch.nn.Module = SentenceDiscriminator(hidden_size)
@@ -59,48 +59,49 @@ class TransformersAdversarial(TransformersBert):
     def __init__(self, work: AdversarialWork, threads: int) -> None:
         super().__init__(work, threads)
         self.discriminator = load_discriminator(work, self.model.config.hidden_size)
-        self.judging = list(self.discriminator.parameters())
-        self.encoding = [parameter for parameter in self.model.bert.parameters() if parameter.requires_grad]
+        self.discriminator_parameters = list(self.discriminator.parameters())
+        self.encoder_parameters = [parameter for parameter in self.model.bert.parameters() if parameter.requires_grad]
         settings = work.settings
-        self.optimizer_d = adamw([{"params": self.judging, "lr": settings["adversary.discriminator_lr"],
+        self.optimizer_d = adamw([{"params": self.discriminator_parameters, "lr": settings["adversary.discriminator_lr"],
                                    "weight_decay": 0.0}], work)
-        self.optimizer_g = adamw([{"params": self.encoding, "lr": settings["adversary.lr"],
+        self.optimizer_g = adamw([{"params": self.encoder_parameters, "lr": settings["adversary.lr"],
                                    "weight_decay": settings["adversary.weight_decay"]}], work)
 
     def prepare(self, batch: Iteration) -> dict[str, PaddedPieces]:           # type: ignore[override]
-        """Each padded to its longest sentence."""
+        """Pad each batch to its longest sentence."""
         prepare = super().prepare
         return {name: prepare(examples) for name, examples in batch.items()}
 
     def step(self, prepared: dict[str, PaddedPieces]) -> dict[str, float]:    # type: ignore[override]
-        """Three updates."""
+        """Run the three updates."""
         task = super().step(prepared["source"])
         with torch.no_grad():
             source, target = self._encode(prepared, "discriminator")
-        discriminator = update(self._languages(source, target, flipped=False), self.judging, self.optimizer_d, self.clip)
+        discriminator = update(self._languages(source, target, flipped=False), self.discriminator_parameters,
+                               self.optimizer_d, self.clip)
         self.discriminator.requires_grad_(False)
-        generator = update(self._languages(*self._encode(prepared, "generator"), flipped=True), self.encoding,
+        generator = update(self._languages(*self._encode(prepared, "generator"), flipped=True), self.encoder_parameters,
                            self.optimizer_g, self.clip)
         self.discriminator.requires_grad_(True)
         return {"task": task, "discriminator": discriminator, "generator": generator}
 
     def loss(self, prepared: dict[str, PaddedPieces]) -> dict[str, float]:    # type: ignore[override]
-        """Those of T, D and G at the same weights."""
-        found = {"task": super().loss(prepared["source"])}              # which turns dropout off
+        """The losses of T, D and G at the same weights."""
+        losses = {"task": super().loss(prepared["source"])}             # also turns dropout off
         with torch.inference_mode():
             for loss in ("discriminator", "generator"):
-                found[loss] = float(self._languages(*self._encode(prepared, loss), flipped=loss == "generator"))
-        return found
+                losses[loss] = float(self._languages(*self._encode(prepared, loss), flipped=loss == "generator"))
+        return losses
 
     def _encode(self, prepared: dict[str, PaddedPieces], loss: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Last hidden states (B, N, H) and mask (B, N) of both languages."""
+        """Return the last hidden states (B, N, H) and mask (B, N) of both languages."""
         inputs = [prepared[f"{side}/{loss}"].inputs for side in ("source", "target")]
-        return [(self.model.bert(**given).last_hidden_state, given["attention_mask"]) for given in inputs]
+        return [(self.model.bert(**batch).last_hidden_state, batch["attention_mask"]) for batch in inputs]
 
     def _languages(self, source: Any, target: Any, *, flipped: bool) -> torch.Tensor:
-        """The sum of both languages' mean binary cross-entropy; the source's label is 1, flipped 0."""
-        said = [self.discriminator(*states) for states in (source, target)]
+        """Sum the mean binary cross-entropy of both languages; the label of the source is 1, or 0 if flipped."""
+        both_logits = [self.discriminator(*states) for states in (source, target)]
         labels = (0.0, 1.0) if flipped else (1.0, 0.0)
         losses = [binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
-                  for logits, label in zip(said, labels, strict=True)]
+                  for logits, label in zip(both_logits, labels, strict=True)]
         return losses[0] + losses[1]

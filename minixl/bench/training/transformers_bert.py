@@ -1,7 +1,7 @@
 """transformers' BertForTokenClassification as a contender, run as its Trainer runs it by default on a CPU.
 
-Batches are padded to their longest sentence, attention is the library's own choice (scaled_dot_product_attention), the
-optimiser is the fused AdamW with no decay on LayerNorm and biases, gradients are set to None.
+Batches are padded to their longest sentence, attention is the library's default (scaled_dot_product_attention), the
+optimiser is the fused AdamW without decay on LayerNorm and biases, and gradients are set to None.
 """
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TransformersBert:
     def __init__(self, work: BertWork, threads: int) -> None:
         torch.set_num_threads(threads)
         torch.manual_seed(work.seed)
-        transformers.logging.set_verbosity_error()                     # the head is not in the folder, as intended
+        transformers.logging.set_verbosity_error()                     # no warning about the missing head: it is intended
         transformers.logging.disable_progress_bar()
         config = transformers.BertConfig.from_pretrained(work.encoder, num_labels=len(work.start["classifier.bias"]))
         if work.settings["model.dropout"] >= 0:
@@ -51,7 +51,7 @@ class TransformersBert:
         self.optimizer = adamw(self._groups(work), work)
 
     def _groups(self, work: BertWork) -> list[dict[str, Any]]:
-        """Encoder and head, each with and without weight decay."""
+        """Group the parameters: encoder and head, each with and without weight decay."""
         encoder_lr, head_lr = rates(work.settings)
         groups: dict[tuple[bool, bool], list[torch.Tensor]] = {}
         for name, parameter in self.model.named_parameters():
@@ -59,11 +59,11 @@ class TransformersBert:
                 key = name in work.start, name.endswith(".bias") or "LayerNorm" in name
                 groups.setdefault(key, []).append(parameter)
         return [{"params": parameters, "lr": head_lr if head else encoder_lr,
-                 "weight_decay": 0.0 if plain else work.settings["optim.weight_decay"]}
-                for (head, plain), parameters in groups.items()]
+                 "weight_decay": 0.0 if undecayed else work.settings["optim.weight_decay"]}
+                for (head, undecayed), parameters in groups.items()]
 
     def prepare(self, batch: Sequence[Example]) -> PaddedPieces:
-        """PaddedPieces to the longest sentence of the batch."""
+        """Pad to the longest sentence of the batch."""
         shape = len(batch), max(len(example.input_ids) for example in batch)
         ids, mask, labels = np.full(shape, self.pad_id), np.zeros(shape, np.int64), np.full(shape, IGNORED)
         for row, example in enumerate(batch):
@@ -80,7 +80,7 @@ class TransformersBert:
         return update(loss, self.trained, self.optimizer, self.clip)
 
     def loss(self, prepared: PaddedPieces) -> float:
-        """Cross-entropy, dropout off."""
+        """Cross-entropy without dropout."""
         self.model.eval()
         with torch.inference_mode():
             return float(self.model(**prepared.inputs, labels=prepared.labels).loss)

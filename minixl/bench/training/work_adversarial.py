@@ -1,4 +1,4 @@
-"""What the contenders of the family bert-adversarial are given: for each iteration a labelled batch and four to tell apart.
+"""The work of the family bert-adversarial: for each iteration a labelled batch and four for the discriminator.
 
     T   labelled source batch           D, G   a fresh source batch and a fresh target batch each
 """
@@ -19,7 +19,7 @@ from minixl.methods.language_adversarial import LanguageAdversarial
 from minixl.models.transformer import Transformer
 from minixl.run.prepare import prepare
 
-# the learning rates of AdvPicker's teacher (Chen et al. 2021), that of the discriminator from its code
+# the learning rates of AdvPicker's teacher (Chen et al. 2021); the discriminator's is from their code
 RATES = {"optim.lr": 6e-5, "adversary.lr": 6e-7, "adversary.discriminator_lr": 5e-3}
 
 
@@ -28,7 +28,8 @@ def make_work(options: Options, scratch: Path, say: Say) -> tuple[AdversarialWor
     encoder, source = find_inputs(options, scratch, say)
     target = options.target or sample_file(scratch, LANGUAGES[1])
     if target[0] == source[0]:
-        raise UserError(f"--target {target[0]}={target[1]}: expected text of another language than {source[0]}, the source's")
+        raise UserError(f"--target {target[0]}={target[1]}: expected text in a language other than {source[0]}, "
+                        "the language of the source")
     level = options.level or LEVEL
     settings = make_settings(options, {**RATES, "method": "language-adversarial", "adversary.level": level,
                                        "data.unlabelled_limit": options.limit})
@@ -42,14 +43,14 @@ def make_work(options: Options, scratch: Path, say: Say) -> tuple[AdversarialWor
     work = AdversarialWork(encoder=encoder, start={name: start.pop(name) for name in model.head_names()}, discriminator=start,
                            frozen=model.store.names(trainable=False), settings=dict(settings), batches=batches,
                            predicted={kind: [] for kind in batches}, seed=options.seed,
-                           operations={kind: operations(chosen, model) for kind, chosen in batches.items()})
+                           operations={kind: operations(of_kind, model) for kind, of_kind in batches.items()})
     facts = facts_of(model, settings, encoder, source)
     return work, {**facts, "model": f"{facts['model']}, a discriminator on every {level}", "level": level,
                   "target": str(target[1])}
 
 
 def choose_iterations(examples: dict[str, list[Example]], options: Options, kind: str) -> list[Iteration]:
-    """Full batches, every stream's shuffled by itself; where batches are grouped, an iteration's are of similar rank."""
+    """Shuffle each stream separately and choose full batches; grouped batches of one iteration have similar length ranks."""
     streams = {name: choose_batches(examples[text], kind, batch_size=options.batch_size, count=options.steps,
                                     seed=[options.seed, number])
                for number, (name, text) in enumerate(LanguageAdversarial.STREAMS.items())}
@@ -57,7 +58,7 @@ def choose_iterations(examples: dict[str, list[Example]], options: Options, kind
 
 
 def operations(iterations: Sequence[Iteration], model: Transformer) -> float:
-    """Of the matrix products of an iteration, mean over them: D reads its batches forward only."""
+    """Count the operations of an iteration's matrix products, mean over the iterations; D only runs the encoder forward."""
     layers, lowest = model.config.num_hidden_layers, model.bert.lowest_trainable()
     return sum(step_operations(model.config, [len(example.input_ids) for example in batch],
                                layers if name.endswith("/discriminator") else lowest)

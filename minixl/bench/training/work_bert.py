@@ -1,4 +1,4 @@
-"""What the contenders of the family bert are given: sentences in word pieces, the head's start, frozen names."""
+"""The work of the family bert: sentences in word pieces, initial parameters of the head, frozen names."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -30,19 +30,19 @@ def make_work(options: Options, scratch: Path, say: Say) -> tuple[BertWork, dict
     work = BertWork(encoder=encoder, start={name: model.store[name].value.copy() for name in model.head_names()},
                     frozen=model.store.names(trainable=False), settings=dict(settings), batches=batches,
                     predicted=batches, seed=options.seed,
-                    operations={kind: operations(chosen, model.config, lowest) for kind, chosen in batches.items()})
+                    operations={kind: operations(of_kind, model.config, lowest) for kind, of_kind in batches.items()})
     return work, facts_of(model, settings, encoder, source)
 
 
 def make_settings(options: Options, values: dict[str, Any]) -> Settings:
-    """`values` and what the options say; every update has the same learning rate."""
+    """Combine `values` with the options; the learning rate is constant."""
     return Settings({"task": "ner", "data.max_length": options.max_length, "data.limit": options.limit,
                      "train.batch_size": options.batch_size, "optim.schedule": "constant", "optim.warmup": 0.0,
                      "model.freeze": list(FREEZE if options.freeze is None else options.freeze), **values})
 
 
 def facts_of(model: Transformer, settings: Settings, encoder: Path, source: tuple[str, Path]) -> dict[str, Any]:
-    """What the report says about the model and the files."""
+    """Return what the report says about the model and the files."""
     layers, hidden = model.config.num_hidden_layers, model.config.hidden_size
     return {"model": f"{layers} layers, {hidden} wide", "frozen": settings["model.freeze"], "weights": model.store.count(),
             "trained": model.store.count(trainable=True), "source": str(source[1]), "encoder": str(encoder), "layers": layers,
@@ -50,12 +50,12 @@ def facts_of(model: Transformer, settings: Settings, encoder: Path, source: tupl
 
 
 def operations(batches: Sequence[Examples], config: Any, lowest: int) -> float:
-    """Of the matrix products of a step, mean over the batches."""
+    """Count the operations of a step's matrix products, mean over the batches."""
     return sum(step_operations(config, [len(e.input_ids) for e in batch], lowest) for batch in batches) / len(batches)
 
 
 def find_inputs(options: Options, scratch: Path, say: Say) -> tuple[Path, tuple[str, Path]]:
-    """Encoder and labelled file: those given, else the quickstart's; beside a given encoder the sample corpus."""
+    """Return encoder and labelled file.  Defaults: without --encoder the quickstart's, with it the sample corpus."""
     if options.encoder is None:
         from minixl.run.quickstart import quickstart_inputs
         inputs = quickstart_inputs(say)
@@ -65,6 +65,6 @@ def find_inputs(options: Options, scratch: Path, say: Say) -> tuple[Path, tuple[
 
 
 def sample_file(scratch: Path, language: str) -> tuple[str, Path]:
-    """The training file of a language of the sample corpus, which is written into a folder."""
+    """Write the sample corpus; return a language and its training file."""
     write_sample(scratch / "sample")
     return language, scratch / "sample" / "ner" / language / "train.txt"

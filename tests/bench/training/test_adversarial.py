@@ -200,9 +200,9 @@ def test_sample_corpus_stands_in_for_both_languages(options, tmp_path):
 
 def test_mistakes_are_named(options, tmp_path):
     few = replace(options, target=("es", write_sentences(tmp_path / "few.txt", 3)))
-    with pytest.raises(UserError, match="few.txt: expected at least 4 sentences for one batch, found 3; a smaller"):
+    with pytest.raises(UserError, match="few.txt: expected at least 4 sentences for one batch, found 3; choose a smaller"):
         make_work(few, tmp_path, lambda text: None)
-    with pytest.raises(UserError, match="^--target en=.*es.txt: expected text of another language than en, the source's$"):
+    with pytest.raises(UserError, match="^--target en=.*es.txt: expected text in a language other than en, the language"):
         make_work(replace(options, target=("en", options.target[1])), tmp_path, lambda text: None)
     with pytest.raises(UserError, match="^--target: --model bert has no language discriminator; leave --target out, or"):
         run(replace(options, family="bert"))

@@ -197,7 +197,7 @@ def test_an_error_in_the_process_is_passed_on(work):
 
 
 def test_too_few_sentences_for_a_batch(options, tmp_path):
-    with pytest.raises(UserError, match="en.txt: expected at least 99 sentences for one batch, found 24; a smaller"):
+    with pytest.raises(UserError, match="en.txt: expected at least 99 sentences for one batch, found 24; choose a smaller"):
         make_work(replace(options, batch_size=99), tmp_path, lambda text: None)
 
 

@@ -117,7 +117,7 @@ def test_batches_are_those_of_the_data(options, tmp_path):
 
 
 def test_an_encoder_is_refused(options, tmp_path):
-    with pytest.raises(UserError, match="--encoder E: a bilstm-crf model has no encoder; leave it out, or --model bert"):
+    with pytest.raises(UserError, match="--encoder E: a bilstm-crf model has no encoder; leave it out, or choose --model bert"):
         make_work(replace(options, encoder="E"), tmp_path, lambda text: None)
 
 
