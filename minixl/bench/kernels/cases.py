@@ -1,7 +1,7 @@
-"""What `minixl bench kernels` times: for each op its inputs, one call forward and backward, and PyTorch's way of doing it.
+"""What `minixl bench kernels` times: for each op its inputs, one call forward and backward, and the same in PyTorch.
 
-Bytes and operations are those that the task needs at least: every input read once, every output written once; a
-product of (n, k) by (k, m) is 2nkm operations.  What an implementation does on top counts against it.
+Bytes and operations are the minimum for the task: every input read once, every output written once; a product of (n, k)
+by (k, m) is 2nkm operations.  Extra work lowers the rate of an implementation.
 """
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import numpy as np
 
 from minixl.bench.kernels.chains import (Arrays, crf_call, crf_inputs, crf_prepare, crf_torch, floats, lstm_call, lstm_inputs,
                                          lstm_prepare, lstm_torch, viterbi_call, viterbi_inputs, viterbi_prepare,
-                                         viterbi_torch)
+                                         viterbi_torch, words)
 
 
 @dataclass(frozen=True)
 class KernelCase:
-    """One op.  `call` gets the op's functions (NumPy, CuPy or kernels) and returns arrays that can be compared."""
+    """One op.  `call` takes the functions of the op (NumPy, CuPy or kernels) and returns arrays that can be compared."""
 
-    sizes: tuple[dict[str, int], ...]                     # the first is for warming up and is not reported
+    sizes: tuple[dict[str, int], ...]                     # the first is for the warm-up and is not reported
     inputs: Callable[..., Arrays]                         # (rng, **size) -> NumPy arrays, float32, int64 or bool
     call: Callable[[SimpleNamespace, Arrays], tuple]
-    prepare: Callable[[Arrays, Any], Any]                 # (inputs, torch device) -> what `torch` takes; not timed
+    prepare: Callable[[Arrays, Any], Any]                 # (inputs, torch device) -> argument of `torch`; not timed
     torch: Callable[[Any], Any]
     torch_name: str
     bytes: Callable[..., int]
@@ -33,7 +33,7 @@ class KernelCase:
 
 
 def leaves(inputs: Arrays, device: Any) -> dict[str, Any]:
-    """Torch tensors of all arrays; the floating-point ones ask for a gradient."""
+    """Convert all arrays to torch tensors; the floating-point ones, except dy, require a gradient."""
     import torch
     tensors = {name: torch.tensor(array, device=device) for name, array in inputs.items()}
     return {name: t.requires_grad_() if t.is_floating_point() and name != "dy" else t for name, t in tensors.items()}
@@ -112,7 +112,7 @@ def attention_torch(t: dict[str, Any]) -> None:
 
 
 def masked_inputs(rng: np.random.Generator, rows: int, columns: int) -> Arrays:
-    """Rows with a third of the columns up to all of them; a tenth is dropped by a mask, the same one for every engine."""
+    """Rows that use a third of the columns or more; a mask, the same for every engine, drops a tenth of the elements."""
     return {"x": floats(rng, rows, columns), "dy": floats(rng, rows, columns),
             "valid": rng.integers(max(1, columns // 3), columns + 1, rows), "mask": rng.random((rows, columns)) >= 0.1}
 
@@ -171,20 +171,20 @@ CASES = {
         ({"sentences": 4, "longest": 6, "tags": 5}, {"sentences": 64, "longest": 60, "tags": 17},
          {"sentences": 512, "longest": 60, "tags": 17}, {"sentences": 512, "longest": 60, "tags": 64}),
         viterbi_inputs, viterbi_call, viterbi_prepare, viterbi_torch, "pytorch-crf",
-        lambda sentences, longest, tags: sentences * longest * 2 // 3 * (4 * tags + 8),
-        lambda sentences, longest, tags: sentences * longest * 2 // 3 * 2 * tags * tags),
+        lambda sentences, longest, tags: words(sentences, longest) * (4 * tags + 8),
+        lambda sentences, longest, tags: words(sentences, longest) * 2 * tags * tags),
     "crf_recursion": KernelCase(
         ({"sentences": 4, "longest": 6, "tags": 5}, {"sentences": 32, "longest": 60, "tags": 17},
          {"sentences": 512, "longest": 60, "tags": 17}),
         crf_inputs, crf_call, crf_prepare, crf_torch, "pytorch-crf",
-        lambda sentences, longest, tags: sentences * longest * 2 // 3 * 8 * tags,
-        lambda sentences, longest, tags: sentences * longest * 2 // 3 * 8 * tags * tags),
+        lambda sentences, longest, tags: words(sentences, longest) * 8 * tags,
+        lambda sentences, longest, tags: words(sentences, longest) * 8 * tags * tags),
     "lstm_steps": KernelCase(
         ({"sentences": 4, "longest": 6, "inputs": 5, "hidden": 8}, {"sentences": 16, "longest": 60, "inputs": 300, "hidden": 100},
          {"sentences": 128, "longest": 60, "inputs": 300, "hidden": 256}),
         lstm_inputs, lstm_call, lstm_prepare, lstm_torch, "torch.nn.LSTM",
-        lambda sentences, longest, inputs, hidden: sentences * longest * 2 // 3 * 8 * (inputs + hidden),
-        lambda sentences, longest, inputs, hidden: sentences * longest * 2 // 3 * 24 * hidden * (inputs + hidden), "product"),
+        lambda sentences, longest, inputs, hidden: words(sentences, longest) * 8 * (inputs + hidden),
+        lambda sentences, longest, inputs, hidden: words(sentences, longest) * 24 * hidden * (inputs + hidden), "product"),
     "layernorm": KernelCase(
         ({"tokens": 8, "hidden": 64}, {"tokens": 256, "hidden": 768}, {"tokens": 1024, "hidden": 768},
          {"tokens": 8192, "hidden": 768}),
@@ -216,7 +216,7 @@ CASES = {
     "embedding": KernelCase(
         ({"tokens": 16, "vocabulary": 8, "hidden": 8}, {"tokens": 1024, "vocabulary": 119547, "hidden": 768},
          {"tokens": 8192, "vocabulary": 2000, "hidden": 768}),
-        embedding_inputs, embedding_call, lambda inputs, device: leaves(inputs, device), embedding_torch, "torch coalesce",
+        embedding_inputs, embedding_call, leaves, embedding_torch, "torch coalesce",
         lambda tokens, vocabulary, hidden: 4 * tokens * hidden + 4 * min(tokens, vocabulary) * hidden,
         lambda tokens, vocabulary, hidden: tokens * hidden),
     "adamw": KernelCase(

@@ -1,4 +1,4 @@
-"""Arrays and calls of the ops that walk over sentences (Viterbi, CRF, LSTM), for cases.py."""
+"""Inputs and calls of the ops that walk along sentences (Viterbi, CRF, LSTM), for cases.py."""
 from __future__ import annotations
 
 from types import SimpleNamespace
@@ -21,8 +21,20 @@ def floats(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 def packed_starts(rng: np.random.Generator, sentences: int, longest: int) -> np.ndarray:
-    """Starts of sentences with a third of the longest length up to all of it."""
+    """Draw the starts of sentences with lengths from a third of the longest to the longest."""
     return starts_of(rng.integers(max(1, longest // 3), longest + 1, sentences))
+
+
+def words(sentences: int, longest: int) -> int:
+    """The expected number of words in these sentences."""
+    return sentences * longest * 2 // 3
+
+
+def copy_parameters(module: Any, arrays: Arrays, names: dict[str, str], device: Any) -> None:
+    """Set parameters of a torch module; `names` maps each parameter to its array."""
+    import torch
+    for parameter, name in names.items():
+        getattr(module, parameter).data = torch.tensor(arrays[name], device=device)
 
 
 def viterbi_inputs(rng: np.random.Generator, sentences: int, longest: int, tags: int) -> Arrays:
@@ -41,8 +53,7 @@ def viterbi_prepare(inputs: Arrays, device: Any) -> tuple:
     from torchcrf import CRF
     lengths = np.diff(inputs["starts"])
     crf = CRF(inputs["scores"].shape[1], batch_first=True).to(device)
-    for name, value in (("transitions", "transitions"), ("start_transitions", "start"), ("end_transitions", "end")):
-        getattr(crf, name).data = torch.tensor(inputs[value], device=device)
+    copy_parameters(crf, inputs, {"transitions": "transitions", "start_transitions": "start", "end_transitions": "end"}, device)
     padded = np.zeros((len(lengths), lengths.max(), inputs["scores"].shape[1]), np.float32)
     mask = np.arange(lengths.max()) < lengths[:, None]
     padded[mask] = inputs["scores"]
@@ -94,8 +105,7 @@ def lstm_prepare(inputs: Arrays, device: Any) -> tuple:
     import torch
     size = inputs["dy"].shape[1]
     lstm = torch.nn.LSTM(inputs["x"].shape[1], size).to(device)
-    for name, value in (("weight_ih_l0", "weight_ih"), ("weight_hh_l0", "weight_hh"), ("bias_ih_l0", "bias")):
-        getattr(lstm, name).data = torch.tensor(inputs[value], device=device)
+    copy_parameters(lstm, inputs, {"weight_ih_l0": "weight_ih", "weight_hh_l0": "weight_hh", "bias_ih_l0": "bias"}, device)
     sentences = [torch.tensor(part, device=device) for part in np.split(inputs["x"], inputs["starts"][1:-1])]
     packed = torch.nn.utils.rnn.pack_sequence(sentences, enforce_sorted=False)
     packed.data.requires_grad_()

@@ -1,4 +1,4 @@
-"""The engines of `minixl bench kernels`: an op by kernel, in plain CuPy, in NumPy or in PyTorch, ready to be called."""
+"""The engines of `minixl bench kernels`: an op as kernel, in plain CuPy, in NumPy or in PyTorch, ready to be called."""
 from __future__ import annotations
 
 import contextlib
@@ -27,37 +27,37 @@ def device_name() -> str:
 
 
 def processor_name() -> str:
-    """The processor's name as Linux has it, else what Python knows."""
+    """The processor's name according to Linux, or else to Python."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
 def kinds() -> tuple[str, ...]:
-    """What is timed of minixl here, the default first."""
+    """The engines of minixl that can be timed here, the default first."""
     return ("kernel", "cupy", "numpy") if on_gpu() else ("numpy",)
 
 
 def functions(name: str, kind: str) -> SimpleNamespace:
-    """The functions of an op: for the kind "kernel" the launchers, for any other the readable ones."""
+    """Return the functions of an op: the launchers for the kind "kernel", else the reference functions."""
     module = importlib.import_module(f"minixl.ops.{name}")
-    found = {key: getattr(value, "__wrapped__", value) for key, value in vars(module).items() if callable(value)}
+    by_name = {key: getattr(value, "__wrapped__", value) for key, value in vars(module).items() if callable(value)}
     if kind == "kernel":
         launchers = importlib.import_module(f"minixl.kernels.{name}")
-        found.update({function: getattr(launchers, function) for function in kernels.OPS[name]})
+        by_name.update({function: getattr(launchers, function) for function in kernels.OPS[name]})
     elif name == "adamw":
-        found["adamw_step"] = functools.partial(_in_blocks, found["adamw_step"])
-    return SimpleNamespace(**found)
+        by_name["adamw_step"] = functools.partial(_in_blocks, by_name["adamw_step"])
+    return SimpleNamespace(**by_name)
 
 
 def _in_blocks(adamw_step: Callable[..., None], *arrays: Array, **settings: Any) -> None:
-    """AdamW as minixl/optim.py applies it to a stretch of parameters."""
+    """Apply AdamW block by block, as minixl/optim.py does."""
     by_rows(lambda rows: adamw_step(*(array[rows] for array in arrays), **settings), len(arrays[0]), 1,
             array_module(*arrays))
 
 
 def engine(name: str, kind: str, sets: list[Arrays]) -> tuple[Callable[[Any], Any], list[Any]]:
-    """What is called, and with what, for each set of inputs."""
+    """Return the function to time and its argument for each set of inputs."""
     case = CASES[name]
     if kind == "torch":
         import torch
@@ -66,7 +66,7 @@ def engine(name: str, kind: str, sets: list[Arrays]) -> tuple[Callable[[Any], An
     op = functions(name, kind)
 
     def call(inputs: Arrays) -> Any:
-        with _kernels_on(kind == "kernel"):                           # for the ops that an op calls
+        with _kernels_on(kind == "kernel"):                           # this op may call others
             return case.call(op, inputs)
 
     return call, [placed(inputs, kind) for inputs in sets]
@@ -74,6 +74,7 @@ def engine(name: str, kind: str, sets: list[Arrays]) -> tuple[Callable[[Any], An
 
 @contextlib.contextmanager
 def _kernels_on(on: bool) -> Iterator[None]:
+    """Turn the kernels on or off inside the block."""
     before = os.environ.get("MINIXL_KERNELS")
     os.environ["MINIXL_KERNELS"] = "1" if on else "0"
     try:
@@ -86,7 +87,7 @@ def _kernels_on(on: bool) -> Iterator[None]:
 
 
 def placed(inputs: Arrays, kind: str) -> Arrays:
-    """Copies where the kind computes.  Starts and single numbers stay with the CPU, where the ops want them."""
+    """Copy the inputs to where the engine computes.  Starts and scalars stay on the CPU, where the ops need them."""
     if kind == "numpy":
         return {key: array.copy() for key, array in inputs.items()}
     return {key: array if key == "starts" or not array.ndim else cupy.asarray(array) for key, array in inputs.items()}

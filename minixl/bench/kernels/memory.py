@@ -1,4 +1,4 @@
-"""The memory of `minixl bench kernels`: what one call of an op takes at its peak, results included."""
+"""The memory of `minixl bench kernels`: the peak memory of one call of an op, including its results."""
 from __future__ import annotations
 
 import contextlib
@@ -15,7 +15,7 @@ from minixl.training.memory import peak_memory, reset_peak_memory
 
 
 def peak(name: str, number: int, kind: str) -> int | None:
-    """Bytes that one call takes at its peak, results included; None where the system does not say."""
+    """Measure the peak bytes of one call, including its results; None if the system does not report them."""
     if on_gpu() and kind != "numpy":
         return _peak_gpu(name, number, kind)
     if not Path("/proc/self/clear_refs").exists():
@@ -27,8 +27,8 @@ def peak(name: str, number: int, kind: str) -> int | None:
 def _peak_cpu(name: str, number: int, kind: str) -> int:
     case, rng = CASES[name], np.random.default_rng(0)
     call, (small, large) = engine(name, kind, [case.inputs(rng, **case.sizes[i]) for i in (0, number)])
-    call(small)                                                        # libraries load and start their threads
-    with contextlib.suppress(OSError, AttributeError):        # glibc's: what was freed is given back, not used again
+    call(small)                                                        # libraries are loaded and start their threads
+    with contextlib.suppress(OSError, AttributeError):        # glibc: return freed memory, so that it is not reused
         ctypes.CDLL(None).malloc_trim(0)
     reset_peak_memory()
     before = _resident()

@@ -1,10 +1,11 @@
-"""What `minixl bench kernels` shows: the table, the part of kernels/README.md that it owns, and the picture."""
+"""The output of `minixl bench kernels`: the table, its copy in kernels/README.md, and the plot."""
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
 from minixl.bench.kernels.resources import markdown as registers
+from minixl.bench.kernels.resources import markdown_table
 from minixl.errors import UserError
 
 BEGIN, END = "<!-- begin: minixl bench kernels -->", "<!-- end -->"
@@ -14,7 +15,7 @@ LEGEND = ("ms: median of a call forward and backward; of ceiling: of the copy or
 
 
 def cells(row: dict[str, Any]) -> tuple[str, ...]:
-    """One row of the table as text."""
+    """Format one row of the table."""
     size = " x ".join(str(value) for value in row["size"].values())
     spread = f"{1e3 * row['tenth_seconds']:.3g}-{1e3 * row['ninetieth_seconds']:.3g}"
     extra = "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 2 ** 20:.1f}"
@@ -25,14 +26,14 @@ def cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def heading(result: dict[str, Any]) -> str:
-    """Where the figures are from."""
-    place = f"{result['processor']}, NumPy ops" if result["threads"] else f"{result['device']} (numpy: {result['processor']})"
-    return (f"{place}: copy {result['ceiling']['copy']:.0f} GB/s, "
+    """Say what the figures were measured on."""
+    source = f"{result['processor']}, NumPy ops" if result["threads"] else f"{result['device']} (numpy: {result['processor']})"
+    return (f"{source}: copy {result['ceiling']['copy']:.0f} GB/s, "
             f"product {result['ceiling']['product']:.0f} GFLOP/s (float32)")
 
 
 def table(result: dict[str, Any]) -> str:
-    """Readable text, columns aligned."""
+    """Return the table as text, columns aligned."""
     lines = [COLUMNS, *(cells(row) for row in result["rows"])]
     widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS))]
     text = ["  ".join(cell.ljust(width) if i < 3 else cell.rjust(width) for i, (cell, width) in
@@ -41,30 +42,30 @@ def table(result: dict[str, Any]) -> str:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The same as a Markdown table."""
+    """Return the table as Markdown."""
     command = "minixl bench kernels --readme" + (f" --against {result['against']}" if result["against"] else "")
-    lines = ["| " + " | ".join(line) + " |" for line in (COLUMNS, ("---",) * len(COLUMNS), *map(cells, result["rows"]))]
+    lines = markdown_table(COLUMNS, map(cells, result["rows"]))
     return "\n".join([f"`{command}`", "", heading(result), "", *lines, "", LEGEND + ".", "", registers(result["resources"])])
 
 
 def write_readme(result: dict[str, Any], file: Path) -> None:
-    """Put the table between the markers of the file; UserError when they are not there."""
+    """Put the table between the markers of the file.  Raises UserError if they are missing."""
     before, after = split_readme(file)
     file.write_text(f"{before}{BEGIN}\n{markdown(result)}\n{END}{after}", encoding="utf-8")
 
 
 def split_readme(file: Path) -> tuple[str, str]:
-    """What stands before the first marker and after the second; UserError when they are not there."""
+    """Return the text before the first marker and after the second.  Raises UserError if they are missing."""
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise UserError(f"{file}: expected the markers {BEGIN} and {END}, found none")
+        raise UserError(f"{file}: expected the markers {BEGIN} and {END}; put them where the table belongs")
     return before, after
 
 
 def require_drawable(file: Path) -> None:
-    """UserError where matplotlib is missing, or cannot write a picture of the file's ending."""
+    """Raise UserError if matplotlib is missing or cannot write this file format."""
     try:
         from matplotlib.backend_bases import FigureCanvasBase
     except ImportError:
@@ -72,11 +73,11 @@ def require_drawable(file: Path) -> None:
     endings = [f".{ending}" for ending in FigureCanvasBase.get_supported_filetypes()]
     if file.suffix.lower() not in endings:
         raise UserError(f"--plot {file}: expected a name that ends in {', '.join(sorted(endings))}, "
-                        f"found {file.suffix or 'no ending'!r}; give --plot {file.with_suffix('.png')}")
+                        f"found {file.suffix or 'no ending'!r}; choose for example --plot {file.with_suffix('.png')}")
 
 
 def draw(result: dict[str, Any], file: Path) -> None:
-    """A log-log picture: milliseconds over the bytes that have to be moved, one line an op and engine."""
+    """Plot milliseconds against the bytes that must be moved, log-log, one line for each op and engine."""
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot
@@ -86,7 +87,7 @@ def draw(result: dict[str, Any], file: Path) -> None:
         points = [(row["gigabytes_per_second"] * row["median_seconds"] * 1e9, 1e3 * row["median_seconds"])
                   for row in result["rows"] if (row["op"], row["engine"]) == (op, engine)]
         axes.loglog(*zip(*sorted(points), strict=True), marker="o", label=f"{op}, {engine}")
-    axes.set(xlabel="bytes that have to be moved", ylabel="ms a call", title=heading(result))
+    axes.set(xlabel="bytes that must be moved", ylabel="ms per call", title=heading(result))
     axes.legend(fontsize=7)
     figure.tight_layout()
     figure.savefig(file)

@@ -1,9 +1,10 @@
-"""Registers, spills and shared memory of every kernel, as the CUDA compiler reports them.  Needs nvcc, but no GPU."""
+"""Registers, spills and shared memory of every kernel, as the CUDA compiler reports them.  Needs nvcc but no GPU."""
 from __future__ import annotations
 
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from minixl import kernels
@@ -14,32 +15,37 @@ REPORT = re.compile(r"Compiling entry function '(\w+)'.*?(\d+) bytes spill store
 
 
 def resources() -> list[dict[str, Any]]:
-    """One entry a kernel and architecture; none where nvcc is not found."""
+    """Compile every kernel; return one entry per kernel and architecture, or none if nvcc is not found."""
     if shutil.which("nvcc") is None:
         return []
-    found = []
+    entries = []
     for file in sorted(kernels.KERNELS.glob("*.cu")):
         for architecture in ARCHITECTURES:
             done = subprocess.run(["nvcc", *kernels.OPTIONS, "-cubin", f"-arch=sm_{architecture}", "-Xptxas", "-v",
                                    "-o", "/dev/null", str(file)], capture_output=True, text=True)
             if done.returncode:
-                raise UserError(f"{file}: nvcc found mistakes: {done.stderr.strip()[:500]}")
+                raise UserError(f"{file}: nvcc reports: {done.stderr.strip()[:500]}")
             for kernel, spilled, registers, rest in REPORT.findall(done.stderr):
                 shared = re.search(r"(\d+) bytes smem", rest)
-                found.append({"kernel": kernel, "file": file.name, "architecture": architecture, "registers": int(registers),
-                              "spilled_bytes": int(spilled), "shared_bytes": int(shared[1]) if shared else 0})
-    return found
+                entries.append({"kernel": kernel, "file": file.name, "architecture": architecture, "registers": int(registers),
+                                "spilled_bytes": int(spilled), "shared_bytes": int(shared[1]) if shared else 0})
+    return entries
 
 
-def markdown(found: list[dict[str, Any]]) -> str:
-    """A Markdown table: a line a kernel, a column an architecture."""
-    if not found:
+def markdown(entries: list[dict[str, Any]]) -> str:
+    """Return a Markdown table with a row per kernel and a column per architecture."""
+    if not entries:
         return "Registers: nvcc was not found where this table was written."
-    names = list(dict.fromkeys((entry["file"], entry["kernel"]) for entry in found))
-    head = ["kernel", *(f"sm_{architecture}" for architecture in ARCHITECTURES), "static shared memory, bytes"]
-    lines = [head, ["---"] * len(head)]
+    names = list(dict.fromkeys((entry["file"], entry["kernel"]) for entry in entries))
+    header = ["kernel", *(f"sm_{architecture}" for architecture in ARCHITECTURES), "static shared memory, bytes"]
+    rows = []
     for name in names:
-        own = [entry for entry in found if (entry["file"], entry["kernel"]) == name]
-        lines.append([name[1], *(f"{e['registers']}" + (f", {e['spilled_bytes']} bytes spilled" if e["spilled_bytes"] else "")
-                                 for e in own), str(own[0]["shared_bytes"])])
-    return "\n".join(["Registers a thread, from `nvcc -Xptxas -v`:", "", *("| " + " | ".join(line) + " |" for line in lines)])
+        own = [entry for entry in entries if (entry["file"], entry["kernel"]) == name]
+        rows.append([name[1], *(f"{e['registers']}" + (f", {e['spilled_bytes']} bytes spilled" if e["spilled_bytes"] else "")
+                                for e in own), str(own[0]["shared_bytes"])])
+    return "\n".join(["Registers a thread, from `nvcc -Xptxas -v`:", "", *markdown_table(header, rows)])
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a Markdown table."""
+    return ["| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *rows)]
