@@ -6,6 +6,11 @@ from pathlib import Path
 
 import click
 
+from minixl.cli.terminal import to_stderr
+
+json_option = click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path),
+                           help="Also write all figures to FILE, as JSON.")
+
 
 @click.group()
 def bench() -> None:
@@ -14,40 +19,41 @@ def bench() -> None:
 
 @bench.command()
 @click.option("--encoder", type=click.Path(path_type=Path),
-              help="Hugging Face folder; the quickstart's if left out. bilstm-crf has none.")
-@click.option("--source", metavar="LANGUAGE=FILE", help="Sentences with entity tags; the sample corpus if left out.")
+              help="Hugging Face folder of the encoder; bilstm-crf has none.  [default: the quickstart's]")
+@click.option("--source", metavar="LANGUAGE=FILE", help="Sentences with entity tags.  [default: the sample corpus, English]")
 @click.option("--against", type=click.Choice(["torch"]),
-              help="Compare with the same model in PyTorch: that of transformers, or nn.LSTM with pytorch-crf.")
+              help="Also measure the same model in PyTorch: from transformers, or for bilstm-crf nn.LSTM with pytorch-crf.")
 @click.option("--model", "family", type=click.Choice(["bert", "bert-adversarial", "bilstm-crf"]), default="bert",
-              show_default=True, help="Family of models; bert-adversarial is a BERT trained against a language discriminator.")
+              show_default=True, help="Family of models; bert-adversarial is BERT trained against a language discriminator.")
 @click.option("--target", metavar="LANGUAGE=FILE",
-              help="bert-adversarial: text of another language; the sample corpus's Spanish if left out.")
+              help="bert-adversarial: sentences in another language.  [default: the sample corpus, Spanish]")
 @click.option("--level", type=click.Choice(["sentence", "token"]),
-              help="bert-adversarial: what the discriminator judges.  [default: token]")
+              help="bert-adversarial: whether the discriminator classifies sentences or tokens.  [default: token]")
 @click.option("--batches", type=click.Choice(["both", "random", "grouped"]), default="both", show_default=True,
-              help="Random batches padded to their longest sentence, or batches of sentences of similar length.")
-@click.option("--steps", type=click.IntRange(1), default=6, show_default=True, help="Number of batches of each kind.")
-@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Times each is measured.")
-@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Sentences a batch.")
+              help="Random batches, batches of sentences of similar length, or both.")
+@click.option("--steps", type=click.IntRange(1), default=6, show_default=True, help="Batches of each kind.")
+@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Times each batch is measured.")
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Sentences per batch.")
 @click.option("--max-length", type=click.IntRange(8), default=128, show_default=True,
-              help="Longest input in word pieces, for bilstm-crf in words.")
+              help="Maximum length of an input in word pieces (bilstm-crf: words).")
 @click.option("--limit", type=click.IntRange(0), default=2000, show_default=True,
-              help="Read the first N sentences of a file; 0: all.")
+              help="Read only the first N sentences of each file; 0 reads all.")
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Threads of each engine.")
 @click.option("--freeze", multiple=True, metavar="PATTERN",
-              help="Parameters that are not trained: shell patterns, bottom:N (embeddings and N layers of a BERT), or none.  "
-                   "[default: none for bilstm-crf, else bottom:3]")
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Chooses the batches.")
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures to FILE.")
+              help="Parameters not to train: a shell pattern, bottom:N (the embeddings and lowest N layers of BERT) or none; "
+                   "repeatable.  [default: bottom:3; bilstm-crf: none]")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True,
+              help="Seed of the batches, the initial parameters and dropout.")
+@json_option
 def train(encoder: Path | None, source: str | None, against: str | None, family: str, target: str | None, level: str | None,
           batches: str, steps: int, repeats: int, batch_size: int, max_length: int, limit: int, threads: int,
           freeze: tuple[str, ...], seed: int, json_file: Path | None) -> None:
     """Time a training step (forward, backward, clip, update, zero) and prediction, on real sentences.
 
-    Of bert-adversarial a step is an iteration: updates of the task, of the discriminator and of the encoder against it.
-    Its parts are measured alone as well.  It predicts as bert does, so that is not measured.
+    For bert-adversarial a step is one iteration: the updates of the task, of the discriminator, and of the encoder against
+    it.  Each part is also timed alone.  Prediction is not measured, since it is the same as for bert.
 
-    With --against torch the same batches go through PyTorch with the same weights, in turn in one process.
+    With --against torch, PyTorch gets the same batches and the same weights; the engines take turns in one process.
     """
     from minixl.bench.checks import require_writable
     from minixl.bench.training.benchmark import run
@@ -61,7 +67,7 @@ def train(encoder: Path | None, source: str | None, against: str | None, family:
                       family=family, batch_kinds=tuple(BATCH_KINDS) if batches == "both" else (batches,), steps=steps,
                       repeats=repeats, batch_size=batch_size, max_length=max_length, limit=limit, threads=threads,
                       freeze=tuple(pattern for pattern in freeze if pattern != "none") if freeze else None, seed=seed)
-    result = run(options, lambda text: click.echo(text, err=True))
+    result = run(options, to_stderr)
     click.echo(table(result))
     if json_file:
         json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
@@ -69,12 +75,12 @@ def train(encoder: Path | None, source: str | None, against: str | None, family:
 
 @bench.command()
 @click.argument("ops", nargs=-1)
-@click.option("--against", type=click.Choice(["torch"]), help="Time PyTorch's way of doing it too.")
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures to FILE.")
-@click.option("--plot", "plot_file", type=click.Path(dir_okay=False, path_type=Path), help="Draw time against size to FILE.")
+@click.option("--against", type=click.Choice(["torch"]), help="Also time the same in PyTorch.")
+@json_option
+@click.option("--plot", "plot_file", type=click.Path(dir_okay=False, path_type=Path),
+              help="Plot time against size to FILE, for example a .png or .pdf; needs matplotlib.")
 @click.option("--readme", is_flag=True, help="Rewrite the table in kernels/README.md.")
 def kernels(ops: tuple[str, ...], against: str | None, json_file: Path | None, plot_file: Path | None, readme: bool) -> None:
-    """Time the CUDA kernels of OPS (all if left out), or on a CPU the NumPy ops, against the limit of the device."""
+    """Time the CUDA kernels of OPS (default: all) against the limit of the device; without a GPU, time the NumPy ops."""
     from minixl.bench.kernels.benchmark import run
-    run(ops, against=against, json_file=json_file, plot_file=plot_file, readme=readme,
-        say=lambda text: click.echo(text, err=True))
+    run(ops, against=against, json_file=json_file, plot_file=plot_file, readme=readme, say=to_stderr)

@@ -1,4 +1,4 @@
-"""minixl data: the sample corpus, and what a data file holds."""
+"""minixl data: write the sample corpus, describe data files."""
 from __future__ import annotations
 
 from collections import Counter
@@ -6,15 +6,17 @@ from pathlib import Path
 
 import click
 
+from minixl.cli.options import encoding_option, named_options, scheme_option
+
 
 @click.group()
 def data() -> None:
-    """Write the sample corpus, describe data files."""
+    """Write the sample corpus; describe data files."""
 
 
 @data.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the generator.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random generator.")
 def sample(folder: Path, seed: int) -> None:
     """Write the sample corpus to FOLDER: ner/LANGUAGE/PART.txt and topic/LANGUAGE/PART.tsv for en, es, de, nl."""
     from minixl.data.sample import write_sample
@@ -29,15 +31,13 @@ def sample(folder: Path, seed: int) -> None:
 @data.command()
 @click.argument("task", type=click.Choice(["ner", "pos", "classification"]))
 @click.argument("files", nargs=-1, required=True, metavar="LANGUAGE=FILE...")
-@click.option("--encoding", default="utf-8", show_default=True, help="Character encoding of the files.")
-@click.option("--scheme", type=click.Choice(["auto", "IOB1", "IOB2", "IOBES", "BIOUL"]), default="auto", show_default=True,
-              help="How entity tags are written.")
+@encoding_option
+@scheme_option
 def stats(task: str, files: tuple[str, ...], encoding: str, scheme: str) -> None:
-    """Count inputs, words and labels of labelled files."""
-    from minixl.cli.options import named_options
+    """Count the inputs, words and labels of labelled files."""
     from minixl.data.corpus import read_corpus
-    from minixl.data.schemes import spans
     from minixl.data.inputs import parse_named
+    from minixl.data.schemes import spans
 
     for pair in files:
         with named_options():

@@ -1,6 +1,6 @@
-"""The `minixl` command: one file a command, listed here; results on stdout, everything else on stderr.
+"""The `minixl` command; each of its commands, listed here, has a file.  Results go to stdout, everything else to stderr.
 
-Exit codes: 0, 1 for what went wrong (UserError), 2 for wrong usage (click), 128 + signal (130, 143) for a run that was stopped.
+Exit codes: 0, 1 for an error (UserError), 2 for wrong usage (click), 128 + signal (130, 143) for a run that was stopped.
 """
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import click
 from minixl import __version__
 from minixl.errors import UserError, nearest
 
-COMMANDS = {                 # name -> one line of help; the module is imported when its command is run
-    "train": "Train on a labelled language, apply to the others.",
-    "evaluate": "Score a trained model, compare languages in its hidden states.",
+COMMANDS = {                 # name -> one line of help; a command's module is imported when it runs
+    "train": "Train on languages with labels, score on the others.",
+    "evaluate": "Score a trained model; compare languages in its hidden states.",
     "report": "Compare runs: their curves and scores on one page.",
     "predict": "Tag or classify text with a trained model.",
     "weights": "Show, convert and fetch encoder weights.",
-    "data": "Write the sample corpus, describe data files.",
+    "data": "Write the sample corpus; describe data files.",
     "bench": "Measure training, prediction and kernels.",
 }
 
 
 class Commands(click.Group):
-    """The commands of COMMANDS, each imported only when it is used, so that --help is instant."""
+    """The commands of COMMANDS, imported only when used, so that --help is instant."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -53,7 +53,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one line on stderr and exit code 1."""
+    """Run the command line; print an error as one line on stderr and exit with code 1."""
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Exit as error:
@@ -65,10 +65,10 @@ def main() -> None:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
     except MemoryError as error:
-        click.echo(f"Error: out of memory{f' ({error})' if str(error) else ''}; where a model is trained, a smaller "
-                   "train.batch_size or train.accumulate=2 needs less", err=True)
+        click.echo(f"Error: out of memory{f' ({error})' if str(error) else ''}; for training, try a smaller "
+                   "train.batch_size or train.accumulate=2", err=True)
         sys.exit(1)
-    except BrokenPipeError:                          # the reader, `head` say, has seen enough: that is no mistake
+    except BrokenPipeError:                          # the reader, for example `head`, has finished: no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What several commands say of their options, and how they show their progress."""
+"""Options, their messages and a progress bar that several commands share."""
 from __future__ import annotations
 
 import sys
@@ -10,11 +10,16 @@ import click
 from minixl.errors import UserError
 
 OPTIONS = {"data.encoding": "--encoding", "data.scheme": "--scheme"}
+encoding_option = click.option("--encoding", default="utf-8", show_default=True, help="Character encoding of the input.")
+scheme_option = click.option("--scheme", type=click.Choice(["auto", "IOB1", "IOB2", "IOBES", "BIOUL"]), default="auto",
+                             show_default=True, help="Scheme of the entity tags; auto detects it.")
+device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True,
+                             help="Device to compute on; auto is the GPU if there is one.")
 
 
 @contextmanager
 def named_options() -> Iterator[None]:
-    """Commands other than train have an option where a recipe has a setting: their messages name that."""
+    """Name the option instead of the setting in error messages: only train has settings."""
     try:
         yield
     except UserError as error:
@@ -25,10 +30,10 @@ def named_options() -> Iterator[None]:
 
 
 @contextmanager
-def bar(total: int, what: str) -> Iterator[Callable[[int], None] | None]:
-    """A bar over `total` word pieces on stderr.  Yields what is called with each batch's count; None where no terminal is."""
+def bar(total: int, label: str) -> Iterator[Callable[[int], None] | None]:
+    """Show a progress bar for `total` word pieces on stderr.  Yields the function that advances it; None without a terminal."""
     if not sys.stderr.isatty():
         yield None
         return
-    with click.progressbar(length=total, file=sys.stderr, label=what, show_pos=True) as shown:
-        yield shown.update
+    with click.progressbar(length=total, file=sys.stderr, label=label, show_pos=True) as progress:
+        yield progress.update

@@ -10,24 +10,25 @@ from typing import Any
 
 import click
 
+from minixl.cli.options import device_option, encoding_option, named_options
 from minixl.cli.terminal import printable
 
 STDIN = "standard input"     # in messages
 FEW = 5            # lines without tabs: fewer may look like columns by chance, as "Plan B" does
-TEXTS = 256        # texts predicted together: enough to form batches of similar length, and output soon follows input
+TEXTS = 256        # texts predicted together: enough for batches of similar length, few enough that output soon follows input
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("file", type=click.Path(path_type=Path), default="-")
 @click.option("--format", "output", type=click.Choice(["conll", "jsonl", "text"]), default="text", show_default=True,
-              help="What is printed: the input's columns and one more; JSON with offsets and confidences; readable lines.")
+              help="Output: the columns of the input and the predicted tag; JSON with offsets and confidences; text to read.")
 @click.option("--input", "kind", type=click.Choice(["auto", "text", "conll"]), default="auto", show_default=True,
-              help="What is read: one text a line, or CoNLL columns.  auto: conll with --format conll, else text.")
-@click.option("--encoding", default="utf-8", show_default=True, help="Character encoding of the file.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute.")
+              help="Input: one text per line, or CoNLL columns; auto is conll with --format conll, else text.")
+@encoding_option
+@device_option
 def predict(model: Path, file: Path, output: str, kind: str, encoding: str, device: str) -> None:
-    """Tag or classify FILE (or standard input, -) with the model folder MODEL."""
+    """Tag or classify FILE (default: -, standard input) with the model in folder MODEL."""
     from minixl.errors import UserError
     from minixl.prediction import Predictor
 
@@ -36,10 +37,10 @@ def predict(model: Path, file: Path, output: str, kind: str, encoding: str, devi
     columns = kind == "conll" or (kind == "auto" and output == "conll")
     if not tagger and (columns or output == "conll"):
         option = "--input" if kind == "conll" else "--format"
-        raise UserError(f"{option} conll: {model} is a classifier, it labels whole texts; use --input text and --format jsonl "
+        raise UserError(f"{option} conll: {model} is a classifier and labels whole texts; use --input text and --format jsonl "
                         "or text")
     if columns and output != "conll":
-        raise UserError(f"--input conll: the columns go back out with one more column; use --format conll, not {output}")
+        raise UserError(f"--input conll: the output has the same columns and one more; use --format conll, not {output}")
     name = STDIN if str(file) == "-" else str(file)
     if columns:
         for line in _columns(predictor, list(_lines(file, encoding)), name):
@@ -50,7 +51,7 @@ def predict(model: Path, file: Path, output: str, kind: str, encoding: str, devi
         if kind == "auto":
             lines = _warned(lines, predictor.info.task, name)
         for line in _texts(predictor, lines, output, name):
-            click.echo(line if output != "text" else printable(line))  # the other two are for programs, JSON escapes of itself
+            click.echo(line if output != "text" else printable(line))  # programs read the other formats
     if predictor.read.cut_words or predictor.read.cut_pieces:
         click.echo(predictor.read.report(name), err=True)
 
@@ -95,8 +96,7 @@ def _likeness(lines: Sequence[str], task: str, name: str) -> tuple[str, str] | N
 
 
 def _lines(file: Path, encoding: str) -> Iterator[str]:
-    """Lines with their endings."""
-    from minixl.cli.options import named_options
+    """Yield the lines with their endings."""
     from minixl.data.lines import raw_lines, stream_lines
 
     with named_options():
@@ -104,10 +104,11 @@ def _lines(file: Path, encoding: str) -> Iterator[str]:
 
 
 def _texts(predictor: Any, lines: Iterable[str], output: str, name: str) -> Iterator[str]:
+    """Predict one text per line; yield the output lines."""
     for chunk in _chunks(enumerate(lines, 1), TEXTS):
         texts = [(number, line) for number, line in chunk if line.strip()]
         answers = iter(predictor.predict([line for _, line in texts], path=name, lines=[number for number, _ in texts]))
-        for _, line in chunk:                                             # an empty line stays an empty line, so line n is text n
+        for _, line in chunk:                                             # empty lines are kept, so that line n stays line n
             if not line.strip():
                 yield json.dumps({"text": line}) if output == "jsonl" else ""
                 continue
@@ -125,7 +126,7 @@ def _texts(predictor: Any, lines: Iterable[str], output: str, name: str) -> Iter
 
 
 def _bracketed(result: dict[str, Any]) -> str:
-    """[Angela Merkel PER 0.99] visited [Seville LOC 0.98]; plain tags as word/TAG."""
+    """Format as [Angela Merkel PER 0.99] visited [Seville LOC 0.98], or plain tags as word/TAG."""
     text = result["text"]
     if "entities" not in result:
         return " ".join(f"{text[a:b]}/{tag}" for (a, b), tag in zip(result["words"], result["tags"], strict=True))
@@ -137,14 +138,14 @@ def _bracketed(result: dict[str, Any]) -> str:
 
 
 def _columns(predictor: Any, lines: list[str], name: str) -> Iterator[str]:
-    """The input's lines, endings and all, with the predicted tag as one more column."""
+    """Add the predicted tag to the input's lines as one more column; their endings are kept."""
     from minixl.data.conll import add_column, check_words, parse_conll
 
-    if name == STDIN and not any(line.strip() for line in lines):          # nothing came through the pipe: nothing goes out
+    if name == STDIN and not any(line.strip() for line in lines):          # no input, no output
         return iter(lines)
     bare = [line.lstrip("\ufeff").rstrip("\r\n") for line in lines]
     file = parse_conll(bare, name, tags=False)
-    if any(len(line.split()) > 1 for line in bare):                        # one column may well be numbers alone
+    if any(len(line.split()) > 1 for line in bare):                        # a single column may be all numbers
         check_words(file)
     sentences = file.sentences
     answers = predictor.tag([sentence.words for sentence in sentences], path=name, lines=[s.line for s in sentences])

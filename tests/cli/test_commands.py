@@ -184,7 +184,7 @@ def test_predict_classes(minixl, trained):
 @pytest.mark.parametrize("kind", ["auto", "text", "conll"])
 def test_a_classifier_has_no_columns(minixl, trained, kind):
     code, out, err = minixl("predict", trained / "classifier" / "model", "--format", "conll", "--input", kind, stdin="anna lives\n")
-    assert code == 1 and out == "" and "is a classifier, it labels whole texts" in one_line(err)
+    assert code == 1 and out == "" and "is a classifier and labels whole texts" in one_line(err)
 
 
 def test_a_reader_that_stops_early_is_no_mistake(trained):

@@ -122,7 +122,7 @@ def test_out_of_memory(train, monkeypatch, text, said):
         raise MemoryError(text)
     monkeypatch.setattr("minixl.run.job.prepare", none_left)
     code, line, made = train()
-    assert (code, made) == (1, False) and said in line and line.endswith("train.batch_size or train.accumulate=2 needs less")
+    assert (code, made) == (1, False) and said in line and line.endswith("try a smaller train.batch_size or train.accumulate=2")
 
 
 def test_full_disk(train, tmp_path, monkeypatch):
