@@ -2,7 +2,7 @@
 from minixl.bench.checks import require_writable
 
 
-def test_trying_a_file_leaves_no_trace(tmp_path):
+def test_checking_a_file_leaves_no_trace(tmp_path):
     (tmp_path / "old").write_text("figures")
     (tmp_path / "link").symlink_to(tmp_path / "new")
     for name in ("old", "new", "link"):

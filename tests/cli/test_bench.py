@@ -128,12 +128,12 @@ def test_pytorch_crf_missing(tmp_path, monkeypatch):
 
 
 def hide(monkeypatch, package):
-    """Make find_spec say that a package is not there."""
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == package else found(name, *a))
+    """Make find_spec report that a package is not installed."""
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == package else find_spec(name, *a))
 
 
-@pytest.mark.parametrize(("extra", "said"), [
+@pytest.mark.parametrize(("extra", "message"), [
     (["--encoder", "nowhere"], "nowhere: no such folder"),
     (["--freeze", "bottom:9"], "bottom:9: expected bottom:N with N from 0 to 3"),
     (["--freeze", "bert.nothing.*"], "matches no parameter"),
@@ -141,10 +141,10 @@ def hide(monkeypatch, package):
     (["--source", "en.txt"], "--source en.txt: expected LANGUAGE=FILE"),
     (["--max-length", "500"], "500 word pieces are more than the encoder's 64 positions"),
 ])
-def test_errors(arguments, extra, said):
+def test_errors(arguments, extra, message):
     with pytest.raises(UserError) as caught:
         run([*arguments, *extra])
-    assert said in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("extra", [["--steps", "0"], ["--against", "jax"], ["--model", "gpt"]])
@@ -153,7 +153,7 @@ def test_usage_errors(arguments, extra):
     assert done.exit_code == 2 and extra[0] in done.stderr
 
 
-def test_kernels_are_handed_the_ops(monkeypatch):
+def test_kernels_get_the_ops(monkeypatch):
     calls = []
     monkeypatch.setattr("minixl.bench.kernels.benchmark.run", lambda ops, **options: calls.append((ops, options)))
     assert run(["bench", "kernels", "gelu", "layernorm", "--against", "torch", "--readme"]).exit_code == 0
@@ -162,7 +162,7 @@ def test_kernels_are_handed_the_ops(monkeypatch):
 
 
 def test_kernels_say_what_they_time(monkeypatch):
-    """On stderr, while the table is all that stdout gets."""
+    """On stderr; stdout only gets the table."""
     for name, value in {"SECONDS": 0, "ceilings": lambda: {"copy": 10.0, "product": 100.0}, "peak": lambda *a: None}.items():
         monkeypatch.setattr(f"minixl.bench.kernels.benchmark.{name}", value)
     done = run(["bench", "kernels", "gelu"])
@@ -170,7 +170,7 @@ def test_kernels_say_what_they_time(monkeypatch):
     assert "GFLOP/s (float32)" in done.stdout.splitlines()[0] and "timing" not in done.stdout
 
 
-def test_no_figure_is_lost_to_a_file_that_cannot_be_written(arguments, tmp_path, monkeypatch):
-    monkeypatch.setattr("minixl.bench.training.benchmark.run", lambda *a: pytest.fail("measured before the file was tried"))
+def test_the_file_is_checked_before_anything_is_measured(arguments, tmp_path, monkeypatch):
+    monkeypatch.setattr("minixl.bench.training.benchmark.run", lambda *a: pytest.fail("measured before the file was checked"))
     with pytest.raises(UserError, match=r"^--json .*: cannot be written \(File name too long\); choose another file$"):
         run([*arguments, "--json", str(tmp_path / ("x" * 300))])

@@ -37,11 +37,11 @@ def test_every_op_with_a_kernel_has_a_benchmark():
 
 
 def test_all_ops_in_one_run(quick, tmp_path, monkeypatch):
-    texts, said = [], []
+    tables, messages = [], []
     monkeypatch.setattr(benchmark, "resources", lambda: [])
     result = benchmark.run(against="torch", json_file=tmp_path / "figures.json", plot_file=tmp_path / "figure.png",
-                           say=said.append, show=texts.append)
-    assert said[1:] == [f"{i} of {len(CASES)}: timing {name}" for i, name in enumerate(CASES, 1)] and len(texts) == 1
+                           say=messages.append, show=tables.append)
+    assert messages[1:] == [f"{i} of {len(CASES)}: timing {name}" for i, name in enumerate(CASES, 1)] and len(tables) == 1
     assert json.loads((tmp_path / "figures.json").read_text()) == result
     assert (tmp_path / "figure.png").stat().st_size > 1000
     assert [row["op"] for row in result["rows"][::2]] == list(CASES)
@@ -50,11 +50,11 @@ def test_all_ops_in_one_run(quick, tmp_path, monkeypatch):
         assert 0 < own["tenth_seconds"] <= own["median_seconds"] <= own["ninetieth_seconds"]
         rate = own["gigabytes_per_second"] if own["bound"] == "copy" else own["gigaflops"]
         assert own["percent_of_ceiling"] == pytest.approx(100 * rate / CEILING[own["bound"]])
-    assert re.search("average_linkage +64 x 64 +numpy", texts[0]) and "copy 10 GB/s, product 100 GFLOP/s" in texts[0]
+    assert re.search("average_linkage +64 x 64 +numpy", tables[0]) and "copy 10 GB/s, product 100 GFLOP/s" in tables[0]
 
 
 def test_on_a_gpu_kernels_cupy_and_numpy_are_timed(quick, monkeypatch):
-    """NumPy stands in for CuPy and the shim for the device; what runs with kernels is what the shim is asked for."""
+    """NumPy replaces CuPy and the shim replaces the device; the kernels that run are those the shim loads."""
     fake, timed, launched = FakeCupy("cupy"), [], []
     properties = {"name": b"Test GPU"}
     fake.cuda = SimpleNamespace(is_available=lambda: True, runtime=SimpleNamespace(getDeviceProperties=lambda device: properties))
@@ -83,8 +83,8 @@ def test_on_a_gpu_kernels_cupy_and_numpy_are_timed(quick, monkeypatch):
     assert texts[0].startswith("Test GPU (numpy: ") and re.search("masked_softmax_dropout +8 x 9 +cupy", texts[0])
 
 
-def test_pytorchs_way_computes_the_same(rng):
-    """Where PyTorch's call leaves gradients, they are those of the op."""
+def test_pytorch_computes_the_same_gradients(rng):
+    """The gradients that the call in PyTorch leaves are those of the op."""
     gradients = {"average_linkage": ["x", "y"], "layernorm": ["x", "weight", "bias"], "gelu": ["x"],
                  "softmax_cross_entropy": ["logits"], "masked_softmax_dropout": ["x"]}
     for name, inputs_with_gradient in gradients.items():
@@ -144,8 +144,8 @@ def test_the_readme_is_written_between_the_markers(tmp_path):
 
 def test_resources_are_listed_by_kernel(monkeypatch):
     entry = {"kernel": "k", "file": "k.cu", "registers": 20, "spilled_bytes": 0, "shared_bytes": 128}
-    found = [entry | {"architecture": a, "spilled_bytes": 8 * (a == 75)} for a in (75, 80, 90, 100)]
-    assert "| k | 20, 8 bytes spilled | 20 | 20 | 20 | 128 |" in markdown(found)
+    entries = [entry | {"architecture": a, "spilled_bytes": 8 * (a == 75)} for a in (75, 80, 90, 100)]
+    assert "| k | 20, 8 bytes spilled | 20 | 20 | 20 | 128 |" in markdown(entries)
     monkeypatch.setattr("shutil.which", lambda name: None)
     assert resources() == [] and "nvcc was not found" in markdown([])
 
@@ -161,43 +161,43 @@ def test_bad_input_is_named(arguments, message):
 
 
 def unmeasured():
-    raise AssertionError("measured before the files were tried")
+    raise AssertionError("measured before the checks")
 
 
-@pytest.mark.parametrize("wish, message", [
+@pytest.mark.parametrize("arguments, message", [
     ({"json_file": "no/file.json"}, "^--json .*/no/file.json: there is no folder .*/no$"),
     ({"json_file": "folder"}, r"^--json .*/folder: cannot be written \(Is a directory\); choose another file$"),
     ({"plot_file": "folder.png/"}, r"^--plot .*/folder.png: cannot be written \(Is a directory\); choose another file$"),
     ({"plot_file": "figure"}, "^--plot .*/figure: expected a name that ends in .*, found 'no ending'; .*/figure.png$"),
     ({"plot_file": "figure.doc"}, "^--plot .*/figure.doc: .* found '.doc'; choose for example --plot .*/figure.png$"),
     ({"readme": True}, "README.md: expected the markers")])
-def test_files_are_tried_before_anything_is_measured(tmp_path, monkeypatch, wish, message):
+def test_files_are_checked_before_anything_is_measured(tmp_path, monkeypatch, arguments, message):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder.png").mkdir()
     monkeypatch.setattr(benchmark, "ceilings", unmeasured)
     monkeypatch.setattr(benchmark, "README", tmp_path / "README.md")
-    wish = {option: tmp_path / name if isinstance(name, str) else name for option, name in wish.items()}
+    arguments = {option: tmp_path / name if isinstance(name, str) else name for option, name in arguments.items()}
     with pytest.raises(UserError, match=message):
-        benchmark.run([] if "readme" in wish else ["gelu"], **wish)
+        benchmark.run([] if "readme" in arguments else ["gelu"], **arguments)
 
 
-def test_matplotlib_is_looked_for_before_anything_is_measured(tmp_path, monkeypatch):
+def test_matplotlib_is_checked_before_anything_is_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "ceilings", unmeasured)
     monkeypatch.setitem(sys.modules, "matplotlib.backend_bases", None)
     with pytest.raises(UserError, match="--plot: matplotlib is not installed"):
         benchmark.run(["gelu"], plot_file=tmp_path / "figure.png")
 
 
-def test_pytorch_is_looked_for_before_anything_is_measured(monkeypatch):
-    found = importlib.util.find_spec
+def test_pytorch_is_checked_before_anything_is_measured(monkeypatch):
+    find_spec = importlib.util.find_spec
     monkeypatch.setattr(benchmark, "ceilings", unmeasured)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torchcrf" else found(name))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torchcrf" else find_spec(name))
     with pytest.raises(UserError, match="--against torch: pytorch-crf is not installed"):
         benchmark.run(["gelu"], against="torch")
 
 
-def test_the_table_is_shown_though_a_file_fails(quick, tmp_path, monkeypatch):
-    """What was tried at the start may fail at the end: a full disk."""
+def test_the_table_is_shown_even_if_a_file_fails(quick, tmp_path, monkeypatch):
+    """A file that was writable at the start may fail at the end, for example on a full disk."""
     texts = []
     monkeypatch.setattr(benchmark, "resources", lambda: (tmp_path / "figures.json").mkdir() or [])
     with pytest.raises(IsADirectoryError):

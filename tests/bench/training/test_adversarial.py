@@ -1,4 +1,4 @@
-"""The benchmark of the language-adversarial iteration: both engines do the same three updates, and the parts are the whole."""
+"""The benchmark of the language-adversarial iteration: both engines do the same three updates; the parts add up to the whole."""
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from tests.bench.training.worker_process import imported_by
 from tests.mutants import mutant
 
 LEVELS = ("sentence", "token")
-# settings under which every one of them matters: with a small eps Adam does not see the scale of a gradient
+# settings that make each of them matter: with a small eps Adam does not see the scale of a gradient
 STRONG = {"model.dropout": 0.0, "optim.lr": 1e-2, "optim.head_lr": 5e-2, "optim.weight_decay": 1.0, "optim.clip": 0.5,
           "optim.eps": 0.1, "adversary.lr": 2e-2, "adversary.weight_decay": 1.0, "adversary.discriminator_lr": 0.3}
 
@@ -42,14 +42,14 @@ def strong(options, tmp_path, level):
 
 
 def parameters(theirs):
-    """Of PyTorch's model by minixl's names."""
-    found = dict(theirs.model.named_parameters())
-    found |= {f"discriminator.{name.removeprefix('unit.')}": p for name, p in theirs.discriminator.named_parameters()}
-    return {name: p.detach().numpy() for name, p in found.items()}
+    """The parameters of PyTorch's model by minixl's names."""
+    named = dict(theirs.model.named_parameters())
+    named |= {f"discriminator.{name.removeprefix('unit.')}": p for name, p in theirs.discriminator.named_parameters()}
+    return {name: p.detach().numpy() for name, p in named.items()}
 
 
 def assert_iterations_agree(work, module):
-    """Three iterations of each kind of batches: losses, and every parameter at the end."""
+    """Compare three iterations of each kind of batches: the losses, and every parameter at the end."""
     engines = [minixl_adversarial.MinixlAdversarial(work, 1), module.TransformersAdversarial(work, 1)]
     before = parameters(engines[1])
     before = {name: value.copy() for name, value in before.items()}
@@ -95,7 +95,7 @@ def test_a_planted_mistake_is_caught(options, tmp_path, what, old, new):
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_losses_before_the_first_update_agree(options, tmp_path, level):
-    """With the dropout of the encoder's configuration, which these do not use; and nothing is left over by them."""
+    """The losses do not use the dropout of the encoder's configuration, and computing them leaves nothing behind."""
     work = make_work(replace(options, level=level), tmp_path, lambda text: None)[0]
     engines = [engine(work, 1) for engine in (minixl_adversarial.MinixlAdversarial,
                                               transformers_adversarial.TransformersAdversarial)]
@@ -111,7 +111,7 @@ def test_losses_before_the_first_update_agree(options, tmp_path, level):
 
 
 def assert_parts_are_the_whole(work, module):
-    """Each of T, D and G by its parts moves every parameter as in an iteration."""
+    """T, D and G by their parts change every parameter as a whole iteration does."""
     whole, apart = (module.MinixlAdversarial(work, 1) for _ in range(2))
     for iteration in work.batches["random"]:
         whole.step(whole.prepare(iteration))
@@ -139,7 +139,7 @@ def test_a_part_left_out_is_caught(options, tmp_path, old, new):
         assert_parts_are_the_whole(strong(options, tmp_path, "token"), mutant("minixl.bench.training.minixl_adversarial", old, new))
 
 
-def test_an_iteration_has_five_batches_of_their_own(work):
+def test_an_iteration_has_five_different_batches(work):
     iterations = work.batches["random"]
     assert len(iterations) == 3 and all(list(iteration) == list(LanguageAdversarial.STREAMS) for iteration in iterations)
     dealt = {name: [example.source for iteration in iterations for example in iteration[name]] for name in iterations[0]}
@@ -148,12 +148,12 @@ def test_an_iteration_has_five_batches_of_their_own(work):
     read = work.read("random")
     assert len(read) == 15 and sum(map(pieces, read)) == sum(pack(batch).tokens for batch in read)
     theirs = transformers_adversarial.TransformersAdversarial(work, 1)
-    assert sum(map(padded, read)) == sum(given.labels.numel() for iteration in iterations
-                                         for given in theirs.prepare(iteration).values())
+    assert sum(map(padded, read)) == sum(batch.labels.numel() for iteration in iterations
+                                         for batch in theirs.prepare(iteration).values())
     assert work.only("random").batches.keys() == {"random"}
 
 
-def test_the_discriminators_update_reads_forward_only(options, tmp_path):
+def test_the_discriminators_update_only_runs_the_encoder_forward(options, tmp_path):
     work = make_work(replace(options, freeze=(), steps=1), tmp_path, lambda text: None)[0]
     config = read_config(work.encoder)
     forward = {name: step_operations(config, [len(e.input_ids) for e in batch], config.num_hidden_layers)
@@ -181,18 +181,18 @@ def test_parts_are_means_of_medians_and_add_up():
     figures = {"parts": parts, **sums_of(parts, 6.0)}
     assert figures["parts_seconds"] == 5.0 and figures["step_to_parts"] == pytest.approx(1.2)
     assert figures["passes_seconds"] == 3.0 and figures["step_to_passes"] == 2.0
-    head, task, said = lines_of(figures)
+    head, task, summary = lines_of(figures)
     assert head.split()[:3] == ["parts,", "s", "encoder"] and task.split() == ["T", "3.0000", "-", "-", "-", "2.0000"]
-    assert said == ("an iteration takes 1.20 times as long as all its parts alone, 5.000 s, and 2.00 times as long as its "
-                    "forwards and backwards alone, 3.000 s")
+    assert summary == ("an iteration takes 1.20 times as long as all its parts alone, 5.000 s, and 2.00 times as long as its "
+                       "forwards and backwards alone, 3.000 s")
 
 
-def test_memory_of_pytorch_is_measured_without_minixls(work, tmp_path):
+def test_memory_of_pytorch_is_measured_without_minixls_engine(work, tmp_path):
     job = worker.WorkerJob("peak", "bert-adversarial", ("transformers",), work, "random", 1, 1)
     assert imported_by(job, tmp_path / "job") == ["True", "False"]
 
 
-def test_sample_corpus_stands_in_for_both_languages(options, tmp_path):
+def test_the_sample_corpus_is_the_default_for_both_languages(options, tmp_path):
     work, facts = make_work(replace(options, source=None, target=None, limit=12), tmp_path, lambda text: None)
     assert facts["source"].endswith("ner/en/train.txt") and facts["target"].endswith("ner/es/train.txt")
     assert len(work.batches["random"]) == 3 and facts["level"] == "token" and "on every token" in facts["model"]

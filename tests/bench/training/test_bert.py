@@ -1,28 +1,18 @@
-"""The benchmark of BERT compares equal work, counts operations rightly and measures memory of the right process.
-
-That of the BiLSTM-CRF is in tests/bench/training/test_bilstm_crf.py.
-"""
+"""The benchmark of BERT: both engines do the same work, and memory is that of the right process."""
 import subprocess
 import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
-from torch.utils.flop_counter import FlopCounterMode
-from transformers import BertConfig as TorchConfig
-from transformers import BertForTokenClassification
 
 from minixl.bench.training import benchmark, worker
 from minixl.bench.training.minixl_bert import MinixlBert
-from minixl.bench.training.products import ProductRate, step_operations
 from minixl.bench.training.report import table
 from minixl.bench.training.transformers_bert import TransformersBert
-from minixl.bench.training.work import Options, choose_batches, padded, pieces
+from minixl.bench.training.work import Options
 from minixl.bench.training.work_bert import find_inputs, make_work
-from minixl.data.encoding import Example
 from minixl.errors import UserError
-from minixl.models.bert_config import BertConfig
 from tests.bench.training.inputs import write_encoder, write_sentences
 
 
@@ -43,9 +33,9 @@ def without_dropout(work):
 
 
 def test_training_steps_without_dropout_agree(work):
-    """Loss for loss: same weights, batches, learning rates, weight decay, clipping and frozen parameters.
+    """The losses agree, with the same weights, batches, learning rates, weight decay, clipping and frozen parameters.
 
-    The settings are such that each of them matters: with a small eps Adam does not see the scale of a gradient.
+    The settings make each of these matter: with a small eps Adam does not see the scale of a gradient.
     """
     strong = {"optim.lr": 1e-2, "optim.head_lr": 5e-2, "optim.weight_decay": 1.0, "optim.clip": 0.5, "optim.eps": 0.1}
     work = replace(without_dropout(work), settings={**without_dropout(work).settings, **strong})
@@ -56,7 +46,7 @@ def test_training_steps_without_dropout_agree(work):
     np.testing.assert_allclose(losses[0], losses[1], rtol=2e-5)
     np.testing.assert_allclose(losses[:, 0], before, rtol=1e-6)
     after = [engine.loss(engine.prepare(batches[0])) for engine in engines]
-    assert abs(after[0] - before[0]) > 1e-3, "nothing was learnt, so the steps were not compared"
+    assert abs(after[0] - before[0]) > 1e-3, "nothing was learned, so the steps were not compared"
     frozen = dict(engines[1].model.named_parameters())
     assert [name for name, p in frozen.items() if not p.requires_grad] == work.frozen
     assert all(name.startswith(("bert.embeddings.", "bert.encoder.layer.0.")) for name in work.frozen)
@@ -69,7 +59,7 @@ def test_dropout_is_on_in_a_step(work):
         assert abs(engine.step(batch) - engine.loss(batch)) > 1e-6
 
 
-def test_predictions_agree_sentence_for_sentence(work):
+def test_predictions_agree_for_every_sentence(work):
     batches = work.batches["random"]
     ours, theirs = (contender(work, 1).predict(batches) for contender in (MinixlBert, TransformersBert))
     assert len(ours) == len(theirs) == sum(len(batch) for batch in batches)
@@ -77,7 +67,7 @@ def test_predictions_agree_sentence_for_sentence(work):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
-def test_different_losses_are_refused():
+def test_different_losses_are_rejected():
     worker.check_equal({"minixl": 1.000005, "transformers": 1.0})
     with pytest.raises(UserError, match="do not compute the same loss.*minixl 1.000020, transformers 1.000000"):
         worker.check_equal({"minixl": 1.00002, "transformers": 1.0})
@@ -92,58 +82,8 @@ def test_worker_times_engines_in_turn(work):
     assert result["operations_per_second"] > 0
 
 
-def examples_of(lengths):
-    return [Example(np.zeros(n, int), np.zeros(0, int), np.zeros(0, int), i, 0) for i, n in enumerate(lengths)]
-
-
-def test_grouped_batches_pad_little_and_cover_all_lengths(rng):
-    examples = examples_of(rng.integers(2, 100, 1000).tolist())
-    how = {"batch_size": 10, "count": 8, "seed": 3}
-    random, grouped = choose_batches(examples, "random", **how), choose_batches(examples, "grouped", **how)
-    for batches in (random, grouped):
-        assert [len(batch) for batch in batches] == [10] * 8
-        assert len({e.source for batch in batches for e in batch}) == 80
-    waste = [1 - sum(map(pieces, b)) / sum(map(padded, b)) for b in (random, grouped)]
-    assert waste[0] > 0.3 and waste[1] < 0.1
-    means = [pieces(batch) / 10 for batch in grouped]
-    assert means == sorted(means) and means[0] < 15 and means[-1] > 85
-    assert abs(np.mean(means) - np.mean([len(e.input_ids) for e in examples])) < 3
-    again = choose_batches(examples, "grouped", **how)
-    assert [[e.source for e in batch] for batch in again] == [[e.source for e in batch] for batch in grouped]
-
-
-def test_few_sentences_give_all_full_batches_once():
-    batches = choose_batches(examples_of([5, 9, 3, 7, 4]), "grouped", batch_size=2, count=6, seed=0)
-    assert [len(batch) for batch in batches] == [2, 2]
-
-
-@pytest.mark.parametrize("frozen", [None, 0, 2], ids=["all trained", "embeddings frozen", "two layers frozen"])
-def test_operations_are_those_pytorch_counts(frozen):
-    sizes = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64,
-             "vocab_size": 20}
-    model = BertForTokenClassification(TorchConfig(**sizes, num_labels=2, attn_implementation="eager"))
-    length = 11
-    for name, parameter in model.named_parameters():
-        if frozen is not None and name.startswith(("bert.emb", *(f"bert.encoder.layer.{i}." for i in range(frozen)))):
-            parameter.requires_grad_(False)
-    with FlopCounterMode(display=False) as counter:
-        model(torch.ones(1, length, dtype=torch.long), labels=torch.ones(1, length, dtype=torch.long)).loss.backward()
-    head = 3 * 2 * length * 32 * 2
-    counted = step_operations(BertConfig(**sizes), [length], -1 if frozen is None else frozen)
-    assert counted == counter.get_total_flops() - head
-    two = step_operations(BertConfig(**sizes), [length, length], -1 if frozen is None else frozen)
-    assert two == 2 * counted
-
-
-def test_product_rate_counts_one_layer():
-    config = BertConfig(hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16, vocab_size=9)
-    rate = ProductRate(config, 5)
-    assert rate.operations == 3 * 2 * 5 * (4 * 64 + 2 * 128)
-    assert rate.measure() > 0
-
-
 def test_peak_memory_is_that_of_the_process_itself():
-    """A child of a large process starts from nothing, though getrusage gives it its parent's size."""
+    """A child of a large process starts from zero, although getrusage starts from its parent's size."""
     ballast = np.ones(60 << 20, np.float64)                            # 480 MiB here
     code = ("import numpy as np; from minixl.training.memory import peak_memory; before = peak_memory(); "
             "x = np.ones(16 << 20); print(before, peak_memory())")
@@ -153,7 +93,7 @@ def test_peak_memory_is_that_of_the_process_itself():
     assert 120 << 20 < after - before < 160 << 20
 
 
-def test_memory_of_another_engine_is_measured_without_minixls():
+def test_memory_of_another_engine_is_measured_without_minixls_engine():
     code = "import sys, minixl.bench.training.worker; print([m for m in sys.modules if m in ('minixl.backend', 'torch')])"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -183,14 +123,14 @@ def test_table_without_another_engine_has_no_ratio():
     assert "minixl             0.500     0.600        100               200         3" in text
 
 
-@pytest.mark.parametrize(("code", "said"), [(-9, "perhaps for lack of memory"), (1, "exit code 1")])
-def test_a_process_that_dies_is_one_line(monkeypatch, work, code, said):
+@pytest.mark.parametrize(("code", "reason"), [(-9, "perhaps for lack of memory"), (1, "exit code 1")])
+def test_a_failed_process_is_reported_in_one_line(monkeypatch, work, code, reason):
     monkeypatch.setattr(benchmark.subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, code, b""))
-    with pytest.raises(UserError, match=f"measuring minixl failed: .*{said}"):
+    with pytest.raises(UserError, match=f"measuring minixl failed: .*{reason}"):
         benchmark.start(worker.WorkerJob("peak", "bert", ("minixl",), work, "random", 1, 1))
 
 
-def test_an_error_in_the_process_is_passed_on(work):
+def test_an_error_in_the_process_is_reported(work):
     broken = replace(work, encoder=work.encoder / "gone")
     with pytest.raises(UserError, match="gone: no such folder"):
         benchmark.start(worker.WorkerJob("peak", "bert", ("minixl",), broken, "random", 1, 1))
@@ -201,6 +141,6 @@ def test_too_few_sentences_for_a_batch(options, tmp_path):
         make_work(replace(options, batch_size=99), tmp_path, lambda text: None)
 
 
-def test_sample_corpus_stands_in_for_a_source(options, tmp_path):
+def test_the_sample_corpus_is_the_default_source(options, tmp_path):
     encoder, (language, path) = find_inputs(replace(options, source=None), tmp_path, lambda text: None)
     assert encoder == options.encoder and language == "en" and path.is_file()

@@ -32,16 +32,16 @@ def engines(work):
     return [engine(work, 1) for engine in ENGINES.values()]
 
 
-def far_apart(work, rng):
-    """The same work with parameters that leave no two paths alike, and that all matter."""
+def with_random_parameters(work, rng):
+    """Return the work with random parameters, which all matter and leave no two paths with equal scores."""
     return replace(work, start={name: (value + rng.normal(0, 0.5, value.shape)).astype(np.float32)
                                 for name, value in work.start.items()})
 
 
 def test_training_steps_without_dropout_agree(work, rng):
-    """Loss for loss, with a frozen parameter, and a norm of the gradients that is clipped."""
+    """The losses agree, with a frozen parameter and with gradients that are clipped."""
     config = replace(work.config, dropout=0.0, word_unknown=0.0)
-    work = replace(far_apart(work, rng), config=config, settings={**work.settings, "optim.clip": 0.5},
+    work = replace(with_random_parameters(work, rng), config=config, settings={**work.settings, "optim.clip": 0.5},
                    frozen=["char_lstm.weight_ih_l0"])
     both = engines(work)
     batches = [batch for setting in ("random", "grouped") for batch in work.batches[setting]]
@@ -69,7 +69,7 @@ def test_a_step_is_random(work, engine, dropout, unknown):
 
 
 def test_emissions_tags_and_searches_agree(work, rng):
-    work = far_apart(work, rng)
+    work = with_random_parameters(work, rng)
     batches = [*work.predicted["random"], work.predicted["random"][0][:1]]
     ours, theirs = engines(work)
     emissions = ours.emissions(batches)
@@ -77,14 +77,14 @@ def test_emissions_tags_and_searches_agree(work, rng):
     for a, b in zip(emissions, theirs.emissions(batches), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
     tags = [engine.decode(engine.hold(emissions, [4] * 6 + [1])) for engine in (ours, theirs)]
-    for found in (*tags, ours.predict(batches), theirs.predict(batches)):
-        for a, b in zip(tags[0], found, strict=True):
+    for engine_tags in (*tags, ours.predict(batches), theirs.predict(batches)):
+        for a, b in zip(tags[0], engine_tags, strict=True):
             np.testing.assert_array_equal(a, b)
     greedy = np.concatenate([scores.argmax(-1) for scores in emissions])
     assert (np.concatenate(tags[0]) != greedy).any(), "the transitions made no difference, so the search was not compared"
 
 
-def test_worker_times_the_search_as_well(work):
+def test_worker_also_times_the_search(work):
     result = worker.run(worker.WorkerJob("time", "bilstm-crf", tuple(ENGINES), work, "grouped", 2, 1))
     for figures in result["engines"].values():
         assert len(figures["batch_seconds"]) == 3 and figures["decode_seconds"] > 0 < figures["predict_seconds"]
@@ -92,16 +92,16 @@ def test_worker_times_the_search_as_well(work):
     assert result["tags"]["words"] == words and set(result) == {"engines", "tags"}
 
 
-def test_different_tags_are_refused():
+def test_different_tags_are_rejected():
     tags = {"minixl": np.zeros(1000), "torch": np.zeros(1000)}
     tags["torch"][3] = 1
-    assert worker.differing(tags, "given this") == 1
+    assert worker.differing(tags, "from this") == 1
     tags["torch"][4] = 1
-    with pytest.raises(UserError, match="not find the same tags given this: minixl and torch differ at 2 of 1000 words"):
-        worker.differing(tags, "given this")
+    with pytest.raises(UserError, match="not find the same tags from this: minixl and torch differ at 2 of 1000 words"):
+        worker.differing(tags, "from this")
 
 
-def test_memory_of_pytorch_is_measured_without_minixls(work, tmp_path):
+def test_memory_of_pytorch_is_measured_without_minixls_engine(work, tmp_path):
     job = worker.WorkerJob("peak", "bilstm-crf", ("torch",), work, "random", 1, 1)
     assert imported_by(job, tmp_path / "job") == ["True", "False"]
 
@@ -116,12 +116,12 @@ def test_batches_are_those_of_the_data(options, tmp_path):
         assert len(example.labels) == len(example.input_ids) == len(example.rows)
 
 
-def test_an_encoder_is_refused(options, tmp_path):
+def test_an_encoder_is_rejected(options, tmp_path):
     with pytest.raises(UserError, match="--encoder E: a bilstm-crf model has no encoder; leave it out, or choose --model bert"):
         make_work(replace(options, encoder="E"), tmp_path, lambda text: None)
 
 
-def test_sample_corpus_stands_in_for_a_source(options, tmp_path):
+def test_the_sample_corpus_is_the_default_source(options, tmp_path):
     work, facts = make_work(replace(options, source=None, limit=40, freeze=("word_embeddings.*",)), tmp_path, lambda text: None)
     assert facts["source"].endswith("ner/en/train.txt") and len(work.predicted["random"]) == 10
     assert work.frozen == ["word_embeddings.weight"] and facts["trained"] < facts["weights"]
