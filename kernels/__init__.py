@@ -110,7 +110,7 @@ def turns(items: int, per_block: int) -> tuple[int]:
 
 
 def readable(op: Callable[..., Any]) -> Callable[..., Any]:
-    """The op itself, without the turn to its launcher that @has_kernel adds."""
+    """The formula of an op: the function under @op, which never calls a launcher and is not recorded."""
     return getattr(op, "__wrapped__", op)
 
 

@@ -4,19 +4,22 @@
     to_numpy(x)                 a NumPy array with the same content
     array_module_for(device)    "auto", "cpu" or "cuda" -> numpy or cupy
     by_rows(block, rows, width) one formula over blocks of rows, on every core (NumPy) or in one go (CuPy)
-    @has_kernel                 on CuPy arrays the launcher of the same name in kernels/ takes the op's place
+    @op                         stands on every op; on CuPy arrays the launcher of the same name in kernels/ takes its place
+    recording(observer)         shows the observer every call of an op
 """
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import importlib
+import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -128,21 +131,60 @@ def by_rows(block: Callable[[slice], object], rows: int, width: int, xp: ModuleT
     in_parallel(block, (slice(i, min(i + step, rows)) for i in range(0, rows, step)))
 
 
-def has_kernel(function: Function) -> Function:
-    """Mark an op that has a fused CUDA kernel: on CuPy arrays the launcher of the same name in kernels/ runs instead.
+class Call(NamedTuple):
+    """A finished call of an op, as an observer sees it."""
 
-    MINIXL_KERNELS=0 turns all kernels off, so that the readable formula runs on the GPU as well.
+    name: str                      # for example "layernorm_forward"
+    arguments: dict[str, Any]      # by the names of the op's parameters, without defaults that were not passed
+    result: Any
+
+
+Observer = Callable[[Call], object]
+_observers: tuple[Observer, ...] = ()
+
+
+@contextlib.contextmanager
+def recording(observer: Observer) -> Iterator[None]:
+    """Pass every op called inside the block to `observer` when it returns; an op that another one calls comes first.
+
+    The arrays are those of the computation, not copies: the observer must not write to them.  It must not call ops either.
     """
-    module = f"minixl.kernels.{function.__module__.rpartition('.')[2]}"
+    global _observers
+    before = _observers
+    _observers = (*before, observer)
+    try:
+        yield
+    finally:
+        _observers = before
+
+
+def op(function: Function) -> Function:
+    """Mark a function of minixl/ops as an op: `recording` sees its calls, and CuPy arrays go to its launcher in kernels/.
+
+    Where `kernels.OPS` lists no launcher, and everywhere with MINIXL_KERNELS=0, the function itself runs on the GPU.
+    """
+    name, file = function.__name__, function.__module__.rpartition(".")[2]
+    parameters = inspect.signature(function)
 
     @functools.wraps(function)
-    def dispatch(*args: Any, **kwargs: Any) -> Any:
-        if cupy is None or os.environ.get("MINIXL_KERNELS") == "0" or not _on_gpu(args):
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if cupy is None and not _observers:                            # almost every call: keep this path short
             return function(*args, **kwargs)
-        launcher = getattr(importlib.import_module(module), function.__name__)
-        return launcher(*args, **kwargs)
+        on_gpu = cupy is not None and _on_gpu(args) and os.environ.get("MINIXL_KERNELS") != "0"
+        result = (on_gpu and _launcher(file, name) or function)(*args, **kwargs)
+        for observer in _observers:
+            observer(Call(name, parameters.bind(*args, **kwargs).arguments, result))
+        return result
 
-    return dispatch                                                    # type: ignore[return-value]
+    return call                                                        # type: ignore[return-value]
+
+
+@functools.cache
+def _launcher(file: str, name: str) -> Callable[..., Any] | None:
+    """The launcher of an op, from kernels/`file`.py; None where kernels.OPS does not list one."""
+    if name not in importlib.import_module("minixl.kernels").OPS.get(file, ()):
+        return None
+    return getattr(importlib.import_module(f"minixl.kernels.{file}"), name)
 
 
 def _on_gpu(args: Iterable[Any]) -> bool:

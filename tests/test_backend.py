@@ -144,26 +144,62 @@ class Cache(NamedTuple):
     inner: object
 
 
-def test_a_kernel_takes_over_on_the_gpu_only(fake_cupy, monkeypatch):
-    """The launcher is looked up by file and name; arrays are found in caches, too."""
-    def op_forward(x, cache=None):
-        return "formula"
-
-    op_forward.__module__ = "minixl.ops.op"
-    asked = []
+@pytest.fixture
+def dispatched(fake_cupy, monkeypatch):
+    """op(function) with a launcher in a stand-in for kernels/, and the names of the modules that were imported for it."""
+    imported = []
+    modules = {"minixl.kernels": SimpleNamespace(OPS={"made_up": ("made_up_forward",)}),
+               "minixl.kernels.made_up": SimpleNamespace(made_up_forward=lambda x, cache=None: "kernel")}
 
     def import_module(name):
-        asked.append(name)
-        return SimpleNamespace(op_forward=lambda x, cache=None: "kernel")
+        imported.append(name)
+        return modules[name]
+
+    def decorate(function):
+        function.__module__ = "minixl.ops.made_up"
+        return backend.op(function)
 
     monkeypatch.setattr(backend.importlib, "import_module", import_module)
     monkeypatch.delenv("MINIXL_KERNELS", raising=False)
-    op = backend.has_kernel(op_forward)
-    assert op(np.ones(2)) == "formula" and not asked
-    assert op(GpuArray()) == "kernel" and asked == ["minixl.kernels.op"]
-    assert op(np.ones(2), Cache(Cache(GpuArray()))) == "kernel"
+    backend._launcher.cache_clear()
+    yield decorate, imported
+    backend._launcher.cache_clear()
+
+
+def test_a_kernel_takes_over_on_the_gpu_only(dispatched, monkeypatch):
+    """The launcher is looked up by file and name, once; arrays are found in caches, too."""
+    decorate, imported = dispatched
+
+    def made_up_forward(x, cache=None):
+        return "formula"
+
+    op = decorate(made_up_forward)
+    assert op(np.ones(2)) == "formula" and not imported
+    assert op(GpuArray()) == "kernel" and imported == ["minixl.kernels", "minixl.kernels.made_up"]
+    assert op(np.ones(2), Cache(Cache(GpuArray()))) == "kernel" and len(imported) == 2
     assert op(np.ones(2), Cache(np.ones(2))) == "formula"
     monkeypatch.setenv("MINIXL_KERNELS", "0")
     assert op(GpuArray()) == "formula"
-    monkeypatch.setattr(backend, "cupy", None)
-    assert op.__name__ == "op_forward"
+    assert op.__name__ == "made_up_forward" and op.__wrapped__ is made_up_forward
+
+
+def test_an_op_without_a_launcher_runs_on_the_gpu_itself(dispatched):
+    decorate, imported = dispatched
+
+    def made_up_backward(dy, cache):
+        return "formula"
+
+    op = decorate(made_up_backward)
+    assert op(GpuArray(), Cache(GpuArray())) == "formula" and imported == ["minixl.kernels"]
+
+
+def test_a_kernel_is_recorded_as_its_op(dispatched):
+    decorate, _ = dispatched
+
+    def made_up_forward(x, cache=None):
+        return "formula"
+
+    calls, array = [], GpuArray()
+    with backend.recording(calls.append):
+        decorate(made_up_forward)(array)
+    assert calls == [backend.Call("made_up_forward", {"x": array}, "kernel")]

@@ -10,10 +10,10 @@ Checked against torch.optim.AdamW in tests/test_optim.py.
 """
 from math import sqrt
 
-from minixl.backend import Array, array_module, has_kernel
+from minixl.backend import Array, array_module, op
 
 
-@has_kernel
+@op
 def adamw_step(value: Array, grad: Array, m: Array, v: Array, *, lr: float, weight_decay: float,
                betas: tuple[float, float], eps: float, steps: int) -> None:
     """value, m, v (n,) or (n, H) are updated in place from grad of the same shape; `steps` is t."""

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minixl.backend import Array, array_module, has_kernel, in_parallel
+from minixl.backend import Array, array_module, in_parallel, op
 from minixl.blas import single_threaded
 from minixl.ops.dropout import dropout_mask, dropout_scale
 
@@ -41,7 +41,7 @@ class AttentionCache(NamedTuple):
     heads: int
 
 
-@has_kernel
+@op
 def attention_forward(query: Array, key: Array, value: Array, starts: np.ndarray, *, heads: int, dropout: float = 0.0,
                       rng=None, mask: Array | None = None) -> tuple[Array, AttentionCache]:
     """query, key, value (T, H), starts (B+1,) on the CPU -> context (T, H).
@@ -70,7 +70,7 @@ def attention_forward(query: Array, key: Array, value: Array, starts: np.ndarray
     return context, cache
 
 
-@has_kernel
+@op
 def attention_backward(dcontext: Array, cache: AttentionCache) -> tuple[Array, dict[str, Array]]:
     """dcontext (T, H) -> dquery (T, H) and {"key": dkey, "value": dvalue}, (T, H) each."""
     xp = array_module(dcontext)

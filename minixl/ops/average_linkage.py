@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minixl.backend import Array, array_module, has_kernel, in_parallel
+from minixl.backend import Array, array_module, in_parallel, op
 from minixl.blas import single_threaded
 
 LOWEST, HIGHEST = 1e-6, 1e6               # the clip on squared distances
@@ -59,7 +59,7 @@ class Near(NamedTuple):
     right: Array   # (p,)    row in the second
 
 
-@has_kernel
+@op
 def average_linkage_forward(x: Array, y: Array) -> tuple[Array, AverageLinkageCache]:
     """x (n, H), y (m, H), at least one point each -> value, a scalar array."""
     xp = array_module(x, y)
@@ -86,6 +86,7 @@ def average_linkage_forward(x: Array, y: Array) -> tuple[Array, AverageLinkageCa
     return xp.asarray(fsum(values.values()), x.dtype), cache
 
 
+@op
 def average_linkage_backward(dvalue: Array, cache: AverageLinkageCache) -> tuple[Array, dict[str, Array]]:
     """dvalue scalar -> dx (n, H) and {"y": dy}, (m, H); for dvalue = 1 the arrays of the cache, which nobody writes to."""
     if float(dvalue) == 1:

@@ -9,10 +9,11 @@ Checked against torch.nn.LSTM, and the tied cell against a plain loop, in tests/
 """
 import numpy as np
 
-from minixl.backend import Array
+from minixl.backend import Array, op
 from minixl.ops.lstm_steps import Cell, RecurrentCache, recurrent_backward, recurrent_forward
 
 
+@op
 def bilstm_forward(x: Array, weight_ih: Array, weight_hh: Array, bias: Array,
                    weight_ih_reverse: Array | None = None, weight_hh_reverse: Array | None = None,
                    bias_reverse: Array | None = None, bias_hh: Array | None = None,
@@ -32,6 +33,7 @@ def bilstm_forward(x: Array, weight_ih: Array, weight_hh: Array, bias: Array,
     return recurrent_forward(x, cells, (False, True), starts)
 
 
+@op
 def bilstm_backward(dy: tuple[Array | None, Array | None], cache: RecurrentCache) -> tuple[Array, dict[str, Array]]:
     """dy = (dhidden (T, 2H), dfinal (B, 2H)), either may be None -> dx (T, I) and the gradients of the weights."""
     dx, grads = recurrent_backward(*dy, cache)

@@ -8,7 +8,7 @@ Checked in tests/ops/test_binary_cross_entropy.py.
 """
 from typing import NamedTuple
 
-from minixl.backend import Array, array_module
+from minixl.backend import Array, array_module, op
 
 
 class BinaryCrossEntropyCache(NamedTuple):
@@ -16,6 +16,7 @@ class BinaryCrossEntropyCache(NamedTuple):
     targets: Array  # (N,)
 
 
+@op
 def binary_cross_entropy_forward(logits: Array, targets: Array) -> tuple[Array, BinaryCrossEntropyCache]:
     """logits (N,), targets (N,) in [0, 1] -> loss, a scalar array."""
     xp = array_module(logits, targets)
@@ -23,6 +24,7 @@ def binary_cross_entropy_forward(logits: Array, targets: Array) -> tuple[Array, 
     return (softplus - targets * logits).mean(), BinaryCrossEntropyCache(logits, targets)
 
 
+@op
 def binary_cross_entropy_backward(dloss: Array, cache: BinaryCrossEntropyCache) -> tuple[Array, dict[str, Array]]:
     """dloss scalar -> dlogits (N,)."""
     logits, targets = cache

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minixl.backend import Array, array_module
+from minixl.backend import Array, array_module, op
 from minixl.errors import UserError
 from minixl.ops.crf_recursion import Logarithmic, Scaled, Scores, forward_sums, marginals
 from minixl.ops.steps import Steps, time_steps
@@ -33,6 +33,7 @@ class CRFCache(NamedTuple):
     steps: Steps
 
 
+@op
 def crf_forward(emissions: Array, transitions: Array, start: Array | None = None, end: Array | None = None, *,
                 tags: Array, starts: np.ndarray, legal: LegalMoves | None = None) -> tuple[Array, CRFCache]:
     """emissions (T, K) packed, transitions (K, K) [from, to], start (K,), end (K,) -> nll (B,), one for each sentence.
@@ -55,6 +56,7 @@ def crf_forward(emissions: Array, transitions: Array, start: Array | None = None
     return (log_partition - gold).astype(emissions.dtype), cache
 
 
+@op
 def crf_backward(dy: Array, cache: CRFCache) -> tuple[Array, dict[str, Array]]:
     """dy (B,) -> demissions (T, K) and the gradients of transitions and, where given, of start and end."""
     xp = array_module(cache.tags)

@@ -15,7 +15,7 @@ from types import ModuleType
 import numpy as np
 
 from minixl.backend import Array, array_module
-from minixl.ops.crf_recursion import Scores, forward_sums, log_backward, log_forward, log_sum, marginals
+from minixl.ops.crf_recursion import Scores, forward_sums, log_alpha, log_beta, log_sum, marginals
 from minixl.ops.steps import time_steps
 from minixl.ops.viterbi import LegalMoves, chain_scores
 
@@ -70,11 +70,11 @@ def entity_probabilities(emissions: Array, starts: np.ndarray, spans: Array, tag
 def _sums(scores: Scores, starts: np.ndarray, xp: ModuleType) -> tuple[Array, Array, Array]:
     """log A (T, K) and log B (T, K) in packed order, log Z (B,)."""
     steps = time_steps(starts, xp)
-    forward = log_forward(scores, steps)
+    forward = log_alpha(scores, steps)
     log_partition = xp.zeros(len(starts) - 1)
     log_partition[steps.order] = log_sum(forward[steps.last] + scores.end, 1, xp)
     alpha, beta = xp.empty_like(forward), xp.empty_like(forward)
-    alpha[steps.rows], beta[steps.rows] = forward, log_backward(scores, steps)
+    alpha[steps.rows], beta[steps.rows] = forward, log_beta(scores, steps)
     return alpha, beta, log_partition
 
 

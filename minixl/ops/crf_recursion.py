@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minixl.backend import Array, array_module, has_kernel
+from minixl.backend import Array, array_module, op
 from minixl.ops.steps import Steps
 
 
@@ -45,7 +45,7 @@ class Logarithmic(NamedTuple):
     log_partition: Array  # (R,)    log Z of the sentences in step order
 
 
-@has_kernel
+@op
 def forward_sums(scores: Scores, steps: Steps, sentences: int) -> tuple[Array, Scaled | Logarithmic]:
     """log Z (B,), 0 for a sentence without tokens, in float64; and what the marginals need."""
     xp = array_module(scores.emissions)
@@ -54,14 +54,14 @@ def forward_sums(scores: Scores, steps: Steps, sentences: int) -> tuple[Array, S
     if _fits_scaling(scores, xp):
         values, state = _scaled(scores, steps, xp)
     else:
-        alpha = log_forward(scores, steps)
+        alpha = log_alpha(scores, steps)
         values = log_sum(alpha[steps.last] + scores.end, 1, xp)
         state = Logarithmic(alpha, values)
     log_partition[steps.order] = values
     return log_partition, state
 
 
-@has_kernel
+@op
 def marginals(scores: Scores, steps: Steps, state: Scaled | Logarithmic, weight: Array) -> tuple[Array, Array]:
     """node (T, K) in packed order; and the edges, (K, K), added up over all tokens with the weight (T,) of each."""
     xp = array_module(scores.emissions)
@@ -75,7 +75,7 @@ def marginals(scores: Scores, steps: Steps, state: Scaled | Logarithmic, weight:
     return node, edges
 
 
-def log_forward(scores: Scores, steps: Steps) -> Array:
+def log_alpha(scores: Scores, steps: Steps) -> Array:
     """log A, (T, K) in step order."""
     xp, bounds = array_module(scores.emissions), steps.bounds
     alpha = scores.emissions[steps.rows]
@@ -87,7 +87,7 @@ def log_forward(scores: Scores, steps: Steps) -> Array:
     return alpha
 
 
-def log_backward(scores: Scores, steps: Steps) -> Array:
+def log_beta(scores: Scores, steps: Steps) -> Array:
     """log B, (T, K) in step order."""
     xp, bounds = array_module(scores.emissions), steps.bounds
     emissions, moves = scores.emissions[steps.rows], scores.transitions
@@ -161,7 +161,7 @@ def _scaled_marginals(steps: Steps, state: Scaled, weight: Array, xp: ModuleType
 def _logarithmic_marginals(scores: Scores, steps: Steps, state: Logarithmic, weight: Array,
                            xp: ModuleType) -> tuple[Array, Array]:
     alpha, log_partition = state
-    bounds, beta = steps.bounds, log_backward(scores, steps)
+    bounds, beta = steps.bounds, log_beta(scores, steps)
     onward = scores.emissions[steps.rows] + beta
     node, edges = xp.empty_like(alpha), xp.zeros_like(scores.transitions)
     for t, (now, after) in enumerate(zip(bounds, bounds[1:])):

@@ -9,7 +9,7 @@ and nothing is dropped (evaluation).  A mask is drawn from 16 random bits an ele
 """
 from typing import NamedTuple
 
-from minixl.backend import Array, array_module, by_rows
+from minixl.backend import Array, array_module, by_rows, op
 
 LEVELS = 1 << 16
 
@@ -34,6 +34,7 @@ def dropout_scale(p: float) -> float:
     return LEVELS / (LEVELS - round(p * LEVELS))
 
 
+@op
 def dropout_forward(x: Array, p: float, *, rng=None, mask: Array | None = None) -> tuple[Array, DropoutCache]:
     """x (T, H) -> y (T, H).  With neither rng nor mask, or p = 0, y is x."""
     if p == 0 or (rng is None and mask is None):
@@ -44,6 +45,7 @@ def dropout_forward(x: Array, p: float, *, rng=None, mask: Array | None = None) 
     return _keep(x, cache), cache
 
 
+@op
 def dropout_backward(dy: Array, cache: DropoutCache) -> tuple[Array, dict[str, Array]]:
     """dy (T, H) -> dx (T, H)."""
     return (dy if cache.mask is None else _keep(dy, cache)), {}

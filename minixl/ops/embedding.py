@@ -8,7 +8,7 @@ Checked in tests/ops/test_embedding.py.
 """
 from typing import NamedTuple
 
-from minixl.backend import Array, array_module, has_kernel
+from minixl.backend import Array, array_module, op
 
 
 class RowSparse(NamedTuple):
@@ -22,17 +22,19 @@ class EmbeddingCache(NamedTuple):
     ids: Array     # (T,)
 
 
+@op
 def embedding_forward(ids: Array, weight: Array) -> tuple[Array, EmbeddingCache]:
     """ids (T,) integers in [0, V), weight (V, H) -> y (T, H)."""
     return weight[ids], EmbeddingCache(ids)
 
 
+@op
 def embedding_backward(dy: Array, cache: EmbeddingCache) -> tuple[None, dict[str, RowSparse]]:
     """dy (T, H) -> None (ids have no gradient) and the row-sparse gradient of weight."""
     return None, {"weight": sum_rows(cache.ids, dy)}
 
 
-@has_kernel
+@op
 def sum_rows(ids: Array, values: Array) -> RowSparse:
     """Add up the rows of `values` (n, H) that belong to the same id, in the order in which they stand."""
     xp = array_module(ids, values)

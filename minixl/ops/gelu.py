@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import erf
 
-from minixl.backend import Array, array_module, by_rows, has_kernel
+from minixl.backend import Array, array_module, by_rows, op
 
 P = 0.3275911
 A = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)      # Abramowitz & Stegun 7.1.26
@@ -29,7 +29,7 @@ class GeluCache(NamedTuple):
     slope: Array   # (T, I)  dy/dx
 
 
-@has_kernel
+@op
 def gelu_forward(x: Array) -> tuple[Array, GeluCache]:
     """x (T, I) -> y (T, I)."""
     xp = array_module(x)
@@ -39,7 +39,7 @@ def gelu_forward(x: Array) -> tuple[Array, GeluCache]:
     return y, GeluCache(slope)
 
 
-@has_kernel
+@op
 def gelu_backward(dy: Array, cache: GeluCache) -> tuple[Array, dict[str, Array]]:
     """dy (T, I) -> dx (T, I)."""
     xp = array_module(dy)

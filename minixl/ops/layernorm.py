@@ -12,7 +12,7 @@ CUDA version: kernels/layernorm.cu.  Checked against PyTorch in tests/ops/test_l
 """
 from typing import NamedTuple
 
-from minixl.backend import Array, array_module, by_rows, has_kernel
+from minixl.backend import Array, array_module, by_rows, op
 
 
 class LayerNormCache(NamedTuple):
@@ -21,7 +21,7 @@ class LayerNormCache(NamedTuple):
     weight: Array  # (H,)    a reference, not a copy
 
 
-@has_kernel
+@op
 def layernorm_forward(x: Array, weight: Array, bias: Array, eps: float = 1e-12) -> tuple[Array, LayerNormCache]:
     """x (T, H), weight (H,), bias (H,) -> y (T, H) and what the backward pass needs."""
     xp = array_module(x, weight, bias)
@@ -41,7 +41,7 @@ def layernorm_forward(x: Array, weight: Array, bias: Array, eps: float = 1e-12) 
     return y, LayerNormCache(norm, rstd, weight)
 
 
-@has_kernel
+@op
 def layernorm_backward(dy: Array, cache: LayerNormCache) -> tuple[Array, dict[str, Array]]:
     """dy (T, H) -> dx (T, H) and the gradients of weight and bias, (H,) each."""
     xp = array_module(dy)

@@ -7,7 +7,7 @@ The product is the BLAS's; it is most of the work of a transformer.  Checked in 
 """
 from typing import NamedTuple
 
-from minixl.backend import Array, array_module, by_rows
+from minixl.backend import Array, array_module, by_rows, op
 
 
 class LinearCache(NamedTuple):
@@ -15,6 +15,7 @@ class LinearCache(NamedTuple):
     weight: Array  # (out, in)   a reference, not a copy
 
 
+@op
 def linear_forward(x: Array, weight: Array, bias: Array) -> tuple[Array, LinearCache]:
     """x (T, in), weight (out, in), bias (out,) -> y (T, out) and what the backward pass needs."""
     xp = array_module(x, weight, bias)
@@ -27,6 +28,7 @@ def linear_forward(x: Array, weight: Array, bias: Array) -> tuple[Array, LinearC
     return y, LinearCache(x, weight)
 
 
+@op
 def linear_backward(dy: Array, cache: LinearCache, *, need_dx: bool = True) -> tuple[Array, dict[str, Array]]:
     """dy (T, out) -> dx (T, in) and the gradients of weight (out, in) and bias (out,).
 

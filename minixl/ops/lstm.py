@@ -6,10 +6,11 @@ against torch.nn.LSTM and against a plain loop in tests/ops/test_lstm.py.
 """
 import numpy as np
 
-from minixl.backend import Array
+from minixl.backend import Array, op
 from minixl.ops.lstm_steps import Cell, RecurrentCache, recurrent_backward, recurrent_forward
 
 
+@op
 def lstm_forward(x: Array, weight_ih: Array, weight_hh: Array, bias: Array, bias_hh: Array | None = None, *,
                  starts: np.ndarray, reverse: bool = False) -> tuple[tuple[Array, Array], RecurrentCache]:
     """x (T, I) packed, weight_ih (4H, I), weight_hh (4H, H), bias (4H,) -> hidden (T, H), final (B, H), cache.
@@ -20,6 +21,7 @@ def lstm_forward(x: Array, weight_ih: Array, weight_hh: Array, bias: Array, bias
     return recurrent_forward(x, (Cell(weight_ih, weight_hh, bias, bias_hh),), (reverse,), starts)
 
 
+@op
 def lstm_backward(dy: tuple[Array | None, Array | None], cache: RecurrentCache) -> tuple[Array, dict[str, Array]]:
     """dy = (dhidden (T, H), dfinal (B, H)), either may be None -> dx (T, I) and the gradients of the weights."""
     dx, grads = recurrent_backward(*dy, cache)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minixl.backend import Array, array_module, by_rows, has_kernel
+from minixl.backend import Array, array_module, by_rows, op
 from minixl.ops.steps import Steps, time_steps
 
 
@@ -42,6 +42,7 @@ class RecurrentCache(NamedTuple):
     sentences: int               # B
 
 
+@op
 def recurrent_forward(x: Array, cells: tuple[Cell, ...], reverse: Sequence[bool],
                       starts: np.ndarray) -> tuple[tuple[Array, Array], RecurrentCache]:
     """x (T, I) packed, one cell for each direction or one for all -> hidden (T, D·H), final (B, D·H), cache."""
@@ -64,6 +65,7 @@ def recurrent_forward(x: Array, cells: tuple[Cell, ...], reverse: Sequence[bool]
     return _to_packed(cache, xp), cache
 
 
+@op
 def recurrent_backward(dhidden: Array | None, dfinal: Array | None,
                        cache: RecurrentCache) -> tuple[Array, list[dict[str, Array]]]:
     """dhidden (T, D·H), dfinal (B, D·H), either may be None -> dx (T, I) and the gradients of each cell."""
@@ -81,7 +83,7 @@ def recurrent_backward(dhidden: Array | None, dfinal: Array | None,
     return _gradients(dgates, cache.hidden[:, before], first, cache, xp)
 
 
-@has_kernel
+@op
 def advance(gates: Array, recurrent: Array, halves: Array, bounds: list[int], states: tuple[Array, Array, Array],
             xp: ModuleType) -> None:
     """gates (D, T, 4H) hold the products of the inputs and become the gates; cell, tanh(cell), hidden are filled."""
@@ -126,7 +128,7 @@ def _local_factors(cache: RecurrentCache, before: Array, first: int, xp: ModuleT
     return factors, carry
 
 
-@has_kernel
+@op
 def retreat(grown: Array, dgates: Array, carry: Array, cache: RecurrentCache, xp: ModuleType) -> None:
     """The backward loop: grown (D, T, H) becomes dh, dgates (D, T, 4H) change from factors to gradients."""
     bounds, size = cache.steps[0].bounds, grown.shape[2]

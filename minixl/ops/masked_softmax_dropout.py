@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minixl.backend import Array, array_module, has_kernel
+from minixl.backend import Array, array_module, op
 from minixl.ops.dropout import dropout_mask, dropout_scale
 
 
@@ -27,7 +27,7 @@ class MaskedSoftmaxDropoutCache(NamedTuple):
     scale: float        # 1 / (1 - p)
 
 
-@has_kernel
+@op
 def masked_softmax_dropout_forward(x: Array, valid: Array, p: float = 0.0, *, rng=None,
                                    mask: Array | None = None) -> tuple[Array, MaskedSoftmaxDropoutCache]:
     """x (rows, n), valid (rows,) int64 lengths or (rows, n) bool -> y (rows, n).
@@ -54,7 +54,7 @@ def masked_softmax_dropout_forward(x: Array, valid: Array, p: float = 0.0, *, rn
     return _dropped(probs, cache), cache
 
 
-@has_kernel
+@op
 def masked_softmax_dropout_backward(dy: Array, cache: MaskedSoftmaxDropoutCache) -> tuple[Array, dict[str, Array]]:
     """dy (rows, n) -> dx (rows, n)."""
     dx = _dropped(dy, cache) * cache.probs

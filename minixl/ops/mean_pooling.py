@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minixl.backend import Array, array_module
+from minixl.backend import Array, array_module, op
 
 
 class MeanPoolingCache(NamedTuple):
     starts: np.ndarray  # (B+1,)  on the CPU
 
 
+@op
 def mean_pooling_forward(x: Array, starts: np.ndarray) -> tuple[Array, MeanPoolingCache]:
     """x (T, H), starts (B+1,) -> y (B, H).  Raises ValueError for a sentence without rows: its mean is not defined."""
     lengths = np.diff(starts)
@@ -30,6 +31,7 @@ def mean_pooling_forward(x: Array, starts: np.ndarray) -> tuple[Array, MeanPooli
     return total / xp.asarray(lengths, x.dtype)[:, None], MeanPoolingCache(starts)
 
 
+@op
 def mean_pooling_backward(dy: Array, cache: MeanPoolingCache) -> tuple[Array, dict[str, Array]]:
     """dy (B, H) -> dx (T, H)."""
     xp = array_module(dy)

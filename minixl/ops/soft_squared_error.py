@@ -7,7 +7,7 @@ Checked in tests/ops/test_soft_squared_error.py.
 """
 from typing import NamedTuple
 
-from minixl.backend import Array, array_module
+from minixl.backend import Array, array_module, op
 from minixl.ops.softmax import SoftmaxCache, softmax_backward, softmax_forward
 
 
@@ -16,6 +16,7 @@ class SoftSquaredErrorCache(NamedTuple):
     softmax: SoftmaxCache
 
 
+@op
 def soft_squared_error_forward(logits: Array, targets: Array) -> tuple[Array, SoftSquaredErrorCache]:
     """logits (N, K), targets (N, K) distributions q -> loss, a scalar array."""
     array_module(logits, targets)
@@ -24,6 +25,7 @@ def soft_squared_error_forward(logits: Array, targets: Array) -> tuple[Array, So
     return (difference * difference).mean(), SoftSquaredErrorCache(difference, softmax)
 
 
+@op
 def soft_squared_error_backward(dloss: Array, cache: SoftSquaredErrorCache) -> tuple[Array, dict[str, Array]]:
     """dloss scalar -> dlogits (N, K)."""
     return softmax_backward(cache.difference * (2 * dloss / cache.difference.size), cache.softmax)

@@ -8,7 +8,7 @@ of the caller.  Checked in tests/ops/test_softmax.py.
 """
 from typing import NamedTuple
 
-from minixl.backend import Array, array_module
+from minixl.backend import Array, array_module, op
 
 
 class SoftmaxCache(NamedTuple):
@@ -19,6 +19,7 @@ class LogSoftmaxCache(NamedTuple):
     log_probs: Array  # (..., K)
 
 
+@op
 def softmax_forward(x: Array) -> tuple[Array, SoftmaxCache]:
     """x (..., K) -> probabilities (..., K)."""
     xp = array_module(x)
@@ -28,6 +29,7 @@ def softmax_forward(x: Array) -> tuple[Array, SoftmaxCache]:
     return probs, SoftmaxCache(probs)
 
 
+@op
 def softmax_backward(dprobs: Array, cache: SoftmaxCache) -> tuple[Array, dict[str, Array]]:
     """dprobs (..., K) -> dx (..., K)."""
     probs = cache.probs
@@ -36,6 +38,7 @@ def softmax_backward(dprobs: Array, cache: SoftmaxCache) -> tuple[Array, dict[st
     return dx, {}
 
 
+@op
 def log_softmax_forward(x: Array) -> tuple[Array, LogSoftmaxCache]:
     """x (..., K) -> log-probabilities (..., K)."""
     xp = array_module(x)
@@ -44,6 +47,7 @@ def log_softmax_forward(x: Array) -> tuple[Array, LogSoftmaxCache]:
     return log_probs, LogSoftmaxCache(log_probs)
 
 
+@op
 def log_softmax_backward(dy: Array, cache: LogSoftmaxCache) -> tuple[Array, dict[str, Array]]:
     """dy (..., K) -> dx (..., K)."""
     xp = array_module(dy)

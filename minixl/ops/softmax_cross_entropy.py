@@ -8,7 +8,7 @@ CUDA version: kernels/softmax_cross_entropy.cu.  Checked in tests/ops/test_softm
 """
 from typing import NamedTuple
 
-from minixl.backend import Array, array_module, has_kernel
+from minixl.backend import Array, array_module, op
 from minixl.ops.softmax import log_softmax_forward
 
 
@@ -17,7 +17,7 @@ class SoftmaxCrossEntropyCache(NamedTuple):
     labels: Array     # (N,)     negative: not scored
 
 
-@has_kernel
+@op
 def softmax_cross_entropy_forward(logits: Array, labels: Array) -> tuple[Array, SoftmaxCrossEntropyCache]:
     """logits (N, K), labels (N,) -> loss, a scalar array."""
     xp = array_module(logits, labels)
@@ -28,7 +28,7 @@ def softmax_cross_entropy_forward(logits: Array, labels: Array) -> tuple[Array, 
     return loss.astype(logits.dtype), SoftmaxCrossEntropyCache(log_probs, labels)
 
 
-@has_kernel
+@op
 def softmax_cross_entropy_backward(dloss: Array, cache: SoftmaxCrossEntropyCache) -> tuple[Array, dict[str, Array]]:
     """dloss scalar -> dlogits (N, K)."""
     log_probs, labels = cache

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minixl.backend import Array, array_module
+from minixl.backend import Array, array_module, op
 from minixl.ops.dropout import dropout_mask, dropout_scale
 from minixl.packing import owner_of
 
@@ -20,6 +20,7 @@ class VariationalDropoutCache(NamedTuple):
     scale: float          # 1 / (1 - p)
 
 
+@op
 def variational_dropout_forward(x: Array, p: float, *, starts: np.ndarray, rng=None,
                                 mask: Array | None = None) -> tuple[Array, VariationalDropoutCache]:
     """x (T, H) packed, starts (B+1,) -> y (T, H).  With neither rng nor mask (B, H), or p = 0, y is x."""
@@ -33,6 +34,7 @@ def variational_dropout_forward(x: Array, p: float, *, starts: np.ndarray, rng=N
     return _keep(x, cache), cache
 
 
+@op
 def variational_dropout_backward(dy: Array, cache: VariationalDropoutCache) -> tuple[Array, dict[str, Array]]:
     """dy (T, H) -> dx (T, H); there are no parameters."""
     return (dy if cache.mask is None else _keep(dy, cache)), {}

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import numpy as np
 
-from minixl.backend import BLOCK, Array, array_module, has_kernel
+from minixl.backend import BLOCK, Array, array_module, op
 from minixl.ops.steps import Steps, time_steps
 from minixl.packing import owner_of
 
@@ -36,7 +36,7 @@ class LegalMoves(Protocol):
     def end(self) -> Array: ...            # (K,)    bool: may a sentence end with this tag?
 
 
-@has_kernel
+@op
 def viterbi(scores: Array, starts: np.ndarray, *, transitions: Array | None = None, start: Array | None = None,
             end: Array | None = None, legal: LegalMoves | None = None) -> tuple[Array, Array]:
     """scores (T, K) of packed sentences, starts (B+1,) -> tags (T,) int64 and the score (B,) of each best path.

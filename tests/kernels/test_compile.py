@@ -76,7 +76,7 @@ def test_the_table_of_ops_is_complete():
         launcher = __import__(f"minixl.kernels.{name}", fromlist=functions)
         assert all(callable(getattr(launcher, function)) for function in functions)
         op = __import__(f"minixl.ops.{name}", fromlist=functions)
-        assert all(hasattr(getattr(op, function), "__wrapped__") for function in functions), f"{name} lacks @has_kernel"
+        assert all(hasattr(getattr(op, function), "__wrapped__") for function in functions), f"{name} lacks @op"
 
 
 def test_load_without_a_device_says_so():

@@ -97,10 +97,10 @@ def test_scaling_is_exact_up_to_its_limit(rng, dtype, spread):
         log_partition, state = crf_recursion.forward_sums(scores, steps, 3)
         assert isinstance(state, crf_recursion.Scaled)
         wide = crf_recursion.Scores(*(value.astype(np.float64) for value in scores))
-        values = crf_recursion.log_sum(crf_recursion.log_forward(wide, steps)[steps.last] + wide.end, 1, np)
+        values = crf_recursion.log_sum(crf_recursion.log_alpha(wide, steps)[steps.last] + wide.end, 1, np)
         np.testing.assert_allclose(log_partition[steps.order], values, rtol=1e-6 if dtype == np.float32 else 1e-13)
         expected = crf_recursion.marginals(wide, steps, crf_recursion.Logarithmic(
-            crf_recursion.log_forward(wide, steps), values), weight.astype(np.float64))
+            crf_recursion.log_alpha(wide, steps), values), weight.astype(np.float64))
         for ours, theirs in zip(crf_recursion.marginals(scores, steps, state, weight), expected):
             np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4 if dtype == np.float32 else 1e-10)
 
