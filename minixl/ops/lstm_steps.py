@@ -1,4 +1,4 @@
-"""The recurrence that lstm.py and bilstm.py share: D directions of an LSTM advanced together, step by step.
+"""D directions of an LSTM over packed sentences, computed together step by step.  Hochreiter & Schmidhuber 1997, with forget gates.
 
     a = [x, 1] · [weight_ih, bias]ᵀ + h' · weight_hhᵀ      h', c': state before;  a = (a_i, a_f, a_g, a_o), H each
     i, f, o = σ(a_i), σ(a_f), σ(a_o)      g = tanh(a_g)      c = f·c' + i·g      h = o·tanh(c)
@@ -11,6 +11,7 @@ Only the product with h' and what depends on it has to wait for the step before.
 for all steps (the bias is the weight of an input that is always 1), and the factors beside dc and dh are computed for
 all steps before the loop begins.  All four gates take one call of tanh, since σ(a) = ½ + ½·tanh(a/2): the halves are
 multiplied into the weights beforehand.  Arrays are in step order (see steps.py), the directions on their first axis.
+States before the first token are zero.  Checked against torch.nn.LSTM and a plain loop in tests/ops/test_lstm_steps.py.
 """
 from collections.abc import Sequence
 from types import ModuleType

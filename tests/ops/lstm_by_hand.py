@@ -12,7 +12,7 @@ def packed(lengths):
 
 
 def random_weights(rng, inputs, size, *, tied, two_biases):
-    """The keyword arguments of bilstm_forward (of lstm_forward when tied), float64."""
+    """The keyword arguments of bilstm_forward (of Cell when tied), float64."""
     shapes = {"weight_ih": (4 * size, inputs), "weight_hh": (4 * size, size), "bias": (4 * size,)}
     if two_biases:
         shapes["bias_hh"] = (4 * size,)
