@@ -7,7 +7,7 @@ spent on padding because there is none.
 
     packed   a a a | b | c c          step order   a c b | a c | a          bounds  0 3 5 6
 
-Used by viterbi, viterbi_kbest, crf, crf_confidence, lstm_steps.
+Used by viterbi, crf, crf_confidence, lstm_steps.
 """
 from types import ModuleType
 from typing import NamedTuple

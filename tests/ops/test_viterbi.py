@@ -6,14 +6,13 @@ from torchcrf import CRF
 
 from minixl.backend import to_numpy
 from minixl.ops.viterbi import viterbi
-from minixl.ops.viterbi_kbest import viterbi_kbest
 from tests.ops.chain_brute_force import LENGTHS, all_paths, options, random_chain, random_legal
 
 
 def assert_best_paths(decode, chain, legal=None, xp=np, rtol=1e-12):
     """Tags and scores are those of the first of all paths, in the order that the tie rule gives."""
     moved = {name: None if value is None else xp.asarray(value) for name, value in options(chain).items()}
-    tags, scores = map(to_numpy, decode(xp.asarray(chain.scores), chain.starts, legal=legal, **moved))
+    tags, scores = map(to_numpy, viterbi(xp.asarray(chain.scores), chain.starts, legal=legal, **moved))
     for b in range(len(chain.starts) - 1):
         score, path = all_paths(chain, b, legal)[0]
         assert tuple(tags[chain.starts[b]:chain.starts[b + 1]]) == path
@@ -102,23 +101,18 @@ def test_wrong_shape_is_named(rng):
         viterbi(chain.scores, chain.starts, transitions=np.zeros((4, 4)))
 
 
-def two_best(*args, **options):
-    return viterbi_kbest(*args, 2, **options)
-
-
-@pytest.mark.parametrize("decode", [viterbi, two_best])
 @pytest.mark.parametrize("argument, place", [("scores", (0, 0)), ("scores", (5, 1)), ("scores", (10, 2)), ("transitions", (2, 0)),
                                              ("start", 1), ("end", 2)], ids=str)
-def test_nan_is_named(xp, rng, decode, argument, place):
+def test_nan_is_named(xp, rng, argument, place):
     chain = random_chain(rng, (9, 2, 0))
     getattr(chain, argument)[place] = np.nan
     moved = {name: xp.asarray(value) for name, value in options(chain).items()}
     size = getattr(chain, argument).size
     with pytest.raises(ValueError, match=rf"^{argument}: expected numbers, got NaN in 1 of {size} places$"):
-        decode(xp.asarray(chain.scores), chain.starts, **moved)
+        viterbi(xp.asarray(chain.scores), chain.starts, **moved)
     if argument == "scores":
         with pytest.raises(ValueError, match="^scores: expected numbers, got NaN in 1 of 33 places$"):
-            decode(xp.asarray(chain.scores), chain.starts)
+            viterbi(xp.asarray(chain.scores), chain.starts)
 
 
 def test_infinity_is_named(rng):
@@ -142,9 +136,8 @@ def test_a_forbidden_token_does_not_reach_other_sentences(xp):
 ])
 def test_a_mask_that_is_not_bool_is_named(rng, change, message):
     chain, legal = random_chain(rng), random_legal(rng, 3)._replace(**change)
-    for decode in (viterbi, two_best):
-        with pytest.raises(ValueError, match=message):
-            decode(chain.scores, chain.starts, legal=legal)
+    with pytest.raises(ValueError, match=message):
+        viterbi(chain.scores, chain.starts, legal=legal)
 
 
 @pytest.mark.parametrize("sentences, tags", [(2000, 5), (300, 40)])
