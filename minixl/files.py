@@ -6,7 +6,7 @@
     digest(path), folder_digest(folder)        SHA-256 of the contents: --resume and stored results compare it
 
 A file that was only touched has the same digest; a changed one has another, whatever its date.
-Tests: tests/test_files.py, tests/test_digests.py
+Tests: tests/test_files.py
 """
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replacing a file or a folder in one go."""
+"""Atomic replacement of files and folders; digests, which depend on contents and not on dates or folder names."""
 import os
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from minixl.errors import UserError
-from minixl.files import replaced_file, replaced_folder
+from minixl.files import digest, folder_digest, replaced_file, replaced_folder
 
 
 def listing(folder):
@@ -158,3 +158,33 @@ def test_the_umask_says_who_may_read(tmp_path, umask, mode):
     finally:
         os.umask(before)
     assert (tmp_path / "w").stat().st_mode & 0o777 == mode
+
+
+def write_files(folder, **files):
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name.replace("_", ".")).write_text(text)
+    return folder
+
+
+def test_a_folder_digest_depends_on_contents_not_on_dates_or_its_name(tmp_path):
+    first = folder_digest(write_files(tmp_path / "one", config_json="{}", vocab_txt="a", model_safetensors="1"))
+    moved = (tmp_path / "one").rename(tmp_path / "two")
+    os.utime(moved / "vocab.txt", (0, 0))
+    write_files(moved / "onnx", model_safetensors="other")                          # nothing reads what lies deeper
+    for name in ("README.md", "pytorch_model.bin"):
+        (moved / name).write_text("x")
+    assert folder_digest(moved) == first != ""
+    seen = {first}
+    for name, text in (("config.json", "{ }"), ("vocab.txt", "b"), ("model.safetensors", "2"), ("tokenizer.json", "")):
+        (moved / name).write_text(text)
+        seen.add(folder_digest(moved))
+    assert len(seen) == 5
+    (moved / "vocab.txt").rename(moved / "merges.txt")                        # the same bytes under another name
+    assert folder_digest(moved) not in seen
+
+
+def test_digests_of_what_is_not_there(tmp_path):
+    assert folder_digest(tmp_path / "no") == folder_digest(write_files(tmp_path / "card", README_md="x")) == ""
+    with pytest.raises(UserError, match=r"no.txt: cannot be read \(No such file or directory\)$"):
+        digest(tmp_path / "no.txt")
