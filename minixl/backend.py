@@ -1,10 +1,10 @@
-"""Where an array lives decides where it is computed: NumPy on a CPU, CuPy on a GPU.  The only file that imports cupy.
+"""NumPy for arrays on the CPU, CuPy for arrays on a GPU; threads; the decorator of every op.  The only file that imports cupy.
 
     array_module(x, ...)        numpy or cupy, whichever the arrays belong to; mixing them is an error
     to_numpy(x)                 a NumPy array with the same content
     array_module_for(device)    "auto", "cpu" or "cuda" -> numpy or cupy
-    by_rows(block, rows, width) one formula over blocks of rows, on every core (NumPy) or in one go (CuPy)
-    @op                         stands on every op; on CuPy arrays the launcher of the same name in kernels/ takes its place
+    by_rows(block, rows, width) run a function on blocks of rows on all threads (NumPy), or once on all rows (CuPy)
+    @op                         decorates every op: CuPy arrays go to the launcher of the same name in kernels/
     recording(observer)         shows the observer every call of an op
 """
 from __future__ import annotations
@@ -27,22 +27,22 @@ from minixl.errors import UserError
 
 try:
     import cupy
-except ImportError:                        # no GPU build of minixl: every array is a NumPy array
+except ImportError:                        # every array is a NumPy array
     cupy = None
 
 Array = Any                                # np.ndarray or cupy.ndarray
 Function = TypeVar("Function", bound=Callable[..., Any])
 Item = TypeVar("Item")
 
-BLOCK = 1 << 18                            # elements a block: the fastest of 2^13 ... 2^18, see docs/performance.md
-WORTH_A_THREAD = 1 << 19                   # elements times passes below which one thread is faster
+BLOCK = 1 << 18                            # elements per block: the fastest of 2^13 ... 2^18, see docs/performance.md
+WORTH_A_THREAD = 1 << 19                   # with fewer elements times passes, one thread is faster
 
 
 def _keep_freed_memory() -> None:
-    """Have glibc keep the megabytes a step frees for the next step, instead of returning them to the system.
+    """Make glibc keep the memory that a step frees for the next step instead of returning it to the system.
 
-    Every activation is otherwise fresh memory that the kernel must clear page by page: a sixth of a training step
-    (docs/performance.md).  What a process holds at its peak does not change.  Elsewhere than on glibc nothing is done.
+    Otherwise the kernel clears new pages for every activation, which takes a sixth of a training step
+    (docs/performance.md).  Peak memory does not change.  Does nothing without glibc.
     """
     mmap_threshold, trim_threshold = -3, -1                            # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of malloc.h
     try:
@@ -58,7 +58,7 @@ if sys.platform == "linux":
 
 
 def array_module(*arrays: Array) -> ModuleType:
-    """numpy or cupy.  Raises ValueError when the arrays do not all live in the same place."""
+    """Return numpy or cupy, whichever the arrays belong to.  Raises ValueError unless they are all on one device."""
     if cupy is None:
         return np
     on_gpu = [isinstance(array, cupy.ndarray) for array in arrays if array is not None]
@@ -69,26 +69,26 @@ def array_module(*arrays: Array) -> ModuleType:
 
 
 def to_numpy(array: Array) -> np.ndarray:
-    """A NumPy array with the same content (a NumPy array is returned as it is)."""
+    """Copy a CuPy array to the CPU; return a NumPy array as it is."""
     return array.get() if cupy is not None and isinstance(array, cupy.ndarray) else np.asarray(array)
 
 
 def array_module_for(device: str) -> ModuleType:
-    """The array module for --device: "cpu", "cuda", or "auto" (CUDA where cupy finds a device)."""
+    """Return the array module for --device: "cpu", "cuda", or "auto" (cupy if it finds a device, else numpy)."""
     if device not in ("auto", "cpu", "cuda"):
         raise UserError(f"device: expected auto, cpu or cuda, got {device!r}")
-    found = cupy is not None and cupy.cuda.is_available()
-    if device == "cuda" and not found:
+    has_gpu = cupy is not None and cupy.cuda.is_available()
+    if device == "cuda" and not has_gpu:
         reason = "cupy is not installed (pip install 'minixl[cuda12]')" if cupy is None else "cupy finds no CUDA device"
         raise UserError(f"device: cuda was asked for, but {reason}")
-    return cupy if found and device != "cpu" else np
+    return cupy if has_gpu and device != "cpu" else np
 
 
 @functools.cache
 def threads() -> int:
-    """Threads for element-wise passes: MINIXL_THREADS, else OMP_NUM_THREADS, else the cores this process may use."""
-    asked = os.environ.get("MINIXL_THREADS") or os.environ.get("OMP_NUM_THREADS")
-    return max(1, int(asked)) if asked and asked.isdigit() else len(os.sched_getaffinity(0))
+    """Number of threads for element-wise work: MINIXL_THREADS, else OMP_NUM_THREADS, else the cores of this process."""
+    setting = os.environ.get("MINIXL_THREADS") or os.environ.get("OMP_NUM_THREADS")
+    return max(1, int(setting)) if setting and setting.isdigit() else len(os.sched_getaffinity(0))
 
 
 @functools.cache
@@ -97,11 +97,11 @@ def _pool() -> ThreadPoolExecutor:
 
 
 def in_parallel(function: Callable[[Item], object], items: Iterable[Item]) -> None:
-    """function(item) for every item, on all threads.  NumPy lets other threads run while it computes.
+    """Call function(item) for every item, on all threads.  NumPy lets other threads run while it computes.
 
-    Where one call raises, its exception comes out only when every thread has stopped: nothing writes behind the caller's back.
+    If a call raises, the exception reaches the caller only after every thread has stopped, so nothing is written afterwards.
     """
-    remaining = iter(list(items))          # shared: taking the next item is atomic
+    remaining = iter(list(items))          # shared by the threads: taking the next item is atomic
 
     def work() -> None:
         for item in remaining:
@@ -117,10 +117,10 @@ def in_parallel(function: Callable[[Item], object], items: Iterable[Item]) -> No
 
 
 def by_rows(block: Callable[[slice], object], rows: int, width: int, xp: ModuleType = np, *, passes: int = 4) -> None:
-    """Run block(rows[i:j]) over row blocks that fit the cache, on all threads; on a GPU run it once.
+    """Call block(slice) for blocks of rows that fit the cache, on all threads; on a GPU, once for all rows.
 
-    `width` is the number of elements a row, `passes` how often the block goes over them: a second thread takes 0.1 ms to
-    wake, so little work stays on one.  Each block must write rows of its own only.
+    `width` is the number of elements per row, `passes` the number of passes that the block makes over them: waking a second
+    thread takes 0.1 ms, so little work stays on one.  A block must write only to its own rows.
     """
     if xp is not np or rows * width * passes <= WORTH_A_THREAD:
         block(slice(0, rows))
@@ -132,10 +132,10 @@ def by_rows(block: Callable[[slice], object], rows: int, width: int, xp: ModuleT
 
 
 class Call(NamedTuple):
-    """A finished call of an op, as an observer sees it."""
+    """A finished call of an op."""
 
     name: str                      # for example "layernorm_forward"
-    arguments: dict[str, Any]      # by the names of the op's parameters, without defaults that were not passed
+    arguments: dict[str, Any]      # those that were passed, by parameter name
     result: Any
 
 
@@ -145,9 +145,10 @@ _observers: tuple[Observer, ...] = ()
 
 @contextlib.contextmanager
 def recording(observer: Observer) -> Iterator[None]:
-    """Pass every op called inside the block to `observer` when it returns; an op that another one calls comes first.
+    """Show `observer` every call of an op inside the block, when the op returns: nested ops before the op that calls them.
 
-    The arrays are those of the computation, not copies: the observer must not write to them.  It must not call ops either.
+    It gets the arrays themselves, not copies, and must not write to them.  It must not call ops.  An op that runs on several
+    threads, as adamw_step does, calls it from each of them.
     """
     global _observers
     before = _observers
@@ -159,9 +160,9 @@ def recording(observer: Observer) -> Iterator[None]:
 
 
 def op(function: Function) -> Function:
-    """Mark a function of minixl/ops as an op: `recording` sees its calls, and CuPy arrays go to its launcher in kernels/.
+    """Decorate an op: `recording` sees its calls, and CuPy arrays go to its launcher in kernels/.
 
-    Where `kernels.OPS` lists no launcher, and everywhere with MINIXL_KERNELS=0, the function itself runs on the GPU.
+    Without a launcher in `kernels.OPS`, or with MINIXL_KERNELS=0, the function itself runs on CuPy arrays.
     """
     name, file = function.__name__, function.__module__.rpartition(".")[2]
     parameters = inspect.signature(function)
@@ -181,12 +182,12 @@ def op(function: Function) -> Function:
 
 @functools.cache
 def _launcher(file: str, name: str) -> Callable[..., Any] | None:
-    """The launcher of an op, from kernels/`file`.py; None where kernels.OPS does not list one."""
+    """Import the launcher of an op from kernels/`file`.py; None if kernels.OPS lists none."""
     if name not in importlib.import_module("minixl.kernels").OPS.get(file, ()):
         return None
     return getattr(importlib.import_module(f"minixl.kernels.{file}"), name)
 
 
 def _on_gpu(args: Iterable[Any]) -> bool:
-    """Whether any argument, or any field of a cache among them, is a CuPy array."""
+    """Whether any argument, or any field of a cache among the arguments, is a CuPy array."""
     return any(isinstance(arg, cupy.ndarray) or (hasattr(arg, "_fields") and _on_gpu(arg)) for arg in args)

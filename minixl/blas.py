@@ -1,7 +1,7 @@
-"""One BLAS thread for each of our own threads, where whole pieces of work can be done side by side.
+"""Turn off OpenBLAS's own threads where minixl runs larger pieces of work in parallel.
 
-OpenBLAS splits every matrix product over its threads and joins them again.  For a long row of small products with other work
-between them that is slow, and very slow on cores that others use too: each product waits for the slowest thread.
+OpenBLAS splits every matrix product over its threads and then waits for all of them.  For many small products with other work
+in between that is slow, and very slow on cores that are shared: each product waits for the slowest thread.
 """
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import functools
 import importlib
 from collections.abc import Callable, Iterator
 
-# NumPy's own wheels, OpenBLAS with 64-bit integers, OpenBLAS of a distribution
+# function names in NumPy's wheels, in OpenBLAS with 64-bit integers, in the OpenBLAS of Linux distributions
 SPELLINGS = ("scipy_openblas_{}64_", "openblas_{}64_", "scipy_openblas_{}", "openblas_{}")
 
 
 @functools.cache
 def _openblas() -> tuple[Callable[[int], None], Callable[[], int]] | None:
-    """set_num_threads and get_num_threads of the OpenBLAS that NumPy is linked with; None where it is another library."""
+    """Return set_num_threads and get_num_threads of the OpenBLAS that NumPy uses, or None if NumPy uses another BLAS."""
     extension = importlib.import_module("numpy._core._multiarray_umath")
-    library = ctypes.CDLL(extension.__file__)                          # a look-up also finds what this one is linked with
+    library = ctypes.CDLL(extension.__file__)                          # a look-up also searches the libraries it is linked with
     for spelling in SPELLINGS:
         with contextlib.suppress(AttributeError):
             return (getattr(library, spelling.format("set_num_threads")),
@@ -29,7 +29,7 @@ def _openblas() -> tuple[Callable[[int], None], Callable[[], int]] | None:
 
 @contextlib.contextmanager
 def single_threaded() -> Iterator[bool]:
-    """Inside, each matrix product stays on the thread that asks for it.  Yields whether that could be arranged."""
+    """Run each matrix product on the thread that calls it.  Yields whether this is possible (only with OpenBLAS)."""
     functions = _openblas()
     if functions is None:
         yield False

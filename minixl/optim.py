@@ -3,9 +3,9 @@
     SGD      p ← p - lr · g
     AdamW    minixl/ops/adamw.py; with no weight decay it is Adam
 
-Each optimiser owns its moments, so the three losses of an adversarial method never mix theirs.  Neighbours in the flat
-buffer with the same settings are updated in one pass.  A table with a row-sparse gradient follows the dense rule exactly:
-a row that was never looked up has m = v = 0, so only the rows that ever were need moments.
+Each optimiser has its own moments, so the three losses of an adversarial method never mix theirs.  Neighbours in the flat
+buffer with the same settings are updated in one pass.  A table with a row-sparse gradient is updated exactly as if its
+gradient were dense: rows that were never looked up have m = v = 0, so only the others need moments.
 Checked against torch.optim in tests/test_optim.py.
 """
 from __future__ import annotations
@@ -22,7 +22,7 @@ from minixl.backend import Array, by_rows
 from minixl.ops.adamw import adamw_step
 from minixl.parameters import ParameterStore
 
-Schedule = Callable[[int], float]    # step, counted from 0 -> factor on the learning rate
+Schedule = Callable[[int], float]    # step, counted from 0 -> factor of the learning rate
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,15 @@ class Group:
     names: tuple[str, ...]
     lr: float
     weight_decay: float = 0.0
-    floor: float = 0.0           # no schedule brings the learning rate below it; one that is lower already does not move
+    floor: float = 0.0           # a schedule never lowers the learning rate below it (or below lr, if that is lower)
 
     def rate(self, factor: float) -> float:
-        """The learning rate where the schedule says `factor`."""
+        """The learning rate for a schedule's `factor`."""
         return max(self.lr * factor, min(self.floor, self.lr))
 
 
 def constant(step: int) -> float:
-    """No schedule."""
+    """The schedule that never changes the learning rate."""
     return 1.0
 
 
@@ -54,12 +54,12 @@ def linear_schedule(total: int, warmup: int) -> Schedule:
 
 
 def inverse_schedule(epoch_steps: int | Fraction, decay: float) -> Schedule:
-    """1 / (1 + decay * epoch), epoch counted from 0; one has `epoch_steps` steps (Lample et al. 2016; Bari et al. 2020)."""
+    """1 / (1 + decay * epoch); epochs count from 0 and have `epoch_steps` steps (Lample et al. 2016; Bari et al. 2020)."""
     return lambda step: 1 / (1 + decay * (step // epoch_steps))
 
 
 def decay_groups(store: ParameterStore, names: Iterable[str], lr: float, weight_decay: float, floor: float = 0.0) -> list[Group]:
-    """One group with weight decay and one without: LayerNorm and biases, all vectors, are not decayed (Devlin et al. 2019, A.2)."""
+    """One group with weight decay and one without for the vectors, LayerNorm and biases (Devlin et al. 2019, A.2)."""
     decayed: list[str] = []
     plain: list[str] = []
     for name in names:
@@ -69,21 +69,21 @@ def decay_groups(store: ParameterStore, names: Iterable[str], lr: float, weight_
 
 
 def gradient_norm(store: ParameterStore, names: Iterable[str]) -> float:
-    """Euclidean norm of the gradients of `names` taken together."""
+    """Euclidean norm of all gradients of `names` together."""
     total = np.float64(0)
     for name in names:
         grad = store[name].grad
-        values = getattr(grad, "values", grad)                         # a table's gradient holds its rows in .values
+        values = getattr(grad, "values", grad)                         # a table's gradient is a RowSparse
         if values is not None:
             flat = values.reshape(-1)
-            total = total + (flat @ flat).astype(np.float64)           # on a GPU it stays there until the end
+            total = total + (flat @ flat).astype(np.float64)           # on a GPU: copied to the CPU only once, below
     return sqrt(total)
 
 
 def clip_gradients(store: ParameterStore, names: Sequence[str], limit: float) -> float:
-    """Scale the gradients of `names` so that their common norm is at most `limit`; returns the norm before."""
+    """Scale the gradients of `names` so that their norm together is at most `limit`; return the norm before scaling."""
     norm = gradient_norm(store, names)
-    if limit < norm < inf:                                             # a norm that is not finite is the caller's to refuse
+    if limit < norm < inf:                                             # the caller must reject a norm that is not finite
         for name in names:
             grad = store[name].grad
             values = getattr(grad, "values", grad)
@@ -93,27 +93,27 @@ def clip_gradients(store: ParameterStore, names: Sequence[str], limit: float) ->
 
 
 class Optimizer:
-    """What all optimisers share: the stretches of the flat buffer, the tables, the step count, the state."""
+    """Base of all optimisers: which parts of the flat buffer and which tables to update, the step count, the state."""
 
     moments: tuple[str, ...] = ()
 
     def __init__(self, store: ParameterStore, groups: Sequence[Group], schedule: Schedule = constant) -> None:
         self.store, self.groups, self.schedule, self.steps = store, tuple(groups), schedule, 0
-        self.last_lr = 0.0                                             # of the first group, in the last step
+        self.last_lr = 0.0                                             # of the first group in the last step
         self.names = [name for group in groups for name in group.names]
-        twice = {name for name in self.names if self.names.count(name) > 1}
-        if twice:
-            raise ValueError(f"optimizer: {sorted(twice)[0]} stands in more than one group")
+        repeated = {name for name in self.names if self.names.count(name) > 1}
+        if repeated:
+            raise ValueError(f"optimizer: {sorted(repeated)[0]} is in more than one group")
         self.spans = [(span, group) for group in groups for span in _spans(store, group.names)]
         self.tables = [(name, group) for group in groups for name in group.names if store[name].offset is None]
         self.span_state = [{key: store.xp.zeros(span.stop - span.start, store.dtype) for key in self.moments}
                            for span, _ in self.spans]
         self.table_state = [{key: store.xp.zeros_like(store[name].value) for key in self.moments}
-                            for name, _ in self.tables]                # calloc: rows never touched cost no memory
+                            for name, _ in self.tables]                # calloc: untouched rows take no memory
         self.active = [store.xp.zeros(len(store[name].value), bool) for name, _ in self.tables]
 
     def step(self) -> None:
-        """One update of every parameter of the groups from its accumulated gradient."""
+        """Update every parameter of the groups from its accumulated gradient."""
         factor = self.schedule(self.steps)
         self.last_lr = self.groups[0].rate(factor)
         self.steps += 1
@@ -149,11 +149,11 @@ class Optimizer:
             state[key][rows] = moment
 
     def update(self, value: Array, grad: Array, state: dict[str, Array], lr: float, weight_decay: float) -> None:
-        """The rule, in place on `value` and `state`; `grad` is left alone."""
+        """Update `value` and `state` in place from `grad`, which does not change."""
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything a checkpoint needs, as arrays: the step count, the moments, the active rows of the tables."""
+        """The arrays that a checkpoint needs: the step count, the moments, the active rows of the tables."""
         state: dict[str, Any] = {"steps": np.array([self.steps])}
         for i, moments in enumerate(self.span_state):
             state.update({f"span.{i}.{key}": moment for key, moment in moments.items()})
@@ -164,7 +164,7 @@ class Optimizer:
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The opposite of state_dict, into an optimiser made with the same groups."""
+        """Restore what state_dict returned, into an optimiser with the same groups."""
         self.steps = int(state["steps"][0])
         for i, moments in enumerate(self.span_state):
             for key, moment in moments.items():
@@ -172,7 +172,7 @@ class Optimizer:
         for (name, _), moments, active in zip(self.tables, self.table_state, self.active, strict=True):
             rows = self.store.xp.asarray(state[f"table.{name}.rows"])
             for key, moment in moments.items():
-                moment[active] = 0                                     # of rows that this optimiser has seen since
+                moment[active] = 0                                     # rows that this optimiser has updated since
                 moment[rows] = self.store.xp.asarray(state[f"table.{name}.{key}"])
             active[...] = False
             active[rows] = True
@@ -186,7 +186,7 @@ class SGD(Optimizer):
 
 
 class AdamW(Optimizer):
-    """Adam with decoupled weight decay; with weight_decay = 0 in every group it is Adam."""
+    """Adam with decoupled weight decay; without weight decay it is Adam."""
 
     moments = ("m", "v")
 
@@ -201,13 +201,13 @@ class AdamW(Optimizer):
 
 
 def _spans(store: ParameterStore, names: Iterable[str]) -> list[slice]:
-    """Stretches of the flat buffer that hold exactly the given parameters (and the padding between them)."""
-    chosen = set(names)
-    wanted = sorted(p.offset for p in store if p.offset is not None and p.name in chosen)
-    everything = sorted(p.offset for p in store if p.offset is not None)
-    following = dict(zip(everything, everything[1:] + [len(store.values)], strict=True))
+    """The slices of the flat buffer that hold exactly these parameters (and the padding between them)."""
+    subset = set(names)
+    offsets = sorted(p.offset for p in store if p.offset is not None and p.name in subset)
+    all_offsets = sorted(p.offset for p in store if p.offset is not None)
+    following = dict(zip(all_offsets, all_offsets[1:] + [len(store.values)], strict=True))
     spans: list[slice] = []
-    for offset in wanted:
+    for offset in offsets:
         if spans and spans[-1].stop == offset:
             spans[-1] = slice(spans[-1].start, following[offset])
         else:

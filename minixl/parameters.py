@@ -1,8 +1,8 @@
 """Every parameter of a model under its Hugging Face name, with its value and its gradient.
 
-Matrices and vectors are views into one flat buffer of values and one of gradients, each view aligned to 256 bytes, the
-matrices first and the vectors behind them: parameters that an optimiser treats alike lie side by side, and it walks over
-long stretches of memory.  A table (the word embeddings) stands apart, because its gradient is row-sparse: see
+Matrices and vectors are views into one flat buffer of values and one of gradients, each view aligned to 256 bytes, first
+the matrices, then the vectors: parameters that an optimiser treats alike are neighbours, so it can update long stretches of
+memory at once.  A table (the word embeddings) has arrays of its own because its gradient is row-sparse: see
 minixl/ops/embedding.py.
 """
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Parameter:
 
     name: str
     value: Array
-    grad: Any                        # an array; a table's is RowSparse, or None while nothing was looked up
-    offset: int | None               # where it begins in the flat buffers; None for a table
+    grad: Any                        # an array; for a table a RowSparse, or None before anything is looked up
+    offset: int | None               # position in the flat buffers; None for a table
     trainable: bool = True
 
 
@@ -49,7 +49,7 @@ class ParameterStore:
             offsets[name] = size
             size += -(-int(np.prod(shapes[name])) // ALIGNMENT) * ALIGNMENT
         self.values = xp.zeros(size, dtype)
-        self.grads = xp.zeros(size, dtype)       # pages of frozen parameters are never touched, so they cost no memory
+        self.grads = xp.zeros(size, dtype)       # frozen parameters' pages are never touched and take no memory
         self._parameters: dict[str, Parameter] = {}
         self._under: dict[str, dict[str, dict[str, Array]]] = {}
         for name, shape in shapes.items():
@@ -73,11 +73,11 @@ class ParameterStore:
         return len(self._parameters)
 
     def names(self, *, trainable: bool | None = None) -> list[str]:
-        """All names, or only those that are (not) trainable."""
+        """All names, or only those of the trainable (False: the frozen) parameters."""
         return [p.name for p in self if trainable is None or p.trainable == trainable]
 
     def under(self, prefix: str) -> dict[str, dict[str, Array]]:
-        """Values below a prefix, by module: under("bert.encoder.layer.0")["output.dense"] -> {"weight": ..., "bias": ...}."""
+        """Values under a prefix, by module: under("bert.encoder.layer.0")["output.dense"] -> {"weight": ..., "bias": ...}."""
         if prefix not in self._under:
             modules: dict[str, dict[str, Array]] = {}
             for parameter in self:
@@ -88,25 +88,25 @@ class ParameterStore:
         return self._under[prefix]
 
     def match(self, patterns: Iterable[str]) -> list[str]:
-        """Names that match any shell pattern.  Raises UserError for a pattern that matches nothing."""
-        chosen: set[str] = set()
+        """Names that match any of the shell patterns.  Raises UserError for a pattern that matches nothing."""
+        matching: set[str] = set()
         for pattern in patterns:
-            found = {name for name in self._parameters if fnmatchcase(name, pattern)}
-            if not found:
+            names = {name for name in self._parameters if fnmatchcase(name, pattern)}
+            if not names:
                 raise UserError(f"parameters: the pattern {pattern!r} matches no parameter, for example "
                                 f"{next(iter(self._parameters), '(none)')!r} (minixl weights show lists all)")
-            chosen |= found
-        return [name for name in self._parameters if name in chosen]
+            matching |= names
+        return [name for name in self._parameters if name in matching]
 
     def freeze(self, patterns: Iterable[str]) -> list[str]:
-        """Exclude the parameters that match from training; returns their names."""
+        """Exclude the matching parameters from training; return their names."""
         names = self.match(patterns)
         for name in names:
             self[name].trainable = False
         return names
 
     def accumulate(self, prefix: str, grads: Gradients) -> None:
-        """Add gradients, the only place where this is done.  `grads` may be nested; a frozen parameter's is dropped."""
+        """Add gradients; nothing else does.  `grads` may be nested; gradients of frozen parameters are dropped."""
         for key, grad in grads.items():
             name = f"{prefix}.{key}" if prefix else key
             if isinstance(grad, Mapping):

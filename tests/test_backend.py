@@ -1,4 +1,4 @@
-"""backend: which array module, rows over threads, and the kernels' dispatch (with a stand-in for cupy)."""
+"""backend: array modules, work on several threads, and the dispatch of @op to kernels (with a stand-in for cupy)."""
 import threading
 import time
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from minixl.errors import UserError
 
 
 class GpuArray:
-    """What the stand-in for cupy has for an array."""
+    """The array class of the stand-in for cupy."""
 
     def get(self):
         return np.array([7.0])
@@ -85,7 +85,7 @@ def test_by_rows_on_a_gpu_runs_once(fake_cupy):
 
 
 def test_in_parallel_uses_several_threads(monkeypatch):
-    """Both items must be under way at once to pass the barrier."""
+    """Both items must run at the same time to pass the barrier."""
     monkeypatch.setattr(backend, "threads", lambda: 2)
     barrier = threading.Barrier(2, timeout=20)
     done = []
@@ -114,7 +114,7 @@ def test_an_error_in_any_item_arrives(monkeypatch, bad):
 
 
 def test_an_error_waits_for_the_other_threads(monkeypatch):
-    """The caller's own item fails while a helper is in the middle of its: its buffers must be left alone by then."""
+    """The caller's own item fails while a helper still works: nothing may write to the buffers once the error is raised."""
     monkeypatch.setattr(backend, "threads", lambda: 2)
     caller, both_began, finished = threading.current_thread(), threading.Barrier(2, timeout=20), []
 
@@ -167,7 +167,7 @@ def dispatched(fake_cupy, monkeypatch):
 
 
 def test_a_kernel_takes_over_on_the_gpu_only(dispatched, monkeypatch):
-    """The launcher is looked up by file and name, once; arrays are found in caches, too."""
+    """The launcher is looked up once, by file and name; CuPy arrays in caches count too."""
     decorate, imported = dispatched
 
     def made_up_forward(x, cache=None):

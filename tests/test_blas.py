@@ -1,4 +1,4 @@
-"""single_threaded: the number of BLAS threads inside, afterwards, and where NumPy is linked with another library."""
+"""single_threaded: the number of BLAS threads inside the block and afterwards, and NumPy with another BLAS."""
 import numpy as np
 import pytest
 
@@ -28,6 +28,6 @@ def test_another_library(monkeypatch):
 
 
 def test_the_wheels_of_numpy_are_known():
-    """They are linked with OpenBLAS, so a new spelling of its functions must not go unnoticed."""
+    """They use OpenBLAS, so this notices if its functions get new names."""
     if "openblas" in np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]:
         assert blas._openblas() is not None

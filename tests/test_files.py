@@ -62,29 +62,29 @@ with replaced_folder(sys.argv[1]) as fresh:
 """
 
 
-def test_what_a_killed_process_left_goes_with_the_next(tmp_path):
-    """As long as that process lives, what it writes stays; what only looks alike is never touched."""
-    alike = [".model.tex.partial", ".model.0.partial", ".model-2.99999999.partial", "model.99999999.partial"]
-    for name in alike:
+def test_the_partial_folder_of_a_killed_process_is_removed(tmp_path):
+    """But not while the process is running; folders with similar names are never touched."""
+    similar = [".model.tex.partial", ".model.0.partial", ".model-2.99999999.partial", "model.99999999.partial"]
+    for name in similar:
         (tmp_path / name).mkdir()
     with subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "model")], stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b"written\n"
         write(tmp_path / "model", "1")
-        assert listing(tmp_path) == sorted([*alike, f".model.{other.pid}.partial", "model"])
+        assert listing(tmp_path) == sorted([*similar, f".model.{other.pid}.partial", "model"])
         other.kill()
     write(tmp_path / "model", "2")
-    assert listing(tmp_path) == sorted([*alike, "model"])
+    assert listing(tmp_path) == sorted([*similar, "model"])
 
 
-def test_what_an_older_process_of_this_number_left(tmp_path):
-    """In a container a process has the same number each time."""
+def test_the_partial_folder_of_an_earlier_process_with_our_pid_is_removed(tmp_path):
+    """In a container a process often has the same PID each time."""
     (tmp_path / f".model.{os.getpid()}.partial").mkdir()
     write(tmp_path / "model", "1")
     assert listing(tmp_path) == ["model"]
 
 
-def test_a_process_of_somebody_else_lives(tmp_path, monkeypatch):
+def test_the_partial_folder_of_another_users_process_stays(tmp_path, monkeypatch):
     def forbidden(pid, signal):
         raise PermissionError(1, "Operation not permitted")
 
@@ -94,7 +94,7 @@ def test_a_process_of_somebody_else_lives(tmp_path, monkeypatch):
     assert listing(tmp_path) == [".model.99999999.partial", "model"]
 
 
-def test_files_of_others_are_not_replaced(tmp_path):
+def test_a_folder_with_other_files_is_not_replaced(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match="holds 'thesis.tex' that minixl did not write"):
@@ -108,7 +108,7 @@ def test_a_file_in_the_way(tmp_path):
         write(tmp_path / "model", "new")
 
 
-def test_a_link_keeps_pointing_to_the_place(tmp_path):
+def test_the_target_of_a_link_is_replaced(tmp_path):
     write(tmp_path / "real", "1")
     (tmp_path / "link").symlink_to(tmp_path / "real")
     write(tmp_path / "link", "2")
@@ -135,7 +135,7 @@ def test_a_failure_leaves_the_old_file(tmp_path, error, expected, message):
     assert (tmp_path / "b.json").read_text() == "old" and listing(tmp_path) == ["b.json"]
 
 
-def test_a_file_where_none_can_be(tmp_path):
+def test_a_file_in_a_place_where_none_can_be(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match=r"file/b: cannot be written \((File exists|Not a directory)\); make room"), \
             replaced_file(tmp_path / "file" / "b"):
@@ -147,8 +147,8 @@ def test_a_file_where_none_can_be(tmp_path):
 
 
 @pytest.mark.parametrize("umask, mode", [(0o022, 0o644), (0o077, 0o600)])
-def test_the_umask_says_who_may_read(tmp_path, umask, mode):
-    """save_file makes its files readable for their owner only; what a killed process left does not count either."""
+def test_the_umask_decides_who_may_read(tmp_path, umask, mode):
+    """Although save_file allows only the owner, and whatever the mode of a file that a killed process left."""
     (tmp_path / "w.new").write_text("half")
     (tmp_path / "w.new").chmod(0o666)
     before = os.umask(umask)
@@ -171,7 +171,7 @@ def test_a_folder_digest_depends_on_contents_not_on_dates_or_its_name(tmp_path):
     first = folder_digest(write_files(tmp_path / "one", config_json="{}", vocab_txt="a", model_safetensors="1"))
     moved = (tmp_path / "one").rename(tmp_path / "two")
     os.utime(moved / "vocab.txt", (0, 0))
-    write_files(moved / "onnx", model_safetensors="other")                          # nothing reads what lies deeper
+    write_files(moved / "onnx", model_safetensors="other")                          # subfolders are never read
     for name in ("README.md", "pytorch_model.bin"):
         (moved / name).write_text("x")
     assert folder_digest(moved) == first != ""

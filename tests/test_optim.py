@@ -18,7 +18,7 @@ WARMUP, CLIP = 2, 8.0
 
 
 def groups(lr: float = 0.05, decay: float = 0.1) -> list[Group]:
-    """Decayed and plain parameters, and one with a learning rate of its own."""
+    """Parameters with and without weight decay, and one with its own learning rate."""
     return [Group(("table", "a.weight"), lr, decay), Group(("a.bias", "LayerNorm.weight", "LayerNorm.bias"), lr),
             Group(("b.weight",), 3 * lr, decay)]
 
@@ -31,7 +31,7 @@ def filled_store(rng, dtype=np.float64) -> ParameterStore:
 
 
 def draw(rng, ids: list[int], scale: float, store: ParameterStore) -> dict[str, np.ndarray]:
-    """Random gradients into the store (the table's for `ids` only) -> the same, dense, by name."""
+    """Fill the store with random gradients (the table's only for `ids`); return them, dense, by name."""
     drawn = {name: scale * rng.normal(size=shape) for name, shape in SHAPES.items() if name != "table"}
     values = scale * rng.normal(size=(len(ids), 3))
     store.zero_grad()
@@ -48,7 +48,7 @@ def as_torch(store: ParameterStore) -> dict[str, torch.nn.Parameter]:
 
 
 def adamw_equals_torch(module, rng, eps: float = 1e-2) -> None:
-    """Clipping, warm-up, AdamW: 18 steps in float64 against torch, tables included.  eps is large, so that it shows."""
+    """Clipping, warm-up, AdamW: 18 steps in float64 against torch, tables included.  eps is large, so that mistakes in it show."""
     store = filled_store(rng)
     theirs = as_torch(store)
     steps = 3 * len(LOOKED_UP)
@@ -108,18 +108,18 @@ def test_float32_is_close(rng):
         np.testing.assert_allclose(narrow.value, wide.value, rtol=1e-4, atol=1e-5)
 
 
-def test_only_its_own_parameters_move(rng):
-    """Neighbours in the flat buffer are updated together; what lies between them must not be."""
+def test_only_the_parameters_of_its_groups_change(rng):
+    """Neighbours in the flat buffer are updated together, but not the parameters between them."""
     store = filled_store(rng)
     before = {p.name: p.value.copy() for p in store}
     optimizer = AdamW(store, [Group(("a.weight", "b.weight", "LayerNorm.bias"), 0.1, 0.1)])
     draw(rng, [1, 2], 1.0, store)
     optimizer.step()
-    moved = {name for name, value in before.items() if (store[name].value != value).any()}
-    assert moved == {"a.weight", "b.weight", "LayerNorm.bias"}
+    changed = {name for name, value in before.items() if (store[name].value != value).any()}
+    assert changed == {"a.weight", "b.weight", "LayerNorm.bias"}
 
 
-def test_the_step_leaves_gradients_alone(rng):
+def test_the_step_does_not_change_gradients(rng):
     store = filled_store(rng)
     drawn = draw(rng, [4, 4, 2], 1.0, store)
     AdamW(store, groups()).step()
@@ -139,20 +139,20 @@ def test_state_continues_bit_by_bit(rng, used):
     state = {key: np.array(value) for key, value in optimizer.state_dict().items()}
     kept, generator = {p.name: p.value.copy() for p in store}, rng.bit_generator.state
 
-    def go_on(one):
+    def continue_training(optimizer):
         rng.bit_generator.state = generator
         for parameter in store:
             parameter.value[...] = kept[parameter.name]
         for ids in LOOKED_UP[3:]:
             draw(rng, ids, 1.0, store)
-            one.step()
+            optimizer.step()
         return {p.name: p.value.copy() for p in store}
 
-    expected = go_on(optimizer)
+    expected = continue_training(optimizer)
     second = optimizer if used else AdamW(store, groups(), linear_schedule(10, 2))
     second.load_state_dict(state)
     assert second.steps == 3
-    for name, value in go_on(second).items():
+    for name, value in continue_training(second).items():
         np.testing.assert_array_equal(value, expected[name], err_msg=name)
 
 
@@ -188,7 +188,7 @@ def test_biases_and_layernorm_are_not_decayed(rng):
 
 
 def test_a_parameter_in_two_groups_is_named(rng):
-    with pytest.raises(ValueError, match="^optimizer: a.bias stands in more than one group$"):
+    with pytest.raises(ValueError, match="^optimizer: a.bias is in more than one group$"):
         AdamW(filled_store(rng), [Group(("a.bias",), 0.1), Group(("b.weight", "a.bias"), 0.1)])
 
 

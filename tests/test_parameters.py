@@ -1,4 +1,4 @@
-"""ParameterStore: views into flat buffers, names by module, patterns, and the one place where gradients add up."""
+"""ParameterStore: views into flat buffers, names by module, patterns, and adding up gradients."""
 import numpy as np
 import pytest
 
@@ -44,7 +44,7 @@ def test_under_a_prefix():
     layer = ours.under("bert.layer.0")
     assert layer.keys() == {"dense"} and layer["dense"].keys() == {"weight", "bias"}
     assert layer["dense"]["bias"] is ours["bert.layer.0.dense.bias"].value
-    assert ours.under("bert.layer.1") == {}, "bert.layer.10 does not lie under bert.layer.1"
+    assert ours.under("bert.layer.1") == {}, "bert.layer.10 is not under bert.layer.1"
     assert ours.under("classifier")[""]["bias"] is ours["classifier.bias"].value
 
 
@@ -69,12 +69,12 @@ def test_freezing():
 
 def test_gradients_add_up(rng):
     ours, weight = store(), rng.normal(size=(3, 5))
-    given = weight.copy()
+    original = weight.copy()
     for _ in range(2):
         ours.accumulate("bert.layer.0", {"dense": {"weight": weight, "bias": np.ones(3)}})
     np.testing.assert_array_equal(ours["bert.layer.0.dense.weight"].grad, 2 * weight)
     np.testing.assert_array_equal(ours["bert.layer.0.dense.bias"].grad, [2, 2, 2])
-    np.testing.assert_array_equal(weight, given)
+    np.testing.assert_array_equal(weight, original)
     ours.zero_grad()
     assert not ours.grads.any()
     with pytest.raises(KeyError, match="bert.layer.0.dense.scale"):
@@ -82,7 +82,7 @@ def test_gradients_add_up(rng):
 
 
 def test_row_sparse_gradients(rng):
-    """Into a table they stay sparse, into any other parameter they are added to its rows."""
+    """In a table they stay sparse; in any other parameter they are added to its rows."""
     ours = store()
     first = RowSparse(np.array([1, 4]), rng.normal(size=(2, 2)))
     second = RowSparse(np.array([0, 4]), rng.normal(size=(2, 2)))
