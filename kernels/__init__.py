@@ -32,7 +32,7 @@ OPS: dict[str, tuple[str, ...]] = {
     "attention": ("attention_forward", "attention_backward"),
     "masked_softmax_dropout": ("masked_softmax_dropout_forward", "masked_softmax_dropout_backward"),
     "crf_recursion": ("forward_sums", "marginals"),
-    "lstm_steps": ("advance", "retreat"),
+    "lstm_steps": ("lstm_steps_forward", "lstm_steps_backward"),
     "adamw": ("adamw_step",),
 }
 

@@ -38,19 +38,19 @@ void lstm_cell_forward(const float* __restrict__ product, float* __restrict__ ga
 }
 
 // product: (D, following, 4H -> H) later gradients times weight_hh, or (1,) when following is 0.  gates, carry: the forward
-// gates (D, T, 4H) and (D, T, H).  grown: (D, T, H) dh.  dcell: (D, rows, H).  dgates: (D, T, 4H) factors, become gradients.
+// gates (D, T, 4H) and (D, T, H).  dstates: (D, T, H) dh.  dcell: (D, rows, H).  dgates: (D, T, 4H) factors, become gradients.
 // grid x block >= D * running * H.
 extern "C" __global__
 void lstm_cell_backward(const float* __restrict__ product, const float* __restrict__ gates, const float* __restrict__ carry,
-                        float* __restrict__ grown, float* __restrict__ dcell, float* __restrict__ dgates, int directions,
+                        float* __restrict__ dstates, float* __restrict__ dcell, float* __restrict__ dgates, int directions,
                         int T, int H, int now, int running, int following, int rows) {
     const long long e = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (e >= (long long)directions * running * H) return;
     const int h = (int)(e % H), row = (int)(e / H % running), d = (int)(e / H / running);
     const size_t place = (size_t)d * T + now + row;
-    float dh = grown[place * H + h];
+    float dh = dstates[place * H + h];
     if (row < following) dh += product[((size_t)d * following + row) * H + h];
-    grown[place * H + h] = dh;
+    dstates[place * H + h] = dh;
     float* dc = dcell + ((size_t)d * rows + row) * H + h;
     const float dc_now = *dc + dh * carry[place * H + h];
     float* own = dgates + place * 4 * H + h;

@@ -1,4 +1,4 @@
-"""Launches kernels/lstm_steps.cu.  Same contract as advance and retreat of minixl.ops.lstm_steps."""
+"""Launches kernels/lstm_steps.cu.  Same contract as lstm_steps_forward and lstm_steps_backward of minixl.ops.lstm_steps."""
 from __future__ import annotations
 
 from types import ModuleType
@@ -14,10 +14,10 @@ from minixl.ops.lstm_steps import RecurrentCache
 THREADS = 256
 
 
-@float32_only(op.advance)
-def advance(gates: Array, recurrent: Array, halves: Array, bounds: list[int], states: tuple[Array, Array, Array],
-            xp: ModuleType, *, threads: int = THREADS) -> None:
-    """gates (D, T, 4H) hold the products of the inputs and become the gates; cell, tanh(cell), hidden are filled."""
+@float32_only(op.lstm_steps_forward)
+def lstm_steps_forward(gates: Array, recurrent: Array, halves: Array, bounds: list[int], states: tuple[Array, Array, Array],
+                       xp: ModuleType, *, threads: int = THREADS) -> None:
+    """Replace gates (D, T, 4H), the products of the inputs, by the gates; write states: cell, tanh(cell), hidden."""
     directions, tokens, hidden = states[0].shape
     check("gates", gates, (directions, tokens, 4 * hidden))
     for name, state in zip(("cell", "cell_tanh", "hidden"), states, strict=True):
@@ -40,12 +40,12 @@ def advance(gates: Array, recurrent: Array, halves: Array, bounds: list[int], st
         before = now
 
 
-@float32_only(op.retreat)
-def retreat(grown: Array, dgates: Array, carry: Array, cache: RecurrentCache, xp: ModuleType, *,
-            threads: int = THREADS) -> None:
-    """grown (D, T, H) becomes dh, dgates (D, T, 4H) change from factors to gradients."""
-    directions, tokens, hidden = grown.shape
-    for name, array, width in (("grown", grown, 1), ("dgates", dgates, 4), ("carry", carry, 1),
+@float32_only(op.lstm_steps_backward)
+def lstm_steps_backward(dstates: Array, dgates: Array, carry: Array, cache: RecurrentCache, xp: ModuleType, *,
+                        threads: int = THREADS) -> None:
+    """Complete dstates (D, T, H), which becomes dh, and replace dgates (D, T, 4H), the factors, by the gates' gradients."""
+    directions, tokens, hidden = dstates.shape
+    for name, array, width in (("dstates", dstates, 1), ("dgates", dgates, 4), ("carry", carry, 1),
                                ("cache.gates", cache.gates, 4)):
         check(name, array, (directions, tokens, width * hidden))
     recurrent = xp.stack([cell.weight_hh for cell in cache.cells])                     # (1 or D, 4H, H)
@@ -59,6 +59,6 @@ def retreat(grown: Array, dgates: Array, carry: Array, cache: RecurrentCache, xp
         if hidden:
             kernels.load("lstm_steps.cu", "lstm_cell_backward")(
                 (blocks(directions * (after - now) * hidden, threads),), block_threads(threads),
-                (product, cache.gates, carry, grown, dcell, dgates, *sizes, size("now", now),
+                (product, cache.gates, carry, dstates, dcell, dgates, *sizes, size("now", now),
                  size("running", after - now), size("following", following), size("rows", longest_row)))
         following = after - now

@@ -5,7 +5,7 @@
     v ← β₂ v + (1 - β₂) g²
     p ← p - lr/(1-β₁ᵗ) · m / (√v / √(1-β₂ᵗ) + eps)                 t: this step, counted from 1
 
-Called by minixl/optim.py on stretches of the flat parameter buffer.  CUDA version: kernels/adamw.cu.
+minixl/optim.py calls it on slices of the flat parameter buffer.  CUDA version: kernels/adamw.cu.
 Checked against torch.optim.AdamW in tests/test_optim.py.
 """
 from math import sqrt
@@ -16,7 +16,7 @@ from minixl.backend import Array, array_module, op
 @op
 def adamw_step(value: Array, grad: Array, m: Array, v: Array, *, lr: float, weight_decay: float,
                betas: tuple[float, float], eps: float, steps: int) -> None:
-    """value, m, v (n,) or (n, H) are updated in place from grad of the same shape; `steps` is t."""
+    """Update value, m, v, (n,) or (n, H), in place from grad of the same shape; `steps` is t."""
     xp, number, (beta1, beta2) = array_module(value), value.dtype.type, betas
     if weight_decay:
         value *= number(1 - lr * weight_decay)

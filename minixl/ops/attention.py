@@ -8,9 +8,9 @@
                dscores = probs · (dprobs - Σ dprobs · probs)
                dquery  = dscores key · scale,   dkey = dscoresᵀ (query · scale)
 
-Sentences lie one after another, without padding.  Neighbours of equal length are computed together (a batch sorted by
-length has few such groups), so there is no mask, and no score is computed that is not used.  The groups are spread over
-the threads; each is small enough for the cache.  Checked against PyTorch and against loops in tests/ops/test_attention.py.
+Neighbouring sentences of equal length are computed together (a batch sorted by length has few such groups), so there is no
+padding, no mask and no unused score.  The groups are spread over the threads; each is small enough for the CPU cache.
+CUDA version: kernels/attention.cu.  Checked against PyTorch and against loops in tests/ops/test_attention.py.
 """
 from math import sqrt
 from typing import NamedTuple
@@ -31,7 +31,7 @@ class Group(NamedTuple):
 
 
 class AttentionCache(NamedTuple):
-    query: Array        # (T, H)   already scaled by 1/√D
+    query: Array        # (T, H)   scaled by 1/√D
     key: Array          # (T, H)
     value: Array        # (T, H)
     probs: Array        # (S,)     S = Σ heads · length²; each group holds an (n, heads, length, length) block
@@ -64,9 +64,9 @@ def attention_forward(query: Array, key: Array, value: Array, starts: np.ndarray
         p -= p.max(axis=3, keepdims=True)
         xp.exp(p, out=p)
         p /= p.sum(axis=3, keepdims=True)
-        out[...] = _dropped(p, group, cache) @ v
+        out[...] = _dropout(p, group, cache) @ v
 
-    _each(one_group, groups, xp)
+    _for_each(one_group, groups, xp)
     return context, cache
 
 
@@ -81,7 +81,7 @@ def attention_backward(dcontext: Array, cache: AttentionCache) -> tuple[Array, d
         q, k, v, dc, dq, dk, dv = (_split(array, group, cache.heads) for array in
                                    (cache.query, cache.key, cache.value, dcontext, dquery, dkey, dvalue))
         p = cache.probs[group.scores].reshape(*q.shape[:2], group.length, group.length)         # (n, A, l, l)
-        dv[...] = _dropped(p, group, cache).swapaxes(2, 3) @ dc
+        dv[...] = _dropout(p, group, cache).swapaxes(2, 3) @ dc
         dp = dc @ v.swapaxes(2, 3)                                                              # (n, A, l, l)
         if cache.mask is not None:
             dp *= cache.mask[group.scores].reshape(p.shape)
@@ -91,21 +91,21 @@ def attention_backward(dcontext: Array, cache: AttentionCache) -> tuple[Array, d
         dq[...] = dp @ k
         dk[...] = dp.swapaxes(2, 3) @ q
 
-    _each(one_group, cache.groups, xp)
+    _for_each(one_group, cache.groups, xp)
     dquery *= scale
     return dquery, {"key": dkey, "value": dvalue}
 
 
 def equal_length_groups(starts: np.ndarray, heads: int) -> list[Group]:
-    """Runs of neighbouring sentences of one length, each cut so that its scores stay in the cache (2^18 elements)."""
+    """Group neighbouring sentences of equal length; a group's scores have at most 2^18 elements, to fit the CPU cache."""
     groups: list[Group] = []
     lengths = np.diff(starts).tolist()
     sentence, row, score = 0, 0, 0
     while sentence < len(lengths):
         length = lengths[sentence]
-        most = max(1, (1 << 18) // max(1, heads * length * length))
+        limit = max(1, (1 << 18) // max(1, heads * length * length))
         count = 1
-        while count < most and sentence + count < len(lengths) and lengths[sentence + count] == length:
+        while count < limit and sentence + count < len(lengths) and lengths[sentence + count] == length:
             count += 1
         if length:
             size = count * heads * length * length
@@ -115,10 +115,10 @@ def equal_length_groups(starts: np.ndarray, heads: int) -> list[Group]:
     return groups
 
 
-def _each(function, groups: list[Group], xp) -> None:
-    """Over the threads, longest sentences first so that they finish together; one after another on a GPU."""
+def _for_each(function, groups: list[Group], xp) -> None:
+    """Call function(group) for every group: on a CPU on all threads, largest groups first, so that the threads end together."""
     if xp is np and len(groups) > 1:
-        with single_threaded():        # two threads that each ask BLAS for both cores wait for each other
+        with single_threaded():        # two threads whose BLAS calls each want both cores wait for each other
             in_parallel(function, sorted(groups, key=lambda group: -(group.scores.stop - group.scores.start)))
     else:
         for group in groups:
@@ -126,11 +126,11 @@ def _each(function, groups: list[Group], xp) -> None:
 
 
 def _split(array: Array, group: Group, heads: int) -> Array:
-    """The group's rows (n·l, H) seen as (n, A, l, D), without a copy."""
+    """View the group's rows (n·l, H) as (n, A, l, D)."""
     return array[group.rows].reshape(-1, group.length, heads, array.shape[1] // heads).swapaxes(1, 2)
 
 
-def _dropped(probs: Array, group: Group, cache: AttentionCache) -> Array:
+def _dropout(probs: Array, group: Group, cache: AttentionCache) -> Array:
     if cache.mask is None:
         return probs
     return probs * cache.mask[group.scores].reshape(probs.shape) * probs.dtype.type(cache.scale)

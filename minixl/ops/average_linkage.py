@@ -4,19 +4,19 @@
     forward    value = 2 avl(x, y) - avl(x, x) - avl(y, y)         with i = j: then value >= 0, and 0 iff x, y are equal
     backward   dx_i  = 2/(nm) Σ_j (x_i - y_j)/d_ij - 2/n² Σ_j (x_i - x_j)/d_ij      0 where clipped;  dy likewise
 
-With z = x and y one under the other, and the weights w = 1/n for rows of x and -1/m for rows of y, the three terms are one:
+With z = x with y below it, and weights w = 1/n for rows of x and -1/m for rows of y, the three terms become one:
 
     value = -Σ_ij w_i w_j d_ij                 dz_i = -2 w_i Σ_j w_j (z_i - z_j)/d_ij
                                                     = -2 w_i (z_i Σ_j w_j R_ij - Σ_j w_j R_ij z_j),   R = 1/d
 
-This is symmetric, so only tiles on and above the diagonal are computed, and no more than one of them is in memory.
-The forward pass already has R, so it computes the gradients too and the backward pass only scales them: three
-matrix products a tile, where a backward pass that starts again takes four.  Tiles that have no points in common are
-computed side by side, in rounds, so that nothing is added twice at a time and the result is the same every time.
+This is symmetric, so only tiles on and above the diagonal are computed, and each thread keeps only one in memory.
+The forward pass already has R, so it computes the gradients too, and the backward pass only scales them: three
+matrix products per tile instead of the four that a separate backward pass takes.  Tiles without common points are
+computed in parallel, in rounds, so that threads never add to the same rows and the result is always the same.
 
-|a - b|² = |a|² + |b|² - 2ab is one matrix product, but off by roundings of |a|² + |b|².  Where the centre of all points is
-far from the origin it is subtracted first, which keeps those small.  Pairs that lie nearer than NEAR times |a|² + |b|² are
-computed from their difference when they are few; a tile with many of them is computed in float64.
+|a - b|² = |a|² + |b|² - 2ab is one matrix product, but its rounding error is relative to |a|² + |b|².  To keep that small, the
+centre of all points is subtracted first if it is far from the origin.  Pairs nearer than NEAR times |a|² + |b|² are
+computed from their difference if there are few; a tile with many of them is computed in float64.
 CUDA version: kernels/average_linkage.cu.  Checked against PyTorch in tests/ops/test_average_linkage.py.
 """
 from collections.abc import Iterator
@@ -29,12 +29,12 @@ from minixl.backend import Array, array_module, in_parallel, op
 from minixl.blas import single_threaded
 
 LOWEST, HIGHEST = 1e-6, 1e6               # the clip on squared distances
-TILE = 512                                # points a side; smaller ones make slower products, larger ones take more memory
-STRIP = 128                               # rows of a product at a time: what is added up stays small
-FEW = 1 / 64                              # of the pairs of a tile may be computed one by one
-NEAR = {"float32": 1e-2, "float64": 1e-6}           # |a - b|² / (|a|² + |b|²) below which the product is too coarse
+TILE = 512                                # points per side; smaller tiles make slower products, larger ones take more memory
+STRIP = 128                               # rows of a product at a time, which keeps temporary arrays small
+FEW = 1 / 64                              # largest share of a tile's pairs that is computed from differences
+NEAR = {"float32": 1e-2, "float64": 1e-6}           # |a - b|² / (|a|² + |b|²) below which the product is inaccurate
 NEAR_PROMOTED = 1e-9                      # the same for a tile of float32 points computed in float64
-ROUNDINGS = 32                            # a product is off by less than this many roundings of |a|² + |b|²
+ROUNDINGS = 32                            # bound on the product's error, in units of eps · (|a|² + |b|²)
 
 
 class AverageLinkageCache(NamedTuple):
@@ -43,7 +43,7 @@ class AverageLinkageCache(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """Points of one weight w, and what is added up for them."""
+    """Points of equal weight w, and the sums for their gradient."""
 
     points: Array  # (t, H)  view of x or y
     grad: Array    # (t, H)  view of dx or dy: Σ_j w_j R_ij z_j until _finish
@@ -53,7 +53,7 @@ class Tile(NamedTuple):
 
 
 class Near(NamedTuple):
-    """The p pairs of a tile that are computed from their difference."""
+    """The p pairs of a tile to compute from their difference."""
 
     left: Array    # (p,)    row in the first tile
     right: Array   # (p,)    row in the second
@@ -88,7 +88,7 @@ def average_linkage_forward(x: Array, y: Array) -> tuple[Array, AverageLinkageCa
 
 @op
 def average_linkage_backward(dvalue: Array, cache: AverageLinkageCache) -> tuple[Array, dict[str, Array]]:
-    """dvalue scalar -> dx (n, H) and {"y": dy}, (m, H); for dvalue = 1 the arrays of the cache, which nobody writes to."""
+    """dvalue scalar -> dx (n, H) and {"y": dy}, (m, H); for dvalue = 1 these are the cache's arrays: do not write to them."""
     if float(dvalue) == 1:
         return cache.dx, {"y": cache.dy}
     dvalue = array_module(cache.dx).asarray(dvalue, cache.dx.dtype)
@@ -96,7 +96,7 @@ def average_linkage_backward(dvalue: Array, cache: AverageLinkageCache) -> tuple
 
 
 def check_points(x: Array, y: Array) -> None:
-    """ValueError unless x is (n, H) and y is (m, H), float32 or both float64, n and m at least 1."""
+    """Raise ValueError unless x is (n, H) and y is (m, H), both float32 or both float64, n and m at least 1."""
     for name, points in (("x", x), ("y", y)):
         if points.ndim != 2 or not len(points) or str(points.dtype) not in NEAR:
             raise ValueError(f"{name}: expected float32 or float64 of shape (points, H) with at least one point, "
@@ -106,12 +106,12 @@ def check_points(x: Array, y: Array) -> None:
 
 
 def rounds(count: int) -> Iterator[list[tuple[int, int]]]:
-    """All pairs (i, j), i <= j < count, in rounds in which no number comes twice: a round can be computed side by side.
+    """Yield all pairs (i, j), i <= j < count, in rounds: no number occurs in two pairs of a round, so they can run in parallel.
 
-    First every number with itself; then the rounds of a tournament, in which all but one player move on by one chair.
+    The first round pairs every number with itself; the others are those of a round-robin tournament (circle method).
     """
     yield [(i, i) for i in range(count)]
-    chairs = [*range(count), *([count] if count % 2 else [])]          # an odd count: whoever meets `count` rests
+    chairs = [*range(count), *([count] if count % 2 else [])]          # an odd count: the partner of `count` sits out
     for _ in range(len(chairs) - 1):
         half = len(chairs) // 2
         couples = zip(chairs[:half], reversed(chairs[half:]), strict=True)
@@ -120,9 +120,9 @@ def rounds(count: int) -> Iterator[list[tuple[int, int]]]:
 
 
 def _centre(x: Array, y: Array) -> Array | None:
-    """The centre (H,) of all points.
+    """The centre (H,) of all points, or None if it is nearer to the origin than the points are to it.
 
-    None where subtracting it would not help: it is nearer to the origin than the points are to it.
+    Then subtracting it would not help.
     """
     means = x.mean(axis=0), y.mean(axis=0)                                         # (H,)
     centre = (means[0] + means[1]) / 2
@@ -136,7 +136,7 @@ def _centred(points: Array, centre: Array | None) -> Array:
 
 
 def _tiles(points: Array, grad: Array, weight: float, centre: Array | None) -> Iterator[Tile]:
-    side = TILE if len(points) >= 2 * TILE else TILE // 2              # few points: enough tiles for all threads
+    side = TILE if len(points) >= 2 * TILE else TILE // 2              # with few points, smaller tiles keep all threads busy
     for start in range(0, len(points), side):
         rows = slice(start, start + side)
         norms = _norms(points[rows], centre)
@@ -148,7 +148,7 @@ def _strips(count: int) -> list[slice]:
 
 
 def _norms(points: Array, centre: Array | None) -> Array:
-    """Squared distances (t,) to the centre in float64, of a few points at a time."""
+    """Squared distances (t,) to the centre in float64, STRIP points at a time."""
     xp, norms = array_module(points), []
     for rows in _strips(len(points)):
         centred = _centred(points[rows].astype(np.float64), centre)
@@ -157,7 +157,7 @@ def _norms(points: Array, centre: Array | None) -> Array:
 
 
 def _pair(first: Tile, second: Tile, centre: Array | None, dtype: np.dtype, near: float) -> float:
-    """Σ d_ij over a tile (s, t); adds Σ_j w_j R_ij and Σ_j w_j R_ij z_j to both sides."""
+    """Return Σ d_ij over a tile (s, t); add Σ_j w_j R_ij and Σ_j w_j R_ij z_j to the sums of both sides."""
     xp, same = array_module(first.points), first is second
     a = _centred(first.points.astype(dtype, copy=False), centre)                   # (s, H)
     b = a if same else _centred(second.points.astype(dtype, copy=False), centre)   # (t, H)
@@ -166,7 +166,7 @@ def _pair(first: Tile, second: Tile, centre: Array | None, dtype: np.dtype, near
     square += first.norms.astype(dtype)[:, None]
     square += second.norms.astype(dtype)
     if same:
-        xp.fill_diagonal(square, xp.inf)                                           # a point and itself: left aside
+        xp.fill_diagonal(square, xp.inf)                                           # leave out a point and itself
     lowest = float(square.min())
     pairs = _near_pairs(square, lowest, first, second, near)
     if pairs and dtype == np.float32 and len(pairs.left) > FEW * square.size:
@@ -175,38 +175,38 @@ def _pair(first: Tile, second: Tile, centre: Array | None, dtype: np.dtype, near
         _set_exactly(square, pairs, first, second)
     if same:
         xp.fill_diagonal(square, 1)
-    clipped = pairs is not None or lowest < LOWEST or float(square.max()) > HIGHEST
-    still = (square < LOWEST) | (square > HIGHEST) if clipped else None            # (s, t)  a clipped distance does not move
-    if still is not None:
+    any_clipped = pairs is not None or lowest < LOWEST or float(square.max()) > HIGHEST
+    clipped = (square < LOWEST) | (square > HIGHEST) if any_clipped else None      # (s, t)  these have no gradient
+    if clipped is not None:
         xp.clip(square, LOWEST, HIGHEST, out=square)
     distances = xp.sqrt(square, out=square)
     sums = distances @ xp.ones(len(b), dtype)                                      # (s,)
     inverse = xp.reciprocal(distances, out=distances)                              # R
-    if still is not None:
-        inverse[still] = 0
+    if clipped is not None:
+        inverse[clipped] = 0
     if same:
         xp.fill_diagonal(inverse, 0)
     if pairs:
         _pull_exactly(inverse, pairs, first, second)
-    inverse *= dtype.type(second.weight)                                           # R scaled, not the wider products of it
+    inverse *= dtype.type(second.weight)                                           # scale R, which is smaller than its products
     _pull(inverse, b, first)
     if not same:
         if first.weight != second.weight:
             inverse *= dtype.type(first.weight / second.weight)
         _pull(inverse.T, a, second)
-    itself = len(a) * (sqrt(LOWEST) - 1) if same else 0                            # the diagonal was computed as 1
-    return float(sums.sum(dtype=np.float64)) + itself
+    diagonal = len(a) * (sqrt(LOWEST) - 1) if same else 0                          # it was computed as 1
+    return float(sums.sum(dtype=np.float64)) + diagonal
 
 
 def _pull(weighted: Array, b: Array, tile: Tile) -> None:
-    """Adds wR b to the gradient of the tile (s, H) and Σ_j wR_ij to its pulls; wR (s, t), b (t, H)."""
+    """Add wR b to the tile's gradient (s, H) and Σ_j wR_ij to its pulls; wR (s, t), b (t, H)."""
     tile.pulls[...] += weighted @ array_module(b).ones(len(b), b.dtype)
     for rows in _strips(len(weighted)):
         tile.grad[rows] += weighted[rows] @ b
 
 
 def _finish(tile: Tile, centre: Array | None) -> None:
-    """The gradient, -2w (z Σ_j w_j R_ij - Σ_j w_j R_ij z_j), in place of the second sum."""
+    """Replace the second sum in tile.grad by the gradient, -2w (z Σ_j w_j R_ij - Σ_j w_j R_ij z_j)."""
     scale = tile.grad.dtype.type(2 * tile.weight)
     for rows in _strips(len(tile.points)):
         tile.grad[rows] -= _centred(tile.points[rows], centre) * tile.pulls[rows].astype(tile.grad.dtype)[:, None]
@@ -214,17 +214,17 @@ def _finish(tile: Tile, centre: Array | None) -> None:
 
 
 def _near_pairs(square: Array, lowest: float, first: Tile, second: Tile, near: float) -> Near | None:
-    """Pairs i != j too near for the product, but not so near that the clip takes them whatever their exact distance."""
+    """Pairs i != j too near for the product, except those that are certainly clipped."""
     xp = array_module(square)
     if lowest >= near * float(first.norms.max() + second.norms.max()):
-        return None                                                                # the usual case, for one pass
+        return None                                                                # the usual case
     scale = first.norms[:, None] + second.norms                                    # (s, t)
     error = ROUNDINGS * float(np.finfo(square.dtype).eps) * scale
     return Near(*xp.nonzero((square < near * scale) & (square + error > LOWEST)))
 
 
 def _differences(pairs: Near, first: Tile, second: Tile) -> Iterator[tuple[slice, Array]]:
-    """The differences (p, H) of the near pairs in float64, some thousand numbers at a time."""
+    """Yield the differences (p, H) of the near pairs in float64, TILE² numbers at a time."""
     step = max(1, (TILE * TILE) // max(1, first.points.shape[1]))
     for start in range(0, len(pairs.left), step):
         part = slice(start, start + step)
@@ -237,12 +237,12 @@ def _set_exactly(square: Array, pairs: Near, first: Tile, second: Tile) -> None:
 
 
 def _pull_exactly(inverse: Array, pairs: Near, first: Tile, second: Tile) -> None:
-    """Takes the near pairs out of R and adds (z_j - z_i) R to the gradients: apart, the two would cancel later."""
+    """Remove the near pairs from R and add (z_j - z_i) R to the gradients: added separately, the two terms would cancel."""
     xp = array_module(inverse)
     for part, difference in _differences(pairs, first, second):
         left, right = pairs.left[part], pairs.right[part]
         pull = (difference * inverse[left, right][:, None]).astype(first.grad.dtype)           # (p, H)
         xp.subtract.at(first.grad, left, first.grad.dtype.type(second.weight) * pull)
-        if first is not second:                                                    # else (j, i) is a pair as well
+        if first is not second:                                                    # otherwise (j, i) is a pair too
             xp.add.at(second.grad, right, first.grad.dtype.type(first.weight) * pull)
     inverse[pairs.left, pairs.right] = 0

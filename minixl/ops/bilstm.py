@@ -3,8 +3,8 @@
     hidden_t = [left-to-right state after token t,  right-to-left state after token t]
     final    = [left-to-right state after the last token,  right-to-left state after the first]
 
-Untied, the directions have cells of their own.  Tied (Bari et al. 2020, "Cross-Shared"), one cell reads both ways and
-its gradient is the sum of the two.  The directions advance together, in one loop over the steps: see lstm_steps.py.
+Untied, each direction has its own cell.  Tied (Bari et al. 2020, "Cross-Shared"), one cell reads in both directions and
+its gradient is the sum of the two.  One loop over the steps computes both directions: see lstm_steps.py.
 Checked against torch.nn.LSTM, and the tied cell against a plain loop, in tests/ops/test_bilstm.py.
 """
 import numpy as np
@@ -21,14 +21,14 @@ def bilstm_forward(x: Array, weight_ih: Array, weight_hh: Array, bias: Array,
                    starts: np.ndarray) -> tuple[tuple[Array, Array], RecurrentCache]:
     """x (T, I) packed, weight_ih (4H, I), weight_hh (4H, H), bias (4H,) -> hidden (T, 2H), final (B, 2H), cache.
 
-    Without the parameters of the reverse direction the two directions are tied.  bias_hh is PyTorch's second bias.
+    The directions are tied if the parameters of the reverse direction are None.  bias_hh is PyTorch's second bias.
     """
     cells: tuple[Cell, ...] = (Cell(weight_ih, weight_hh, bias, bias_hh),)
-    given = [value is not None for value in (weight_ih_reverse, weight_hh_reverse, bias_reverse)]
-    if any(given) != all(given) or (bias_hh_reverse is not None and not all(given)):
+    untied = [value is not None for value in (weight_ih_reverse, weight_hh_reverse, bias_reverse)]
+    if any(untied) != all(untied) or (bias_hh_reverse is not None and not all(untied)):
         raise ValueError("bilstm: expected weight_ih_reverse, weight_hh_reverse and bias_reverse, or none of them "
                          "(tied directions), got only some")
-    if all(given):
+    if all(untied):
         cells += (Cell(weight_ih_reverse, weight_hh_reverse, bias_reverse, bias_hh_reverse),)
     return recurrent_forward(x, cells, (False, True), starts)
 

@@ -3,7 +3,7 @@
     forward    loss = 1/N Σ  softplus(s) - t · s              softplus(s) = log(1 + exp(s)) = max(s, 0) + log1p(exp(-|s|))
     backward   ds   = dloss/N · (σ(s) - t)
 
-The targets t may be soft.  A discriminator's loss with t, and with 1 - t the generator's (Keung et al. 2019, alg. 1).
+The targets t may be soft.  With t it is a discriminator's loss, with 1 - t the generator's (Keung et al. 2019, alg. 1).
 Checked in tests/ops/test_binary_cross_entropy.py.
 """
 from typing import NamedTuple
@@ -32,6 +32,6 @@ def binary_cross_entropy_backward(dloss: Array, cache: BinaryCrossEntropyCache) 
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)), through tanh so that neither end overflows."""
+    """1 / (1 + exp(-x)), computed with tanh, which never overflows."""
     xp = array_module(x)
     return 0.5 * (1 + xp.tanh(0.5 * x))

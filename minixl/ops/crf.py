@@ -7,8 +7,8 @@
                dtransitions  = Σ dnll · (edge_t - onehot(gold_t-1, gold_t))
                dstart, dend  = Σ dnll · (node - onehot(gold)) at the first, at the last token
 
-log Z and the marginals come from crf_recursion.py.  start and end may be left out (Bari et al. 2020 have none), and
-`legal` rules out tag sequences in training as viterbi does in decoding.  Checked against all K**n paths and against
+log Z and the marginals come from crf_recursion.py.  start and end are optional (Bari et al. 2020 have none), and
+`legal` rules out tag sequences in training as in viterbi.  Checked against all K**n paths and against
 pytorch-crf in tests/ops/test_crf.py.
 """
 from typing import NamedTuple
@@ -24,21 +24,21 @@ from minixl.packing import owner_of
 
 
 class CRFCache(NamedTuple):
-    scores: Scores                # emissions, transitions, start, end; zeros where there were none
-    state: Scaled | Logarithmic   # what the forward recursion leaves for the marginals
+    scores: Scores                # emissions, transitions, start, end; zeros for None
+    state: Scaled | Logarithmic   # of the forward recursion, for the marginals
     tags: Array                   # (T,)    gold
     owner: Array                  # (T,)    sentence of each token
-    ends: tuple[Array, Array]     # (R,)    rows of the first and of the last token of each sentence that has any
-    given: tuple[bool, bool]      # whether start, end are parameters
+    ends: tuple[Array, Array]     # (R,)    rows of the first and last token of each sentence with tokens
+    boundaries: tuple[bool, bool]  # whether start, end are parameters
     steps: Steps
 
 
 @op
 def crf_forward(emissions: Array, transitions: Array, start: Array | None = None, end: Array | None = None, *,
                 tags: Array, starts: np.ndarray, legal: LegalMoves | None = None) -> tuple[Array, CRFCache]:
-    """emissions (T, K) packed, transitions (K, K) [from, to], start (K,), end (K,) -> nll (B,), one for each sentence.
+    """emissions (T, K) packed, transitions (K, K) [from, to], start (K,), end (K,) -> nll (B,) of each sentence.
 
-    tags (T,) are the gold tags, starts (B+1,) the sentences.  A sentence without tokens has nll 0.
+    tags (T,) are the gold tags; starts (B+1,).  A sentence without tokens has nll 0.
     """
     xp = array_module(emissions, transitions, start, end)
     tags, steps = xp.asarray(tags), time_steps(starts, xp)
@@ -50,7 +50,7 @@ def crf_forward(emissions: Array, transitions: Array, start: Array | None = None
     if legal is not None and not xp.isfinite(gold).all():
         sentence = int(xp.flatnonzero(~xp.isfinite(gold))[0])
         raise UserError(f"tags: the gold tags of sentence {sentence} of the batch are illegal in this tag scheme; "
-                        "expected legal ones when illegal sequences are ruled out in training")
+                        "training that rules out illegal sequences needs legal gold tags")
     log_partition, state = forward_sums(scores, steps, len(starts) - 1)
     cache = CRFCache(scores, state, tags, owner, (first, last), (start is not None, end is not None), steps)
     return (log_partition - gold).astype(emissions.dtype), cache
@@ -58,20 +58,20 @@ def crf_forward(emissions: Array, transitions: Array, start: Array | None = None
 
 @op
 def crf_backward(dy: Array, cache: CRFCache) -> tuple[Array, dict[str, Array]]:
-    """dy (B,) -> demissions (T, K) and the gradients of transitions and, where given, of start and end."""
+    """dy (B,) -> demissions (T, K) and the gradients of transitions and of start and end, unless they were None."""
     xp = array_module(cache.tags)
     tags, owner, (first, last) = cache.tags, cache.owner, cache.ends
     weight = dy.astype(cache.scores.emissions.dtype)[owner]                        # (T,)
     node, edges = marginals(cache.scores, cache.steps, cache.state, weight)
     node[xp.arange(len(node)), cache.tags] -= 1
     node *= weight[:, None]
-    inside = owner[1:] == owner[:-1]                                               # pairs that do not cross sentences
+    inside = owner[1:] == owner[:-1]                                               # pairs within a sentence
     pairs = (tags[:-1] * node.shape[1] + tags[1:])[inside]
     edges -= xp.bincount(pairs, weights=weight[1:][inside], minlength=edges.size).reshape(edges.shape)
     grads = {"transitions": edges}
-    if cache.given[0]:
+    if cache.boundaries[0]:
         grads["start"] = node[first].sum(axis=0)
-    if cache.given[1]:
+    if cache.boundaries[1]:
         grads["end"] = node[last].sum(axis=0)
     return node, grads
 
@@ -88,7 +88,7 @@ def _gold_score(scores: Scores, tags: Array, owner: Array, ends: tuple[Array, Ar
 
 
 def _check(emissions: Array, tags: Array, starts: np.ndarray) -> None:
-    """One tag between 0 and K-1 for every row of the emissions, and sentences that cover them."""
+    """Raise ValueError unless each row of emissions has one tag from 0 to K-1 and the sentences cover all rows."""
     if tags.shape != emissions.shape[:1] or int(starts[-1]) != len(tags):
         raise ValueError(f"crf: expected one tag for each of the {len(emissions)} rows of emissions, got tags of shape "
                          f"{tags.shape} and sentences that end at row {int(starts[-1])}")

@@ -1,12 +1,12 @@
-"""How sure a CRF is: the probability of each tag, and of each entity.  Culotta & McCallum 2004, constrained forward.
+"""Confidence of a CRF: the probability of each tag and of each entity.  Culotta & McCallum 2004, constrained forward.
 
     node_t(j)    = P(tag of token t is j)
     P(entity)    = Σ e^score(y) over all tag sequences y that contain the entity  /  Z
 
-An entity is contained when its tokens have its tags and it neither begins earlier nor goes on: with B-PER I-PER, the
-tag before it must not be one that B-PER continues (none is), the tag after it must not be I-PER.  The tags inside are
+y contains an entity if the entity's tokens have its tags and it neither begins earlier nor ends later: for B-PER I-PER, the
+tag before must not be one that B-PER continues (there is none), the tag after must not be I-PER.  The tags inside are
 fixed, so the constrained sum is log A at the first token, the scores of the fixed path, and log B at the last token,
-with A and B from crf_recursion.py: a handful of array operations for all entities of a batch.
+with A and B from crf_recursion.py: a few array operations for all entities of a batch.
 Checked against the sum over all K**n paths in tests/ops/test_crf_confidence.py.
 """
 from collections.abc import Sequence
@@ -31,9 +31,9 @@ def tag_probabilities(emissions: Array, starts: np.ndarray, *, transitions: Arra
 
 
 def continuations(labels: Sequence[str]) -> np.ndarray:
-    """labels, K tags -> (K, K) bool: does the second tag go on with the entity that the first one belongs to?
+    """labels, K tags -> (K, K) bool: does the second tag continue the entity of the first one?
 
-    I-X and E-X go on with B-X and I-X.  Nothing goes on with O, E-X, S-X or a tag that has no prefix.
+    I-X and E-X continue B-X and I-X.  Nothing continues O, E-X, S-X or a tag without a prefix.
     """
     parts = [label.partition("-") for label in labels]
     return np.array([[first[0] in ("B", "I") and second[0] in ("I", "E") and first[2] == second[2]
@@ -45,15 +45,15 @@ def entity_probabilities(emissions: Array, starts: np.ndarray, spans: Array, tag
                          continues: Array | None = None) -> Array:
     """spans (S, 2), first and last + 1 row of each entity; tags (T,) -> the probability (S,) of each entity.
 
-    Only the tags inside the spans are read.  continues (K, K) bool, from `continuations`, keeps an entity from going
-    on or beginning earlier; None asks for these tags at these tokens, whatever stands beside them.
+    Reads only the tags inside the spans.  With continues (K, K) bool, from `continuations`, an entity may not begin earlier
+    or end later; with None, the tags before and after it do not matter.
     """
     xp = array_module(emissions)
     spans, tags = xp.asarray(spans).reshape(-1, 2), xp.asarray(tags)
     if not len(spans):
         return xp.zeros(0, emissions.dtype)
     _check(spans, starts)
-    wide = emissions.astype(xp.float64)                                            # sums of many scores are subtracted
+    wide = emissions.astype(xp.float64)                                            # large sums are subtracted from each other
     scores = Scores(wide, *(part.astype(xp.float64)
                             for part in chain_scores(emissions, transitions, start, end, legal)))
     open_ends = xp.zeros_like(scores.transitions, dtype=bool) if continues is None else xp.asarray(continues)
@@ -80,7 +80,7 @@ def _sums(scores: Scores, starts: np.ndarray, xp: ModuleType) -> tuple[Array, Ar
 
 def _before(scores: Scores, alpha: Array, spans: Array, tags: Array, sentence_start: Array, continues: Array,
             xp: ModuleType) -> Array:
-    """(S,) log of the sum over everything up to the first token of each span, that token included."""
+    """(S,) log of the sum over everything up to and including the first token of each span."""
     first = spans[:, 0]
     tag = tags[first]
     into = alpha[xp.maximum(first - 1, 0)] + scores.transitions[:, tag].T          # (S, from)
@@ -89,7 +89,7 @@ def _before(scores: Scores, alpha: Array, spans: Array, tags: Array, sentence_st
 
 
 def _inside(scores: Scores, spans: Array, tags: Array, xp: ModuleType) -> Array:
-    """(S,) scores of the tags after the first one of each span."""
+    """(S,) scores of all tags of each span except the first."""
     lengths = spans[:, 1] - spans[:, 0] - 1
     owner = xp.repeat(xp.arange(len(spans)), lengths.tolist())
     rows = xp.arange(len(owner)) - (xp.cumsum(lengths) - lengths - spans[:, 0] - 1)[owner]
@@ -109,7 +109,7 @@ def _after(scores: Scores, beta: Array, spans: Array, tags: Array, sentence_end:
 
 
 def _check(spans: Array, starts: np.ndarray) -> None:
-    """Every span has tokens and lies in one sentence."""
+    """Raise ValueError unless every span has tokens, all in one sentence."""
     first, after = (np.asarray(spans[:, k].tolist()) for k in (0, 1))
     within = (first >= 0) & (first < after) & (after <= starts[-1])
     within[within] = np.searchsorted(starts, first[within], "right") == np.searchsorted(starts, after[within] - 1, "right")

@@ -1,17 +1,17 @@
-"""The sums over all tag sequences that crf.py and crf_confidence.py need, for all sentences of a batch at once.
+"""Sums over all tag sequences, for crf.py and crf_confidence.py, for all sentences of a batch together.
 
     A_1(j) = e^(start_j + x_1j)                      A_t(j) = Σ_i A_t-1(i) · e^(transition_ij) · e^(x_tj)
     B_n(i) = e^(end_i)                               B_t(i) = Σ_j e^(transition_ij) · e^(x_t+1,j) · B_t+1(j)
     Z      = Σ_j A_n(j) · e^(end_j)                  node_t(j) = A_t(j) · B_t(j) / Z
                                                      edge_t(i, j) = A_t-1(i) · e^(transition_ij + x_tj) · B_t(j) / Z
 
-Two ways to compute them; A and B themselves leave every floating-point range after some tokens.
+A and B overflow or underflow after a few tokens, so they are computed in one of two other ways:
 
-scaled        each A_t is divided by its sum c_t (Rabiner 1989, section V.A), so that a step is one small product of
-              matrices, and all edges of a batch are one product too.  What underflows here is below e^(-limit)³ of
-              the sums it belongs to as long as no two transition (start, end) scores lie further apart than `limit`;
-              the emissions may be of any size.
-logarithmic   log A and log B with log-sum-exp: any scores, minus infinity (illegal moves) included.
+scaled        each A_t is divided by its sum c_t (Rabiner 1989, section V.A), so that a step is one small matrix
+              product, and all edges of a batch are one product too.  A term that underflows is below e^(-limit)³ of
+              its sum as long as no two transition (start, end) scores differ by more than `limit`;
+              the emissions may have any size.
+logarithmic   log A and log B with log-sum-exp, for all other scores, including minus infinity (illegal moves).
 
 Arrays are in step order (see steps.py).  CUDA version: kernels/crf_recursion.cu.
 """
@@ -47,7 +47,7 @@ class Logarithmic(NamedTuple):
 
 @op
 def forward_sums(scores: Scores, steps: Steps, sentences: int) -> tuple[Array, Scaled | Logarithmic]:
-    """log Z (B,), 0 for a sentence without tokens, in float64; and what the marginals need."""
+    """Return log Z (B,) in float64, 0 for a sentence without tokens, and the state that `marginals` needs."""
     xp = array_module(scores.emissions)
     log_partition = xp.zeros(sentences, dtype=xp.float64)
     state: Scaled | Logarithmic
@@ -63,7 +63,7 @@ def forward_sums(scores: Scores, steps: Steps, sentences: int) -> tuple[Array, S
 
 @op
 def marginals(scores: Scores, steps: Steps, state: Scaled | Logarithmic, weight: Array) -> tuple[Array, Array]:
-    """node (T, K) in packed order; and the edges, (K, K), added up over all tokens with the weight (T,) of each."""
+    """Return node (T, K) in packed order, and the edges (K, K), summed over all tokens with weights (T,)."""
     xp = array_module(scores.emissions)
     in_order = weight[steps.rows]
     if isinstance(state, Scaled):
@@ -100,15 +100,15 @@ def log_beta(scores: Scores, steps: Steps) -> Array:
 
 
 def log_sum(values: Array, axis: int, xp: ModuleType) -> Array:
-    """log Σ e^values along one axis; minus infinity where all of them are."""
+    """log Σ e^values along one axis; minus infinity if all values are."""
     largest = values.max(axis=axis, keepdims=True)
     largest = xp.where(xp.isfinite(largest), largest, 0)
-    with np.errstate(divide="ignore"):                                             # log 0 is meant: no path at all
+    with np.errstate(divide="ignore"):                                             # log 0: there is no path
         return xp.log(xp.exp(values - largest).sum(axis=axis)) + largest.squeeze(axis)
 
 
 def _fits_scaling(scores: Scores, xp: ModuleType) -> bool:
-    """Whether underflow cannot matter: see the header.  The limit is 29 in float32 and 236 in float64."""
+    """Whether underflow is negligible (see the top).  The limit is 29 in float32 and 236 in float64."""
     limit = -np.log(np.finfo(scores.emissions.dtype).tiny) / 3
     with np.errstate(invalid="ignore"):                                            # inf - inf: NaN, which is not <=
         return all(bool(xp.ptp(part) <= limit) for part in scores[1:])
@@ -136,7 +136,7 @@ def _scaled(scores: Scores, steps: Steps, xp: ModuleType) -> tuple[Array, Scaled
 
 def _gather_scales(scores: Scores, steps: Steps, total: Array, largest: Array, finished: Array,
                    xp: ModuleType) -> Array:
-    """log Z (R,) in float64: the logarithms of everything that the scaled sums were divided by."""
+    """Return log Z (R,) in float64: the sum of the logarithms of all scaling factors."""
     logs = xp.log(total[:, 0]).astype(xp.float64) + largest[:, 0]
     sums = xp.bincount(steps.sentence, weights=logs, minlength=len(steps.order))
     moves = xp.bincount(steps.sentence, minlength=len(steps.order)) - 1            # (R,) n - 1

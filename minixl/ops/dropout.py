@@ -3,9 +3,9 @@
     forward    y  = x · mask / (1 - p)         mask_i = 1 with probability 1 - p
     backward   dx = dy · mask / (1 - p)
 
-Pass a generator and a fresh mask is drawn; pass `mask` (from an earlier cache) and that step is replayed; pass neither
-and nothing is dropped (evaluation).  A mask is drawn from 16 random bits an element, so p is rounded to a multiple of
-2^-16 and the scale is that of the rounded p.  Checked in tests/ops/test_dropout.py.
+With `rng`, a new mask is drawn; with `mask` (from an earlier cache), that step is replayed; with neither, nothing is dropped
+(evaluation).  A mask takes 16 random bits per element, so p is rounded to a multiple of 2^-16, and the scale uses the
+rounded p.  Checked in tests/ops/test_dropout.py.
 """
 from typing import NamedTuple
 
@@ -15,12 +15,12 @@ LEVELS = 1 << 16
 
 
 class DropoutCache(NamedTuple):
-    mask: Array | None   # x's shape, bool: True is kept; None: nothing was dropped
+    mask: Array | None   # x's shape, bool: True is kept; None: no dropout
     scale: float         # 1 / (1 - p)
 
 
 def dropout_mask(shape: tuple[int, ...], p: float, rng, xp) -> Array:
-    """A bool array, True with probability 1 - p.  `rng` is a numpy or cupy Generator; the draw is made where it lives."""
+    """Draw a bool array, True with probability 1 - p, with `rng`, a Generator of numpy or cupy."""
     if not 0 <= p < 1:
         raise ValueError(f"dropout: expected 0 <= p < 1, got {p}")
     bits = rng.integers(0, LEVELS, shape, dtype=xp.uint16)
@@ -28,30 +28,30 @@ def dropout_mask(shape: tuple[int, ...], p: float, rng, xp) -> Array:
 
 
 def dropout_scale(p: float) -> float:
-    """1 / (1 - p) for the p that dropout_mask really uses."""
+    """1 / (1 - p) for the rounded p of dropout_mask."""
     if round(p * LEVELS) >= LEVELS:
-        raise ValueError(f"dropout: expected p of at most 1 - 1/{LEVELS}, got {p}: nothing would be kept")
+        raise ValueError(f"dropout: expected p of at most 1 - 1/{LEVELS}, got {p}: everything would be dropped")
     return LEVELS / (LEVELS - round(p * LEVELS))
 
 
 @op
 def dropout_forward(x: Array, p: float, *, rng=None, mask: Array | None = None) -> tuple[Array, DropoutCache]:
-    """x (T, H) -> y (T, H).  With neither rng nor mask, or p = 0, y is x."""
+    """x (T, H) -> y (T, H).  Without rng and mask, or with p = 0, y is x."""
     if p == 0 or (rng is None and mask is None):
         return x, DropoutCache(None, 1.0)
     if mask is None:
         mask = dropout_mask(x.shape, p, rng, array_module(x))
     cache = DropoutCache(mask, dropout_scale(p))
-    return _keep(x, cache), cache
+    return _apply_mask(x, cache), cache
 
 
 @op
 def dropout_backward(dy: Array, cache: DropoutCache) -> tuple[Array, dict[str, Array]]:
     """dy (T, H) -> dx (T, H)."""
-    return (dy if cache.mask is None else _keep(dy, cache)), {}
+    return (dy if cache.mask is None else _apply_mask(dy, cache)), {}
 
 
-def _keep(x: Array, cache: DropoutCache) -> Array:
+def _apply_mask(x: Array, cache: DropoutCache) -> Array:
     xp = array_module(x)
     mask: Array = cache.mask
     y = xp.empty_like(x)

@@ -1,10 +1,10 @@
-"""Looking up rows of a table, with a gradient that holds only the rows that were looked up.
+"""Look up rows of a table; the gradient holds only the rows that were looked up.
 
     forward    y_t = weight[ids_t]
     backward   dweight[v] = Σ dy_t over all t with ids_t = v
 
-A dense dweight is 350 MiB a step for mBERT's word table (119547 x 768); a batch touches some thousand rows.
-Checked in tests/ops/test_embedding.py.
+A dense dweight of mBERT's word table (119547 x 768) is 350 MiB; a batch uses a few thousand rows.
+CUDA version: kernels/embedding.cu, sum_rows.  Checked in tests/ops/test_embedding.py.
 """
 from typing import NamedTuple
 
@@ -12,10 +12,10 @@ from minixl.backend import Array, array_module, op
 
 
 class RowSparse(NamedTuple):
-    """A (V, H) gradient of which only some rows are not zero."""
+    """A (V, H) gradient in which only some rows are not zero."""
 
-    rows: Array    # (n,)     which rows: sorted, each once
-    values: Array  # (n, H)   their gradients
+    rows: Array    # (n,)     their numbers, sorted, without repetition
+    values: Array  # (n, H)   their values
 
 
 class EmbeddingCache(NamedTuple):
@@ -36,7 +36,7 @@ def embedding_backward(dy: Array, cache: EmbeddingCache) -> tuple[None, dict[str
 
 @op
 def sum_rows(ids: Array, values: Array) -> RowSparse:
-    """Add up the rows of `values` (n, H) that belong to the same id, in the order in which they stand."""
+    """Sum the rows of `values` (n, H) with the same id, in their order."""
     xp = array_module(ids, values)
     order = xp.argsort(ids, kind="stable")                             # (n,)
     ordered = ids[order]

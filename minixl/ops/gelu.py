@@ -4,13 +4,13 @@
     forward    y  = x · Φ(x)
     backward   dx = dy · slope,           slope = Φ(x) + x · φ(x)
 
-SciPy's erf is used in float64.  Its float32 loop takes 15 ns an element on one core, more than the two matrix products
-around it; in float32 on NumPy, Φ comes from formula 7.1.26 of Abramowitz & Stegun, whose error of 1.5e-7 is that of
-float32 itself and whose exponential is the one that φ needs anyway (0.8 ns an element on two cores):
+In float64, erf is SciPy's.  In float32 SciPy takes 15 ns per element on one core, more than the two matrix products
+around the op, so with NumPy Φ comes from formula 7.1.26 of Abramowitz & Stegun.  Its error of 1.5e-7 is that of
+float32 itself, and φ needs its exponential anyway (0.8 ns per element on two cores):
 
     t = 1 / (1 + p|z|),   1 - erf(|z|) = (a₁t + a₂t² + ... + a₅t⁵) · exp(-z²)          z = x/√2
 
-The slope is kept in place of x, so the backward pass is one product.
+The cache keeps the slope instead of x, so the backward pass is one product.
 CUDA version: kernels/gelu.cu.  Checked against PyTorch in tests/ops/test_gelu.py.
 """
 from math import pi, sqrt
@@ -62,7 +62,7 @@ def _erf(xp):
 
 
 def _float32_block(xp, x: Array, y: Array, slope: Array) -> None:
-    """The same in float32, every pass over memory that is in the cache; `slope` and `y` serve as scratch."""
+    """The same in float32 with formula 7.1.26, on blocks that fit the CPU cache; `slope` and `y` serve as scratch."""
     t = np.abs(x)
     t *= np.float32(P / sqrt(2))
     t += np.float32(1)

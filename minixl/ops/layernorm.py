@@ -16,14 +16,14 @@ from minixl.backend import Array, array_module, by_rows, op
 
 
 class LayerNormCache(NamedTuple):
-    norm: Array    # (T, H)  normalised input; x itself is not needed again
+    norm: Array    # (T, H)  normalised input, kept instead of x
     rstd: Array    # (T, 1)  reciprocal standard deviation
     weight: Array  # (H,)    a reference, not a copy
 
 
 @op
 def layernorm_forward(x: Array, weight: Array, bias: Array, eps: float = 1e-12) -> tuple[Array, LayerNormCache]:
-    """x (T, H), weight (H,), bias (H,) -> y (T, H) and what the backward pass needs."""
+    """x (T, H), weight (H,), bias (H,) -> y (T, H)."""
     xp = array_module(x, weight, bias)
     y, norm, rstd = xp.empty_like(x), xp.empty_like(x), xp.empty((len(x), 1), x.dtype)
     hidden = x.shape[1]
@@ -47,7 +47,7 @@ def layernorm_backward(dy: Array, cache: LayerNormCache) -> tuple[Array, dict[st
     xp = array_module(dy)
     norm, rstd, weight = cache
     dx, product = xp.empty_like(dy), xp.empty_like(dy)                         # product: dy · norm
-    mean = xp.full(dy.shape[1], 1 / dy.shape[1], dy.dtype)                     # a row's mean as a product with 1/H
+    mean = xp.full(dy.shape[1], 1 / dy.shape[1], dy.dtype)                     # multiplying by it gives a row's mean
 
     def block(rows: slice) -> None:
         dnorm, projection = dx[rows], product[rows]                            # (t, H) views

@@ -3,7 +3,7 @@
     forward    y = x · weightᵀ + bias                    weight as in PyTorch and Hugging Face: (out, in)
     backward   dx = dy · weight,   dweight = dyᵀ · x,   dbias = Σ dy
 
-The product is the BLAS's; it is most of the work of a transformer.  Checked in tests/ops/test_linear.py.
+BLAS computes the products; they are most of a transformer's work.  Checked in tests/ops/test_linear.py.
 """
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ class LinearCache(NamedTuple):
 
 @op
 def linear_forward(x: Array, weight: Array, bias: Array) -> tuple[Array, LinearCache]:
-    """x (T, in), weight (out, in), bias (out,) -> y (T, out) and what the backward pass needs."""
+    """x (T, in), weight (out, in), bias (out,) -> y (T, out)."""
     xp = array_module(x, weight, bias)
     y = x @ weight.T                                                   # (T, out)
 
@@ -32,10 +32,10 @@ def linear_forward(x: Array, weight: Array, bias: Array) -> tuple[Array, LinearC
 def linear_backward(dy: Array, cache: LinearCache, *, need_dx: bool = True) -> tuple[Array, dict[str, Array]]:
     """dy (T, out) -> dx (T, in) and the gradients of weight (out, in) and bias (out,).
 
-    need_dx=False spares the product for the input of a frozen network below; dx is then None.
+    need_dx=False skips the product for dx, which nothing needs above frozen layers; dx is then None.
     """
     xp = array_module(dy)
     x, weight = cache
     dx = dy @ weight if need_dx else None                              # (T, in)
     ones = xp.ones(len(dy), dy.dtype)
-    return dx, {"weight": dy.T @ x, "bias": ones @ dy}                 # the sum over rows as a product: BLAS is faster
+    return dx, {"weight": dy.T @ x, "bias": ones @ dy}                 # a sum over rows as a product, because BLAS is faster

@@ -7,11 +7,12 @@
         dc  += dh · o·(1 - tanh²(c))                           da_o = dh · tanh(c)·o·(1-o)
         da_i = dc · g·i·(1-i)     da_f = dc · c'·f·(1-f)       da_g = dc · i·(1-g²)     dc = dc · f
 
-Only the product with h' and what depends on it has to wait for the step before.  The product of the inputs is one
-for all steps (the bias is the weight of an input that is always 1), and the factors beside dc and dh are computed for
-all steps before the loop begins.  All four gates take one call of tanh, since σ(a) = ½ + ½·tanh(a/2): the halves are
-multiplied into the weights beforehand.  Arrays are in step order (see steps.py), the directions on their first axis.
-States before the first token are zero.  Checked against torch.nn.LSTM and a plain loop in tests/ops/test_lstm_steps.py.
+Only the product with h' and what depends on it must wait for the step before.  One product multiplies the inputs of all
+steps (the bias is the weight of an input that is always 1), and the factors of dc and dh above are computed for
+all steps before the loop.  One call of tanh computes all four gates, since σ(a) = ½ + ½·tanh(a/2): the weights are
+multiplied by the halves beforehand.  Arrays are in step order (see steps.py), with the directions as first axis.
+States before the first token are zero.  CUDA version: kernels/lstm_steps.cu.
+Checked against torch.nn.LSTM and a plain loop in tests/ops/test_lstm_steps.py.
 """
 from collections.abc import Sequence
 from types import ModuleType
@@ -24,16 +25,16 @@ from minixl.ops.steps import Steps, time_steps
 
 
 class Cell(NamedTuple):
-    """The parameters of one LSTM cell; the gates lie in the order i, f, g, o."""
+    """The parameters of one LSTM cell, gates in PyTorch's order i, f, g, o."""
 
     weight_ih: Array         # (4H, I)
     weight_hh: Array         # (4H, H)
     bias: Array              # (4H,)
-    bias_hh: Array | None    # (4H,)  a second bias, as in PyTorch; None: there is one
+    bias_hh: Array | None    # (4H,)  PyTorch's second bias, or None
 
 
 class RecurrentCache(NamedTuple):
-    inputs: Array                # (D, T, I+1)  step order, the last column is 1
+    inputs: Array                # (D, T, I+1)  the last column is 1
     gates: Array                 # (D, T, 4H)   i, f, g, o
     cell: Array                  # (D, T, H)    c
     cell_tanh: Array             # (D, T, H)    tanh(c)
@@ -61,7 +62,7 @@ def recurrent_forward(x: Array, cells: tuple[Cell, ...], reverse: Sequence[bool]
     gates = xp.matmul(inputs, both.swapaxes(1, 2))                                 # (D, T, 4H)
     cell, cell_tanh, hidden = xp.empty((3, directions, len(x), size), x.dtype)
     if len(x):
-        advance(gates, recurrent, halves[:, 0], steps[0].bounds, (cell, cell_tanh, hidden), xp)
+        lstm_steps_forward(gates, recurrent, halves[:, 0], steps[0].bounds, (cell, cell_tanh, hidden), xp)
     cache = RecurrentCache(inputs, gates, cell, cell_tanh, hidden, cells, steps, len(starts) - 1)
     return _to_packed(cache, xp), cache
 
@@ -71,23 +72,23 @@ def recurrent_backward(dhidden: Array | None, dfinal: Array | None,
                        cache: RecurrentCache) -> tuple[Array, list[dict[str, Array]]]:
     """dhidden (T, D·H), dfinal (B, D·H), either may be None -> dx (T, I) and the gradients of each cell."""
     xp = array_module(cache.gates)
-    grown = xp.zeros_like(cache.hidden)                                            # dh, grows during the loop
+    dstates = xp.zeros_like(cache.hidden)                                          # dh without the later steps' part
     for d, (step, own) in enumerate(zip(cache.steps, _columns(cache))):
         if dhidden is not None:
-            grown[d] = dhidden[step.rows, own]
+            dstates[d] = dhidden[step.rows, own]
         if dfinal is not None:
-            grown[d, step.last] += dfinal[step.order, own]
-    before, first = cache.steps[0].before, len(cache.steps[0].order)         # first step: nothing before it
+            dstates[d, step.last] += dfinal[step.order, own]
+    before, first = cache.steps[0].before, len(cache.steps[0].order)         # first: number of tokens without a predecessor
     dgates, carry = _local_factors(cache, before, first, xp)
     if first:
-        retreat(grown, dgates, carry, cache, xp)
+        lstm_steps_backward(dstates, dgates, carry, cache, xp)
     return _gradients(dgates, cache.hidden[:, before], first, cache, xp)
 
 
 @op
-def advance(gates: Array, recurrent: Array, halves: Array, bounds: list[int], states: tuple[Array, Array, Array],
-            xp: ModuleType) -> None:
-    """gates (D, T, 4H) hold the products of the inputs and become the gates; cell, tanh(cell), hidden are filled."""
+def lstm_steps_forward(gates: Array, recurrent: Array, halves: Array, bounds: list[int], states: tuple[Array, Array, Array],
+                       xp: ModuleType) -> None:
+    """Replace gates (D, T, 4H), the products of the inputs, by the gates; write states: cell, tanh(cell), hidden."""
     cell, cell_tanh, hidden = states
     size, shift = cell.shape[2], 1 - halves                                        # σ = ½ + ½·tanh;  tanh = 0 + 1·tanh
     product = xp.empty_like(gates[:, :bounds[1]])
@@ -109,7 +110,7 @@ def advance(gates: Array, recurrent: Array, halves: Array, bounds: list[int], st
 
 
 def _local_factors(cache: RecurrentCache, before: Array, first: int, xp: ModuleType) -> tuple[Array, Array]:
-    """What stands beside dc and dh in the header: (D, T, 4H) for the four gates, (D, T, H) for dh -> dc."""
+    """The factors of dc and dh in the equations above: (D, T, 4H) of the four gates, (D, T, H) of dh in dc."""
     directions, tokens, size = cache.hidden.shape
     factors, carry = xp.empty_like(cache.gates), xp.empty_like(cache.hidden)
     cell_before = xp.zeros_like(cache.cell)                                        # (D, T, H)  c'
@@ -130,16 +131,16 @@ def _local_factors(cache: RecurrentCache, before: Array, first: int, xp: ModuleT
 
 
 @op
-def retreat(grown: Array, dgates: Array, carry: Array, cache: RecurrentCache, xp: ModuleType) -> None:
-    """The backward loop: grown (D, T, H) becomes dh, dgates (D, T, 4H) change from factors to gradients."""
-    bounds, size = cache.steps[0].bounds, grown.shape[2]
+def lstm_steps_backward(dstates: Array, dgates: Array, carry: Array, cache: RecurrentCache, xp: ModuleType) -> None:
+    """Complete dstates (D, T, H), which becomes dh, and replace dgates (D, T, 4H), the factors, by the gates' gradients."""
+    bounds, size = cache.steps[0].bounds, dstates.shape[2]
     recurrent = xp.stack([cell.weight_hh for cell in cache.cells])                 # (1 or D, 4H, H)
     split = dgates.reshape(*dgates.shape[:2], 4, size)                             # (D, T, 4, H), a view
-    dcell, product = xp.zeros_like(grown[:, :bounds[1]]), xp.empty_like(grown[:, :bounds[1]])
+    dcell, product = xp.zeros_like(dstates[:, :bounds[1]]), xp.empty_like(dstates[:, :bounds[1]])
     following = 0                                                                  # sentences running at step t + 1
     for now, after in reversed(list(zip(bounds, bounds[1:]))):
         running, here = after - now, slice(now, after)
-        dh, dc, spare = grown[:, here], dcell[:, :running], product[:, :running]
+        dh, dc, spare = dstates[:, here], dcell[:, :running], product[:, :running]
         if following:
             later = dgates[:, after:after + following]
             dh[:, :following] += xp.matmul(later, recurrent, out=product[:, :following])
@@ -152,12 +153,12 @@ def retreat(grown: Array, dgates: Array, carry: Array, cache: RecurrentCache, xp
 
 def _gradients(dgates: Array, hidden_before: Array, first: int, cache: RecurrentCache,
                xp: ModuleType) -> tuple[Array, list[dict[str, Array]]]:
-    """dgates (D, T, 4H) -> dx (T, I) and one dictionary of gradients a cell: one product for each, over all steps."""
+    """dgates (D, T, 4H) -> dx (T, I) and a dictionary of gradients per cell, each from one product over all steps."""
     weights = xp.stack([cell.weight_ih for cell in cache.cells])                   # (1 or D, 4H, I)
     spread = xp.matmul(dgates, weights)                                            # (D, T, I) step order
     dx = xp.zeros(spread.shape[1:], spread.dtype)
     for step, part in zip(cache.steps, spread):
-        dx[step.rows] += part                                                      # every row once: no clash
+        dx[step.rows] += part                                                      # each row occurs once
     grads = []
     for number, cell in enumerate(cache.cells):
         own = [number] if len(cache.cells) > 1 else range(len(cache.steps))        # directions that use this cell
@@ -165,15 +166,15 @@ def _gradients(dgates: Array, hidden_before: Array, first: int, cache: Recurrent
         recurrent = sum(dgates[d, first:].T @ hidden_before[d] for d in own)       # (4H, H)
         grads.append({"weight_ih": both[:, :-1], "weight_hh": recurrent, "bias": both[:, -1]})
         if cell.bias_hh is not None:
-            grads[-1]["bias_hh"] = both[:, -1].copy()                              # enters as the first bias does
+            grads[-1]["bias_hh"] = both[:, -1].copy()                              # same gradient as the first bias
     return dx, grads
 
 
 def _to_packed(cache: RecurrentCache, xp: ModuleType) -> tuple[Array, Array]:
-    """The hidden states of all tokens (T, D·H) in packed order, and of the last step of each sentence (B, D·H)."""
+    """Hidden states of all tokens (T, D·H) in packed order, and of the last step of each sentence (B, D·H)."""
     directions, tokens, size = cache.hidden.shape
     hidden = xp.empty((tokens, directions * size), cache.hidden.dtype)
-    final = xp.zeros((cache.sentences, directions * size), cache.hidden.dtype)     # stays 0 without tokens
+    final = xp.zeros((cache.sentences, directions * size), cache.hidden.dtype)     # 0 for a sentence without tokens
     for step, own, states in zip(cache.steps, _columns(cache), cache.hidden):
         hidden[step.rows, own] = states
         final[step.order, own] = states[step.last]
@@ -191,7 +192,7 @@ def _bias(cell: Cell) -> Array:
 
 
 def _check(x: Array, cells: tuple[Cell, ...], starts: np.ndarray) -> None:
-    """Shapes that belong together, named when they do not."""
+    """Raise ValueError, naming the argument, if shapes do not match."""
     if int(starts[-1]) != len(x):
         raise ValueError(f"starts: the last entry must be the number of rows of x, {len(x)}, got {int(starts[-1])}")
     for cell in cells:

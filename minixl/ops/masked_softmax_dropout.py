@@ -1,16 +1,16 @@
-"""Softmax over the valid entries of each row, followed by dropout: attention's weights as an op of its own.
+"""Softmax over the valid entries of each row, followed by dropout: attention's probabilities as a separate op.
 
     forward    probs_k = exp(x_k - max x) / Σ_j exp(x_j - max x)     max and Σ over the valid entries; 0 for all others
                y       = probs · mask / (1 - p)
     backward   dprobs  = dy · mask / (1 - p)
                dx      = probs · (dprobs - Σ_k dprobs_k probs_k)
 
-Which entries are valid is given by the length of each row or by a bool for each entry.  A row in which none is (or in
-which all valid scores are minus infinity) has probabilities and gradients of zero.  What stands in the other entries is
-never looked at.  Dropout is that of dropout.py: Vaswani et al. 2017 drop attention's probabilities after the softmax.
+`valid` has the length of each row or a bool for each entry.  A row without valid entries (or whose valid scores are all
+minus infinity) has probabilities and gradients of zero.  Invalid entries are never read.  Dropout is that of dropout.py:
+Vaswani et al. 2017 apply it to attention's probabilities, after the softmax.
 
-No model calls this op: attention.py never makes scores of padding, and its kernel has no matrix of scores at all.  It is
-the op for scores that are already there, in padded batches.
+No model calls this op, because attention.py computes no scores for padding, and its kernel stores no scores at all.  It is
+for code that has a matrix of scores, with padding.
 CUDA version: kernels/masked_softmax_dropout.cu.  Checked in tests/ops/test_masked_softmax_dropout.py.
 """
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from minixl.ops.dropout import dropout_mask, dropout_scale
 
 class MaskedSoftmaxDropoutCache(NamedTuple):
     probs: Array        # (rows, n)  before dropout
-    mask: Array | None  # (rows, n)  bool: True is kept; None: nothing was dropped
+    mask: Array | None  # (rows, n)  bool: True is kept; None: no dropout
     scale: float        # 1 / (1 - p)
 
 
@@ -32,8 +32,8 @@ def masked_softmax_dropout_forward(x: Array, valid: Array, p: float = 0.0, *, rn
                                    mask: Array | None = None) -> tuple[Array, MaskedSoftmaxDropoutCache]:
     """x (rows, n), valid (rows,) int64 lengths or (rows, n) bool -> y (rows, n).
 
-    rng or mask (rows, n) as in dropout_forward; without both, or with p = 0, nothing is dropped and y is probs.
-    ValueError for lengths beyond 0 ... n and for masks that are not bool.
+    rng or mask (rows, n) as in dropout_forward; without both, or with p = 0, y is probs.
+    Raises ValueError for lengths outside 0 ... n and for masks that are not bool.
     """
     xp = array_module(x, valid, mask)
     check_arguments(x, valid, p, mask)
@@ -51,19 +51,19 @@ def masked_softmax_dropout_forward(x: Array, valid: Array, p: float = 0.0, *, rn
     if mask is None:
         mask = dropout_mask(x.shape, p, rng, xp)
     cache = MaskedSoftmaxDropoutCache(probs, mask, dropout_scale(p))
-    return _dropped(probs, cache), cache
+    return _dropout(probs, cache), cache
 
 
 @op
 def masked_softmax_dropout_backward(dy: Array, cache: MaskedSoftmaxDropoutCache) -> tuple[Array, dict[str, Array]]:
     """dy (rows, n) -> dx (rows, n)."""
-    dx = _dropped(dy, cache) * cache.probs
+    dx = _dropout(dy, cache) * cache.probs
     dx -= cache.probs * dx.sum(axis=1, keepdims=True)
     return dx, {}
 
 
 def check_arguments(x: Array, valid: Array, p: float, mask: Array | None) -> None:
-    """ValueError unless the shapes fit, masks are bool, lengths are within 0 ... n (one pass over them) and 0 <= p < 1."""
+    """Raise ValueError unless shapes match, masks are bool, lengths are in 0 ... n (one pass over them) and 0 <= p < 1."""
     if x.ndim != 2:
         raise ValueError(f"x: expected shape (rows, n), got {x.shape}")
     rows, n = x.shape
@@ -77,5 +77,5 @@ def check_arguments(x: Array, valid: Array, p: float, mask: Array | None) -> Non
         raise ValueError(f"dropout: expected 0 <= p < 1, got {p}")
 
 
-def _dropped(x: Array, cache: MaskedSoftmaxDropoutCache) -> Array:
+def _dropout(x: Array, cache: MaskedSoftmaxDropoutCache) -> Array:
     return x if cache.mask is None else x * cache.mask * x.dtype.type(cache.scale)

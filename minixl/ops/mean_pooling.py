@@ -18,7 +18,7 @@ class MeanPoolingCache(NamedTuple):
 
 @op
 def mean_pooling_forward(x: Array, starts: np.ndarray) -> tuple[Array, MeanPoolingCache]:
-    """x (T, H), starts (B+1,) -> y (B, H).  Raises ValueError for a sentence without rows: its mean is not defined."""
+    """x (T, H), starts (B+1,) -> y (B, H).  Raises ValueError for a sentence without rows, which has no mean."""
     lengths = np.diff(starts)
     if (lengths <= 0).any():
         raise ValueError(f"mean_pooling: sentence {int(np.argmin(lengths))} of the batch has no rows")

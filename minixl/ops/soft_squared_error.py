@@ -1,4 +1,4 @@
-"""Mean squared error between softmax(logits) and given distributions: AdvPicker's distillation loss (eq. 8).
+"""Mean squared error between softmax(logits) and target distributions: AdvPicker's distillation loss (eq. 8).
 
     forward    p = softmax(logits),   loss = 1/(N K) Σ (p - q)²
     backward   r = p - q,   dlogits = dloss · 2/(N K) · p · (r - Σ_k p_k r_k)

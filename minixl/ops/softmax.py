@@ -3,8 +3,8 @@
     softmax        p = exp(x - max x) / Σ exp(x - max x)          dx = p · (dp - Σ_k dp_k p_k)
     log-softmax    y = x - max x - log Σ exp(x - max x)           dx = dy - exp(y) · Σ_k dy_k
 
-A score of -inf is a forbidden class: its probability and its gradient are exactly zero.  A row of -inf only is an error
-of the caller.  Checked in tests/ops/test_softmax.py.
+A score of -inf rules a class out: its probability and its gradient are exactly zero.  Callers must not pass a row that is
+all -inf.  Checked in tests/ops/test_softmax.py.
 """
 from typing import NamedTuple
 

@@ -3,7 +3,7 @@
     forward    loss = 1/N Σ_n  -log softmax(logits_n)[label_n]           over the N rows with label >= 0
     backward   dlogits_n = dloss/N · (softmax(logits_n) - onehot(label_n)),   0 for a row whose label is negative
 
-A negative label (-100, as in PyTorch) marks a row that is not scored.  With no scored row the loss is 0.
+A negative label (-100, as in PyTorch) excludes a row.  If all rows are excluded, the loss is 0.
 CUDA version: kernels/softmax_cross_entropy.cu.  Checked in tests/ops/test_softmax_cross_entropy.py.
 """
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from minixl.ops.softmax import log_softmax_forward
 
 class SoftmaxCrossEntropyCache(NamedTuple):
     log_probs: Array  # (N, K)
-    labels: Array     # (N,)     negative: not scored
+    labels: Array     # (N,)     negative: excluded
 
 
 @op

@@ -1,13 +1,13 @@
 """The order in which recurrent ops walk over packed sentences: longest sentence first, one time step after another.
 
-Packed arrays hold the sentences one after another.  A recurrence wants all first tokens, then all second tokens, and
-so on.  With the sentences sorted by length, those still running at a step are always the first n of them: step t is
-one contiguous block of rows, the states to go on from are the first n rows of the block before it, and no time is
-spent on padding because there is none.
+Packed arrays hold the sentences one after another.  A recurrence needs all first tokens, then all second tokens, and
+so on.  With the sentences sorted by length, those that have a token at step t are always the first n: step t is
+one contiguous block of rows, its predecessors are the first n rows of the block before, and there is no padding to
+compute.
 
     packed   a a a | b | c c          step order   a c b | a c | a          bounds  0 3 5 6
 
-Used by viterbi, crf, crf_confidence, lstm_steps.
+viterbi, crf, crf_confidence and lstm_steps use it.
 """
 from types import ModuleType
 from typing import NamedTuple
@@ -19,22 +19,22 @@ from minixl.packing import starts_of
 
 
 class Steps(NamedTuple):
-    """Where each token of a packed batch stands in step order.  L is the length of the longest sentence."""
+    """The step order of a packed batch.  L is the length of the longest sentence."""
 
     rows: Array          # (T,)    packed row of every token in step order
-    bounds: list[int]    # (L+1,)  step t holds the tokens bounds[t]:bounds[t+1] of the step order
-    order: Array         # (R,)    number of each sentence that has tokens, longest first, ties in their own order
+    bounds: list[int]    # (L+1,)  step t has the tokens bounds[t]:bounds[t+1] of the step order
+    order: Array         # (R,)    numbers of the sentences with tokens, longest first, ties in packed order
     last: Array          # (R,)    step-order position of the last token of each of these sentences
     sentence: Array      # (T,)    for every token in step order: its sentence, as an index into `order`
     before: Array        # (T-R,)  for every token of the second step and later: position of the token before it
 
 
 def time_steps(starts: np.ndarray, xp: ModuleType = np, *, reverse: bool = False) -> Steps:
-    """starts (B+1,) of packed sentences -> their step order; with reverse=True every sentence from right to left."""
+    """starts (B+1,) of packed sentences -> their step order, with reverse=True from right to left."""
     starts = np.asarray(starts, dtype=np.int64)
     lengths = np.diff(starts)
     order = np.argsort(-lengths, kind="stable")[:np.count_nonzero(lengths)]
-    ordered = lengths[order]                                                       # (R,) falling
+    ordered = lengths[order]                                                       # (R,) decreasing
     longest = int(ordered[0]) if len(ordered) else 0
     running = np.searchsorted(-ordered, -np.arange(longest), side="left")          # (L,) sentences longer than t
     bounds = starts_of(running)

@@ -4,14 +4,14 @@
     best_t(j) = max_i (best_t-1(i) + transition_ij) + score_tj          i: tag before, j: tag now
     path      = max_j (best_n(j) + end_j), followed back to the first token
 
-Moves that `legal` forbids cost minus infinity, for a CRF and for a softmax tagger (no transition scores) alike.
-Ties: among equally good paths the last tag is the lowest one, then the tag before it, and so on towards the front.
+Transitions that `legal` rules out score minus infinity, both for a CRF and for a softmax tagger (no transition scores).
+Ties: of equally good paths, the one with the lowest last tag wins, then the one with the lowest tag before it, and so on.
 
-All sentences advance together (see steps.py).  On the way forward the tags are the first axis and the sentences the
-last: the maximum over i is then a comparison of whole blocks of memory.  No back pointers are stored; on the way back
-the maximum is taken again, for the one tag that lies on the path, which is K times less work than for all of them.
-NaN among the scores would make a path look like the best one: max hands it on to the end, where it is seen and named.
-Checked against all K**n paths in tests/ops/test_viterbi.py.
+A loop over the steps computes all sentences together (see steps.py).  In the forward loop the tags are the first axis and
+the sentences the last, so that the maximum over i compares whole blocks of memory.  No back pointers are stored; following
+the path back takes the maximum again for the one tag on the path, which is K times less work than for all tags.
+NaN among the scores would look like the best path; max propagates it to the path scores, where it is found and reported.
+CUDA version: kernels/viterbi.cu.  Checked against all K**n paths in tests/ops/test_viterbi.py.
 """
 from types import ModuleType
 from typing import Protocol
@@ -26,7 +26,7 @@ BUFFER = 1024         # elements, see _forward
 
 
 class LegalMoves(Protocol):
-    """What a tag scheme allows: minixl.data.schemes.Legal, or any tuple with these three fields."""
+    """What a tag scheme allows: minixl.data.schemes.Legal, or any object with these three attributes."""
 
     @property
     def start(self) -> Array: ...          # (K,)    bool: may a sentence begin with this tag?
@@ -41,9 +41,9 @@ def viterbi(scores: Array, starts: np.ndarray, *, transitions: Array | None = No
             end: Array | None = None, legal: LegalMoves | None = None) -> tuple[Array, Array]:
     """scores (T, K) of packed sentences, starts (B+1,) -> tags (T,) int64 and the score (B,) of each best path.
 
-    transitions (K, K) [from, to], start (K,) and end (K,) are scores; None stands for zeros.  The score of a sentence
-    is minus infinity where `legal` leaves no path of its length, and 0 for a sentence without tokens.  ValueError for
-    NaN in any of them, and for a `legal` that is not bool.
+    transitions (K, K) [from, to], start (K,) and end (K,) are scores; None means zeros.  The score of a sentence
+    is minus infinity if `legal` allows no path of its length, and 0 if it has no tokens.  Raises ValueError for
+    NaN in any of the scores, and for a `legal` that is not bool.
     """
     xp = array_module(scores, transitions, start, end)
     if scores.ndim != 2 or not scores.shape[1]:
@@ -67,31 +67,31 @@ def viterbi(scores: Array, starts: np.ndarray, *, transitions: Array | None = No
     return tags, path_scores
 
 
-def reject_nan(path_scores: Array, **given: Array) -> None:
-    """ValueError that names the argument at fault if a path score is NaN.  That is one pass over (B,) numbers."""
+def reject_nan(path_scores: Array, **arguments: Array) -> None:
+    """Raise ValueError if a path score is NaN (one pass over (B,) numbers), naming the argument that contains NaN."""
     xp = array_module(path_scores)
     if not xp.isnan(path_scores).any():
         return
-    for name, array in given.items():
+    for name, array in arguments.items():
         count = int(xp.isnan(array).sum())
         if count:
             raise ValueError(f"{name}: expected numbers, got NaN in {count} of {array.size} places")
-    raise ValueError(f"{', '.join(given)}: expected numbers below infinity, got infinity")
+    raise ValueError(f"{', '.join(arguments)}: expected numbers below infinity, got infinity")
 
 
 def chain_scores(scores: Array, transitions: Array | None, start: Array | None, end: Array | None,
                  legal: LegalMoves | None) -> tuple[Array, Array, Array]:
-    """transitions (K, K), start (K,), end (K,) with zeros for None and minus infinity for illegal moves."""
+    """Return transitions (K, K), start (K,), end (K,) with zeros for None and minus infinity for illegal transitions."""
     xp, tags = array_module(scores), scores.shape[1]
     shapes = (tags, tags), (tags,), (tags,)
     allowed = (None, None, None) if legal is None else (legal.transitions, legal.start, legal.end)
     filled = []
-    for name, given, shape, mask in zip(("transitions", "start", "end"), (transitions, start, end), shapes, allowed):
-        if given is not None and given.shape != shape:
-            raise ValueError(f"{name}: expected shape {shape} for scores of {tags} tags, got {given.shape}")
+    for name, array, shape, mask in zip(("transitions", "start", "end"), (transitions, start, end), shapes, allowed):
+        if array is not None and array.shape != shape:
+            raise ValueError(f"{name}: expected shape {shape} for scores of {tags} tags, got {array.shape}")
         if mask is not None and (mask.shape != shape or mask.dtype != np.bool_):   # NaN as a float would mean "allowed"
             raise ValueError(f"legal.{name}: expected bool of shape {shape}, got {mask.dtype} {mask.shape}")
-        value = xp.zeros(shape, scores.dtype) if given is None else given
+        value = xp.zeros(shape, scores.dtype) if array is None else array
         filled.append(value if mask is None else xp.where(xp.asarray(mask), value, -xp.inf).astype(value.dtype))
     return filled[0], filled[1], filled[2]
 
@@ -99,22 +99,22 @@ def chain_scores(scores: Array, transitions: Array | None, start: Array | None, 
 def _forward(scores: Array, bounds: list[int], transitions: Array, start: Array, xp: ModuleType) -> Array:
     """scores (T, K) in step order -> best (T, K): the best score of a path that ends in this tag at this token.
 
-    NumPy copies a broadcast operand whose rows are shorter than its buffer before it adds; for rows of some hundred
-    sentences that takes longer than adding, hence the small BUFFER.  Sums of more than BLOCK elements would leave the cache.
+    NumPy copies a broadcast operand before adding if its rows are shorter than NumPy's buffer; for rows of a few hundred
+    sentences the copy takes longer than the sum, hence the small BUFFER.  Sums of more than BLOCK elements do not fit the cache.
     """
     tags, moves = len(transitions), transitions[:, :, None]                        # (from, to, 1)
     best = xp.empty_like(scores)
     best[:bounds[1]] = scores[:bounds[1]] + start
     row = xp.ascontiguousarray(best[:bounds[1]].T)                                 # (K, running), best of one step
-    with np.errstate():                                                            # ends the smaller buffer, too
+    with np.errstate():                                                            # restores the buffer size, too
         np.setbufsize(BUFFER)
         for now, after in zip(bounds[1:], bounds[2:]):
             running = after - now
             ahead = xp.ascontiguousarray(scores[now:after].T)
-            some = max(1, BLOCK // (tags * running))                               # tags at a time
-            for to in range(0, tags, some):
-                sums = row[:, None, :running] + moves[:, to:to + some]             # (from, some, running)
-                ahead[to:to + some] += sums.max(axis=0)
+            count = max(1, BLOCK // (tags * running))                              # tags at a time
+            for to in range(0, tags, count):
+                sums = row[:, None, :running] + moves[:, to:to + count]            # (from, count, running)
+                ahead[to:to + count] += sums.max(axis=0)
             best[now:after] = ahead.T
             row = ahead
     return best

@@ -30,8 +30,8 @@ def compare(rng, monkeypatch, lengths, hidden, reverse, cells, xp, threads=64):
     wide = [[part.astype(np.float64) for part in parts] for parts in weights]
     exact = recurrence(np, x.astype(np.float64), wide, reverse, starts, dhidden.astype(np.float64), dfinal.astype(np.float64))
     with monkeypatch.context() as patched:
-        patched.setattr(op, "advance", functools.partial(launcher.advance, threads=threads))
-        patched.setattr(op, "retreat", functools.partial(launcher.retreat, threads=threads))
+        patched.setattr(op, "lstm_steps_forward", functools.partial(launcher.lstm_steps_forward, threads=threads))
+        patched.setattr(op, "lstm_steps_backward", functools.partial(launcher.lstm_steps_backward, threads=threads))
         found = recurrence(xp, x, weights, reverse, starts, dhidden, dfinal)
     for number, (ours, theirs) in enumerate(zip(found, exact, strict=True)):
         np.testing.assert_allclose(to_numpy(ours), theirs, rtol=1e-4, atol=2e-5, err_msg=f"result {number}")
@@ -64,8 +64,8 @@ def test_planted_mistakes_are_caught(mutant, rng, monkeypatch, old, new):
 def test_bad_input_is_named():
     states = tuple(np.zeros((1, 3, 2), np.float32) for _ in range(3))
     with pytest.raises(ValueError, match=r"gates: expected .* shape \(1, 3, 8\), got float32 \(1, 3, 4\)"):
-        launcher.advance(np.zeros((1, 3, 4), np.float32), np.zeros((1, 2, 8), np.float32), np.ones(8, np.float32), [0, 3],
-                         states, np)
+        launcher.lstm_steps_forward(np.zeros((1, 3, 4), np.float32), np.zeros((1, 2, 8), np.float32), np.ones(8, np.float32),
+                                    [0, 3], states, np)
     gates, recurrent = np.zeros((1, 3, 8), np.float32), np.zeros((1, 2, 8), np.float32)
     for change, message in (({"gates": gates.astype(np.int32)}, "gates: .* got int32"),
                             ({"gates": gates.swapaxes(0, 1).reshape(1, 3, 8)[:, ::-1]}, "gates: .* strides"),
@@ -74,4 +74,4 @@ def test_bad_input_is_named():
                             ({"bounds": [0, 4, 3]}, "bounds: .* rise")):
         given = {"gates": gates, "recurrent": recurrent, "bounds": [0, 3], **change}
         with pytest.raises(ValueError, match=message):
-            launcher.advance(given["gates"], given["recurrent"], np.ones(8, np.float32), given["bounds"], states, np)
+            launcher.lstm_steps_forward(given["gates"], given["recurrent"], np.ones(8, np.float32), given["bounds"], states, np)

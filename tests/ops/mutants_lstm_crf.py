@@ -23,7 +23,7 @@ LSTM_STEPS = [
     ("derivative of the output gate", "o * (1 - o), out=to_o", "o * o, out=to_o"),
     ("cell state of the same step", "= cache.cell[:, before]", "= cache.cell[:, first:]"),
     ("hidden state of the same step", "cache.hidden[:, before], first", "cache.hidden[:, first:], first"),
-    ("final state ignored", "grown[d, step.last] += dfinal", "grown[d, step.last] += 0 * dfinal"),
+    ("final state ignored", "dstates[d, step.last] += dfinal", "dstates[d, step.last] += 0 * dfinal"),
     ("final state of another sentence", "final[step.order, own] =", "final[:len(step.last), own] ="),
     ("second bias not given", "cell.bias + cell.bias_hh", "cell.bias"),
     ("everything zero", "return dx, grads", "return 0 * dx, grads"),

@@ -72,7 +72,7 @@ def test_impossible_rate(rng, p):
 
 
 def test_a_rate_that_rounds_to_1(rng):
-    with pytest.raises(ValueError, match="^dropout: expected p of at most 1 - 1/65536, got 0.999999: nothing would be kept$"):
+    with pytest.raises(ValueError, match="^dropout: expected p of at most 1 - 1/65536, got 0.999999: everything would be dropped$"):
         dropout.dropout_forward(np.ones((2, 2)), 0.999999, rng=rng)
     assert dropout.dropout_scale(0.99) == pytest.approx(100, rel=1e-3)
 
