@@ -1,14 +1,14 @@
 /* One AdamW step over a stretch of the flat parameter buffer, float32, in place.  Maths: minixl/ops/adamw.py.
 
-     adamw_step      one pass: 16 bytes read, 12 written a parameter; written with array operations it is a dozen passes
+     adamw_step      one pass: per parameter 16 bytes read, 12 written; with array operations it takes a dozen passes
 
-   The factors that depend on the step alone are computed in float64 by the launcher.
+   The launcher computes the factors that depend only on the step, in float64.
 
    launched by  kernels/adamw.py
    test         pytest tests/kernels/test_adamw.py
    benchmark    minixl bench kernels adamw                results: kernels/README.md                                      */
 
-// value, m, v: (size,), updated.  grad: (size,).  any grid, any block.
+// value, m, v: (size,), updated in place.  grad: (size,).  any grid, any block.
 //   keep = 1 - lr * decay,  step = lr / (1 - beta1^t),  debias = 1 / sqrt(1 - beta2^t),  new1 = 1 - beta1, new2 = 1 - beta2
 extern "C" __global__
 void adamw_step(float* __restrict__ value, const float* __restrict__ grad, float* __restrict__ m, float* __restrict__ v,

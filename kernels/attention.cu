@@ -1,14 +1,14 @@
 /* Attention within each sentence of a packed batch, float32.  Maths and names: minixl/ops/attention.py.
 
-     attention_forward          32 queries of one head a block    walks over the keys, 32 at a time
-     attention_backward_query   32 queries of one head a block    dquery, and delta = Σ probs · dprobs for the next one
-     attention_backward_key     32 keys of one head a block       dkey and dvalue
+     attention_forward          block: 32 queries of one head    loops over the keys, 32 at a time
+     attention_backward_query   block: 32 queries of one head    dquery, and delta = Σ probs · dprobs for the next kernel
+     attention_backward_key     block: 32 keys of one head       dkey and dvalue
 
-   No matrix of length x length is in memory: the softmax is corrected while it grows (Milakov & Gimelshein 2018,
+   No length x length matrix is in memory: the forward pass computes an online softmax (Milakov & Gimelshein 2018,
    arXiv:1805.02867), and the backward pass computes the probabilities again from log_sum (Dao et al. 2022,
-   arXiv:2205.14135).  Nothing is added up by two blocks, so there is no atomic and the result is always the same.
+   arXiv:2205.14135).  No two blocks add to the same sum, so there are no atomics and the result is always the same.
    A warp owns 4 rows of the tile, a lane one row of the other side for the scores and one or two dimensions for the sums.
-   Dropout on the probabilities comes from `mask` (the op's layout) or from a hash of the seed and of the element's place in
+   Dropout on the probabilities comes from `mask` (the op's layout) or from a hash of the seed and the element's position in
    that mask, which the backward pass computes again: dropout.cuh.
 
    launched by  kernels/attention.py
@@ -18,13 +18,13 @@
 #include "reduce.cuh"
 
 #define ROWS 32              // queries and keys of a tile
-#define MOST 64              // the largest head; larger ones take the readable op
+#define MAX_HEAD 64          // dimensions of a head; larger heads use the op's formula
 #define OWN 4                // rows of the tile that a warp owns; 8 warps
 
-struct Sentence { long long first; int length; size_t scores; };       // first row, rows, place of its scores in the mask
+struct Sentence { long long first; int length; size_t scores; };       // first row, rows, offset of its scores in the mask
 
 // tile[r][d] = factor * rows first + r of one head, zeros beyond the sentence.
-static __device__ __forceinline__ void load_tile(float tile[ROWS][MOST + 1], const float* x, Sentence s, int first,
+static __device__ __forceinline__ void load_tile(float tile[ROWS][MAX_HEAD + 1], const float* x, Sentence s, int first,
                                                  int head, int heads, int D, float factor) {
     for (int e = threadIdx.x; e < ROWS * D; e += blockDim.x) {
         const int r = e / D, d = e % D;
@@ -43,15 +43,15 @@ static __device__ __forceinline__ Sentence sentence_of(const long long* tiles) {
     return {tile[0], (int)tile[1], (size_t)tile[2]};
 }
 
-// query, key, value, context: (T, A, D).  log_sum: (T, A).  tiles: (n, 4) first row of the sentence, its length, the place
+// query, key, value, context: (T, A, D).  log_sum: (T, A).  tiles: (n, 4) first row of the sentence, its length, the offset
 // of its scores in the mask, first row of the tile within the sentence.  mask: (S,) or (1,).  seed: (1,).
-// grid = (n, heads), block = 256.  dropped: of 65536 random numbers those that drop; keep_scale = 1 / (1 - p).
+// grid = (n, heads), block = 256.  dropped: how many of 65536 random values drop; keep_scale = 1 / (1 - p).
 extern "C" __global__ void __launch_bounds__(256)
 attention_forward(const float* __restrict__ query, const float* __restrict__ key, const float* __restrict__ value,
                   const long long* __restrict__ tiles, const bool* __restrict__ mask, const long long* __restrict__ seed,
                   float* __restrict__ context, float* __restrict__ log_sum, int heads, int D, float scale,
                   int use_mask, int dropped, float keep_scale) {
-    __shared__ float q[ROWS][MOST + 1], k[ROWS][MOST + 1], v[ROWS][MOST + 1], weights[ROWS][ROWS];
+    __shared__ float q[ROWS][MAX_HEAD + 1], k[ROWS][MAX_HEAD + 1], v[ROWS][MAX_HEAD + 1], weights[ROWS][ROWS];
     const Sentence s = sentence_of(tiles);
     const int begin = (int)tiles[4 * (size_t)blockIdx.x + 3], head = blockIdx.y;
     const int lane = threadIdx.x % 32, own = threadIdx.x / 32 * OWN;
@@ -94,7 +94,7 @@ attention_forward(const float* __restrict__ query, const float* __restrict__ key
     }
 }
 
-// dcontext, dquery: (T, A, D).  delta: (T, A), written.  The rest as above.  grid = (n, heads), block = 256.
+// dcontext, dquery: (T, A, D).  delta: (T, A), an output.  The rest as above.  grid = (n, heads), block = 256.
 extern "C" __global__ void __launch_bounds__(256)
 attention_backward_query(const float* __restrict__ query, const float* __restrict__ key, const float* __restrict__ value,
                          const float* __restrict__ context, const float* __restrict__ log_sum,
@@ -102,7 +102,8 @@ attention_backward_query(const float* __restrict__ query, const float* __restric
                          const bool* __restrict__ mask, const long long* __restrict__ seed, float* __restrict__ dquery,
                          float* __restrict__ delta, int heads, int D, float scale, int use_mask, int dropped,
                          float keep_scale) {
-    __shared__ float q[ROWS][MOST + 1], dc[ROWS][MOST + 1], k[ROWS][MOST + 1], v[ROWS][MOST + 1], weights[ROWS][ROWS];
+    __shared__ float q[ROWS][MAX_HEAD + 1], dc[ROWS][MAX_HEAD + 1], k[ROWS][MAX_HEAD + 1], v[ROWS][MAX_HEAD + 1];
+    __shared__ float weights[ROWS][ROWS];
     const Sentence s = sentence_of(tiles);
     const int begin = (int)tiles[4 * (size_t)blockIdx.x + 3], head = blockIdx.y;
     const int lane = threadIdx.x % 32, own = threadIdx.x / 32 * OWN;
@@ -150,7 +151,7 @@ attention_backward_query(const float* __restrict__ query, const float* __restric
     }
 }
 
-// dkey, dvalue: (T, A, D).  The rest as above; a warp owns keys, a lane is a query.  grid = (n, heads), block = 256.
+// dkey, dvalue: (T, A, D).  The rest as above; a warp owns keys, a lane one query.  grid = (n, heads), block = 256.
 extern "C" __global__ void __launch_bounds__(256)
 attention_backward_key(const float* __restrict__ query, const float* __restrict__ key, const float* __restrict__ value,
                        const float* __restrict__ log_sum, const float* __restrict__ delta,
@@ -158,7 +159,7 @@ attention_backward_key(const float* __restrict__ query, const float* __restrict_
                        const bool* __restrict__ mask, const long long* __restrict__ seed, float* __restrict__ dkey,
                        float* __restrict__ dvalue, int heads, int D, float scale, int use_mask, int dropped,
                        float keep_scale) {
-    __shared__ float q[ROWS][MOST + 1], dc[ROWS][MOST + 1], k[ROWS][MOST + 1], v[ROWS][MOST + 1];
+    __shared__ float q[ROWS][MAX_HEAD + 1], dc[ROWS][MAX_HEAD + 1], k[ROWS][MAX_HEAD + 1], v[ROWS][MAX_HEAD + 1];
     __shared__ float dscores[ROWS][ROWS], probs[ROWS][ROWS];
     const Sentence s = sentence_of(tiles);
     const int begin = (int)tiles[4 * (size_t)blockIdx.x + 3], head = blockIdx.y;

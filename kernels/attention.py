@@ -1,7 +1,7 @@
-"""Launches kernels/attention.cu.  Same contract as minixl.ops.attention, with a cache without probabilities.
+"""Launch kernels/attention.cu.  Same contract as minixl.ops.attention, but the cache has no probabilities.
 
-The op keeps (S,) probabilities, S = Σ heads · length²; the kernels keep one number a row and head and compute them again.
-Heads of more than LARGEST_HEAD dimensions, and float64, take the readable op and its cache.
+The op keeps (S,) probabilities, S = Σ heads · length²; the kernels keep one number per row and head and compute them again.
+float64 and heads of more than MAX_HEAD_SIZE dimensions use the op's formula and its cache.
 """
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 
 from minixl import kernels
 from minixl.backend import Array, array_module
-from minixl.kernels import check, check_rising, dropout_seed, float32_only, matrix, size
+from minixl.kernels import check, check_increasing, check_matrix, dropout_seed, float32_only, size
 from minixl.ops import attention as op
 from minixl.ops.dropout import LEVELS, dropout_scale
 from minixl.packing import starts_of
 
-LARGEST_HEAD = 64
-ROWS = 32             # queries or keys of a block
+MAX_HEAD_SIZE = 64
+ROWS = 32             # queries or keys per block
 THREADS = (256,)
 
 
@@ -28,10 +28,10 @@ class PackedAttentionCache(NamedTuple):
     value: Array      # (T, H)
     context: Array    # (T, H)   Σ probs · dprobs is dcontext · context
     log_sum: Array    # (T, A)   log Σ exp(scores): a probability is exp(score - log_sum)
-    tiles: Array      # (n, 4)   first row of the sentence, its length, place of its scores, first row of the tile in it
-    mask: Array       # (S,)     bool, dropout on probs; (1,) when there is none
+    tiles: Array      # (n, 4)   first row of the sentence, its length, offset of its scores, first row of the tile within it
+    mask: Array       # (S,)     bool, dropout on probs; (1,) if unused
     seed: Array       # (1,)     int64, for dropout without a mask
-    dropout: tuple[int, int, float]   # use the mask?  how many of 65536 are dropped;  1 / (1 - p)
+    dropout: tuple[int, int, float]   # whether to use the mask; how many of 65536 values drop; 1 / (1 - p)
     heads: int
 
 
@@ -39,23 +39,23 @@ class PackedAttentionCache(NamedTuple):
 def attention_forward(query: Array, key: Array, value: Array, starts: np.ndarray, *, heads: int, dropout: float = 0.0,
                       rng=None, mask: Array | None = None) -> tuple[Array, op.AttentionCache | PackedAttentionCache]:
     """query, key, value (T, H), starts (B+1,) on the CPU -> context (T, H)."""
-    xp, (tokens, hidden) = array_module(query, key, value), matrix("query", query)
+    xp, (tokens, hidden) = array_module(query, key, value), check_matrix("query", query)
     if heads < 1 or hidden % heads:
         raise ValueError(f"heads: expected a divisor of {hidden}, got {heads}")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout: expected 0 <= p < 1, got {dropout}")
-    if hidden // heads > LARGEST_HEAD:
-        return kernels.readable(op.attention_forward)(query, key, value, starts, heads=heads, dropout=dropout, rng=rng,
-                                                      mask=mask)
+    if hidden // heads > MAX_HEAD_SIZE:
+        return kernels.formula(op.attention_forward)(query, key, value, starts, heads=heads, dropout=dropout, rng=rng,
+                                                     mask=mask)
     for name, array in (("key", key), ("value", value)):
         check(name, array, (tokens, hidden))
     tiles, scores = plan(np.asarray(starts, np.int64), heads, tokens)
     if mask is not None:
         check("mask", mask, (scores,), bool)
-    random = mask is None and rng is not None and dropout > 0
-    seed = dropout_seed(rng if random else None, xp)
-    settings = int(mask is not None), round(dropout * LEVELS) if random else 0, 1.0
-    if mask is not None or random:
+    draws_mask = mask is None and rng is not None and dropout > 0
+    seed = dropout_seed(rng if draws_mask else None, xp)
+    settings = int(mask is not None), round(dropout * LEVELS) if draws_mask else 0, 1.0
+    if mask is not None or draws_mask:
         settings = *settings[:2], dropout_scale(dropout)
     cache = PackedAttentionCache(query, key, value, kernels.empty(query, query.shape),
                                  kernels.empty(query, (tokens, heads)), xp.asarray(tiles),
@@ -68,7 +68,7 @@ def attention_forward(query: Array, key: Array, value: Array, starts: np.ndarray
 def attention_backward(dcontext: Array, cache: op.AttentionCache | PackedAttentionCache) -> tuple[Array, dict[str, Array]]:
     """dcontext (T, H) -> dquery (T, H) and {"key": dkey, "value": dvalue}, (T, H) each."""
     if isinstance(cache, op.AttentionCache):
-        return kernels.readable(op.attention_backward)(dcontext, cache)
+        return kernels.formula(op.attention_backward)(dcontext, cache)
     check("dcontext", dcontext, cache.query.shape)
     dquery, dkey, dvalue = (kernels.empty(dcontext, dcontext.shape) for _ in range(3))
     delta = kernels.empty(dcontext, cache.log_sum.shape)
@@ -79,16 +79,16 @@ def attention_backward(dcontext: Array, cache: op.AttentionCache | PackedAttenti
 
 
 def plan(starts: np.ndarray, heads: int, tokens: int) -> tuple[np.ndarray, int]:
-    """The tiles (n, 4), longest sentences first so that no block begins long work at the end, and S."""
-    check_rising("starts", starts, tokens)
+    """Return the tiles (n, 4), longest sentences first so that no block starts long work at the end, and S."""
+    check_increasing("starts", starts, tokens)
     lengths = np.diff(starts)
-    places = starts_of(heads * lengths * lengths)
+    offsets = starts_of(heads * lengths * lengths)
     order = np.argsort(-lengths, kind="stable")
     counts = -(-lengths[order] // ROWS)                                        # tiles of each sentence
     sentence = np.repeat(order, counts)                                        # (n,)
     first = (np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)) * ROWS
-    tiles = np.stack([starts[sentence], lengths[sentence], places[sentence], first], axis=1)
-    return np.ascontiguousarray(tiles, np.int64), int(places[-1])
+    tiles = np.stack([starts[sentence], lengths[sentence], offsets[sentence], first], axis=1)
+    return np.ascontiguousarray(tiles, np.int64), int(offsets[-1])
 
 
 def _launch(part: str, cache: PackedAttentionCache, arrays: tuple[Array, ...]) -> None:

@@ -1,17 +1,17 @@
 /* Average linkage (energy distance), float32, forward and backward in one pass over the pairs.
-   Maths and names: minixl/ops/average_linkage.py (the reference these are tested against).  z is x with y below it,
-   N = n + m rows, weight w = 1/n for a row of x and -1/m for a row of y.  N-by-N is never in memory.
+   Maths and names: minixl/ops/average_linkage.py (the tests compare with it).  z is x with y below it,
+   N = n + m rows, weight w = 1/n for a row of x and -1/m for a row of y.  No N x N matrix is in memory.
 
-     average_linkage_v1      one block per row i           the formula: a block reduction for each pair
-     average_linkage_v2      one block per 64 rows         64 x 64 tiles in shared memory, 4 x 4 pairs a thread   <- default
+     average_linkage_v1      one block per row i           the plain formula: a block reduction for each pair
+     average_linkage_v2      one block per 64 rows         64 x 64 tiles in shared memory, 4 x 4 pairs per thread <- default
      average_linkage_grad    one thread per element        adds the segments in order: dx, dy
      average_linkage_value   one block                     adds the blocks' sums in order: the value
 
-   Each block owns its rows and walks over all the others, so nothing needs an atomic and the result is the same every
-   time.  That computes each distance twice, (i, j) and (j, i); sharing them would need atomics or a second N-by-N pass.
-   Distances and gradients come from differences z_i - z_j, not from |z_i|² + |z_j|² - 2 z_i z_j: one more instruction a
-   pair and dimension, and no cancellation where points coincide.
-   The columns are cut into `segments` (grid.y) so that few rows still fill the device; pull keeps them apart.
+   Each block owns its rows and loops over all the others, so there are no atomics and the result is always the same.
+   That computes each distance twice, (i, j) and (j, i); sharing them would need atomics or a second N x N pass.
+   Distances and gradients come from differences z_i - z_j, not from |z_i|² + |z_j|² - 2 z_i z_j: one more instruction per
+   pair and dimension, but no cancellation for points that coincide.
+   The columns are cut into `segments` (grid.y) so that even few rows fill the device; each segment has its own pull.
 
    launched by  kernels/average_linkage.py
    test         pytest tests/kernels/test_average_linkage.py
@@ -28,7 +28,7 @@ static __device__ __forceinline__ const float* row_of(const float* x, const floa
     return i < n ? x + (size_t)i * H : y + (size_t)(i - n) * H;
 }
 
-// The distance of a clipped square; NaN stays NaN, where fminf and fmaxf would make a number of it.
+// The distance of a clipped square.  NaN stays NaN, although fminf and fmaxf would replace it by a number.
 static __device__ __forceinline__ float distance_of(float square) {
     return square != square ? square : sqrtf(fminf(fmaxf(square, LOWEST), HIGHEST));
 }
@@ -51,7 +51,7 @@ void average_linkage_v1(const float* __restrict__ x, const float* __restrict__ y
         square = block_sum(square);
         const float distance = distance_of(square);
         total += weight_of(n, m, j) * distance;
-        if (square < LOWEST || square > HIGHEST) continue;             // clipped: does not move (same in every thread)
+        if (square < LOWEST || square > HIGHEST) continue;             // clipped: no gradient (same in every thread)
         const float scale = weight_of(n, m, j) / distance;
         for (int h = threadIdx.x; h < H; h += blockDim.x) g[h] += scale * (a[h] - b[h]);
     }
@@ -91,7 +91,7 @@ static __device__ __forceinline__ void squared_distances(float square[4][4], con
     }
 }
 
-// pull row i += sum_j inverse[i][j] (z_i - z_j), 64 dimensions at a time.  The thread's 4 x 4 elements are its own.
+// pull row i += sum_j inverse[i][j] (z_i - z_j), 64 dimensions at a time.  No other thread writes to a thread's 4 x 4 elements.
 static __device__ __forceinline__ void add_pull(const float inverse[TILE][TILE + 1], const float* x, const float* y,
                                                 float* pull, int n, int m, int H, int row, int column) {
     __shared__ float points[TILE][TILE];

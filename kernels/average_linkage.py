@@ -1,4 +1,4 @@
-"""Launches kernels/average_linkage.cu.  Same contract, same cache as minixl.ops.average_linkage."""
+"""Launch kernels/average_linkage.cu.  Same contract and cache as minixl.ops.average_linkage."""
 import numpy as np
 
 from minixl import kernels
@@ -7,15 +7,15 @@ from minixl.kernels import block_threads, blocks, check, float32_only, size
 from minixl.ops import average_linkage as op
 from minixl.ops.average_linkage import AverageLinkageCache
 
-TILE = 64             # rows of a block in version 2
-FILL = 512            # blocks that keep the largest devices busy (132 processors x 3 or 4 blocks at a time)
+TILE = 64             # rows per block in version 2
+FILL = 512            # enough blocks for the largest devices (132 processors x 3 or 4 blocks at a time)
 THREADS = 256
 
 
 @float32_only(op.average_linkage_forward)
 def average_linkage_forward(x: Array, y: Array, *, version: int = 2,
                             threads: int = THREADS) -> tuple[Array, AverageLinkageCache]:
-    """x (n, H), y (m, H) -> value, a scalar array.  `threads` is the block of every kernel but version 2 (256)."""
+    """x (n, H), y (m, H) -> value, a scalar array.  `threads` is the block of all kernels except version 2 (256)."""
     op.check_points(x, y)
     n, m, hidden = len(x), len(y), x.shape[1]
     check("x", x, (n, hidden))

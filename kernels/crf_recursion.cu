@@ -1,39 +1,39 @@
-/* The sums over all tag sequences of a linear chain, float32.  Maths and names: minixl/ops/crf_recursion.py.
+/* Sums over all tag sequences of a linear chain, float32.  Maths and names: minixl/ops/crf_recursion.py.
 
      crf_forward        one block per sentence, a thread per tag     log A, and log Z in float64
-     crf_marginals      one block per sentence, a thread per tag     log B on the way back; nodes, and edges of the sentence
-     crf_edges          one thread per pair of tags                  adds the sentences' edges in order
+     crf_marginals      one block per sentence, a thread per tag     log B, from the last token to the first; nodes and edges
+     crf_edges          one thread per pair of tags                  sums the edges of all sentences in order
 
-   log A and log B grow with the sentence and would lose digits, so the largest entry of every token is taken out: alpha and
-   beta are at most 0.  What was taken out is only needed for log Z, and is added up in float64.  No such number is needed for the
-   marginals, because the nodes of a token add up to one:
+   log A and log B grow with the sentence and would lose digits, so the largest entry of every token is subtracted: alpha and
+   beta are at most 0.  Only log Z needs what was subtracted, summed in float64.  The marginals do not need it, because the
+   nodes of a token sum to one:
 
      node_t(j)    = e^(alpha_t(j) + beta_t(j)) / S_t                      S_t = sum over j of the same
-     edge_t(i, j) = e^(alpha_t-1(i) + transition_ij + x_tj - shift_t + beta_t(j)) / S_t      shift_t: taken out of alpha_t
+     edge_t(i, j) = e^(alpha_t-1(i) + transition_ij + x_tj - shift_t + beta_t(j)) / S_t      shift_t: subtracted from alpha_t
 
-   Tokens are in step order: token t of sentence r (the r-th longest) stands at bounds[t] + r.  K from 1 to 64.
+   Tokens are in step order: token t of sentence r (the r-th longest) is at bounds[t] + r.  K from 1 to 64.
 
    launched by  kernels/crf_recursion.py
    test         pytest tests/kernels/test_crf_recursion.py
    benchmark    minixl bench kernels crf_recursion                results: kernels/README.md                              */
 #include "reduce.cuh"
 
-#define MOST 64
+#define MAX_TAGS 64
 
-// The largest of v[0..K-1] in shared memory, 0 when all are minus infinity: it is subtracted.
+// The largest of v[0..K-1] in shared memory, to subtract it; 0 if all are minus infinity.
 static __device__ __forceinline__ float largest(const float* v, int K) {
     float most = v[0];
     for (int k = 1; k < K; ++k) most = max_or_nan(most, v[k]);
     return most == -INFINITE ? 0.0f : most;
 }
 
-// emissions: (T, K) packed.  transitions: (K, K) [from, to].  begin, end: (K,).  rows: (T,) packed row of each place in step
+// emissions: (T, K) packed.  transitions: (K, K) [from, to].  begin, end: (K,).  rows: (T,) packed row of each token in step
 // order.  bounds: (L+1,).  alpha: (T, K), shift: (T,) in step order.  log_partition: (R,).  grid = R, block = 32 or 64 >= K.
 extern "C" __global__
 void crf_forward(const float* __restrict__ emissions, const float* __restrict__ transitions, const float* __restrict__ begin,
                  const float* __restrict__ end, const long long* __restrict__ rows, const long long* __restrict__ bounds,
                  float* __restrict__ alpha, float* __restrict__ shift, double* __restrict__ log_partition, int L, int K) {
-    __shared__ float moves[MOST * MOST], before[MOST], now[MOST];
+    __shared__ float moves[MAX_TAGS * MAX_TAGS], before[MAX_TAGS], now[MAX_TAGS];
     const int j = threadIdx.x, r = blockIdx.x;
     for (int e = j; e < K * K; e += blockDim.x) moves[e] = transitions[e];
     double taken = 0.0;
@@ -64,21 +64,21 @@ void crf_forward(const float* __restrict__ emissions, const float* __restrict__ 
     log_partition[r] = most != -INFINITE ? taken + most + log((double)sum) : (double)-INFINITE;
 }
 
-// alpha, shift, rows, bounds as above.  weight: (T,) packed.  node: (T, K) packed.  edges: (R, K, K), written.
+// alpha, shift, rows, bounds as above.  weight: (T,) packed.  node: (T, K) packed.  edges: (R, K, K), an output.
 // grid = R, block = 32 or 64 >= K.
 extern "C" __global__
 void crf_marginals(const float* __restrict__ emissions, const float* __restrict__ transitions, const float* __restrict__ end,
                    const long long* __restrict__ rows, const long long* __restrict__ bounds,
                    const float* __restrict__ alpha, const float* __restrict__ shift, const float* __restrict__ weight,
                    float* __restrict__ node, float* __restrict__ edges, int L, int K) {
-    __shared__ float moves[MOST * MOST], onward[MOST], after[MOST], own[MOST], product[MOST];
+    __shared__ float moves[MAX_TAGS * MAX_TAGS], onward[MAX_TAGS], after[MAX_TAGS], own[MAX_TAGS], product[MAX_TAGS];
     const int j = threadIdx.x, r = blockIdx.x;
     int length = 0;
     while (length < L && bounds[length + 1] - bounds[length] > r) ++length;
     for (int e = j; e < K * K; e += blockDim.x) moves[e] = transitions[e];
-    float* edge = edges + (size_t)r * K * K;                           // column j is thread j's alone
+    float* edge = edges + (size_t)r * K * K;                           // only thread j writes column j
     for (int i = 0; i < K && j < K; ++i) edge[i * K + j] = 0.0f;
-    if (j < K) own[j] = end[j];                                        // log B before its largest entry is taken out
+    if (j < K) own[j] = end[j];                                        // log B before its largest entry is subtracted
     __syncthreads();                                                   // own and moves are complete
     for (int t = length - 1; t >= 0; --t) {
         const long long place = bounds[t] + r, row = rows[place];

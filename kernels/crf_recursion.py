@@ -1,4 +1,4 @@
-"""Launches kernels/crf_recursion.cu.  Same contract as minixl.ops.crf_recursion, with a state of its own."""
+"""Launch kernels/crf_recursion.cu.  Same contract as minixl.ops.crf_recursion, with its own state."""
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -7,24 +7,24 @@ import numpy as np
 
 from minixl import kernels
 from minixl.backend import Array, array_module
-from minixl.kernels import blocks, check, matrix, size
+from minixl.kernels import blocks, check, check_matrix, size
 from minixl.ops import crf_recursion as op
 from minixl.ops.steps import Steps
 
-MOST_TAGS = 64
+MAX_TAGS = 64
 
 
 class KernelState(NamedTuple):
-    alpha: Array      # (T, K)  log A without its largest entry, step order
-    shift: Array      # (T,)    that entry, before the earlier ones were added to it
+    alpha: Array      # (T, K)  log A minus its largest entry, step order
+    shift: Array      # (T,)    that entry, relative to the entries of earlier tokens
 
 
 def forward_sums(scores: op.Scores, steps: Steps,
                  sentences: int) -> tuple[Array, op.Scaled | op.Logarithmic | KernelState]:
-    """log Z (B,), 0 for a sentence without tokens, in float64; and what the marginals need."""
+    """Return log Z (B,) in float64, 0 for a sentence without tokens, and the state that `marginals` needs."""
     tokens, tags = scores.emissions.shape
-    if scores.emissions.dtype == np.float64 or tags > MOST_TAGS:
-        return kernels.readable(op.forward_sums)(scores, steps, sentences)
+    if scores.emissions.dtype == np.float64 or tags > MAX_TAGS:
+        return kernels.formula(op.forward_sums)(scores, steps, sentences)
     xp = array_module(scores.emissions)
     _check(scores)
     running = len(steps.order)
@@ -41,9 +41,9 @@ def forward_sums(scores: op.Scores, steps: Steps,
 
 def marginals(scores: op.Scores, steps: Steps, state: op.Scaled | op.Logarithmic | KernelState,
               weight: Array) -> tuple[Array, Array]:
-    """node (T, K) in packed order; and the edges, (K, K), added up over all tokens with the weight (T,) of each."""
+    """Return node (T, K) in packed order, and the edges (K, K), summed over all tokens with weights (T,)."""
     if not isinstance(state, KernelState):
-        return kernels.readable(op.marginals)(scores, steps, state, weight)
+        return kernels.formula(op.marginals)(scores, steps, state, weight)
     xp, (tokens, tags), running = array_module(scores.emissions), scores.emissions.shape, len(steps.order)
     _check(scores)
     check("weight", weight, (tokens,))
@@ -60,7 +60,7 @@ def marginals(scores: op.Scores, steps: Steps, state: op.Scaled | op.Logarithmic
 
 
 def _check(scores: op.Scores) -> None:
-    tags = matrix("emissions", scores.emissions)[1]
+    tags = check_matrix("emissions", scores.emissions)[1]
     for name, shape in (("transitions", (tags, tags)), ("start", (tags,)), ("end", (tags,))):
         check(name, getattr(scores, name), shape)
 

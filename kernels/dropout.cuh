@@ -1,12 +1,12 @@
-/* Dropout drawn inside a kernel: `keep` says whether element number `place` stays, without a mask in memory.
+/* Dropout drawn inside a kernel: `keep` says whether to keep element number `place`, without a mask in memory.
 
-   Either from `mask`, or from a hash of a seed and of the place (splitmix64 of Steele et al. 2014, doi:10.1145/2660193.2660195),
-   which any thread can compute again, in any order.  As in minixl/ops/dropout.py 16 random bits decide. */
+   It reads `mask`, or hashes a seed and the place (splitmix64 of Steele et al. 2014, doi:10.1145/2660193.2660195), which
+   any thread can repeat, in any order.  As in minixl/ops/dropout.py, 16 random bits per element. */
 #pragma once
 
 #define LEVELS 65536u
 
-// use_mask: read mask[place].  Otherwise `dropped` of 65536 random numbers drop; 0: everything stays.
+// use_mask: read mask[place].  Otherwise drop `dropped` of 65536 random values; 0: keep everything.
 static __device__ __forceinline__ bool keep(const bool* mask, const long long* seed, int use_mask, int dropped, size_t place) {
     if (use_mask) return mask[place];
     if (!dropped) return true;

@@ -1,8 +1,8 @@
 /* The row-sparse gradient of a table, float32.  Maths and names: minixl/ops/embedding.py, sum_rows.
 
-     embedding_sum_rows      one block per distinct id     adds its rows in the order in which they stand: no atomics
+     embedding_sum_rows      one block per distinct id     sums its rows in their order, without atomics
 
-   The ids are sorted beforehand (a stable argsort of cupy), so the rows of an id are order[first[s]] ... order[first[s+1]-1].
+   The launcher sorts the ids (with CuPy's stable argsort), so the rows of an id are order[first[s]] ... order[first[s+1]-1].
 
    launched by  kernels/embedding.py
    test         pytest tests/kernels/test_embedding.py

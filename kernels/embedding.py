@@ -1,9 +1,9 @@
-"""Launches kernels/embedding.cu.  Same contract as minixl.ops.embedding.sum_rows."""
+"""Launch kernels/embedding.cu.  Same contract as minixl.ops.embedding.sum_rows."""
 import numpy as np
 
 from minixl import kernels
 from minixl.backend import Array, array_module
-from minixl.kernels import block_threads, check, float32_only, matrix, size
+from minixl.kernels import block_threads, check, check_matrix, float32_only, size
 from minixl.ops import embedding as op
 from minixl.ops.embedding import RowSparse
 
@@ -12,9 +12,9 @@ THREADS = 256
 
 @float32_only(op.sum_rows)
 def sum_rows(ids: Array, values: Array, *, threads: int = THREADS) -> RowSparse:
-    """ids (T,) int64, values (T, H) -> the sums of the rows of each id, ids rising."""
+    """ids (T,) int64, values (T, H) -> the sum of the rows of each id, ids increasing."""
     xp = array_module(ids, values)
-    rows, hidden = matrix("values", values)
+    rows, hidden = check_matrix("values", values)
     check("ids", ids, (rows,), np.int64)
     order = xp.argsort(ids, kind="stable")
     ordered = ids[order]

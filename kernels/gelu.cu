@@ -1,9 +1,9 @@
 /* The exact Gaussian error linear unit, float32.  Maths and names: minixl/ops/gelu.py.
 
-     gelu_forward      y and its slope in one pass: 4 bytes read, 8 written an element
+     gelu_forward      y and its slope in one pass: per element 4 bytes read, 8 written
      gelu_backward     dx = dy * slope
 
-   Both walk with a grid-stride loop: any number of blocks covers any size.
+   Both have a grid-stride loop: any number of blocks covers any size.
 
    launched by  kernels/gelu.py
    test         pytest tests/kernels/test_gelu.py

@@ -1,9 +1,9 @@
-"""Launches kernels/gelu.cu.  Same contract, same cache as minixl.ops.gelu."""
+"""Launch kernels/gelu.cu.  Same contract and cache as minixl.ops.gelu."""
 import numpy as np
 
 from minixl import kernels
 from minixl.backend import Array
-from minixl.kernels import block_threads, check, float32_only, turns
+from minixl.kernels import block_threads, capped_grid, check, float32_only
 from minixl.ops import gelu as op
 from minixl.ops.gelu import GeluCache
 
@@ -31,5 +31,5 @@ def gelu_backward(dy: Array, cache: GeluCache, *, threads: int = THREADS) -> tup
 
 def _launch(function: str, threads: int, *arrays: Array) -> None:
     if arrays[0].size:
-        kernels.load("gelu.cu", function)(turns(arrays[0].size, threads), block_threads(threads),
+        kernels.load("gelu.cu", function)(capped_grid(arrays[0].size, threads), block_threads(threads),
                                           (*arrays, np.int64(arrays[0].size)))

@@ -1,11 +1,11 @@
-/* Layer normalisation, float32.  Maths and names: minixl/ops/layernorm.py (the reference these are tested against).
+/* Layer normalisation, float32.  Maths and names: minixl/ops/layernorm.py (the tests compare with it).
 
-     layernorm_forward_v1    one thread per row     the formula, nothing else; neighbouring threads read H floats apart
+     layernorm_forward_v1    one thread per row     the plain formula; neighbouring threads read H floats apart
      layernorm_forward_v2    one block per row      two block reductions, coalesced reads                     <- default
      layernorm_backward_v1   one thread per row
      layernorm_backward_v2   one block per row      both reductions in one pass over the row                  <- default
-     layernorm_weights       32 columns x a stretch of rows a block     partial sums for dweight and dbias
-     layernorm_weights_sum   one thread per column  adds the stretches in order
+     layernorm_weights       block: 32 columns of a stretch of rows         partial sums of dweight and dbias
+     layernorm_weights_sum   one thread per column  sums the stretches in order
 
    launched by  kernels/layernorm.py
    test         pytest tests/kernels/test_layernorm.py

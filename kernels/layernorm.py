@@ -1,21 +1,21 @@
-"""Launches kernels/layernorm.cu.  Same contract, same cache as minixl.ops.layernorm."""
+"""Launch kernels/layernorm.cu.  Same contract and cache as minixl.ops.layernorm."""
 import numpy as np
 
 from minixl import kernels
 from minixl.backend import Array
-from minixl.kernels import block_threads, blocks, check, float32_only, matrix, size
+from minixl.kernels import block_threads, blocks, check, check_matrix, float32_only, size
 from minixl.ops import layernorm as op
 from minixl.ops.layernorm import LayerNormCache
 
-THREADS = 256         # a row
-ROWS = 64             # rows whose part of dweight and dbias one block adds up
+THREADS = 256         # per row
+ROWS = 64             # rows whose parts of dweight and dbias one block sums
 
 
 @float32_only(op.layernorm_forward)
 def layernorm_forward(x: Array, weight: Array, bias: Array, eps: float = 1e-12, *, version: int = 2,
                       threads: int = THREADS) -> tuple[Array, LayerNormCache]:
     """x (T, H), weight (H,), bias (H,) -> y (T, H)."""
-    tokens, hidden = matrix("x", x)
+    tokens, hidden = check_matrix("x", x)
     check("weight", weight, (hidden,))
     check("bias", bias, (hidden,))
     y, norm, rstd = (kernels.empty(x, shape) for shape in (x.shape, x.shape, (tokens, 1)))
@@ -32,11 +32,11 @@ def layernorm_backward(dy: Array, cache: LayerNormCache, *, version: int = 2,
                        threads: int = THREADS) -> tuple[Array, dict[str, Array]]:
     """dy (T, H) -> dx (T, H) and the gradients of weight and bias, (H,) each."""
     norm, rstd, weight = cache
-    tokens, hidden = matrix("cache.norm", norm)
+    tokens, hidden = check_matrix("cache.norm", norm)
     check("dy", dy, norm.shape)
     check("cache.rstd", rstd, (tokens, 1))
     check("cache.weight", weight, (hidden,))
-    rows = max(ROWS, blocks(tokens, kernels.LARGEST_GRID))
+    rows = max(ROWS, blocks(tokens, kernels.MAX_GRID_YZ))
     stretches = blocks(tokens, rows)
     dx, dweight, dbias = (kernels.empty(dy, shape) for shape in (dy.shape, (hidden,), (hidden,)))
     partial = kernels.empty(dy, (2, stretches, hidden))

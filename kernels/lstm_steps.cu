@@ -1,15 +1,15 @@
-/* One time step of an LSTM behind its matrix product, float32.  Maths and names: minixl/ops/lstm_steps.py.
+/* One time step of an LSTM after its matrix product, float32.  Maths and names: minixl/ops/lstm_steps.py.
 
-     lstm_cell_forward     gates, cell, tanh(cell) and hidden of a step in one pass; as array operations it is nine
+     lstm_cell_forward     gates, cell, tanh(cell) and hidden of a step in one pass; array operations take nine
      lstm_cell_backward    the gates' gradients of a step from dh and the factors
 
-   One thread per direction, sentence and hidden unit.  The product with the state before is cuBLAS's, between two launches.
+   One thread per direction, sentence and hidden unit.  cuBLAS computes the product with the state before, between two launches.
 
    launched by  kernels/lstm_steps.py
    test         pytest tests/kernels/test_lstm_steps.py
    benchmark    minixl bench kernels lstm_steps                results: kernels/README.md                                 */
 
-// gates: (D, T, 4H) products of the inputs, halved for i, f, o; become the gates.  product: (D, running, 4H), h' weight_hh
+// gates: (D, T, 4H) products of the inputs, halved for i, f, o; replaced by the gates.  product: (D, running, 4H), h' weight_hh
 // with the same halves, or (1,) at the first step.  cell, cell_tanh, hidden: (D, T, H).  The step is rows now..now+running-1,
 // its predecessors are rows before...  grid x block >= D * running * H.
 extern "C" __global__
@@ -38,7 +38,7 @@ void lstm_cell_forward(const float* __restrict__ product, float* __restrict__ ga
 }
 
 // product: (D, following, 4H -> H) later gradients times weight_hh, or (1,) when following is 0.  gates, carry: the forward
-// gates (D, T, 4H) and (D, T, H).  dstates: (D, T, H) dh.  dcell: (D, rows, H).  dgates: (D, T, 4H) factors, become gradients.
+// gates (D, T, 4H) and (D, T, H).  dstates: (D, T, H) dh.  dcell: (D, rows, H).  dgates: (D, T, 4H) factors, replaced by gradients.
 // grid x block >= D * running * H.
 extern "C" __global__
 void lstm_cell_backward(const float* __restrict__ product, const float* __restrict__ gates, const float* __restrict__ carry,

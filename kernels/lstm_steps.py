@@ -1,4 +1,4 @@
-"""Launches kernels/lstm_steps.cu.  Same contract as lstm_steps_forward and lstm_steps_backward of minixl.ops.lstm_steps."""
+"""Launch kernels/lstm_steps.cu.  Same contract as lstm_steps_forward and lstm_steps_backward of minixl.ops.lstm_steps."""
 from __future__ import annotations
 
 from types import ModuleType
@@ -7,7 +7,7 @@ import numpy as np
 
 from minixl import kernels
 from minixl.backend import Array
-from minixl.kernels import block_threads, blocks, check, check_rising, float32_only, size
+from minixl.kernels import block_threads, blocks, check, check_increasing, float32_only, size
 from minixl.ops import lstm_steps as op
 from minixl.ops.lstm_steps import RecurrentCache
 
@@ -22,10 +22,10 @@ def lstm_steps_forward(gates: Array, recurrent: Array, halves: Array, bounds: li
     check("gates", gates, (directions, tokens, 4 * hidden))
     for name, state in zip(("cell", "cell_tanh", "hidden"), states, strict=True):
         check(name, state, (directions, tokens, hidden))
-    if recurrent.shape[1:] != (hidden, 4 * hidden) or recurrent.dtype != np.float32:   # a product reads it: any strides will do
+    if recurrent.shape[1:] != (hidden, 4 * hidden) or recurrent.dtype != np.float32:   # a matrix product reads it, with any strides
         raise ValueError(f"recurrent: expected float32 of shape (1 or {directions}, {hidden}, {4 * hidden}), "
                          f"got {recurrent.dtype} {recurrent.shape}")
-    check_rising("bounds", bounds, tokens)
+    check_increasing("bounds", bounds, tokens)
     sizes = size("D", directions), size("T", tokens), size("H", hidden)
     product, before = xp.zeros(1, np.float32), 0
     for step, (now, after) in enumerate(zip(bounds, bounds[1:])):
@@ -50,7 +50,7 @@ def lstm_steps_backward(dstates: Array, dgates: Array, carry: Array, cache: Recu
         check(name, array, (directions, tokens, width * hidden))
     recurrent = xp.stack([cell.weight_hh for cell in cache.cells])                     # (1 or D, 4H, H)
     bounds, sizes = cache.steps[0].bounds, (size("D", directions), size("T", tokens), size("H", hidden))
-    check_rising("bounds", bounds, tokens)
+    check_increasing("bounds", bounds, tokens)
     longest_row = bounds[1] if len(bounds) > 1 else 0
     dcell, product, following = xp.zeros((directions, longest_row, hidden), np.float32), xp.zeros(1, np.float32), 0
     for now, after in reversed(list(zip(bounds, bounds[1:]))):

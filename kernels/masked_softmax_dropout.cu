@@ -1,11 +1,11 @@
 /* Softmax over the valid entries of each row, then dropout, in one kernel, float32.
-   Maths and names: minixl/ops/masked_softmax_dropout.py (the reference these are tested against).
+   Maths and names: minixl/ops/masked_softmax_dropout.py (the tests compare with it).
 
-     masked_softmax_dropout_forward     a warp a row     probs, y and the mask that was drawn
-     masked_softmax_dropout_backward    a warp a row     dx = probs · (dprobs - Σ dprobs · probs), dprobs never in memory
+     masked_softmax_dropout_forward     one warp per row   probs, y and the mask that it draws
+     masked_softmax_dropout_backward    one warp per row   dx = probs · (dprobs - Σ dprobs · probs); dprobs is never in memory
 
-   A row of attention scores is short, so a warp takes it: no shared memory, no barrier.  The forward pass reads it three
-   times, the second and third time out of the cache.  Any number of warps covers any number of rows.
+   A row of attention scores is short enough for one warp, without shared memory or barriers.  The forward pass reads it three
+   times, the second and third time from the cache.  Any number of warps covers any number of rows.
 
    launched by  kernels/masked_softmax_dropout.py
    test         pytest tests/kernels/test_masked_softmax_dropout.py
@@ -18,7 +18,7 @@ static __device__ __forceinline__ bool is_valid(const long long* lengths, const 
     return use_lengths ? k < lengths[row] : valid[first + k];
 }
 
-// scores, probs: (rows, n).  lengths: (rows,) or, unused, (1,).  valid: (rows, n) or (1,).  mask: (rows, n) or (1,).  seed: (1,).
+// scores, probs: (rows, n).  lengths: (rows,) or (1,), unused.  valid: (rows, n) or (1,).  mask: (rows, n) or (1,).  seed: (1,).
 // y, drawn: (rows, n), or (1,) and unwritten: y without dropout, drawn unless dropped > 0.  block = whole warps, any grid.
 extern "C" __global__
 void masked_softmax_dropout_forward(const float* __restrict__ scores, const long long* __restrict__ lengths,
@@ -34,7 +34,7 @@ void masked_softmax_dropout_forward(const float* __restrict__ scores, const long
         for (int k = lane; k < n; k += 32)
             if (is_valid(lengths, valid, use_lengths, row, first, k)) most = fmaxf(most, scores[first + k]);
         most = warp_max(most);
-        if (most == -INFINITE) most = 0.0f;                            // nothing is allowed: every exponential is 0
+        if (most == -INFINITE) most = 0.0f;                            // nothing is valid: every exponential is 0
         float sum = 0.0f;
         for (int k = lane; k < n; k += 32)
             if (is_valid(lengths, valid, use_lengths, row, first, k)) sum += expf(scores[first + k] - most);

@@ -2,10 +2,10 @@
 
      warp_sum(v), warp_max(v)      over the 32 lanes, the result in every lane
      block_sum(v), block_max(v)    over the block, the result in every thread
-     max_or_nan(a, b)              the larger one as NumPy has it: NaN if either is (fmaxf takes the other one)
+     max_or_nan(a, b)              the larger one, as in NumPy: NaN if either is NaN (fmaxf returns the other one)
 
-   The block is one-dimensional and a multiple of 32 threads.  Every thread must call; a block_ function begins and ends
-   with a barrier of its own, so it can be called again at once. */
+   The block is one-dimensional and a multiple of 32 threads.  Every thread must call these functions; a block_ function
+   has its own barriers, so it can be called again at once. */
 #pragma once
 
 #define ALL_LANES 0xffffffffu
@@ -30,12 +30,12 @@ static __device__ __forceinline__ float block_sum(float v) {
     v = warp_sum(v);
     if (lane == 0) of_warp[warp] = v;
     __syncthreads();
-    v = warp_sum(lane < blockDim.x / 32 ? of_warp[lane] : 0.0f);       // every warp does it: no second broadcast
-    __syncthreads();                                                   // of_warp may now be written again
+    v = warp_sum(lane < blockDim.x / 32 ? of_warp[lane] : 0.0f);       // in every warp: no second broadcast
+    __syncthreads();                                                   // now of_warp may be written again
     return v;
 }
 
-// Not a template with block_sum: GCC would put its shared array outside the section that the host shim of the tests watches.
+// No template shared with block_sum: GCC would put its shared array outside the section that the tests' host shim watches.
 static __device__ __forceinline__ double block_sum_double(double v) {
     __shared__ double of_warp[32];
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;

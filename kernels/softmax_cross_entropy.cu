@@ -1,10 +1,10 @@
 /* Softmax and cross-entropy in one op, float32.  Maths and names: minixl/ops/softmax_cross_entropy.py.
 
      softmax_cross_entropy_rows       one block per row     log-probabilities and the row's loss
-     softmax_cross_entropy_mean       one block             adds the rows' losses in a fixed order, counts scored rows
+     softmax_cross_entropy_mean       one block             sums the rows' losses in a fixed order, counts scored rows
      softmax_cross_entropy_backward   one block per row     dlogits from the log-probabilities
 
-   A label of K or more is a mistake of the caller: its loss is NaN, its gradient too.
+   A label of K or more is the caller's mistake: its loss and its gradient are NaN.
 
    launched by  kernels/softmax_cross_entropy.py
    test         pytest tests/kernels/test_softmax_cross_entropy.py
@@ -29,7 +29,7 @@ void softmax_cross_entropy_rows(const float* __restrict__ logits, const long lon
     }
 }
 
-// losses, labels: (N,).  loss: (1,), or unused when there are no losses to add (forward = 0).  scored: (1,).  grid = 1.
+// losses, labels: (N,).  loss: (1,), unused in the backward pass (forward = 0).  scored: (1,).  grid = 1.
 extern "C" __global__
 void softmax_cross_entropy_mean(const float* __restrict__ losses, const long long* __restrict__ labels,
                                 float* __restrict__ loss, float* __restrict__ scored, int N, int forward) {

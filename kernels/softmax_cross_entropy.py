@@ -1,17 +1,17 @@
-"""Launches kernels/softmax_cross_entropy.cu.  Same contract, same cache as minixl.ops.softmax_cross_entropy."""
+"""Launch kernels/softmax_cross_entropy.cu.  Same contract and cache as minixl.ops.softmax_cross_entropy."""
 import numpy as np
 
 from minixl import kernels
 from minixl.backend import Array, array_module
-from minixl.kernels import block_threads, check, float32_only, matrix, size
+from minixl.kernels import block_threads, check, check_matrix, float32_only, size
 from minixl.ops import softmax_cross_entropy as op
 from minixl.ops.softmax_cross_entropy import SoftmaxCrossEntropyCache
 
-MEAN_THREADS = 1024   # the one block that adds up all rows
+MEAN_THREADS = 1024   # in the one block that sums all rows
 
 
 def threads_for(classes: int) -> int:
-    """A warp for a tag set, more for a vocabulary."""
+    """One warp per row for a tag set, more for a vocabulary."""
     return 32 if classes <= 256 else 256
 
 
@@ -19,7 +19,7 @@ def threads_for(classes: int) -> int:
 def softmax_cross_entropy_forward(logits: Array, labels: Array, *,
                                   threads: int | None = None) -> tuple[Array, SoftmaxCrossEntropyCache]:
     """logits (N, K), labels (N,) int64 -> loss, a scalar array."""
-    rows, classes = matrix("logits", logits)
+    rows, classes = check_matrix("logits", logits)
     check("labels", labels, (rows,), np.int64)
     log_probs, losses, loss, scored = (kernels.empty(logits, shape) for shape in (logits.shape, (rows,), (1,), (1,)))
     if rows:
@@ -34,7 +34,7 @@ def softmax_cross_entropy_backward(dloss: Array, cache: SoftmaxCrossEntropyCache
                                    threads: int | None = None) -> tuple[Array, dict[str, Array]]:
     """dloss scalar -> dlogits (N, K)."""
     log_probs, labels = cache
-    rows, classes = matrix("cache.log_probs", log_probs)
+    rows, classes = check_matrix("cache.log_probs", log_probs)
     check("cache.labels", labels, (rows,), np.int64)
     dloss = array_module(log_probs).asarray(dloss, np.float32)
     if dloss.size != 1:

@@ -1,15 +1,15 @@
 /* The best tag sequence of every sentence of a packed batch, float32, one launch.  Maths, names and the rule for ties:
-   minixl/ops/viterbi.py (the reference these are tested against; the results are equal bit for bit).
+   minixl/ops/viterbi.py (the tests compare with it: the results are equal bit for bit).
 
-     viterbi_v1     one thread per sentence                    the formula; tags of a sentence one after another
+     viterbi_v1     one thread per sentence                    the plain formula; tags of a sentence one after another
      viterbi_v2     one block per sentence, a thread per tag   transitions in shared memory                    <- default
 
-   Both keep the best scores (T, K) and no back pointers: on the way back the maximum is taken again for the one tag on
-   the path.  In v2 a step needs one barrier (best scores alternate between two rows), the way back is one warp's.
+   Both keep the best scores (T, K) but no back pointers: following the path back takes the maximum again for the one tag on
+   the path.  In v2 a step needs one barrier (best scores alternate between two rows), and one warp follows the path back.
    NaN anywhere in a sentence makes its path score NaN, as in the op; that is how kernels/viterbi.py finds it.
-   Sentences of any length, K from 1 to 64; kernels/viterbi.py takes the readable op above that.
+   Sentences of any length, K from 1 to 64; for more, kernels/viterbi.py uses the op's formula.
 
-   Prediction does not call it so far: it decodes scores that were moved to the CPU, all sentences at once.
+   Prediction does not call it so far: it decodes on the CPU, all sentences together.
 
    launched by  kernels/viterbi.py
    test         pytest tests/kernels/test_viterbi.py
@@ -17,7 +17,7 @@
 #include "reduce.cuh"
 
 // scores: (T, K).  transitions: (K, K) [from, to].  start, end: (K,).  starts: (B+1,).  tags: (T,).  path_scores: (B,).
-// best: (T, K), kept for the way back.  grid x block >= B.
+// best: (T, K), for following the path back.  grid x block >= B.
 extern "C" __global__
 void viterbi_v1(const float* __restrict__ scores, const float* __restrict__ transitions, const float* __restrict__ start,
                 const float* __restrict__ end, const long long* __restrict__ starts, long long* __restrict__ tags,
@@ -34,7 +34,7 @@ void viterbi_v1(const float* __restrict__ scores, const float* __restrict__ tran
         }
     int tag = 0;
     for (long long t = after - 1; t >= first; --t) {
-        const float* onward = t == after - 1 ? end : transitions + tag;              // what comes after this token
+        const float* onward = t == after - 1 ? end : transitions + tag;              // scores of what follows this token
         const int step = t == after - 1 ? 1 : K;
         int highest = 0;
         float most = best[t * K] + onward[0];
@@ -48,11 +48,11 @@ void viterbi_v1(const float* __restrict__ scores, const float* __restrict__ tran
     }
 }
 
-// The highest of the values v[i] + onward[i * step], i < K, NaN if one of them is; and the lowest i that has it, in every
+// The highest of v[i] + onward[i * step], i < K, or NaN if one of them is NaN, and the lowest i that has it; the same in every
 // lane of a warp.
 static __device__ __forceinline__ int warp_argmax(const float* v, const float* onward, int step, int K, float* highest) {
     float value = -INFINITE;
-    int index = threadIdx.x;                                           // beyond K: never chosen, lower ones win ties
+    int index = threadIdx.x;                                           // beyond K: never the result, lower ones win ties
     bool bad = false;
     for (int i = threadIdx.x; i < K; i += 32) {
         const float candidate = v[i] + onward[i * step];
@@ -65,7 +65,7 @@ static __device__ __forceinline__ int warp_argmax(const float* v, const float* o
         if (their_value > value || (their_value == value && their_index < index)) { value = their_value; index = their_index; }
     }
     *highest = __any_sync(ALL_LANES, bad) ? NOT_A_NUMBER : value;
-    return __shfl_sync(ALL_LANES, index, 0);                           // one answer for all lanes, NaN among the scores or not
+    return __shfl_sync(ALL_LANES, index, 0);                           // the same in all lanes, even with NaN
 }
 
 // As v1.  grid = B, block = 32 or 64 threads, at least K; (K + 2) * K floats of dynamic shared memory.
@@ -75,7 +75,7 @@ void viterbi_v2(const float* __restrict__ scores, const float* __restrict__ tran
                 float* __restrict__ path_scores, float* __restrict__ best, int B, int K) {
     extern __shared__ float shared[];
     float* moves = shared;                                             // (K, K) [from, to]: thread j reads without conflicts
-    float* row = shared + K * K;                                       // (2, K) best scores of this token and of the one before
+    float* row = shared + K * K;                                       // (2, K) best scores of this token and the one before
     const int j = threadIdx.x;
     const long long first = starts[blockIdx.x], after = starts[blockIdx.x + 1];
     if (first == after) { if (j == 0) path_scores[blockIdx.x] = 0.0f; return; }

@@ -1,16 +1,16 @@
-"""Launches kernels/viterbi.cu.  Same contract as minixl.ops.viterbi; above MOST_TAGS the readable op takes its place.
+"""Launch kernels/viterbi.cu.  Same contract as minixl.ops.viterbi; more than MAX_TAGS tags use the op's formula.
 
-Prediction does not call it so far: it decodes scores that were moved to the CPU, all sentences at once.
-NaN is not looked for beforehand: the kernel hands it on to the path scores, and one pass over those (B,) numbers finds it.
+Prediction does not call it so far: it decodes on the CPU, all sentences together.
+NaN needs no check beforehand: the kernel propagates it to the path scores, and one pass over those (B,) numbers finds it.
 """
 import numpy as np
 
 from minixl import kernels
 from minixl.backend import Array, array_module
-from minixl.kernels import blocks, check, check_rising, float32_only, size
+from minixl.kernels import blocks, check, check_increasing, float32_only, size
 from minixl.ops import viterbi as op
 
-MOST_TAGS = 64        # a thread a tag in two warps, and the transitions fit shared memory everywhere
+MAX_TAGS = 64         # one thread per tag in two warps; the transitions fit the shared memory of any device
 
 
 @float32_only(op.viterbi)
@@ -19,16 +19,16 @@ def viterbi(scores: Array, starts: np.ndarray, *, transitions: Array | None = No
             version: int | None = None) -> tuple[Array, Array]:
     """scores (T, K), starts (B+1,) on the CPU -> tags (T,) int64 and the score (B,) of each best path.
 
-    Ask for version 1 or 2, and more than MOST_TAGS tags are a ValueError.
+    With an explicit version, 1 or 2, raises ValueError for more than MAX_TAGS tags.
     """
     xp = array_module(scores, transitions, start, end)
     tokens, tags_of_set = check_scores(scores, starts)
     if version not in (None, 1, 2):
         raise ValueError(f"version: expected 1 or 2, got {version}")
-    if tags_of_set > MOST_TAGS and version:
-        raise ValueError(f"scores: expected K of at most {MOST_TAGS} tags for viterbi_v{version}, got {tags_of_set}")
-    if tags_of_set > MOST_TAGS:
-        return kernels.readable(op.viterbi)(scores, starts, transitions=transitions, start=start, end=end, legal=legal)
+    if tags_of_set > MAX_TAGS and version:
+        raise ValueError(f"scores: expected K of at most {MAX_TAGS} tags for viterbi_v{version}, got {tags_of_set}")
+    if tags_of_set > MAX_TAGS:
+        return kernels.formula(op.viterbi)(scores, starts, transitions=transitions, start=start, end=end, legal=legal)
     version = version or 2
     chain = [xp.ascontiguousarray(part) for part in op.chain_scores(scores, transitions, start, end, legal)]
     for name, part, ndim in zip(("transitions", "start", "end"), chain, (2, 1, 1), strict=True):
@@ -49,9 +49,9 @@ def viterbi(scores: Array, starts: np.ndarray, *, transitions: Array | None = No
 
 
 def check_scores(scores: Array, starts: np.ndarray) -> tuple[int, int]:
-    """T and K.  ValueError unless the scores are (T, K) and the starts rise from 0 to T."""
+    """Return T and K.  Raises ValueError unless the scores are (T, K) and the starts increase from 0 to T."""
     if scores.ndim != 2 or not scores.shape[1]:
         raise ValueError(f"scores: expected shape (T, K) with K at least 1, got {scores.shape}")
     check("scores", scores, scores.shape)
-    check_rising("starts", starts, len(scores))
+    check_increasing("starts", starts, len(scores))
     return scores.shape

@@ -32,7 +32,7 @@ def test_matches_formula(device, rng, shape, threads):
 
 
 def test_more_elements_than_one_grid(device, rng, monkeypatch):
-    monkeypatch.setattr("minixl.kernels.MOST_BLOCKS", 2)
+    monkeypatch.setattr("minixl.kernels.MAX_BLOCKS", 2)
     compare(rng, (300,), device, threads=32)
 
 

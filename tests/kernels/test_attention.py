@@ -92,7 +92,7 @@ def test_planted_mistakes_are_caught(mutant, rng, old, new):
     ({"heads": 3}, "heads: expected a divisor of 8, got 3"),
     ({"heads": 0}, "heads: expected a divisor of 8, got 0"),
     ({"dropout": 1.0}, "dropout: expected 0 <= p < 1, got 1.0"),
-    ({"starts": np.array([0, 3])}, r"starts: expected numbers that rise from 0 to T = 4, got \[0 3\]"),
+    ({"starts": np.array([0, 3])}, r"starts: expected increasing numbers from 0 to T = 4, got \[0 3\]"),
     ({"mask": np.ones(7, bool)}, r"mask: expected a C-contiguous bool array of shape \(32,\), got bool \(7,\)"),
     ({"mask": np.full(32, np.nan, np.float32)}, r"mask: expected a C-contiguous bool array of shape \(32,\), got float32"),
 ])

@@ -25,7 +25,7 @@ def test_matches_op(device, rng, shape, threads):
 
 
 def test_more_elements_than_one_grid(device, rng, monkeypatch):
-    monkeypatch.setattr("minixl.kernels.MOST_BLOCKS", 2)
+    monkeypatch.setattr("minixl.kernels.MAX_BLOCKS", 2)
     compare(rng, (7, 33), device, threads=32)
 
 

@@ -70,8 +70,8 @@ def test_bad_input_is_named():
     for change, message in (({"gates": gates.astype(np.int32)}, "gates: .* got int32"),
                             ({"gates": gates.swapaxes(0, 1).reshape(1, 3, 8)[:, ::-1]}, "gates: .* strides"),
                             ({"recurrent": recurrent[..., :4]}, r"recurrent: .* \(1 or 1, 2, 8\), got float32 \(1, 2, 4\)"),
-                            ({"bounds": [0, 2]}, r"bounds: expected numbers that rise from 0 to T = 3, got \[0, 2\]"),
-                            ({"bounds": [0, 4, 3]}, "bounds: .* rise")):
+                            ({"bounds": [0, 2]}, r"bounds: expected increasing numbers from 0 to T = 3, got \[0, 2\]"),
+                            ({"bounds": [0, 4, 3]}, "bounds: .* increasing")):
         given = {"gates": gates, "recurrent": recurrent, "bounds": [0, 3], **change}
         with pytest.raises(ValueError, match=message):
             launcher.lstm_steps_forward(given["gates"], given["recurrent"], np.ones(8, np.float32), given["bounds"], states, np)

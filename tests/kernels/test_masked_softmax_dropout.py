@@ -36,7 +36,7 @@ def test_matches_op(device, rng, shape, lengths, threads):
 
 
 def test_more_rows_than_one_grid(device, rng, monkeypatch):
-    monkeypatch.setattr("minixl.kernels.MOST_BLOCKS", 2)
+    monkeypatch.setattr("minixl.kernels.MAX_BLOCKS", 2)
     compare(rng, (23, 5), device, threads=64, p=0.3, generator=device.random.default_rng(1))
 
 
@@ -99,7 +99,7 @@ def test_float64_takes_the_readable_op(device, rng):
         "mask in the projection", "stride", "last row"])
 def test_planted_mistakes_are_caught(mutant, rng, monkeypatch, old, new):
     mutant("masked_softmax_dropout.cu", old, new)
-    monkeypatch.setattr("minixl.kernels.MOST_BLOCKS", 2)
+    monkeypatch.setattr("minixl.kernels.MAX_BLOCKS", 2)
     with pytest.raises(AssertionError):
         test_the_mask_is_drawn_from_a_hash_of_the_place(np, rng)
         test_nothing_is_allowed(np)

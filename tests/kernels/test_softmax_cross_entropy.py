@@ -58,9 +58,9 @@ def test_planted_mistakes_are_caught(mutant, rng, old, new):
 
 
 def test_a_missing_barrier_in_the_block_sum_is_caught(rng, monkeypatch):
-    """reduce.cuh is pasted in place of its #include, without the barrier after the read."""
+    """Replaces the #include by reduce.cuh without the barrier after the read."""
     header = (kernels.KERNELS / "reduce.cuh").read_text()
-    changed, count = re.subn(r"__syncthreads\(\); +// of_warp may now be written again", "", header)
+    changed, count = re.subn(r"__syncthreads\(\); +// now of_warp may be written again", "", header)
     assert count
     source = (kernels.KERNELS / "layernorm.cu").read_text().replace('#include "reduce.cuh"', changed)
     kernel = host.HostKernel("layernorm.cu", "layernorm_backward_v2", source)

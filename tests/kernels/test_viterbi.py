@@ -129,8 +129,8 @@ def test_a_kernel_that_loses_nan_is_caught(mutant, rng, old, new):
 @pytest.mark.parametrize("change, message", [
     ({"scores": np.zeros((4, 0), np.float32)}, r"scores: expected shape \(T, K\) with K at least 1, got \(4, 0\)"),
     ({"scores": np.zeros((4, 3), np.int32)}, "scores: expected a C-contiguous float32 array"),
-    ({"starts": np.array([0, 5])}, r"starts: expected numbers that rise from 0 to T = 4, got \[0 5\]"),
-    ({"starts": np.array([0, 3, 2, 4])}, "starts: expected .* rise"),
+    ({"starts": np.array([0, 5])}, r"starts: expected increasing numbers from 0 to T = 4, got \[0 5\]"),
+    ({"starts": np.array([0, 3, 2, 4])}, "starts: expected increasing"),
     ({"transitions": np.zeros((2, 3), np.float32)}, r"transitions: expected shape \(3, 3\) for scores of 3 tags, got \(2, 3\)"),
     ({"start": np.zeros(3, np.float16)}, "start: expected a C-contiguous float32 array"),
     ({"legal": Legal(np.ones(3), np.ones((3, 3), bool), np.ones(3, bool))}, r"legal.start: expected bool .* got float64 \(3,\)"),
