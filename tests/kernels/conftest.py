@@ -1,4 +1,4 @@
-"""Every kernel test runs twice: on the CPU through the shim, always, and on a device with `pytest -m gpu`."""
+"""Fixtures to run every kernel test on the CPU with the shim, and with `pytest -m gpu` on a device too."""
 import re
 
 import numpy as np
@@ -9,14 +9,14 @@ from tests.kernels import host
 
 
 def poisoned(like, shape, dtype=np.float32):
-    """Stands in for minixl.kernels.empty: what a kernel forgets to write is NaN, or a number that no test expects."""
+    """Replacement for minixl.kernels.empty, filled with NaN or another value that no test expects."""
     dtype = np.dtype(dtype)
     return np.full(shape, np.nan if dtype.kind == "f" else True if dtype.kind == "b" else np.iinfo(dtype).min, dtype)
 
 
 @pytest.fixture(params=["host", pytest.param("gpu", marks=pytest.mark.gpu)])
 def device(request, monkeypatch):
-    """The array module whose arrays the launchers get: numpy on the shim, cupy on a device."""
+    """The array module of the launchers' arrays: numpy with the shim, cupy on a device."""
     if request.param == "host":
         monkeypatch.setattr(kernels, "load", host.load)
         monkeypatch.setattr(kernels, "empty", poisoned)
@@ -28,9 +28,9 @@ def device(request, monkeypatch):
 
 @pytest.fixture
 def mutant(monkeypatch):
-    """mutant(file, old, new): from now on the launchers get that kernel with one mistake planted in its source.
+    """mutant(file, old, new): from now on the launchers get that kernel with a mistake planted in its source.
 
-    A blank in `old` stands for any number of blanks and line ends.
+    A space in `old` matches any number of spaces and line ends.
     """
     def plant(filename, old, new):
         pattern = r"\s+".join(map(re.escape, old.split()))
@@ -44,7 +44,7 @@ def mutant(monkeypatch):
 
 
 def pytest_collection_modifyitems(items):
-    """The count of executed kernels is taken when all other tests are through."""
+    """Count the executed kernels after all other tests."""
     items.sort(key=lambda item: item.name == "test_every_kernel_was_executed")
 
 

@@ -1,8 +1,8 @@
-"""Runs the kernels of kernels/*.cu on a CPU: g++ and the headers in shim/ take the place of nvcc and the device.
+"""Run the kernels of kernels/*.cu on a CPU: g++ and the headers in shim/ replace nvcc and the device.
 
-`load` has the signature of minixl.kernels.load, so the launchers call it unknowingly: grid, block, the order of the
-arguments and their types are tested too.  An array must have the dtype that the kernel declares, a scalar exactly its
-type.  Libraries are kept in a cache folder under a hash of everything that goes into them.
+`load` replaces minixl.kernels.load in the launchers, so the tests also check grid, block, and the order and types of the
+arguments.  An array must have the dtype that the kernel declares, a scalar exactly its type.
+A cache folder keeps the libraries under a hash of everything that they are built from.
 """
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from minixl.kernels import KERNELS
 
 SHIM = Path(__file__).parent / "shim"
 CACHE = Path(os.environ.get("MINIXL_SHIM_CACHE") or Path(tempfile.gettempdir()) / f"minixl-shim-{os.getuid()}")
-GUARD = 4096                                    # bytes around every array that belong to no array
+GUARD = 4096                                    # bytes around every array, outside any array
 CHECKED = ("-fsanitize=thread,undefined,float-divide-by-zero", "-fno-sanitize=vptr,float-divide-by-zero")
 FLAGS = ("-std=c++17", "-O1", "-fPIC", "-g1", "-w", "-fno-strict-aliasing", "-ffp-contract=off")
 DTYPES = {"float": "float32", "double": "float64", "int": "int32", "long long": "int64", "unsigned": "uint32",
           "bool": "bool"}
 SIGNATURE = re.compile(r'extern "C" __global__\s+void(?:\s+__launch_bounds__\(\d+\))?\s+(\w+)\s*\(([^)]*)\)')
-executed: set[tuple[str, str]] = set()          # (file, kernel) of every launch of an unchanged source
+executed: set[tuple[str, str]] = set()          # (file, kernel) of every launch without a planted mistake
 
 
 class KernelFault(AssertionError):
-    """What the shim caught: a race, a divergent barrier, an address out of bounds, an argument of the wrong type."""
+    """A mistake that the shim found: a race, a divergent barrier, an address out of bounds, an argument of the wrong type."""
 
 
 class Parameter(NamedTuple):
@@ -46,12 +46,12 @@ class Parameter(NamedTuple):
 
 
 def signatures(source: str) -> dict[str, list[Parameter]]:
-    """Every kernel of a source with its parameters."""
-    found = {}
+    """Every kernel of a source, with its parameters."""
+    kernels = {}
     for name, declared in SIGNATURE.findall(source):
         declared = re.sub(r"//[^\n]*", "", declared)
-        found[name] = [_parameter(" ".join(text.split())) for text in declared.split(",")]
-    return found
+        kernels[name] = [_parameter(" ".join(text.split())) for text in declared.split(",")]
+    return kernels
 
 
 def _parameter(text: str) -> Parameter:
@@ -67,12 +67,12 @@ def all_kernels() -> set[tuple[str, str]]:
 
 
 def load(filename: str, function: str) -> HostKernel:
-    """Stands in for minixl.kernels.load."""
+    """Replacement for minixl.kernels.load."""
     return HostKernel(filename, function, (KERNELS / filename).read_text(), record=True)
 
 
 class HostKernel:
-    """One kernel, compiled for the CPU; called as a cupy.RawKernel is."""
+    """One kernel, compiled for the CPU and called like a cupy.RawKernel."""
 
     def __init__(self, filename: str, function: str, source: str, *, record: bool = False) -> None:
         known = signatures(source)
@@ -106,7 +106,7 @@ class HostKernel:
             executed.add((self.filename, self.function))
 
     def _array(self, parameter: Parameter, array: Any, back: list) -> np.ndarray:
-        """A guarded copy is what the kernel sees; returns its address as an array of one number."""
+        """Make a guarded copy for the kernel; return its address as an array of one number."""
         if not isinstance(array, np.ndarray) or array.dtype != parameter.dtype or not array.flags.c_contiguous:
             raise KernelFault(f"{self.function}, {parameter.name}: expected a contiguous {parameter.dtype} array, "
                               f"got {getattr(array, 'dtype', type(array))}")
@@ -120,7 +120,7 @@ class HostKernel:
         return np.array(memory.ctypes.data + start, np.uint64)
 
     def _overlaps(self, args: Sequence[Any]) -> None:
-        """All pointers are __restrict__: no array that is written may be passed twice."""
+        """Raise KernelFault if an array that is written is passed twice, since all pointers are __restrict__."""
         arrays = [(parameter, arg) for parameter, arg in zip(self.parameters, args, strict=True) if parameter.pointer]
         for i, (parameter, array) in enumerate(arrays):
             for other, another in arrays[i + 1:]:
@@ -136,7 +136,7 @@ def _three(sizes: Sequence[int]) -> list[int]:
 
 @functools.cache
 def _library(source: str) -> ctypes.CDLL:
-    """The source compiled with checks, linked with the runtime."""
+    """Compile the source with checks and link it with the runtime."""
     shared = re.sub(r"extern __shared__ (\w+) (\w+)\[\];", r"\1* \2 = (\1*)shim::shim_dynamic_shared();", source)
     text = '#include "device.h"\n#line 1 "kernel.cu"\n' + shared + _entries(source)
     options = (*FLAGS, *CHECKED, "-fvisibility=hidden", "--param", "tsan-instrument-func-entry-exit=0", f"-I{SHIM}", f"-I{KERNELS}")
@@ -153,7 +153,7 @@ def _library(source: str) -> ctypes.CDLL:
 
 
 def _entries(source: str) -> str:
-    """For each kernel an entry that takes the arguments as cuLaunchKernel does: an array of their addresses."""
+    """C++ functions, one per kernel, that take the arguments as cuLaunchKernel does: an array of their addresses."""
     spelling = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
     text = ""
     for name, parameters in signatures(source).items():
@@ -170,17 +170,17 @@ void host_{name}(const unsigned* g, size_t shared, void** args) {{
 
 
 def _built(text: str, suffix: str, command: tuple[str, ...], extra: str) -> Path:
-    """The file that `command` makes of the text, from the cache if it is there."""
+    """The file that `command` builds from the text, or its copy in the cache."""
     digest = hashlib.sha256("\0".join([text, extra, suffix, *command]).encode()).hexdigest()[:24]
     target = CACHE / (digest + suffix)
     if target.exists():
         return target
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-        source, made = Path(folder) / "source.cpp", Path(folder) / "made"
+        source, output = Path(folder) / "source.cpp", Path(folder) / "output"
         source.write_text(text)
-        done = subprocess.run([*command, str(source), "-o", str(made)], capture_output=True, text=True)
+        done = subprocess.run([*command, str(source), "-o", str(output)], capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"g++ could not compile a kernel for the CPU:\n{done.stderr[:4000]}")
-        os.replace(made, target)
+        os.replace(output, target)
     return target

@@ -13,7 +13,7 @@ def batch(rng, lengths, hidden):
 
 
 def compare(rng, lengths, heads, head_size, xp, mask=None, dropout=0.0, generator=None):
-    """Context and the three gradients within 1e-4; with a generator against the mask that the hash makes."""
+    """Context and the three gradients within 1e-4; with a generator, compute the hash's mask for the op."""
     starts, arrays = batch(rng, lengths, heads * head_size)
     query, key, value, dcontext = map(xp.asarray, arrays)
     context, cache = attention_forward(query, key, value, starts, heads=heads, dropout=dropout, rng=generator,
@@ -30,7 +30,7 @@ def compare(rng, lengths, heads, head_size, xp, mask=None, dropout=0.0, generato
 
 
 def hashed_mask(seed, scores, dropout):
-    """splitmix64, as attention.cu computes it."""
+    """The mask of dropout.cuh: splitmix64."""
     with np.errstate(over="ignore"):
         z = np.uint64(seed) + np.arange(scores, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -45,7 +45,7 @@ def test_matches_op(device, rng, lengths, heads, head_size):
     compare(rng, lengths, heads, head_size, device)
 
 
-def test_a_given_mask_is_replayed(device, rng):
+def test_a_mask_is_replayed(device, rng):
     lengths, heads = [5, 34, 1], 2
     scores = heads * sum(length ** 2 for length in lengths)
     compare(rng, lengths, heads, 8, device, mask=rng.random(scores) < 0.7, dropout=0.3)
@@ -57,7 +57,7 @@ def test_dropout_drawn_in_the_kernel(device, rng):
     assert abs(mask.mean() - 0.7) < 0.01 and abs(np.corrcoef(mask[1:], mask[:-1])[0, 1]) < 0.01
 
 
-def test_large_heads_take_the_readable_op(device, rng):
+def test_large_heads_use_the_formula(device, rng):
     compare(rng, [3, 4], 1, 65, device)
 
 

@@ -52,7 +52,7 @@ def test_the_same_bits_every_time(device, rng):
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_nan_is_not_lost(device, rng, version):
-    """Nor is it by the op: the clip on distances makes no number of it."""
+    """Not in the op either: clipping distances must not replace NaN by a number."""
     x, y = clouds(rng, 4, 3, 5)
     x[2, 1] = np.nan
     value, cache = average_linkage_forward(device.asarray(x), device.asarray(y), version=version, threads=32)
@@ -60,7 +60,7 @@ def test_nan_is_not_lost(device, rng, version):
     assert np.isnan(op.average_linkage_forward(x, y)[0]) and np.isnan(op.average_linkage_forward(x, y)[1].dx).any()
 
 
-def test_float64_takes_the_readable_op(device, rng):
+def test_float64_uses_the_formula(device, rng):
     x, y = (device.asarray(points.astype(np.float64)) for points in clouds(rng, 4, 3, 5))
     value, cache = average_linkage_forward(x, y)
     assert value.dtype == cache.dx.dtype == np.float64

@@ -1,4 +1,4 @@
-"""Every .cu file compiles for every architecture that minixl names; and every kernel has a launcher and was executed.
+"""Every .cu file compiles for every architecture in ARCHITECTURES; every kernel has a launcher and was executed.
 
 NVRTC from PyPI (nvidia-cuda-nvrtc, cuda-bindings) needs no device; nvcc is used where NVRTC is not installed.
 """
@@ -17,7 +17,7 @@ FILES = sorted(path.name for path in kernels.KERNELS.glob("*.cu"))
 
 
 def compile_with_nvrtc(filename: str, architecture: int) -> None:
-    """AssertionError with the compiler's log unless NVRTC makes code for this architecture."""
+    """Raise AssertionError with the compiler's log unless NVRTC compiles the file for this architecture."""
     from cuda.bindings import nvrtc
     source = (kernels.KERNELS / filename).read_text().encode()
     status, program = nvrtc.nvrtcCreateProgram(source, filename.encode(), 0, [], [])
@@ -25,21 +25,21 @@ def compile_with_nvrtc(filename: str, architecture: int) -> None:
     options = [option.encode() for option in (*kernels.OPTIONS, f"-arch=sm_{architecture}", "-Werror=all-warnings")]
     status, = nvrtc.nvrtcCompileProgram(program, len(options), options)
     _, size = nvrtc.nvrtcGetProgramLogSize(program)
-    log = b" " * max(size, 2)          # NVRTC writes into it; a single byte would be Python's shared b" " itself
+    log = b" " * max(size, 2)          # NVRTC writes into it, so it must not be Python's shared one-byte object
     nvrtc.nvrtcGetProgramLog(program, log)
     nvrtc.nvrtcDestroyProgram(program)
     assert status == 0, log.decode(errors="replace")
 
 
 def compile_with_nvcc(filename: str, architecture: int) -> None:
-    """AssertionError with the compiler's log unless nvcc makes code for this architecture."""
+    """Raise AssertionError with the compiler's log unless nvcc compiles the file for this architecture."""
     done = subprocess.run(["nvcc", *kernels.OPTIONS, "-cubin", f"-arch=sm_{architecture}", "-o", os.devnull,
                            str(kernels.KERNELS / filename)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
 def has_nvrtc() -> bool:
-    """Whether NVRTC is installed.  Its library is looked for, because the bindings alone import without it."""
+    """Whether NVRTC is installed.  Calls it, because the bindings can be imported without the library."""
     try:
         from cuda.bindings import nvrtc
         return nvrtc.nvrtcVersion()[0] == 0
@@ -55,9 +55,9 @@ def test_compiles(filename, architecture):
     elif shutil.which("nvcc"):
         compile_with_nvcc(filename, architecture)
     elif os.environ.get("CI"):
-        pytest.fail("neither NVRTC (pip install nvidia-cuda-nvrtc cuda-bindings) nor nvcc is there")
+        pytest.fail("neither NVRTC (pip install nvidia-cuda-nvrtc cuda-bindings) nor nvcc is installed")
     else:
-        pytest.skip("neither NVRTC (pip install nvidia-cuda-nvrtc cuda-bindings) nor nvcc is there")
+        pytest.skip("neither NVRTC (pip install nvidia-cuda-nvrtc cuda-bindings) nor nvcc is installed")
 
 
 @pytest.mark.parametrize("filename", FILES)
@@ -87,9 +87,9 @@ def test_load_without_a_device_says_so():
 
 
 def test_every_kernel_was_executed(request):
-    """Runs last (see conftest.py), and says nothing when only a part of the tests was asked for."""
+    """Runs last (see conftest.py); skipped unless all tests of this folder run."""
     collected = {item.path.name for item in request.session.items if item.path.parent == request.path.parent}
     if len(collected) < len(list(request.path.parent.glob("test_*.py"))) or request.config.option.keyword:
-        pytest.skip("only a part of tests/kernels was asked for")
+        pytest.skip("only a part of tests/kernels runs")
     print(f"kernels executed {len(host.executed)} / kernels that exist {len(host.all_kernels())}")
     assert host.executed == host.all_kernels()

@@ -1,4 +1,4 @@
-"""The CRF kernels against the op in float64: log Z, the probability of every tag, and the sums of those of the pairs."""
+"""The CRF kernels against the op in float64: log Z, the probability of every tag, summed probabilities of pairs."""
 import numpy as np
 import pytest
 
@@ -9,7 +9,7 @@ from minixl.ops.steps import time_steps
 
 
 def compare(rng, lengths, tags, xp, forbidden=0.0, spread=2.0):
-    """Random scores, some transitions forbidden; all results within 1e-4."""
+    """Random scores, some transitions illegal; all results within 1e-4."""
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     parts = [spread * rng.normal(size=shape) for shape in ((starts[-1], tags), (tags, tags), (tags,), (tags,))]
     parts[1][rng.random((tags, tags)) < forbidden] = -np.inf
@@ -44,14 +44,14 @@ def test_long_sentences_keep_their_digits(device, rng):
     compare(rng, [300, 120], 5, device, spread=4.0)
 
 
-def test_forbidden_transitions(device, rng):
+def test_illegal_transitions(device, rng):
     compare(rng, [6, 3, 9], 5, device, forbidden=0.3)
 
 
 @pytest.mark.parametrize("token", [0, 2, 5])
 @pytest.mark.parametrize("whole_row", [True, False])
 def test_nan_is_not_lost(device, rng, token, whole_row):
-    """log Z would be minus infinity if a maximum skipped NaN; the other sentence is not touched."""
+    """If a maximum skipped NaN, log Z would be minus infinity.  The other sentence must not change."""
     scores = op.Scores(*(rng.normal(size=shape).astype(np.float32) for shape in ((8, 3), (3, 3), (3,), (3,))))
     scores.emissions[token, slice(None) if whole_row else 1] = np.nan
     moved = op.Scores(*map(device.asarray, scores))
@@ -60,7 +60,7 @@ def test_nan_is_not_lost(device, rng, token, whole_row):
         np.testing.assert_array_equal(np.isnan(to_numpy(log_partition)), [True, False])
 
 
-def test_float64_and_many_tags_take_the_readable_op(device, rng):
+def test_float64_and_many_tags_use_the_formula(device, rng):
     steps = time_steps(np.array([0, 3]), device)
     for tags, dtype in ((65, np.float32), (4, np.float64)):
         scores = op.Scores(*(device.zeros(shape, dtype) for shape in ((3, tags), (tags, tags), (tags,), (tags,))))

@@ -32,8 +32,8 @@ def compare(rng, monkeypatch, lengths, hidden, reverse, cells, xp, threads=64):
     with monkeypatch.context() as patched:
         patched.setattr(op, "lstm_steps_forward", functools.partial(launcher.lstm_steps_forward, threads=threads))
         patched.setattr(op, "lstm_steps_backward", functools.partial(launcher.lstm_steps_backward, threads=threads))
-        found = recurrence(xp, x, weights, reverse, starts, dhidden, dfinal)
-    for number, (ours, theirs) in enumerate(zip(found, exact, strict=True)):
+        results = recurrence(xp, x, weights, reverse, starts, dhidden, dfinal)
+    for number, (ours, theirs) in enumerate(zip(results, exact, strict=True)):
         np.testing.assert_allclose(to_numpy(ours), theirs, rtol=1e-4, atol=2e-5, err_msg=f"result {number}")
 
 
@@ -57,7 +57,7 @@ def test_block_sizes(device, rng, monkeypatch, threads):
 ], ids=["gate", "forget", "output", "predecessor", "one too few", "following", "carry", "three gates", "forget gate"])
 def test_planted_mistakes_are_caught(mutant, rng, monkeypatch, old, new):
     mutant("lstm_steps.cu", old, new)
-    with pytest.raises((AssertionError, RuntimeWarning)):              # rows that were not written are NaN in a product
+    with pytest.raises((AssertionError, RuntimeWarning)):              # unwritten rows are NaN, which NumPy warns about
         compare(rng, monkeypatch, [4, 2, 7], 5, (False, True), 2, np)
 
 
@@ -72,6 +72,7 @@ def test_bad_input_is_named():
                             ({"recurrent": recurrent[..., :4]}, r"recurrent: .* \(1 or 1, 2, 8\), got float32 \(1, 2, 4\)"),
                             ({"bounds": [0, 2]}, r"bounds: expected increasing numbers from 0 to T = 3, got \[0, 2\]"),
                             ({"bounds": [0, 4, 3]}, "bounds: .* increasing")):
-        given = {"gates": gates, "recurrent": recurrent, "bounds": [0, 3], **change}
+        arguments = {"gates": gates, "recurrent": recurrent, "bounds": [0, 3], **change}
         with pytest.raises(ValueError, match=message):
-            launcher.lstm_steps_forward(given["gates"], given["recurrent"], np.ones(8, np.float32), given["bounds"], states, np)
+            launcher.lstm_steps_forward(arguments["gates"], arguments["recurrent"], np.ones(8, np.float32), arguments["bounds"],
+                                        states, np)

@@ -10,10 +10,10 @@ from tests.ops.test_masked_softmax_dropout import BAD_INPUT
 
 
 def compare(rng, shape, xp, *, lengths=True, p=0.0, mask=None, generator=None, **options):
-    """y, probs and dx within 1e-5; a mask that the kernel drew is put into the op.  Returns the cache."""
+    """y, probs and dx within 1e-5; the op gets the mask that the kernel drew.  Returns the cache."""
     x, dy = (3 * rng.normal(size=(2, *shape))).astype(np.float32)
     valid = rng.integers(0, shape[1] + 1, shape[0]) if lengths else rng.random(shape) < 0.6
-    x[~(np.arange(shape[1]) < valid[:, None] if lengths else valid)] = np.nan      # what is not valid is never read
+    x[~(np.arange(shape[1]) < valid[:, None] if lengths else valid)] = np.nan      # invalid entries are never read
     y, cache = masked_softmax_dropout_forward(xp.asarray(x), xp.asarray(valid), p, rng=generator,
                                               mask=None if mask is None else xp.asarray(mask), **options)
     dx, grads = masked_softmax_dropout_backward(xp.asarray(dy), cache, **options)
@@ -52,7 +52,7 @@ def test_nothing_is_dropped(device, rng, options):
     assert compare(rng, (4, 9), device, **options).mask is None
 
 
-def test_nothing_is_allowed(device):
+def test_nothing_is_valid(device):
     x, valid = device.asarray([[-np.inf, -np.inf], [1, 2]], np.float32), device.asarray([2, 0])
     y, cache = masked_softmax_dropout_forward(x, valid)
     dx, _ = masked_softmax_dropout_backward(device.ones((2, 2), np.float32), cache)
@@ -64,18 +64,18 @@ def test_nan_in_a_valid_entry_is_not_lost(device):
     assert np.isnan(to_numpy(y)).all()
 
 
-def test_the_op_takes_the_kernels_cache_and_the_other_way_round(device, rng):
+def test_op_and_kernel_accept_each_others_cache(device, rng):
     x, dy = (device.asarray(part) for part in rng.normal(size=(2, 6, 9)).astype(np.float32))
     valid = device.full(6, 7)
     _, cache = masked_softmax_dropout_forward(x, valid, 0.3, rng=device.random.default_rng(1))
-    readable = op.masked_softmax_dropout_backward.__wrapped__(dy, cache)[0]
+    expected = op.masked_softmax_dropout_backward.__wrapped__(dy, cache)[0]
     _, again = op.masked_softmax_dropout_forward.__wrapped__(x, valid, 0.3, mask=cache.mask)
     for theirs in (cache, again):
         dx, _ = masked_softmax_dropout_backward(dy, theirs)
-        np.testing.assert_allclose(to_numpy(dx), to_numpy(readable), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(to_numpy(dx), to_numpy(expected), rtol=1e-4, atol=1e-6)
 
 
-def test_float64_takes_the_readable_op(device, rng):
+def test_float64_uses_the_formula(device, rng):
     y, cache = masked_softmax_dropout_forward(device.asarray(rng.normal(size=(2, 3))), device.asarray([2, 3]), 0.3,
                                               rng=device.random.default_rng(1))
     assert y.dtype == masked_softmax_dropout_backward(y, cache)[0].dtype == np.float64
@@ -102,7 +102,7 @@ def test_planted_mistakes_are_caught(mutant, rng, monkeypatch, old, new):
     monkeypatch.setattr("minixl.kernels.MAX_BLOCKS", 2)
     with pytest.raises(AssertionError):
         test_the_mask_is_drawn_from_a_hash_of_the_place(np, rng)
-        test_nothing_is_allowed(np)
+        test_nothing_is_valid(np)
 
 
 @pytest.mark.parametrize("change, message", [*BAD_INPUT, *[

@@ -1,4 +1,4 @@
-"""The shim itself: each thing a GPU punishes silently is planted in a kernel of three lines and must be named."""
+"""The shim itself: it must report each mistake, planted in a kernel of three lines, that a GPU does not report."""
 import numpy as np
 import pytest
 
@@ -8,7 +8,7 @@ HEAD = 'extern "C" __global__ void kernel(const int* __restrict__ x, int* __rest
 
 
 def run(body, threads=64, blocks=1, n=64, shared_mem=0):
-    """The body as a kernel of x (n,) = 0, 1, 2, ... -> y (n,), which starts as zeros."""
+    """Run the body as a kernel with x (n,) = 0, 1, 2, ... and y (n,) = 0; return y."""
     x, y = np.arange(n, dtype=np.int32), np.zeros(n, np.int32)
     HostKernel("kernel.cu", "kernel", HEAD + body + "\n}")((blocks,), (threads,), (x, y, np.int32(n)), shared_mem=shared_mem)
     return y

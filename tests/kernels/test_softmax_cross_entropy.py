@@ -33,7 +33,7 @@ def test_no_scored_row(device, rng):
     compare(rng, (4, 3), device, scored=0)
 
 
-def test_a_forbidden_class_has_no_gradient(device):
+def test_a_class_with_score_minus_infinity_has_no_gradient(device):
     logits = device.asarray([[0.5, -np.inf, 1.5]], np.float32)
     loss, cache = softmax_cross_entropy_forward(logits, device.asarray([2]))
     dlogits, _ = softmax_cross_entropy_backward(device.asarray(1, np.float32), cache)

@@ -16,7 +16,7 @@ class Legal(NamedTuple):
 
 
 def batch(rng, lengths, tags, rounded=False):
-    """Scores of a packed batch and of its transitions; rounded to make ties."""
+    """starts and [scores, transitions, start, end] of a random packed batch, rounded to get ties if `rounded`."""
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     parts = [rng.normal(size=shape) for shape in ((starts[-1], tags), (tags, tags), (tags,), (tags,))]
     return starts, [(np.round(part) if rounded else part).astype(np.float32) for part in parts]
@@ -70,7 +70,7 @@ def test_more_sentences_than_a_block_of_the_plain_version(device, rng):
     compare(starts, scores, device, 1, transitions=transitions, start=start)
 
 
-def test_more_tags_than_the_kernel_takes(device, rng):
+def test_more_tags_than_the_kernel_supports(device, rng):
     starts, (scores, transitions, start, end) = batch(rng, [3, 2], 65)
     compare(starts, scores, device, transitions=transitions, start=start, end=end)
 
@@ -80,13 +80,13 @@ def test_more_tags_than_the_kernel_takes(device, rng):
 @pytest.mark.parametrize("argument, place", [("scores", (0, 0)), ("scores", (5, 1)), ("scores", (8, 2)), ("scores", ...),
                                              ("transitions", (2, 0)), ("start", 1), ("end", 2)], ids=str)
 def test_nan_is_named(device, rng, version, tags, argument, place):
-    """In the first, a middle and the last token; no tag is read from memory that is not the kernel's."""
+    """In the first, a middle and the last token; NaN must not make the kernel read outside its arrays."""
     starts, parts = batch(rng, [9, 2], tags)
-    given = dict(zip(("scores", "transitions", "start", "end"), parts, strict=True))
-    given[argument][place] = np.nan
-    count = np.isnan(given[argument]).sum()
-    moved = {name: device.asarray(part) for name, part in given.items()}
-    with pytest.raises(ValueError, match=rf"^{argument}: expected numbers, got NaN in {count} of {given[argument].size} places$"):
+    arrays = dict(zip(("scores", "transitions", "start", "end"), parts, strict=True))
+    arrays[argument][place] = np.nan
+    count = np.isnan(arrays[argument]).sum()
+    moved = {name: device.asarray(part) for name, part in arrays.items()}
+    with pytest.raises(ValueError, match=rf"^{argument}: expected numbers, got NaN in {count} of {arrays[argument].size} places$"):
         viterbi(moved.pop("scores"), starts, version=version, **moved)
 
 

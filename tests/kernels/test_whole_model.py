@@ -1,6 +1,6 @@
-"""A BERT tagger and a CRF whose ops go through the launchers: what the ops hand to each other is what the kernels accept.
+"""A BERT tagger and a CRF with kernels: the arrays that ops pass to each other must be what the kernels accept.
 
-`FakeCupy` is NumPy under another name, so that every op takes the path that it takes on a GPU.
+`FakeCupy` is NumPy under another name, so that every op runs as on a GPU.
 """
 import types
 
@@ -17,7 +17,7 @@ from tests.models.hugging_face import copy_weights, make_batch, tiny_pair
 
 
 class FakeCupy(types.ModuleType):
-    """Everything that NumPy has; isinstance(array, cupy.ndarray) holds for every NumPy array."""
+    """NumPy's functions and classes, so that every NumPy array is an instance of cupy.ndarray."""
 
     def __getattr__(self, name):
         return getattr(np, name)
@@ -25,7 +25,7 @@ class FakeCupy(types.ModuleType):
 
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
-    """The launchers that run from now on, by name."""
+    """A function that starts the pretence and returns the list of the kernels that run from then on, by name."""
     called = []
 
     def load(filename, function):

@@ -1,8 +1,8 @@
-/* What a CUDA kernel sees when g++ compiles it for a CPU: the names of the CUDA language, spelt in C++.
+/* The names of the CUDA language, defined in C++, so that g++ compiles a kernel for a CPU.
 
-   The kernel's own loads and stores are instrumented (-fsanitize=thread makes the compiler call __tsan_readN/writeN before
-   each) and its arithmetic is (-fsanitize=undefined); runtime.h answers those calls.  Everything behind shim:: lives in
-   runtime.h, which is compiled without instrumentation.  Threads of a block are fibers that take turns: see runtime.h. */
+   The compiler instruments the kernel's loads and stores (-fsanitize=thread adds a call of __tsan_readN/writeN before each)
+   and its arithmetic (-fsanitize=undefined); runtime.h defines the functions that this calls, and everything else in shim::,
+   and is compiled without instrumentation.  Threads of a block are fibers that run in turn: see runtime.h. */
 #pragma once
 #include <cmath>
 #include <cstddef>
@@ -13,12 +13,12 @@
 namespace shim {
 struct Index { unsigned x, y, z; };
 extern "C" {
-Index shim_thread_idx();                                     // by value: reading an index is no memory access
+Index shim_thread_idx();                                     // by value, so that reading an index is not a memory access
 Index shim_block_idx();
 Index shim_block_dim();
 Index shim_grid_dim();
 void* shim_dynamic_shared();
-void shim_block_barrier(const char* file, int line);         // returns when every thread of the block has come here
+void shim_block_barrier(const char* file, int line);         // returns when every thread of the block has called it
 void shim_warp_barrier(unsigned lanes, const char* file, int line);
 uint64_t shim_warp_exchange(unsigned lanes, uint64_t value, int lane, const char* file, int line);
 unsigned shim_warp_ballot(unsigned lanes, bool vote, const char* file, int line);
@@ -48,7 +48,7 @@ inline int lane() {
     return (t.x + b.x * (t.y + b.y * t.z)) % 32;
 }
 template <class T> inline T shuffle(unsigned lanes, T value, int from, int width, const char* file, int line) {
-    const bool inside = from / width == lane() / width && from >= 0;    // out of its group: a lane keeps its own value
+    const bool inside = from / width == lane() / width && from >= 0;    // outside its group, a lane keeps its own value
     return unbits<T>(shim_warp_exchange(lanes, bits(value), inside ? from : lane(), file, line));
 }
 }  // namespace shim

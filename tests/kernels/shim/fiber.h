@@ -1,8 +1,8 @@
-/* A stack that waits, and changing to another one.  The C library's swapcontext makes a system call each time (0.7 us); on
-   x86-64 a dozen instructions do the same in some nanoseconds.
+/* Fibers: switch from one stack to another.  The C library's swapcontext makes a system call each time (0.7 us); on
+   x86-64 a dozen instructions do the same in a few nanoseconds.
 
      prepare(context, stack, bytes, entry)     the first change to `context` calls entry(), which must not return
-     change(from, to)                          returns when somebody changes back to `from`                              */
+     change(from, to)                          returns after a change back to `from`                                     */
 #pragma once
 #include <cstddef>
 
@@ -33,9 +33,9 @@ shim_change:
     .size shim_change, .-shim_change
 )");
 inline void prepare(Context& context, char* stack, size_t bytes, void (*entry)()) {
-    void** end = (void**)(stack + bytes);         // aligned to 16, as a call expects 8 bytes below such an address
+    void** end = (void**)(stack + bytes);         // a function expects a stack 8 bytes below a multiple of 16
     end[-2] = (void*)entry;
-    context.top = end - 8;                        // six registers below it, whatever they hold
+    context.top = end - 8;                        // with room for six registers of any value
 }
 inline void change(Context& from, Context& to) { shim_change(&from.top, to.top); }
 }  // namespace shim

@@ -1,17 +1,17 @@
-/* Runs a kernel's threads on a CPU and watches what they do.  Compiled once, without instrumentation.
+/* Run a kernel's threads on a CPU and check what they do.  Compiled once, without instrumentation.
 
    Scheduling.  Blocks run one after another.  The threads of a block are fibers on one OS thread (fiber.h): each runs until
-   it ends or waits.  When all wait, whoever has company is let go: a block barrier when every thread of the block waits at
-   the same line, a warp operation when every lane that it names waits at the same line with the same mask.  If nobody can
-   go on, that is what hangs a GPU or is undefined there, and the launch fails with the lines where the threads stand.
+   it ends or waits.  When all wait, complete groups continue: at a block barrier when every thread of the block waits at
+   the same line, at a warp operation when every lane that it names waits at the same line with the same mask.  If no thread
+   can continue, a GPU would hang or behave in an undefined way, and the launch fails with the lines where the threads wait.
 
-   Memory.  Every load and store of the kernel arrives here as __tsan_readN / __tsan_writeN and is looked up in the table of
-   regions: the arrays passed as arguments, static and dynamic shared memory, the fiber's own stack, constants.  An address
-   elsewhere, a write to a const array, a read of shared memory that this block never wrote: the launch fails.
+   Memory.  Every load and store of the kernel calls __tsan_readN / __tsan_writeN, which looks the address up in the table of
+   regions: the arrays passed as arguments, static and dynamic shared memory, the fiber's own stack, constants.  The launch
+   fails at any other address, a write to a const array, or a read of shared memory that this block never wrote.
 
-   Races.  Each byte remembers who wrote it last and who read it since, and in which phase: a block barrier begins a new
+   Races.  Each byte records which threads last wrote and read it, and in which phase: a block barrier begins a new
    phase of the block, a warp barrier one of the warp.  Two accesses of different threads, one of them a write, in the same
-   phase (or by different blocks) are a race whatever order the fibers happened to take.  Atomics do not count. */
+   phase (or by different blocks) are a race, in whatever order the fibers ran.  Atomics do not count. */
 #pragma once
 #include <cstdarg>
 #include <cstdint>
@@ -48,11 +48,11 @@ struct Fiber {
     unsigned lanes;                  // of the warp operation it waits for
     const char* file;
     int line;
-    uint64_t value;                  // what it offers to the other lanes, then what it gets
-    int from;                        // which lane's value it wants; VOTE or PHASE
+    uint64_t value;                  // its value for the other lanes, then the result
+    int from;                        // the lane whose value it reads; VOTE or PHASE
 };
 constexpr size_t STACK = 64 << 10;
-constexpr int VOTE = -1, PHASE = -2;     // Fiber::from: every lane gets all votes; and memory is in order afterwards
+constexpr int VOTE = -1, PHASE = -2;     // Fiber::from: every lane gets all votes; PHASE also orders memory
 
 struct Machine {
     std::vector<Region> regions;
@@ -73,7 +73,7 @@ struct Machine {
 inline Machine& machine() { static Machine m; return m; }
 inline int self() { return (int)(machine().current - machine().fibers.data()); }
 
-inline void fail(const char* format, ...) {              // the first mistake is kept; the fiber ends, and so do the others
+inline void fail(const char* format, ...) {              // keep the first mistake; end this fiber and all others
     Machine& m = machine();
     if (!m.failed) {
         va_list values;
@@ -140,7 +140,7 @@ inline void touch(void* address, int bytes, bool write) {
         for (int i = 0; i < bytes; ++i) {
             Shadow& s = r.shadow[offset + i];
             if (r.shared && s.read.block != m.block_number) s.read = Access(), s.other_lanes = s.other_warps = false;
-            if (r.shared && s.write.block != m.block_number) s.write = Access();     // each block has memory of its own
+            if (r.shared && s.write.block != m.block_number) s.write = Access();     // each block has its own shared memory
             if (r.shared && !write && s.write.thread < 0)
                 fail("uninitialised: %s reads byte %zu of %s, which this block never wrote", place, offset, r.name);
             if (race(s, now, write))
@@ -170,7 +170,7 @@ inline void wait(State state, const char* file, int line) {
 
 inline bool same_place(const Fiber& a, const Fiber& b) { return a.line == b.line && !strcmp(a.file, b.file); }
 
-inline bool release_block() {                            // every thread waits at one and the same barrier
+inline bool release_block() {                            // if every thread waits at the same barrier
     Machine& m = machine();
     for (Fiber& f : m.fibers)
         if (f.state != BLOCK_BARRIER || !same_place(f, m.fibers[0])) return false;
@@ -179,7 +179,7 @@ inline bool release_block() {                            // every thread waits a
     return true;
 }
 
-inline bool release_warp(size_t first) {                 // `first` and all lanes that it names wait for the same operation
+inline bool release_warp(size_t first) {                 // if `first` and all lanes that it names wait for the same operation
     Machine& m = machine();
     const size_t base = first / 32 * 32;
     const Fiber& leader = m.fibers[first];
@@ -226,7 +226,7 @@ inline void start_block(Region* statics, char* stacks) {
     ++m.block_number;
     m.phase = 0;
     m.warp_phase.assign((m.fibers.size() + 31) / 32, 0);
-    if (statics) memset(statics->begin, 0xff, statics->bytes);           // NaN, should a read slip through
+    if (statics) memset(statics->begin, 0xff, statics->bytes);           // NaN, in case a read is not noticed
     memset(m.dynamic.data(), 0xff, m.dynamic.size());
     for (size_t i = 0; i < m.fibers.size(); ++i) {
         Fiber& f = m.fibers[i];
@@ -288,7 +288,7 @@ float shim_atomic_add_float(float* address, float value) { const float old = *ad
 int shim_atomic_add_int(int* address, int value) { const int old = *address; *address = old + value; return old; }
 int shim_atomic_max_int(int* address, int value) { const int old = *address; if (value > old) *address = value; return old; }
 
-// The arrays of the next launch, from Python.
+// Python declares the arrays of the next launch.
 void shim_clear() { machine().regions.clear(); }
 void shim_array(void* begin, size_t bytes, int writable, const char* name) {
     machine().regions.push_back({(char*)begin, bytes, writable != 0, false, name, std::vector<shim::Shadow>(bytes)});
@@ -302,7 +302,7 @@ void shim_launch(Index grid, Index block, size_t shared_bytes, void (*body)(void
     if (!blocks || grid.y > 65535 || grid.z > 65535)
         return shim::fail("launch: grid (%u,%u,%u) is not possible", grid.x, grid.y, grid.z);
     if (!threads || threads > 1024) return shim::fail("launch: a block of %zu threads is not possible", threads);
-    if (shared_bytes > 48 << 10)         // static shared memory: the compiler for the device looks at each kernel's
+    if (shared_bytes > 48 << 10)         // the device's compiler checks the size of static shared memory
         return shim::fail("launch: %zu bytes of dynamic shared memory, 49152 are possible", shared_bytes);
     m.grid = grid, m.block = block, m.body = body, m.arguments = arguments;
     m.dynamic.assign(shared_bytes, 0);
@@ -325,7 +325,7 @@ void shim_launch(Index grid, Index block, size_t shared_bytes, void (*body)(void
     m.regions.clear();
 }
 
-// ---- what the compiler's instrumentation calls
+// ---- called by the compiler's instrumentation
 #define SHIM_ACCESS(N) \
     void __tsan_read##N(void* p) { shim::touch(p, N, false); } \
     void __tsan_write##N(void* p) { shim::touch(p, N, true); } \
@@ -338,7 +338,7 @@ void __tsan_init() {}
 void __tsan_func_entry(void*) {}
 void __tsan_func_exit() {}
 
-struct ShimSource { const char* file; uint32_t line, column; };          // the first field of every record of UBSan
+struct ShimSource { const char* file; uint32_t line, column; };          // the first field of every UBSan record
 #define SHIM_UNDEFINED(NAME, TEXT) \
     void __ubsan_handle_##NAME(ShimSource* at, uintptr_t, uintptr_t) { shim::fail(TEXT " at %s:%u", at->file, at->line); } \
     void __ubsan_handle_##NAME##_abort(ShimSource* at, uintptr_t, uintptr_t) { shim::fail(TEXT " at %s:%u", at->file, at->line); }
