@@ -1,8 +1,8 @@
-"""Planted mistakes: text replaced in the source of a module, to show that the tests would notice.
+"""Planted mistakes: text to replace in the source of a module, to show that its tests notice.
 
-A backward pass that is wrong often still trains.  Each entry is a mistake someone could make: (what, text, replacement).
+A model with a wrong backward pass often still trains.  Each entry is a realistic mistake: (description, text, replacement).
 `mutant` compiles the module with the mistake under another name; tests/test_mutants.py requires that the comparison of
-the module's own test fails on it.
+the module's own test then fails.
 """
 import importlib
 import sys
@@ -58,12 +58,12 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("not scaled", "xp.multiply(x[rows], cache.scale, out=y[rows])", "y[rows] = x[rows]"),
         ("mask forgotten", "y[rows] *= mask[rows]", "pass"),
         ("backward passes dy through", "dy if cache.mask is None else _apply_mask(dy, cache)", "dy"),
-        ("scale of the wrong side", "LEVELS / (LEVELS - round(p * LEVELS))", "LEVELS / round(p * LEVELS)"),
+        ("scale of the dropped share", "LEVELS / (LEVELS - round(p * LEVELS))", "LEVELS / round(p * LEVELS)"),
     ],
     "minixl.ops.softmax": [
         ("softmax: no sum in the gradient", "dx -= probs * dx.sum(axis=-1, keepdims=True)", "pass"),
         ("softmax: sum over rows", "dx -= probs * dx.sum(axis=-1, keepdims=True)", "dx -= probs * dx.sum(axis=0, keepdims=True)"),
-        ("softmax: expects dlogits already", "dx = dprobs * probs", "return dprobs, {}"),
+        ("softmax: dprobs taken for dlogits", "dx = dprobs * probs", "return dprobs, {}"),
         ("log-softmax: no sum in the gradient", "dy - xp.exp(cache.log_probs) * dy.sum(axis=-1, keepdims=True)", "dy"),
         ("log-softmax: log-probabilities for probabilities", "xp.exp(cache.log_probs) * dy", "cache.log_probs * dy"),
     ],
@@ -120,7 +120,7 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("dropout mask dropped backward", "dp *= cache.mask[group.scores].reshape(p.shape)", "pass"),
         ("dropout scale dropped backward", "dp *= dp.dtype.type(cache.scale)", "pass"),
         ("dvalue without dropout", "_dropout(p, group, cache).swapaxes(2, 3) @ dc", "p.swapaxes(2, 3) @ dc"),
-        ("sentences of one length run together", "reshape(-1, group.length, heads, array.shape[1] // heads).swapaxes(1, 2)",
+        ("sentences of one length mixed", "reshape(-1, group.length, heads, array.shape[1] // heads).swapaxes(1, 2)",
          "reshape(group.length, -1, heads, array.shape[1] // heads).transpose(1, 2, 0, 3)"),
     ],
     "minixl.ops.adamw": [
@@ -136,9 +136,9 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("betas exchanged", "number(1 - beta1)", "number(1 - beta2)"),
     ],
     "minixl.optim": [
-        ("the schedule runs ahead", "factor = self.schedule(self.steps)", "factor = self.schedule(self.steps + 1)"),
+        ("the schedule is one step ahead", "factor = self.schedule(self.steps)", "factor = self.schedule(self.steps + 1)"),
         ("idle rows of a table keep their value", "if group.weight_decay and lr:", "if False:"),
-        ("rows without a gradient stand still", "rows = xp.flatnonzero(active)\n        if group",
+        ("rows without a gradient not updated", "rows = xp.flatnonzero(active)\n        if group",
          "rows = xp.flatnonzero(active) if parameter.grad is None else parameter.grad.rows\n        if group"),
         ("moments of a table not kept", "state[key][rows] = moment", "pass"),
         ("clipping: the norm of each parameter", "total + (flat @ flat)", "(flat @ flat)"),
@@ -150,12 +150,12 @@ MISTAKES: dict[str, list[Mistake]] = {
 
 
 def mutant(module: str, old: str, new: str) -> ModuleType:
-    """`module` compiled anew with `old` replaced by `new`.  `old` must stand there, and the result must be another."""
+    """Compile `module` with `old` replaced by `new`.  `old` must occur in it, and the source must change."""
     source = Path(str(importlib.import_module(module).__file__)).read_text(encoding="utf-8")
     assert old in source, f"{module} no longer contains {old!r}: adapt the planted mistake"
     changed = source.replace(old, new)
     assert changed != source
-    made = ModuleType(f"{module}_mutant")
-    sys.modules[made.__name__] = made                                  # NamedTuple and dataclass look their module up
-    exec(compile(changed, f"{made.__name__}.py", "exec"), made.__dict__)
-    return made
+    result = ModuleType(f"{module}_mutant")
+    sys.modules[result.__name__] = result                              # NamedTuple and dataclass look their module up
+    exec(compile(changed, f"{result.__name__}.py", "exec"), result.__dict__)
+    return result

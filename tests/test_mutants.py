@@ -1,4 +1,4 @@
-"""Every planted mistake must be caught by the comparison that the module's own test makes."""
+"""The comparison in each module's own test must catch every planted mistake."""
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -20,7 +20,7 @@ MUTANTS = [pytest.param(module, *mistake, id=f"{module.rpartition('.')[2]}: {mis
 
 
 def comparisons(module: str, changed, rng, check=matches_pytorch) -> Iterator[Callable[[], None]]:
-    """What the module's test compares, one call a shape."""
+    """Yield the comparisons of the module's test, one call per shape."""
     if module == "minixl.optim":
         yield lambda: test_optim.adamw_equals_torch(changed, rng)
         return
@@ -39,7 +39,7 @@ def comparisons(module: str, changed, rng, check=matches_pytorch) -> Iterator[Ca
 
 
 def is_caught(calls: Iterator[Callable[[], None]]) -> bool:
-    """Whether a comparison fails.  A division by zero that NumPy warns of counts; any other error is a bad mutant."""
+    """Whether a comparison fails, or NumPy warns about a division by zero; any other error means a bad mutant."""
     for call in calls:
         try:
             call()
@@ -55,7 +55,7 @@ def test_is_caught(rng, module, what, old, new):
 
 @pytest.mark.parametrize("module", MISTAKES)
 def test_the_unchanged_module_passes(rng, module):
-    """The harness itself: what it compiles from the true source is not caught."""
+    """The harness itself: an unchanged module passes the comparisons."""
     first_line = MISTAKES[module][0][1].partition("\n")[0]
     assert not is_caught(comparisons(module, mutant(module, first_line, f"{first_line}  "), rng))
 
@@ -70,7 +70,7 @@ def test_a_mistake_that_no_longer_applies_is_an_error():
 
 
 def test_central_differences_catch_the_layernorm_mistakes_too(rng):
-    """The second, independent comparison sees all wrong gradients as well (wrong values it cannot see)."""
+    """The second, independent comparison finds all wrong gradients too; it cannot find wrong values."""
     forward = {"eps forgotten", "variance with H - 1", "bias forgotten"}
     for what, old, new in MISTAKES["minixl.ops.layernorm"]:
         if what not in forward:

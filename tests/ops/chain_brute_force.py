@@ -1,4 +1,4 @@
-"""Every tag sequence of every sentence, one by one: the independent reference for the CRF and Viterbi tests."""
+"""Enumerate every tag sequence of every sentence: the independent reference for the tests of CRF and Viterbi."""
 from itertools import product
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ LENGTHS = {"mixed": (3, 1, 5, 0, 2, 5), "one": (1,), "ones": (1, 1, 1), "rising"
 
 
 def random_chain(rng, lengths=LENGTHS["mixed"], tags=3, boundaries=True, scale=1.0, dtype=np.float64):
-    """Scores of size `scale` for sentences of these lengths; boundaries=False leaves start and end out."""
+    """Scores of size `scale` for sentences of these lengths, with boundaries=False without start and end."""
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     draw = lambda *shape: (scale * rng.normal(size=shape)).astype(dtype)
     return Chain(draw(starts[-1], tags), starts, draw(tags, tags),
@@ -34,14 +34,14 @@ def random_chain(rng, lengths=LENGTHS["mixed"], tags=3, boundaries=True, scale=1
 
 
 def random_legal(rng, tags):
-    """Random rules that leave at least one path of every length: the last tag may always stay where it is."""
+    """Random rules that allow at least one path of every length: the last tag may begin, repeat and end."""
     legal = Allowed(rng.random(tags) < 0.6, rng.random((tags, tags)) < 0.6, rng.random(tags) < 0.6)
     legal.start[-1] = legal.transitions[-1, -1] = legal.end[-1] = True
     return legal
 
 
 def path_score(scores, path, transitions=None, start=None, end=None, legal=None):
-    """The score of one path over one sentence, scores (n, K), added up term by term."""
+    """The score of one path of one sentence, scores (n, K), summed term by term."""
     total = 0.0
     if not path:
         return total
@@ -59,7 +59,7 @@ def path_score(scores, path, transitions=None, start=None, end=None, legal=None)
 
 
 def all_paths(chain, sentence, legal=None):
-    """[(score, path)] of every path of one sentence, best first; equal scores: the one Viterbi's rule puts first."""
+    """[(score, path)] of every path of one sentence, best first, ties in the order of viterbi's rule."""
     scores = chain.scores[chain.starts[sentence]:chain.starts[sentence + 1]]
     paths = product(range(chain.scores.shape[1]), repeat=len(scores))
     scored = [(path_score(scores, path, *chain[2:], legal), path) for path in paths]

@@ -1,7 +1,7 @@
-"""The four checks every op must pass: PyTorch, central differences, untouched inputs, float32.
+"""The four checks that every op must pass: PyTorch, central differences, unchanged inputs, float32.
 
-A test file describes one call of its op as a `Case` and runs every function of CHECKS on it.  Random dy throughout:
-with dy = 1 a softmax has no gradient at all, and most wrong backward passes still agree.
+A test file describes one call of its op as a `Case` and runs every function of CHECKS on it.  dy is always random:
+with dy = 1 a softmax has no gradient at all, and most wrong backward passes go unnoticed.
 """
 from __future__ import annotations
 
@@ -21,41 +21,41 @@ class Case:
 
     forward: Callable[..., Any]
     backward: Callable[..., Any]
-    arrays: dict[str, np.ndarray]          # differentiable arguments, float64, by the names of forward
-    reference: Callable[..., Any]          # the same in PyTorch: tensors by these names -> y
+    arrays: dict[str, np.ndarray]          # differentiable arguments, float64, by forward's names
+    reference: Callable[..., Any]          # the op in PyTorch: tensors by these names -> y
     fixed: dict[str, Any] = field(default_factory=dict)   # the other arguments
-    dx: str | None = ""                    # the argument that dx belongs to: "" the first, None none
+    dx: str | None = ""                    # the argument of dx: "" for the first, None for none
 
     def run(self, rng, xp=np, dtype=np.float64, **changed) -> dict[str, np.ndarray]:
-        """{"dy", "y", and the gradient of every array by its name}, after a forward and a backward pass on xp."""
+        """Run forward and backward on xp; return "dy", "y" and the gradient of every array by its name."""
         y, cache, dy = self.forward_pass(rng, xp, dtype, **changed)
         return {"dy": to_numpy(dy), "y": to_numpy(y), **self.gradients(dy, cache)}
 
     def forward_pass(self, rng, xp=np, dtype=np.float64, **changed):
-        """y, cache and a random dy."""
-        given = {name: xp.asarray(value, dtype) for name, value in {**self.arrays, **changed}.items()}
-        y, cache = self.forward(**given, **{name: _placed(name, value, xp, dtype) for name, value in self.fixed.items()})
+        """Return y, cache and a random dy."""
+        arrays = {name: xp.asarray(value, dtype) for name, value in {**self.arrays, **changed}.items()}
+        y, cache = self.forward(**arrays, **{name: _placed(name, value, xp, dtype) for name, value in self.fixed.items()})
         return y, cache, xp.asarray(rng.normal(size=y.shape), dtype)
 
     def gradients(self, dy, cache) -> dict[str, np.ndarray]:
-        """The result of backward by argument name, row-sparse gradients written out."""
+        """The gradients of backward by argument name, row-sparse ones as full arrays."""
         dx, grads = self.backward(dy, cache)
         name = next(iter(self.arrays)) if self.dx == "" else self.dx
         assert (dx is None) == (name is None)
-        found = ({} if name is None else {name: dx}) | grads
-        assert found.keys() == self.arrays.keys(), "gradients must carry the names of forward's arguments"
-        return {name: dense(grad, self.arrays[name].shape) for name, grad in found.items()}
+        by_name = ({} if name is None else {name: dx}) | grads
+        assert by_name.keys() == self.arrays.keys(), "gradients must have the names of forward's arguments"
+        return {name: dense(grad, self.arrays[name].shape) for name, grad in by_name.items()}
 
 
 def _placed(name: str, value: Any, xp, dtype) -> Any:
-    """A fixed argument on the device and in the dtype of the run; `starts` stays on the CPU."""
+    """A fixed argument, moved to xp and converted to the dtype of the run; `starts` stays on the CPU."""
     if not isinstance(value, np.ndarray) or name == "starts":
         return value
     return xp.asarray(value, dtype if value.dtype.kind == "f" else value.dtype)
 
 
 def dense(grad: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """A gradient as a full NumPy array; the rows of a RowSparse (a mutant has a class of its own) must be sorted, distinct."""
+    """A gradient as a full NumPy array; the rows of a RowSparse (or of a mutant's RowSparse) must be sorted and distinct."""
     if not hasattr(grad, "rows"):
         return to_numpy(grad)
     rows = to_numpy(grad.rows)
@@ -66,7 +66,7 @@ def dense(grad: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def assert_close(ours, theirs, rtol: float, err_msg: str = "") -> None:
-    """Within rtol of the value, or of the largest value of the array; shapes equal."""
+    """Shapes are equal, and differences at most rtol of the value or of the largest value of the array."""
     ours, theirs = np.asarray(ours), np.asarray(theirs)
     assert ours.shape == theirs.shape, f"{err_msg}: shape {ours.shape}, expected {theirs.shape}"
     largest = np.abs(theirs).max(initial=0)
@@ -75,43 +75,43 @@ def assert_close(ours, theirs, rtol: float, err_msg: str = "") -> None:
 
 def matches_pytorch(case: Case, xp, rng) -> None:
     """y and every gradient, float64, within 1e-9."""
-    found = case.run(rng, xp)
+    results = case.run(rng, xp)
     tensors = {name: torch.tensor(value, requires_grad=True) for name, value in case.arrays.items()}
     y = case.reference(**tensors)
-    y.backward(torch.tensor(found["dy"]))
-    assert_close(found["y"], y.detach().numpy(), 1e-9, "y")
+    y.backward(torch.tensor(results["dy"]))
+    assert_close(results["y"], y.detach().numpy(), 1e-9, "y")
     for name, tensor in tensors.items():
-        assert_close(found[name], np.zeros(tensor.shape) if tensor.grad is None else tensor.grad.numpy(), 1e-9, f"d{name}")
+        assert_close(results[name], np.zeros(tensor.shape) if tensor.grad is None else tensor.grad.numpy(), 1e-9, f"d{name}")
 
 
 def matches_central_difference(case: Case, xp, rng) -> None:
-    """The slope of Σ y · dy in a random direction of all arguments together, within 1e-6; PyTorch plays no part."""
-    found = case.run(rng, xp)
+    """The slope of Σ y · dy in a random direction of all arguments together, within 1e-6, without PyTorch."""
+    results = case.run(rng, xp)
     direction = {name: rng.normal(size=value.shape) for name, value in case.arrays.items()}
     size = np.sqrt(sum((d * d).sum() for d in direction.values())) or 1.0
     step = 1e-5
 
     def loss(t: float) -> float:
         moved = {name: value + t * direction[name] / size for name, value in case.arrays.items()}
-        return float((to_numpy(case.forward_pass(rng, xp, **moved)[0]) * found["dy"]).sum())
+        return float((to_numpy(case.forward_pass(rng, xp, **moved)[0]) * results["dy"]).sum())
 
-    slope = sum(float((found[name] * direction[name]).sum()) for name in direction) / size
-    rounding = 1e-15 / step * (1 + np.abs(found["y"] * found["dy"]).sum())
+    slope = sum(float((results[name] * direction[name]).sum()) for name in direction) / size
+    rounding = 1e-15 / step * (1 + np.abs(results["y"] * results["dy"]).sum())
     np.testing.assert_allclose((loss(step) - loss(-step)) / (2 * step), slope, rtol=1e-6, atol=10 * rounding)
 
 
 def leaves_its_inputs_alone(case: Case, xp, rng) -> None:
-    """Neither pass writes to an argument, backward not to dy or the cache, and a second backward gives the same."""
-    given = {name: xp.asarray(value) for name, value in case.arrays.items()}
+    """Neither pass writes to its arguments, backward not to the cache; a second backward gives the same result."""
+    differentiable = {name: xp.asarray(value) for name, value in case.arrays.items()}
     fixed = {name: _placed(name, value, xp, np.float64) for name, value in case.fixed.items()}
-    arguments = [to_numpy(array).copy() for array in _arrays([given, fixed])]
-    y, cache = case.forward(**given, **fixed)
-    for kept, now in zip(arguments, _arrays([given, fixed]), strict=True):
+    arguments = [to_numpy(array).copy() for array in _arrays([differentiable, fixed])]
+    y, cache = case.forward(**differentiable, **fixed)
+    for kept, now in zip(arguments, _arrays([differentiable, fixed]), strict=True):
         np.testing.assert_array_equal(kept, to_numpy(now), err_msg="forward wrote to an argument")
     dy = xp.asarray(rng.normal(size=y.shape))
-    held = [to_numpy(array).copy() for array in _arrays([dy, given, cache])]
+    held = [to_numpy(array).copy() for array in _arrays([dy, differentiable, cache])]
     first = case.gradients(dy, cache)
-    for kept, now in zip(held, _arrays([dy, given, cache]), strict=True):
+    for kept, now in zip(held, _arrays([dy, differentiable, cache]), strict=True):
         np.testing.assert_array_equal(kept, to_numpy(now), err_msg="backward wrote to dy or the cache")
     for name, again in case.gradients(dy, cache).items():
         np.testing.assert_array_equal(first[name], again, err_msg=f"a second backward gives another d{name}")

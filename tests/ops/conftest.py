@@ -1,4 +1,4 @@
-"""A fixture for ops that walk over their rows in blocks."""
+"""A fixture for ops that process their rows in blocks."""
 import pytest
 
 from minixl import backend
@@ -6,7 +6,7 @@ from minixl import backend
 
 @pytest.fixture
 def many_blocks(monkeypatch):
-    """Cut everything into small blocks on three threads; the fixture counts how many were worked on."""
+    """Make by_rows use small blocks on three threads; the fixture returns a function that counts the blocks."""
     monkeypatch.setattr(backend, "BLOCK", 256)
     monkeypatch.setattr(backend, "WORTH_A_THREAD", 0)
     monkeypatch.setattr(backend, "threads", lambda: 3)

@@ -1,4 +1,4 @@
-"""The energy distance as its definition reads, in PyTorch, with every pair in memory."""
+"""The energy distance by its definition, in PyTorch, with all pairs in memory."""
 import torch
 
 

@@ -1,4 +1,4 @@
-"""A plain LSTM: one sentence, one token, one gate at a time.  The independent reference, and its torch twin."""
+"""A plain LSTM, one sentence, one token, one gate at a time: the independent reference; and torch.nn.LSTM."""
 import numpy as np
 import torch
 
@@ -21,7 +21,7 @@ def random_weights(rng, inputs, size, *, tied, two_biases):
 
 
 def plain_lstm(x, weights, starts, reverse=False, side=""):
-    """hidden (T, H) and final (B, H) as torch tensors, by loops; x and weights are torch tensors."""
+    """hidden (T, H) and final (B, H), computed by loops, from torch tensors x and weights."""
     weight_ih, weight_hh = weights["weight_ih" + side], weights["weight_hh" + side]
     bias = weights["bias" + side] + weights.get("bias_hh" + side, 0)
     size = weight_hh.shape[1]
@@ -39,14 +39,14 @@ def plain_lstm(x, weights, starts, reverse=False, side=""):
 
 
 def plain_bilstm(x, weights, starts):
-    """Both directions side by side; the one cell twice where there is no second one."""
+    """Both directions side by side, with the same cell if there is only one."""
     other = "_reverse" if "weight_ih_reverse" in weights else ""
     sides = [plain_lstm(x, weights, starts), plain_lstm(x, weights, starts, reverse=True, side=other)]
     return torch.cat([hidden for hidden, _ in sides], 1), torch.cat([final for _, final in sides], 1)
 
 
 def torch_bilstm(x, weights, starts):
-    """torch.nn.LSTM on a PackedSequence with these (two-bias) weights; no empty sentences."""
+    """torch.nn.LSTM on a PackedSequence with these weights, two biases each; sentences must not be empty."""
     size = weights["weight_hh"].shape[1]
     module = torch.nn.LSTM(x.shape[1], size, bidirectional="weight_ih_reverse" in weights).double()
     named = {name.replace("bias_hh", "BIAS").replace("bias", "bias_ih").replace("BIAS", "bias_hh"): value
@@ -62,11 +62,11 @@ def torch_bilstm(x, weights, starts):
 
 
 def gradients(function, x, weights, starts, dhidden, dfinal):
-    """hidden, final, dx and dweights of one of the three functions above, as a dict of NumPy arrays."""
+    """hidden, final, dx and the weights' gradients of one of the functions above, as a dict of NumPy arrays."""
     tx = torch.tensor(x, requires_grad=True)
     tweights = {name: torch.tensor(value, requires_grad=True) for name, value in weights.items()}
     hidden, final = function(tx, tweights, starts)
     loss = 0 * tx.sum() + 0 * sum(value.sum() for value in tweights.values())
     (loss + (hidden * torch.tensor(dhidden)).sum() + (final * torch.tensor(dfinal)).sum()).backward()
-    found = {"hidden": hidden.detach().numpy(), "final": final.detach().numpy(), "x": tx.grad.numpy()}
-    return found | {name: value.grad.numpy() for name, value in tweights.items()}
+    results = {"hidden": hidden.detach().numpy(), "final": final.detach().numpy(), "x": tx.grad.numpy()}
+    return results | {name: value.grad.numpy() for name, value in tweights.items()}

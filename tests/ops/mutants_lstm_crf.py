@@ -1,7 +1,7 @@
-"""Planted mistakes: a module compiled again with one piece of its source replaced, to show that the tests notice.
+"""Planted mistakes: text to replace in the source of a module, to show that its tests notice.
 
-`mutant(module, old, new)` returns the changed module.  With `entry` the change is made in one module and the module
-that imports it is compiled anew and returned, so that a mistake in a helper is seen through the op that uses it.
+`mutant(module, old, new)` returns the changed module.  With `entry`, a module that imports it, it compiles and returns
+`entry` with the changed module, so that a test of an op can catch a mistake in a helper.
 """
 import importlib
 import sys
@@ -25,7 +25,7 @@ LSTM_STEPS = [
     ("hidden state of the same step", "cache.hidden[:, before], first", "cache.hidden[:, first:], first"),
     ("final state ignored", "dstates[d, step.last] += dfinal", "dstates[d, step.last] += 0 * dfinal"),
     ("final state of another sentence", "final[step.order, own] =", "final[:len(step.last), own] ="),
-    ("second bias not given", "cell.bias + cell.bias_hh", "cell.bias"),
+    ("second bias ignored", "cell.bias + cell.bias_hh", "cell.bias"),
     ("everything zero", "return dx, grads", "return 0 * dx, grads"),
 ]
 TWO_DIRECTIONS = [
@@ -82,7 +82,7 @@ CHAR_LSTM = [
 
 
 def mutant(module: str, old: str, new: str, entry: str | None = None) -> ModuleType:
-    """`module` with `old` replaced by `new` (old must be there), or `entry` as it is when it imports that."""
+    """Compile `module` with `old`, which must occur in it, replaced by `new`; return it, or `entry` compiled with it."""
     source = _source(module)
     assert old in source, f"{module} no longer contains {old!r}: adapt the planted mistake"
     changed = _compile(module, source.replace(old, new))
@@ -101,7 +101,7 @@ def _source(module: str) -> str:
 
 
 def _compile(name: str, source: str) -> ModuleType:
-    made = ModuleType(f"{name}_mutant")
-    sys.modules[made.__name__] = made                                  # typing.NamedTuple looks its module up
-    exec(compile(source, made.__name__, "exec"), made.__dict__)
-    return made
+    result = ModuleType(f"{name}_mutant")
+    sys.modules[result.__name__] = result                              # typing.NamedTuple looks its module up
+    exec(compile(source, result.__name__, "exec"), result.__dict__)
+    return result

@@ -1,4 +1,4 @@
-"""attention on packed sentences: the checks of every op, with and without dropout, and four nested loops."""
+"""attention on packed sentences: the checks of every op with and without dropout, and a reference with nested loops."""
 from math import exp, sqrt
 
 import numpy as np
@@ -86,7 +86,7 @@ def test_large_scores_do_not_overflow(xp):
 
 
 def test_a_batch_of_many_groups_equals_its_sentences_one_by_one(rng):
-    """More scores than one group may hold, so that equal neighbours are split, and more groups than threads."""
+    """More scores than a group may have, so that neighbours of equal length are split, and more groups than threads."""
     lengths, heads = [1, 1, *[40] * 45, *range(2, 30), 200], 4
     starts = packed(lengths)
     assert len([g for g in equal_length_groups(starts, heads) if g.length == 40]) > 1

@@ -1,4 +1,4 @@
-"""average_linkage against PyTorch autograd, against its definition and where points coincide."""
+"""average_linkage against PyTorch autograd and its definition, also for points that coincide."""
 from contextlib import nullcontext
 
 import numpy as np
@@ -16,7 +16,7 @@ SHAPES = [(1, 1, 1), (2, 1, 3), (5, 7, 33), (40, 33, 8), (1, 9, 768)]
 
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch):
-    """Several tiles, the last one smaller, without a thousand points."""
+    """Small tiles, so that a few points fill several and leave a smaller last one."""
     monkeypatch.setattr(average_linkage, "TILE", 8)
 
 
@@ -46,7 +46,7 @@ def test_matches_pytorch(xp, rng, shape, dtype, rtol):
 @pytest.mark.parametrize("distance", [0.0, 1e-4, 1e-2, 1.0])
 @pytest.mark.parametrize("dtype, rtol", [("float64", 1e-7), ("float32", 1e-4)])
 def test_near_and_coinciding_points(xp, rng, offset, distance, dtype, rtol):
-    """Clusters far apart, narrow inside, away from the origin: the product alone would be wrong in every digit."""
+    """Narrow clusters, far apart and away from the origin: the product alone would get every digit wrong."""
     centres = offset + 10 * rng.normal(size=(3, 16))
     x = centres[rng.integers(3, size=30)] + distance * rng.normal(size=(30, 16))
     y = centres[rng.integers(3, size=20)] + distance * rng.normal(size=(20, 16))
@@ -56,7 +56,7 @@ def test_near_and_coinciding_points(xp, rng, offset, distance, dtype, rtol):
 
 @pytest.mark.parametrize("dtype, rtol", [("float64", 1e-7), ("float32", 1e-4)])
 def test_few_near_pairs_among_many_points(xp, rng, dtype, rtol, monkeypatch):
-    """One pair in a tile is near: it alone is computed from its difference."""
+    """A tile with one near pair, which alone is computed from its difference."""
     monkeypatch.setattr(average_linkage, "TILE", 64)
     x, y = rng.normal(size=(70, 24)), rng.normal(size=(66, 24))
     y[0] = x[0] + 1e-3 * rng.normal(size=24)
@@ -79,7 +79,7 @@ def test_random_direction(rng):
     np.testing.assert_allclose((dx * u + grads["y"] * v).sum(), (up - down) / (2 * step), rtol=1e-6)
 
 
-def test_zero_exactly_for_equal_clouds_and_positive_else(xp, rng):
+def test_zero_for_equal_clouds_and_positive_otherwise(xp, rng):
     x = rng.normal(size=(20, 6))
     shuffled = x[rng.permutation(20)]
     value, cache = average_linkage_forward(xp.asarray(x), xp.asarray(shuffled))
@@ -111,7 +111,7 @@ def test_bad_input_is_named(x, y, message):
 
 
 @pytest.mark.parametrize("count", range(1, 10))
-def test_rounds_hold_every_pair_once_and_no_number_twice(count):
+def test_rounds_have_every_pair_once_and_no_number_twice(count):
     schedule = list(average_linkage.rounds(count))
     for disjoint in schedule[1:]:
         numbers = [number for couple in disjoint for number in couple]
@@ -121,8 +121,8 @@ def test_rounds_hold_every_pair_once_and_no_number_twice(count):
 
 
 @pytest.mark.parametrize("alone", [False, True])
-def test_with_and_without_threads_of_our_own(rng, monkeypatch, alone):
-    """The same bits, however the tiles are shared out."""
+def test_with_and_without_threads(rng, monkeypatch, alone):
+    """The same bits, however the tiles are distributed over threads."""
     x, y = rng.normal(size=(40, 6)), rng.normal(size=(30, 6))
     expected, exact = average_linkage_forward(x, y)
     monkeypatch.setattr(average_linkage, "single_threaded", lambda: nullcontext(alone))

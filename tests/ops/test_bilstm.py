@@ -14,8 +14,8 @@ def check_bilstm(module, rng, lengths, *, tied, reference, two_biases=True, xp=n
     weights = random_weights(rng, inputs, size, tied=tied, two_biases=two_biases)
     dhidden, dfinal = rng.normal(size=(len(x), 2 * size)), rng.normal(size=(len(lengths), 2 * size))
     expected = gradients(reference, x, weights, starts, dhidden, dfinal)
-    given = {name: xp.asarray(value) for name, value in weights.items()}
-    (hidden, final), cache = module.bilstm_forward(xp.asarray(x), **given, starts=starts)
+    on_device = {name: xp.asarray(value) for name, value in weights.items()}
+    (hidden, final), cache = module.bilstm_forward(xp.asarray(x), **on_device, starts=starts)
     dx, grads = module.bilstm_backward((xp.asarray(dhidden), xp.asarray(dfinal)), cache)
     assert grads.keys() == weights.keys()
     for name, ours in {"hidden": hidden, "final": final, "x": dx, **grads}.items():
@@ -35,7 +35,7 @@ def test_equals_a_plain_loop(xp, rng, lengths, tied, two_biases):
 
 
 def test_rows_over_several_blocks_and_threads(rng):
-    """Large enough that the factors of the backward pass are computed block by block."""
+    """Large enough that the backward pass computes its factors in blocks."""
     check_bilstm(bilstm, rng, (70, 60, 41), tied=False, reference=torch_bilstm, inputs=4, size=256)
 
 
@@ -55,7 +55,7 @@ def test_planted_mistakes_are_caught(rng, mistake):
         check_bilstm(module, rng, LENGTHS["mixed"], tied=True, reference=plain_bilstm)
 
 
-def test_half_a_reverse_cell_is_refused(rng):
+def test_an_incomplete_reverse_cell_is_rejected(rng):
     weights = random_weights(rng, 3, 4, tied=False, two_biases=False)
     del weights["bias_reverse"]
     with pytest.raises(ValueError, match="or none of them .tied directions., got only some"):

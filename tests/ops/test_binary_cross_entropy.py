@@ -28,9 +28,9 @@ def test_checks(check, xp, rng, shape):
 @pytest.mark.parametrize("logit, target, loss, slope", [(1e4, 0.0, 1e4, 1), (-1e4, 1.0, 1e4, -1), (1e4, 1.0, 0, 0),
                                                         (0.0, 1.0, np.log(2), -0.5)])
 def test_values_by_hand(xp, logit, target, loss, slope):
-    found, cache = binary_cross_entropy_forward(xp.asarray([logit]), xp.asarray([target]))
+    value, cache = binary_cross_entropy_forward(xp.asarray([logit]), xp.asarray([target]))
     dlogits, _ = binary_cross_entropy_backward(1.0, cache)
-    assert float(found) == pytest.approx(loss, abs=1e-12)
+    assert float(value) == pytest.approx(loss, abs=1e-12)
     assert float(to_numpy(dlogits)[0]) == pytest.approx(slope, abs=1e-12)
 
 

@@ -1,6 +1,6 @@
 """crf_forward/backward: against the sum over all paths, against pytorch-crf, central differences, planted mistakes.
 
-Scores that lie close together take the scaled recursion, others the logarithmic one; `scale` makes a test take either.
+Scores close to each other use the scaled recursion, others the logarithmic one; `scale` selects one for a test.
 """
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ SCALES = {"scaled": 1.0, "logarithmic": 1000.0}
 
 
 def brute_force(chain, tags, legal=None):
-    """nll (B,), node marginals (T, K), edge marginals summed for each sentence (B, K, K): by listing all paths."""
+    """nll (B,), node marginals (T, K), edge marginals summed per sentence (B, K, K), by enumerating all paths."""
     sentences, number = len(chain.starts) - 1, chain.scores.shape[1]
     nll, node, edges = np.zeros(sentences), np.zeros_like(chain.scores), np.zeros((sentences, number, number))
     for b in range(sentences):
@@ -34,7 +34,7 @@ def brute_force(chain, tags, legal=None):
 
 
 def legal_tags(rng, chain, legal=None):
-    """Gold tags: a random path of each sentence, a legal one when there are rules."""
+    """Gold tags: a random path of each sentence that is legal under the rules, if any."""
     paths = [[path for score, path in all_paths(chain, b, legal) if score > -np.inf]
              for b in range(len(chain.starts) - 1)]
     return np.array([tag for options in paths for tag in options[rng.integers(len(options))]], dtype=np.int64)
@@ -78,14 +78,14 @@ def test_illegal_sequences_ruled_out_in_training(xp, rng):
 
 
 def test_huge_emissions_with_ordinary_transitions(rng):
-    """The scaled recursion takes emissions of any size."""
+    """The scaled recursion supports emissions of any size."""
     chain = random_chain(rng, tags=4)
     check_crf(crf, rng, chain._replace(scores=1000 * chain.scores))
 
 
 @pytest.mark.parametrize("dtype, spread", [(np.float32, 28.0), (np.float64, 230.0)], ids=["float32", "float64"])
 def test_scaling_is_exact_up_to_its_limit(rng, dtype, spread):
-    """Transitions as far apart as the scaled recursion allows, the largest emissions on the least likely moves."""
+    """Transitions that differ as much as the scaled recursion allows; the least likely ones have the largest emissions."""
     for seed in range(20):
         chain = random_chain(np.random.default_rng(seed), (40, 7, 1), 5, dtype=dtype)
         part = lambda value: (spread * (value > 0)).astype(dtype)

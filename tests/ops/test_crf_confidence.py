@@ -12,19 +12,19 @@ CONTINUES = continuations(LABELS)
 
 
 def by_listing(chain, span, tags, continues=None, legal=None):
-    """P(entity): the share of the paths that contain it."""
+    """P(entity), by enumerating the paths that contain it."""
     b = int(np.searchsorted(chain.starts, span[0], side="right")) - 1
     begin, first, after = int(chain.starts[b]), span[0] - int(chain.starts[b]), span[1] - int(chain.starts[b])
-    wanted, total, found = tuple(tags[span[0]:span[1]]), [], []
+    entity, all_scores, scores = tuple(tags[span[0]:span[1]]), [], []
     for score, path in all_paths(chain, b, legal):
-        total.append(score)
-        inside = path[first:after] == wanted
-        if inside and continues is not None:
-            inside = not (first and continues[path[first - 1], path[first]])
-            inside = inside and not (begin + after < chain.starts[b + 1] and continues[path[after - 1], path[after]])
-        if inside:
-            found.append(score)
-    return float(np.exp(np.logaddexp.reduce(found) - np.logaddexp.reduce(total))) if found else 0.0
+        all_scores.append(score)
+        contained = path[first:after] == entity
+        if contained and continues is not None:
+            contained = not (first and continues[path[first - 1], path[first]])
+            contained = contained and not (begin + after < chain.starts[b + 1] and continues[path[after - 1], path[after]])
+        if contained:
+            scores.append(score)
+    return float(np.exp(np.logaddexp.reduce(scores) - np.logaddexp.reduce(all_scores))) if scores else 0.0
 
 
 def every_span(starts):
@@ -37,9 +37,9 @@ def every_span(starts):
 def test_tag_probabilities(xp, rng, lengths, scale):
     chain = random_chain(rng, lengths, scale=scale)
     moved = {name: xp.asarray(value) for name, value in options(chain).items()}
-    found = to_numpy(tag_probabilities(xp.asarray(chain.scores), chain.starts, **moved))
+    probabilities = to_numpy(tag_probabilities(xp.asarray(chain.scores), chain.starts, **moved))
     expected = brute_force(chain, np.zeros(len(chain.scores), np.int64))[1]
-    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(probabilities, expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("continues", [None, CONTINUES], ids=["tags only", "whole entity"])
@@ -48,26 +48,26 @@ def test_every_span_of_a_batch(xp, rng, continues, boundaries):
     chain = random_chain(rng, (3, 1, 0, 4, 2), 4, boundaries)
     tags, spans = rng.integers(0, 4, len(chain.scores)), every_span(chain.starts)
     moved = {name: None if value is None else xp.asarray(value) for name, value in options(chain).items()}
-    found = entity_probabilities(xp.asarray(chain.scores), chain.starts, np.array(spans), tags,
-                                 continues=continues, **moved)
+    probabilities = entity_probabilities(xp.asarray(chain.scores), chain.starts, np.array(spans), tags,
+                                         continues=continues, **moved)
     expected = [by_listing(chain, span, tags, continues) for span in spans]
-    np.testing.assert_allclose(to_numpy(found), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(to_numpy(probabilities), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_under_the_rules_of_a_scheme(rng):
     chain, legal = random_chain(rng, (4, 3), 4), random_legal(rng, 4)
     tags, spans = legal_tags(rng, chain, legal), every_span(np.array([0, 4, 7]))
-    found = entity_probabilities(chain.scores, chain.starts, np.array(spans), tags, legal=legal, continues=CONTINUES,
-                                 **options(chain))
-    np.testing.assert_allclose(found, [by_listing(chain, span, tags, CONTINUES, legal) for span in spans], rtol=1e-9)
+    probabilities = entity_probabilities(chain.scores, chain.starts, np.array(spans), tags, legal=legal, continues=CONTINUES,
+                                         **options(chain))
+    np.testing.assert_allclose(probabilities, [by_listing(chain, span, tags, CONTINUES, legal) for span in spans], rtol=1e-9)
 
 
 def test_one_tag_is_the_node_marginal_and_certainty_is_one(rng):
     chain = random_chain(rng)
     tags = rng.integers(0, 3, len(chain.scores))
     rows = np.arange(len(tags))
-    found = entity_probabilities(chain.scores, chain.starts, np.stack([rows, rows + 1], 1), tags, **options(chain))
-    np.testing.assert_allclose(found, tag_probabilities(chain.scores, chain.starts, **options(chain))[rows, tags])
+    probabilities = entity_probabilities(chain.scores, chain.starts, np.stack([rows, rows + 1], 1), tags, **options(chain))
+    np.testing.assert_allclose(probabilities, tag_probabilities(chain.scores, chain.starts, **options(chain))[rows, tags])
     sure = np.where(np.eye(3, dtype=bool)[tags], 1000.0, -1000.0)
     whole = np.array([[begin, end] for begin, end in zip(chain.starts[:-1], chain.starts[1:]) if end > begin])
     np.testing.assert_allclose(entity_probabilities(sure, chain.starts, whole, tags, **options(chain)), 1.0)

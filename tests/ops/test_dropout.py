@@ -28,7 +28,7 @@ def test_rate_and_mean(xp, p):
     x = xp.ones((1000, 200))
     y, cache = dropout.dropout_forward(x, p, rng=xp.random.default_rng(3))
     y, mask = to_numpy(y), to_numpy(cache.mask)
-    deviation = np.sqrt(p * (1 - p) / x.size)                          # of the share of 200000 independent draws
+    deviation = np.sqrt(p * (1 - p) / x.size)                          # standard deviation of the share in 200000 draws
     assert abs(mask.mean() - (1 - p)) < 5 * deviation
     assert abs(y.mean() - 1) < 5 * deviation / (1 - p)
     np.testing.assert_array_equal(y, mask * cache.scale)
@@ -38,7 +38,7 @@ def test_rate_and_mean(xp, p):
 
 
 @pytest.mark.parametrize("p", [0.1, 0.3, 1e-4])
-def test_scale_is_that_of_the_rounded_rate(p):
+def test_the_scale_uses_the_rounded_rate(p):
     assert dropout.dropout_scale(p) == pytest.approx(1 / (1 - round(p * 65536) / 65536), rel=1e-12)
     assert dropout.dropout_scale(p) == pytest.approx(1 / (1 - p), rel=1e-4)
 

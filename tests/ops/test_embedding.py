@@ -51,8 +51,8 @@ def test_the_sum_of_two_gradients(xp, rng):
     assert_close(dense(add_sparse(empty, b), (7, 4)), dense(b, (7, 4)), 1e-15)
 
 
-def test_the_gradient_is_no_view_of_dy(xp, rng):
-    """Clipping scales gradients in place; that must not reach into dy."""
+def test_the_gradient_is_not_a_view_of_dy(xp, rng):
+    """Clipping scales gradients in place and must not change dy."""
     dy = xp.asarray(rng.normal(size=(3, 4)))
     before = to_numpy(dy).copy()
     for ids in ([0, 1, 2], [1, 1, 2]):

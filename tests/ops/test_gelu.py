@@ -27,7 +27,7 @@ def float32_error(module) -> tuple[float, float]:
 
 
 def check_float32(module) -> None:
-    """Within a few roundings of float32 (1.2e-7) of the exact function, both of y (up to 100 here) and of the slope."""
+    """The errors of y (up to 100 here) and of the slope are a few roundings of float32 (1.2e-7)."""
     assert max(float32_error(module)) < 5e-7
 
 

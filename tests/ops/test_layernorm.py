@@ -7,7 +7,7 @@ from minixl.ops import layernorm
 from tests.ops.checks import CHECKS, Case, assert_close
 
 SHAPES = [(1, 1), (1, 2), (7, 5), (6, 33), (3, 768)]                   # T, H
-EPS = 1e-3                                                             # large enough that leaving it out shows
+EPS = 1e-3                                                             # large enough that omitting it shows
 
 
 def case(module, rng, shape) -> Case:
@@ -40,9 +40,9 @@ def test_a_large_mean_does_not_cancel(rng):
 
 @pytest.mark.parametrize("dtype, rtol", [("float32", 1e-5), ("float64", 1e-13)])
 def test_many_rows_on_threads_equal_one_block(rng, request, dtype, rtol):
-    made = case(layernorm, rng, (1001, 24))
+    wide = case(layernorm, rng, (1001, 24))
     dy = rng.normal(size=(1001, 24)).astype(dtype)
-    arrays = {name: value.astype(dtype) for name, value in made.arrays.items()}
+    arrays = {name: value.astype(dtype) for name, value in wide.arrays.items()}
 
     def both():
         y, cache = layernorm.layernorm_forward(**arrays)

@@ -1,4 +1,4 @@
-"""Masked softmax with dropout: the checks of every op, ignored entries, rows without any, the rate, the errors."""
+"""Masked softmax with dropout: the checks of every op, invalid entries, rows without valid ones, the rate, the errors."""
 import numpy as np
 import pytest
 import torch
@@ -12,7 +12,7 @@ P = 0.25                                                               # a multi
 
 
 def case(module, rng, shape) -> Case:
-    """Some rows have a length, all have a valid entry; about a quarter of the probabilities is dropped."""
+    """Rows of random lengths of at least 1; about a quarter of the probabilities is dropped."""
     lengths, mask = rng.integers(1, shape[1] + 1, shape[0]), rng.random(shape) >= P
     inside = torch.tensor(np.arange(shape[1]) < lengths[:, None])
 
@@ -37,7 +37,7 @@ def test_checks_of_a_bool_for_each_entry_without_dropout(check, xp, rng):
                lambda x: torch.softmax(x.masked_fill(~torch.tensor(valid), -torch.inf), -1), {"valid": valid}), xp, rng)
 
 
-def test_what_is_not_valid_is_never_looked_at(xp, rng):
+def test_invalid_entries_are_never_read(xp, rng):
     x, dy = rng.normal(size=(2, 5)), xp.asarray(rng.normal(size=(2, 5)))
     x[0, 2:], x[1, 4] = np.nan, np.inf
     y, cache = op.masked_softmax_dropout_forward(xp.asarray(x), xp.asarray([2, 4]))
@@ -47,7 +47,7 @@ def test_what_is_not_valid_is_never_looked_at(xp, rng):
     assert (y[0, 2:] == 0).all() and y[1, 4] == 0 and (dx[0, 2:] == 0).all() and dx[1, 4] == 0 and dx[1, 0] != 0
 
 
-def test_rows_in_which_nothing_is_allowed(xp, rng):
+def test_rows_without_valid_entries(xp, rng):
     x = rng.normal(size=(3, 4))
     x[1, :2] = -np.inf
     y, cache = op.masked_softmax_dropout_forward(xp.asarray(x), xp.asarray([0, 2, 4]))

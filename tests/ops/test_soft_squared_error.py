@@ -1,4 +1,4 @@
-"""soft_squared_error: the checks of every op, and zero where the distributions agree."""
+"""soft_squared_error: the checks of every op, and zero for equal distributions."""
 import numpy as np
 import pytest
 import torch
@@ -24,7 +24,7 @@ def test_checks(check, xp, rng, shape):
     check(case(soft_squared_error, rng, shape), xp, rng)
 
 
-def test_no_error_where_the_distributions_agree(xp, rng):
+def test_no_error_for_equal_distributions(xp, rng):
     logits = rng.normal(size=(4, 3))
     probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     loss, cache = soft_squared_error_forward(xp.asarray(logits), xp.asarray(probs))

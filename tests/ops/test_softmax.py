@@ -1,4 +1,4 @@
-"""softmax and log-softmax: the checks of every op, large scores, forbidden classes."""
+"""softmax and log-softmax: the checks of every op, large scores, classes with score -inf."""
 import numpy as np
 import pytest
 import torch
@@ -35,7 +35,7 @@ def test_large_scores_do_not_overflow(xp):
     assert logs[0, 2] == pytest.approx(-2e4, rel=1e-4)                  # log(softmax) would be -inf
 
 
-def test_a_forbidden_class_has_no_probability_and_no_gradient(xp, rng):
+def test_a_class_with_score_minus_infinity_has_no_probability_and_no_gradient(xp, rng):
     x, dy = xp.asarray([[1.0, -np.inf, 2.0]]), xp.asarray(rng.normal(size=(1, 3)))
     probs, cache = softmax.softmax_forward(x)
     dx, _ = softmax.softmax_backward(dy, cache)

@@ -1,4 +1,4 @@
-"""softmax_cross_entropy: the checks of every op, rows that are not scored, certain and hopeless predictions."""
+"""softmax_cross_entropy: the checks of every op, excluded rows, certainly right and certainly wrong predictions."""
 import numpy as np
 import pytest
 import torch
@@ -33,14 +33,14 @@ def test_by_the_definition(rng):
 
 
 @pytest.mark.parametrize("rows", [0, 3])
-def test_nothing_scored_is_no_loss(xp, rng, rows):
+def test_without_scored_rows_the_loss_is_zero(xp, rng, rows):
     logits = xp.asarray(rng.normal(size=(rows, 4)))
     loss, cache = softmax_cross_entropy_forward(logits, xp.full(rows, -100))
     dlogits, _ = softmax_cross_entropy_backward(xp.asarray(1.5), cache)
     assert float(loss) == 0 and dlogits.shape == (rows, 4) and not to_numpy(dlogits).any()
 
 
-def test_hopeless_predictions_have_a_finite_loss(xp):
+def test_certainly_wrong_predictions_have_a_finite_loss(xp):
     loss, cache = softmax_cross_entropy_forward(xp.asarray([[1e4, 0.0]], dtype=xp.float32), xp.asarray([1]))
     dlogits, _ = softmax_cross_entropy_backward(1.0, cache)
     assert float(loss) == 1e4

@@ -10,7 +10,7 @@ from tests.ops.chain_brute_force import LENGTHS, all_paths, options, random_chai
 
 
 def assert_best_paths(decode, chain, legal=None, xp=np, rtol=1e-12):
-    """Tags and scores are those of the first of all paths, in the order that the tie rule gives."""
+    """Tags and scores are those of the first of all paths in the order of the tie rule."""
     moved = {name: None if value is None else xp.asarray(value) for name, value in options(chain).items()}
     tags, scores = map(to_numpy, viterbi(xp.asarray(chain.scores), chain.starts, legal=legal, **moved))
     for b in range(len(chain.starts) - 1):
@@ -42,7 +42,7 @@ def test_illegal_moves_are_never_taken(xp, rng, softmax):
 
 
 def test_ties_go_to_the_lowest_tag(rng):
-    """Small whole numbers: sums are exact and most sentences have several best paths."""
+    """Small integers, so that sums are exact and most sentences have several best paths."""
     for _ in range(20):
         chain = random_chain(rng, tags=3)
         chain = chain._replace(**{name: np.round(value) for name, value in chain._asdict().items() if name != "starts"})
@@ -123,7 +123,7 @@ def test_infinity_is_named(rng):
 
 
 def test_a_forbidden_token_does_not_reach_other_sentences(xp):
-    """Without transitions: a token whose tags are all impossible makes its own sentence impossible, and no other."""
+    """Without transitions, a token without possible tags makes its own sentence impossible, and no other."""
     scores = np.zeros((4, 2))
     scores[1] = -np.inf
     np.testing.assert_array_equal(to_numpy(viterbi(xp.asarray(scores), np.array([0, 1, 3, 3, 4]))[1]), [0, -np.inf, 0, 0])
@@ -142,16 +142,16 @@ def test_a_mask_that_is_not_bool_is_named(rng, change, message):
 
 @pytest.mark.parametrize("sentences, tags", [(2000, 5), (300, 40)])
 def test_many_sentences_equal_one_after_another(rng, sentences, tags):
-    """More of them than the buffer holds, and more sums than are taken at a time."""
+    """More sentences than the buffer holds, and more sums than one block."""
     chain = random_chain(rng, rng.integers(0, 5, sentences), tags, dtype=np.float32)
-    found, found_scores = viterbi(chain.scores, chain.starts, **options(chain))
+    tags_together, scores_together = viterbi(chain.scores, chain.starts, **options(chain))
     for b, (first, after) in enumerate(zip(chain.starts, chain.starts[1:])):
         alone, score = viterbi(chain.scores[first:after], np.array([0, after - first]), **options(chain))
-        np.testing.assert_array_equal(found[first:after], alone)
-        assert score[0] == found_scores[b]
+        np.testing.assert_array_equal(tags_together[first:after], alone)
+        assert score[0] == scores_together[b]
 
 
-def test_the_buffer_of_numpy_is_as_before(rng):
+def test_numpys_buffer_size_is_restored(rng):
     chain, before = random_chain(rng), np.getbufsize()
     viterbi(chain.scores, chain.starts, **options(chain))
     assert np.getbufsize() == before
