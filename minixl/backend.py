@@ -171,8 +171,10 @@ def op(function: Function) -> Function:
     def call(*args: Any, **kwargs: Any) -> Any:
         if cupy is None and not _observers:                            # almost every call: keep this path short
             return function(*args, **kwargs)
-        on_gpu = cupy is not None and _on_gpu(args) and os.environ.get("MINIXL_KERNELS") != "0"
-        result = (on_gpu and _launcher(file, name) or function)(*args, **kwargs)
+        launcher = _launcher(file, name) if cupy is not None and _on_gpu(args) else None
+        if launcher is None or os.environ.get("MINIXL_KERNELS") == "0":
+            launcher = function
+        result = launcher(*args, **kwargs)
         for observer in _observers:
             observer(Call(name, parameters.bind(*args, **kwargs).arguments, result))
         return result

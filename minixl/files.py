@@ -6,7 +6,7 @@
     digest(path), folder_digest(folder)        SHA-256 of the contents, compared by --resume and for stored results
 
 A digest depends on a file's contents, not on its date.
-Tests: tests/test_files.py
+Checked in tests/test_files.py.
 """
 from __future__ import annotations
 
