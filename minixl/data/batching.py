@@ -6,16 +6,13 @@ only, and attention computes neighbours of equal length together.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from minixl.backend import Array
 from minixl.data.encoding import Example
 from minixl.packing import starts_of
-
-if TYPE_CHECKING:                                   # it builds on this module
-    from minixl.models.frozen_bottom import FrozenBottom
 
 TOKENS = 1024      # word pieces a prediction batch: the fastest of 256 ... 4096 on two cores (docs/performance.md)
 
@@ -78,6 +75,18 @@ def prediction_batches(examples: Sequence[Example], tokens: int, xp: Any = np,
             progress(batch.tokens)
 
 
+class KeptStates(Protocol):
+    """What a stream needs of states that are kept for its examples; minixl.models.frozen_bottom.FrozenBottom keeps them."""
+
+    examples: Sequence[Example]
+
+    def compute_in(self, groups: Sequence[Sequence[int] | np.ndarray]) -> None:
+        """Says which examples are computed together."""
+
+    def attach(self, batch: Batch, indices: Sequence[int] | np.ndarray) -> Batch:
+        """Returns the batch that was packed from examples `indices`, with their states."""
+
+
 class Stream:
     """Endless shuffled batches: every example once an epoch, a new order each, continued exactly by its state.
 
@@ -85,7 +94,7 @@ class Stream:
     """
 
     def __init__(self, examples: Sequence[Example], batch_size: int, seed: int | Sequence[int], xp: Any = np,
-                 bottom: FrozenBottom | None = None) -> None:
+                 bottom: KeptStates | None = None) -> None:
         if not examples:
             raise ValueError("stream: no examples")
         if bottom is not None and len(bottom.examples) != len(examples):
