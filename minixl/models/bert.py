@@ -1,8 +1,10 @@
 """BERT's encoder on a packed batch, forward and backward.  Devlin et al. 2019 (arXiv:1810.04805); post-norm, exact gelu.
 
-    embeddings   x₀ = dropout(LayerNorm(word[id] + position[p] + type[0]))
+    embeddings   x₀ = dropout(LayerNorm(word[id] + position[p] + type[0] + shift))
     layer        a  = LayerNorm(x + dropout(output.dense(attention(query(x), key(x), value(x)))))
                  x' = LayerNorm(a + dropout(output.dense(gelu(intermediate.dense(a)))))
+
+shift is 0, but for an adversarial perturbation of the embeddings (Dong et al. 2020).
 
 Parameters carry their Hugging Face names.  The sentences of a batch lie one after another in (T, H) arrays without
 padding: only attention knows where one ends.  layer_forward/layer_backward are pure functions over those ops; `Bert`
@@ -11,7 +13,7 @@ Checked against transformers in tests/models/test_bert.py.
 """
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -28,6 +30,7 @@ from minixl.parameters import ParameterStore
 WORD_TABLE = "bert.embeddings.word_embeddings.weight"
 
 Params = dict[str, dict[str, Array]]
+Keep = bool | Literal["all"]
 
 
 class ResidualCache(NamedTuple):
@@ -132,34 +135,41 @@ class Bert:
         layers = [int(name.split(".")[3]) for name in names if name.startswith("bert.encoder.layer.")]
         return min(layers, default=self.config.num_hidden_layers)
 
-    def embed(self, input_ids: Array, position_ids: Array, rng=None) -> tuple[Array, EmbeddingsCache]:
-        """input_ids, position_ids (T,) -> (T, H)."""
+    def embed(self, input_ids: Array, position_ids: Array, rng=None,
+              shift: Array | None = None) -> tuple[Array, EmbeddingsCache]:
+        """input_ids, position_ids (T,) -> (T, H).  shift (T, H) is added to the sum of the three embeddings."""
         params = self.store.under("bert.embeddings")
         x, word = embedding_forward(input_ids, **params["word_embeddings"])             # (T, H)
         position, position_cache = embedding_forward(position_ids, **params["position_embeddings"])
         kind, type_cache = embedding_forward(self.store.xp.zeros_like(input_ids), **params["token_type_embeddings"])
         x += position
         x += kind
+        if shift is not None:
+            x += shift
         x, norm = layernorm_forward(x, **params["LayerNorm"], eps=self.config.layer_norm_eps)
         x, dropout = dropout_forward(x, self.config.hidden_dropout_prob, rng=rng)
         return x, EmbeddingsCache(word, position_cache, type_cache, norm, dropout)
 
-    def forward(self, input_ids: Array, position_ids: Array, starts: np.ndarray, *, rng=None, keep: bool = True,
-                bottom: Array | None = None) -> tuple[Array, BertCache]:
+    def forward(self, input_ids: Array, position_ids: Array, starts: np.ndarray, *, rng=None, keep: Keep = True,
+                bottom: Array | None = None, shift: Array | None = None) -> tuple[Array, BertCache]:
         """input_ids, position_ids (T,), starts (B+1,) -> last hidden states (T, H).
 
-        keep=False keeps nothing (prediction); otherwise caches are kept from the lowest trainable layer upwards.
-        bottom (T, H), never written to: what frozen_bottom gives for these pieces; embeddings and frozen layers are skipped.
+        keep=True keeps the caches from the lowest trainable layer upwards, keep="all" those of frozen layers as well, which
+        backward needs for need_dembeddings, and keep=False none (prediction).
+        bottom (T, H), never written to: what frozen_bottom returns for these pieces; embeddings and frozen layers are skipped.
+        shift (T, H): added to the sum of word, position and type embeddings, before LayerNorm.
         """
         lowest, last = self.lowest_trainable(), self.config.num_hidden_layers
+        keep_from = -1 if keep == "all" else lowest if keep else last
         if bottom is None:
-            x, embeddings = self.embed(input_ids, position_ids, rng)
+            self._check_shift(shift, len(input_ids))
+            x, embeddings = self.embed(input_ids, position_ids, rng, shift)
         else:
-            self._check_bottom(bottom, len(input_ids), lowest)
+            self._check_bottom(bottom, len(input_ids), lowest, keep, shift)
             x, embeddings = bottom, None
         first = 0 if bottom is None else lowest
-        x, caches = self._layers(x, starts, range(first, last), rng, lowest if keep else last)
-        return x, BertCache(embeddings if keep and lowest < 0 else None, (None,) * first + caches)
+        x, caches = self._layers(x, starts, range(first, last), rng, keep_from)
+        return x, BertCache(embeddings if keep_from < 0 else None, (None,) * first + caches)
 
     def frozen_bottom(self, input_ids: Array, position_ids: Array, starts: np.ndarray) -> Array:
         """input_ids, position_ids (T,) -> (T, H): the states that enter the lowest trainable layer, without dropout."""
@@ -177,31 +187,51 @@ class Bert:
             del cache
         return x, tuple(caches)
 
-    def _check_bottom(self, bottom: Array, pieces: int, lowest: int) -> None:
+    def _check_shift(self, shift: Array | None, pieces: int) -> None:
+        if shift is not None and shift.shape != (pieces, self.config.hidden_size):
+            raise ValueError(f"shift: expected shape {(pieces, self.config.hidden_size)}, got {shift.shape}")
+
+    def _check_bottom(self, bottom: Array, pieces: int, lowest: int, keep: Keep, shift: Array | None) -> None:
+        if shift is not None or keep == "all":
+            name = "shift" if shift is not None else 'keep="all"'
+            raise ValueError(f"{name}: expected no bottom states, since with them the embeddings are not computed; pass "
+                             "bottom=None (the setting model.keep_frozen=false)")
         if lowest < 0:
             raise ValueError("bottom: the embeddings are trainable, so no part of the encoder can be skipped")
         if bottom.shape != (pieces, self.config.hidden_size):
             raise ValueError(f"bottom: expected shape {(pieces, self.config.hidden_size)}, got {bottom.shape}")
 
-    def backward(self, dhidden: Array, cache: BertCache) -> None:
-        """dhidden (T, H): adds the gradient of every trainable parameter to the store, layer by layer."""
-        lowest = self.lowest_trainable()
+    def backward(self, dhidden: Array, cache: BertCache, *, need_dembeddings: bool = False) -> Array | None:
+        """dhidden (T, H): add the gradient of every trainable parameter to the store, layer by layer.
+
+        need_dembeddings: go down to the embeddings even where layers are frozen, and return the gradient (T, H) with respect
+        to the sum of word, position and type embeddings, which is also that of shift.  forward must have had keep="all".
+        """
+        trainable = self.lowest_trainable()
+        lowest = -1 if need_dembeddings else trainable
+        if need_dembeddings and cache.embeddings is None:
+            raise ValueError('need_dembeddings: expected the caches of all layers; call forward with keep="all"')
         dx: Array | None = dhidden
         for i in range(self.config.num_hidden_layers - 1, max(lowest, 0) - 1, -1):
             layer = cache.layers[i]
             assert layer is not None and dx is not None
             dx, grads = layer_backward(dx, layer, need_dx=i > lowest)
             self.store.accumulate(f"bert.encoder.layer.{i}", grads)
-        if lowest < 0:
-            assert cache.embeddings is not None
-            self.store.accumulate("bert.embeddings", embeddings_backward(dx, cache.embeddings))
+        if lowest >= 0:
+            return None
+        assert cache.embeddings is not None and dx is not None
+        dsum, grads = embeddings_backward(dx, cache.embeddings, need_grads=trainable < 0)
+        self.store.accumulate("bert.embeddings", grads)
+        return dsum if need_dembeddings else None
 
 
-def embeddings_backward(dy: Array, cache: EmbeddingsCache) -> dict[str, dict]:
-    """dy (T, H) -> the gradients of the three tables, row-sparse, and of LayerNorm."""
+def embeddings_backward(dy: Array, cache: EmbeddingsCache, *, need_grads: bool = True) -> tuple[Array, dict[str, dict]]:
+    """dy (T, H) -> the gradient (T, H) of the sum of the embeddings; those of the three tables, row-sparse, and of LayerNorm."""
     grads = {}
     dnorm, _ = dropout_backward(dy, cache.dropout)
-    dsum, grads["LayerNorm"] = layernorm_backward(dnorm, cache.norm)
-    for name, table in (("word", cache.word), ("position", cache.position), ("token_type", cache.type)):
-        _, grads[f"{name}_embeddings"] = embedding_backward(dsum, table)
-    return grads
+    dsum, norm_grads = layernorm_backward(dnorm, cache.norm)
+    if need_grads:
+        grads["LayerNorm"] = norm_grads
+        for name, table in (("word", cache.word), ("position", cache.position), ("token_type", cache.type)):
+            _, grads[f"{name}_embeddings"] = embedding_backward(dsum, table)
+    return dsum, grads

@@ -12,7 +12,7 @@ import numpy as np
 from minixl.backend import Array
 from minixl.data.batching import Batch
 from minixl.errors import UserError
-from minixl.models.bert import WORD_TABLE, Bert, BertCache
+from minixl.models.bert import WORD_TABLE, Bert, BertCache, Keep
 from minixl.models.bert_config import BertConfig
 from minixl.models.discriminators import discriminator_shapes, initialise_discriminator
 from minixl.models.heads import POOLINGS, HeadCache, head_backward, head_forward
@@ -86,41 +86,49 @@ class Transformer:
         if self.discriminator != "none":
             initialise_discriminator(self.store, rng)
 
-    def encode(self, batch: Batch, *, rng=None, keep: bool = True) -> tuple[Array, BertCache]:
-        """A packed batch -> last hidden states (T, H)."""
-        return self.bert.forward(batch.input_ids, batch.position_ids, batch.starts, rng=rng, keep=keep, bottom=batch.bottom)
+    def encode(self, batch: Batch, *, rng=None, keep: Keep = True, shift: Array | None = None) -> tuple[Array, BertCache]:
+        """A packed batch -> last hidden states (T, H).  keep, shift: see Bert.forward."""
+        return self.bert.forward(batch.input_ids, batch.position_ids, batch.starts, rng=rng, keep=keep, bottom=batch.bottom,
+                                 shift=shift)
 
-    def encode_backward(self, dhidden: Array, cache: BertCache) -> None:
-        """dhidden (T, H): adds the gradient of every trainable parameter of the encoder to the store."""
-        if self.bert.lowest_trainable() < self.config.num_hidden_layers:
-            self.bert.backward(dhidden, cache)
+    def encode_backward(self, dhidden: Array, cache: BertCache, *, need_dembeddings: bool = False) -> Array | None:
+        """dhidden (T, H): add the gradient of every trainable parameter of the encoder to the store.
 
-    def forward(self, batch: Batch, *, rng=None, keep: bool = True) -> tuple[Array, TransformerCache]:
-        """A packed batch -> logits (W, K) for a tagger, (B, K) for a classifier."""
-        hidden, bert = self.encode(batch, rng=rng, keep=keep)
+        need_dembeddings: see Bert.backward; so in the other backwards.
+        """
+        if need_dembeddings or self.bert.lowest_trainable() < self.config.num_hidden_layers:
+            return self.bert.backward(dhidden, cache, need_dembeddings=need_dembeddings)
+        return None
+
+    def forward(self, batch: Batch, *, rng=None, keep: Keep = True,
+                shift: Array | None = None) -> tuple[Array, TransformerCache]:
+        """A packed batch -> logits (W, K) for a tagger, (B, K) for a classifier.  keep, shift: see Bert.forward."""
+        hidden, bert = self.encode(batch, rng=rng, keep=keep, shift=shift)
         params = {"classifier": self.store.under("classifier")[""], **self._pooler()}
         logits, head = head_forward(hidden, params, batch.starts, batch.rows, pooling=self.pooling,
                                     dropout=self.config.hidden_dropout_prob, rng=rng)
         return logits, TransformerCache(bert, head)
 
-    def backward(self, dlogits: Array, cache: TransformerCache) -> None:
-        """dlogits, as forward's logits: adds the gradient of every trainable parameter of encoder and head to the store."""
-        reaches_encoder = self.bert.lowest_trainable() < self.config.num_hidden_layers
+    def backward(self, dlogits: Array, cache: TransformerCache, *, need_dembeddings: bool = False) -> Array | None:
+        """dlogits, shaped as forward's logits: add the gradient of every trainable parameter of encoder and head to the store."""
+        reaches_encoder = need_dembeddings or self.bert.lowest_trainable() < self.config.num_hidden_layers
         dhidden, grads = head_backward(dlogits, cache.head, need_dx=reaches_encoder)
         self.store.accumulate("", grads)
         if reaches_encoder:
-            self.bert.backward(dhidden, cache.bert)
+            return self.bert.backward(dhidden, cache.bert, need_dembeddings=need_dembeddings)
+        return None
 
-    def loss_forward(self, batch: Batch, *, rng=None) -> tuple[float, LossCache]:
-        """Cross-entropy, the mean over the labelled words or documents of a batch."""
-        logits, model = self.forward(batch, rng=rng)
+    def loss_forward(self, batch: Batch, *, rng=None, keep: Keep = True,
+                     shift: Array | None = None) -> tuple[float, LossCache]:
+        """Cross-entropy, the mean over the labelled words or documents of a batch.  keep, shift: see Bert.forward."""
+        logits, model = self.forward(batch, rng=rng, keep=keep, shift=shift)
         loss, cache = softmax_cross_entropy_forward(logits, batch.labels)
         return float(loss), LossCache(model, cache)
 
-    def loss_backward(self, dloss: float, cache: LossCache) -> None:
-        """Adds the gradient of dloss * loss to the store."""
+    def loss_backward(self, dloss: float, cache: LossCache, *, need_dembeddings: bool = False) -> Array | None:
+        """Add the gradient of dloss * loss to the store."""
         dlogits, _ = softmax_cross_entropy_backward(self.store.dtype.type(dloss), cache.loss)
-        self.backward(dlogits, cache.model)
+        return self.backward(dlogits, cache.model, need_dembeddings=need_dembeddings)
 
     def loss_share(self, part: Batch, whole: Batch) -> float:
         """Weight of the loss of a part of a batch in the loss of the whole: its share of the labelled words."""
