@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from minixl.backend import Array
+from minixl.backend import Array, to_numpy
 from minixl.data.encoding import Example
 from minixl.packing import starts_of
 
@@ -45,6 +45,23 @@ def pack(examples: Sequence[Example], xp: Any = np) -> Batch:
     labels = np.concatenate([e.labels for e in chosen])
     ids = np.concatenate([e.input_ids for e in chosen])
     return Batch(xp.asarray(ids), xp.asarray(positions), starts, xp.asarray(rows), xp.asarray(labels), order)
+
+
+def split(batch: Batch, parts: int) -> list[Batch]:
+    """Cut a batch into consecutive parts of about equal numbers of examples, for gradient accumulation."""
+    if parts == 1 or len(batch.order) == 1:
+        return [batch]
+    bounds = np.linspace(0, len(batch.order), min(parts, len(batch.order)) + 1).astype(int)
+    classifier = not len(batch.rows)
+    rows = to_numpy(batch.rows)
+    pieces = []
+    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+        begin, end = batch.starts[first], batch.starts[last]
+        words = slice(*np.searchsorted(rows, [begin, end]))
+        pieces.append(Batch(batch.input_ids[begin:end], batch.position_ids[begin:end], batch.starts[first:last + 1] - begin,
+                            batch.rows[words] - begin, batch.labels[first:last] if classifier else batch.labels[words],
+                            batch.order[first:last], None if batch.bottom is None else batch.bottom[begin:end]))
+    return pieces
 
 
 def length_batches(examples: Sequence[Example], tokens: int) -> Iterator[list[int]]:

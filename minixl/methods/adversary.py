@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minixl.backend import Array, array_module
-from minixl.data.batching import Batch, Stream
+from minixl.data.batching import Batch, Stream, split
 from minixl.errors import UserError
-from minixl.training.update import Update, lowest_rate, make_schedule, split, step_rng, update_parameters
+from minixl.training.update import Update, lowest_rate, make_schedule, step_rng, update_parameters
 from minixl.models.discriminators import (SOURCE, TARGET, DiscriminatorCache, discriminator_backward,
                                           discriminator_forward, judged)
 from minixl.models.transformer import Transformer

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minixl.backend import to_numpy
-from minixl.data.batching import Batch
+from minixl.data.batching import Batch, split
 from minixl.models.family import Model
 from minixl.optim import (SGD, AdamW, Group, Optimizer, Schedule, clip_gradients, constant, decay_groups,
                           gradient_norm, inverse_schedule, linear_schedule)
@@ -43,23 +42,6 @@ def step_rng(seed: int, step: int, loss: int, xp: Any) -> Any:
     if xp is np:
         return np.random.Generator(np.random.SFC64([seed, step, loss]))
     return xp.random.Generator(xp.random.Philox4x3210(np.random.SeedSequence([seed, step, loss])))
-
-
-def split(batch: Batch, parts: int) -> list[Batch]:
-    """Cut a batch into consecutive parts of about equal numbers of examples, for gradient accumulation."""
-    if parts == 1 or len(batch.order) == 1:
-        return [batch]
-    bounds = np.linspace(0, len(batch.order), min(parts, len(batch.order)) + 1).astype(int)
-    classifier = not len(batch.rows)
-    rows = to_numpy(batch.rows)
-    pieces = []
-    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
-        begin, end = batch.starts[first], batch.starts[last]
-        words = slice(*np.searchsorted(rows, [begin, end]))
-        pieces.append(Batch(batch.input_ids[begin:end], batch.position_ids[begin:end], batch.starts[first:last + 1] - begin,
-                            batch.rows[words] - begin, batch.labels[first:last] if classifier else batch.labels[words],
-                            batch.order[first:last], None if batch.bottom is None else batch.bottom[begin:end]))
-    return pieces
 
 
 def train_step(model: Model, batch: Batch, optimizer: Optimizer, subset: Sequence[str], settings: Settings, seed: int,

@@ -4,8 +4,9 @@ import json
 import numpy as np
 import pytest
 
-from minixl.data.batching import Stream, length_batches, pack
+from minixl.data.batching import Stream, length_batches, pack, split
 from minixl.data.encoding import Example
+from tests.models.hugging_face import make_batch
 
 
 def example(length: int, number: int = 0, rows=(), labels=None) -> Example:
@@ -30,6 +31,21 @@ def test_pack_of_documents():
     batch = pack([example(3, 0, (), (5,)), example(2, 1, (), (6,))])
     assert not len(batch.rows)
     np.testing.assert_array_equal(batch.labels, [6, 5])
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 8, 50])
+@pytest.mark.parametrize("documents", [False, True], ids=["tagger", "classifier"])
+def test_parts_join_to_the_batch(rng, documents, parts):
+    batch = make_batch(rng, documents=documents)
+    pieces = split(batch, parts)
+    assert len(pieces) == min(parts, 8) and max(len(p.order) for p in pieces) - min(len(p.order) for p in pieces) <= 1
+    begins = np.cumsum([0, *(p.tokens for p in pieces)])
+    for name in ("input_ids", "position_ids", "labels", "order"):
+        np.testing.assert_array_equal(np.concatenate([getattr(p, name) for p in pieces]), getattr(batch, name), err_msg=name)
+    np.testing.assert_array_equal(np.concatenate([p.rows + b for p, b in zip(pieces, begins, strict=False)]), batch.rows)
+    assert all(p.starts[0] == 0 and len(p.starts) == len(p.order) + 1 for p in pieces)
+    joined = np.concatenate([p.starts[:-1] + b for p, b in zip(pieces, begins, strict=False)])
+    np.testing.assert_array_equal(joined, batch.starts[:-1])
 
 
 @pytest.mark.parametrize("tokens", [1, 10, 64, 10**6])

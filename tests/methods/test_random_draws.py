@@ -2,9 +2,8 @@
 import numpy as np
 import pytest
 
-from minixl.data.batching import Stream
+from minixl.data.batching import Stream, split
 from minixl.methods import make_method, stream_texts
-from minixl.training.update import split
 from minixl.settings import Settings
 from tests.methods.advpicker.tiny_teachers import teacher
 from tests.models.hugging_face import LABELS, make_batch, random_examples
@@ -32,8 +31,8 @@ def encoded(made, monkeypatch):
     """Every pass through the encoder from now on: the generator of its dropout, and its last states."""
     passes, real = [], made.encode
 
-    def encode(batch, *, rng=None, keep=True):
-        hidden, cache = real(batch, rng=rng, keep=keep)
+    def encode(batch, *, rng=None, **options):
+        hidden, cache = real(batch, rng=rng, **options)
         passes.append((rng, hidden))
         return hidden, cache
 

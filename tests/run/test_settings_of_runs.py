@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import minixl.run.job
-from minixl.training.update import make_optimizer, split
+from minixl.data.batching import split
+from minixl.training.update import make_optimizer
 from minixl.run.prepare import prepare
 from minixl.run.folder import read_run
 from minixl.run.job import make_streams

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from minixl.data.batching import Batch, pack
-from minixl.training.update import make_optimizer, split, step_rng, train_step, update_parameters
+from minixl.training.update import make_optimizer, step_rng, train_step, update_parameters
 from minixl.models.bert_config import BertConfig
 from minixl.models.transformer import Transformer
 from minixl.optim import SGD, AdamW
@@ -32,21 +32,6 @@ def test_a_generator_is_a_function_of_seed_step_and_loss():
     draws = [step_rng(*key, np).integers(0, 1 << 30, 4).tolist() for key in [(1, 2, 0), (1, 2, 0), (2, 1, 0), (1, 3, 0), (1, 2, 1)]]
     assert draws[0] == draws[1]
     assert len({tuple(draw) for draw in draws}) == 4
-
-
-@pytest.mark.parametrize("parts", [1, 2, 3, 8, 50])
-@pytest.mark.parametrize("documents", [False, True], ids=["tagger", "classifier"])
-def test_parts_join_to_the_batch(rng, documents, parts):
-    batch = make_batch(rng, documents=documents)
-    pieces = split(batch, parts)
-    assert len(pieces) == min(parts, 8) and max(len(p.order) for p in pieces) - min(len(p.order) for p in pieces) <= 1
-    begins = np.cumsum([0, *(p.tokens for p in pieces)])
-    for name in ("input_ids", "position_ids", "labels", "order"):
-        np.testing.assert_array_equal(np.concatenate([getattr(p, name) for p in pieces]), getattr(batch, name), err_msg=name)
-    np.testing.assert_array_equal(np.concatenate([p.rows + b for p, b in zip(pieces, begins, strict=False)]), batch.rows)
-    assert all(p.starts[0] == 0 and len(p.starts) == len(p.order) + 1 for p in pieces)
-    joined = np.concatenate([p.starts[:-1] + b for p, b in zip(pieces, begins, strict=False)])
-    np.testing.assert_array_equal(joined, batch.starts[:-1])
 
 
 @pytest.mark.parametrize("pooling", ["token", "mean", "cls"])

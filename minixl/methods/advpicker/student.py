@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from minixl.backend import Array, array_module
-from minixl.data.batching import Batch, Stream
+from minixl.data.batching import Batch, Stream, split
 from minixl.data.encoding import Encoded, Example
-from minixl.training.update import Update, make_optimizer, split, step_rng, update_parameters
+from minixl.training.update import Update, make_optimizer, step_rng, update_parameters
 from minixl.models.transformer import Transformer
 from minixl.ops.soft_squared_error import soft_squared_error_backward, soft_squared_error_forward
 from minixl.packing import starts_of
