@@ -48,10 +48,26 @@ def pack(examples: Sequence[Example], xp: Any = np) -> Batch:
 
 
 def split(batch: Batch, parts: int) -> list[Batch]:
-    """Cut a batch into consecutive parts of about equal numbers of examples, for gradient accumulation."""
-    if parts == 1 or len(batch.order) == 1:
+    """Cut a batch into consecutive parts of about equal numbers of examples, for gradient accumulation.
+
+    There are never more parts than examples, so an empty batch has none.
+    """
+    count = min(parts, len(batch.order))
+    if count == 1:
         return [batch]
-    bounds = np.linspace(0, len(batch.order), min(parts, len(batch.order)) + 1).astype(int)
+    return _cut(batch, np.linspace(0, len(batch.order), count + 1).astype(int))
+
+
+def split_by_tokens(batch: Batch, parts: int) -> list[Batch]:
+    """Cut a batch into exactly `parts` consecutive parts of about equal numbers of tokens, for workers; some may be empty."""
+    ideal = np.arange(parts + 1) * batch.tokens / parts                # where parts of exactly the same size would begin
+    bounds = np.abs(batch.starts[:, None] - ideal).argmin(axis=0)      # the examples that begin nearest to these places
+    bounds[-1] = len(batch.order)                                      # with any empty ones at the end
+    return _cut(batch, bounds)
+
+
+def _cut(batch: Batch, bounds: np.ndarray) -> list[Batch]:
+    """bounds (P+1,), rising from 0 to B -> P parts; part p holds the examples bounds[p] ... bounds[p+1]-1."""
     classifier = not len(batch.rows)
     rows = to_numpy(batch.rows)
     pieces = []
@@ -133,12 +149,28 @@ class Stream:
         return self
 
     def __next__(self) -> Batch:
+        batch, chosen = self._next()
+        return batch if self.bottom is None else self.bottom.attach(batch, chosen)
+
+    def next_share(self, worker: int, workers: int) -> tuple[Batch, Batch]:
+        """One worker's part of the next batch, and the whole of it, without kept states: model.loss_share(part, whole).
+
+        Every worker has a stream with the same examples and seed, and together their parts are the batch; a part may be
+        empty.  The stream is afterwards where next(stream) would have taken it.
+        """
+        if not 0 <= worker < workers:
+            raise ValueError(f"worker: expected 0 to {workers - 1}, got {worker}")
+        whole, chosen = self._next()
+        part = split_by_tokens(whole, workers)[worker]
+        return (part if self.bottom is None or not part.tokens else self.bottom.attach(part, chosen)), whole
+
+    def _next(self) -> tuple[Batch, np.ndarray]:
+        """The next batch, without kept states, and which examples it was packed from."""
         if self.position >= len(self.examples):
             self.order, self.position, self.epoch = self.rng.permutation(len(self.examples)), 0, self.epoch + 1
         chosen = self.order[self.position:self.position + self.batch_size]
         self.position += len(chosen)
-        batch = pack([self.examples[i] for i in chosen], self.xp)
-        return batch if self.bottom is None else self.bottom.attach(batch, chosen)
+        return pack([self.examples[i] for i in chosen], self.xp), chosen
 
     def state_dict(self) -> dict[str, Any]:
         """Position, order and generator, as JSON-ready values."""
