@@ -1,6 +1,5 @@
 """Launch kernels/viterbi.cu.  Same contract as minixl.ops.viterbi; more than MAX_TAGS tags use the op's formula.
 
-Prediction does not call it so far: it decodes on the CPU, all sentences together.
 NaN needs no check beforehand: the kernel propagates it to the path scores, and one pass over those (B,) numbers finds it.
 """
 import numpy as np

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minixl.backend import array_module_for, to_numpy
+from minixl.backend import Array, array_module, array_module_for, to_numpy
 from minixl.data.batching import TOKENS, prediction_batches
 from minixl.data.encoding import Encoded, PieceTokenizer, encode_documents, encode_sentences
 from minixl.data.examples import Document, Sentence
@@ -26,28 +26,57 @@ from minixl.packing import starts_of
 CURE = "split it; a model that was trained with --set data.on_long=window reads it in windows"
 
 
+class WordScores(NamedTuple):
+    """The scores of all words of all sentences, on the model's device: log-probabilities, or the emissions of a CRF."""
+
+    values: Array         # (W, K)
+    starts: np.ndarray    # (N+1,)  on the CPU: where each sentence begins
+
+
+def word_scores(model: Model, encoded: Encoded, *, tokens: int = TOKENS,
+                progress: Callable[[int], None] | None = None) -> WordScores:
+    """A tagger's scores of all words, sentence by sentence, those of a long sentence put together from its windows."""
+    xp, examples = model.store.xp, encoded.examples
+    parts, computed = [xp.zeros((0, len(model.labels)), model.store.dtype)], [np.zeros(0, int)]
+    for batch, chosen in prediction_batches(examples, tokens, xp, progress):
+        parts.append(_without_nan(model.scores(batch)))
+        computed.append(chosen)
+    order = np.concatenate(computed)                                       # (E,)  in which the examples were computed
+    words = np.array([len(example.rows) for example in examples], int)     # (E,)
+    sources = np.array([example.source for example in examples], int)      # (E,)
+    begins = np.empty(len(examples), int)
+    begins[order] = starts_of(words[order])[:-1]
+    wanted = np.argsort(sources, kind="stable")                            # windows of a sentence stand in order
+    starts = starts_of(words[wanted])
+    rows = np.arange(starts[-1]) + np.repeat(begins[wanted] - starts[:-1], words[wanted])
+    return WordScores(xp.concatenate(parts)[xp.asarray(rows)],
+                      starts_of(np.bincount(sources, words, encoded.sources).astype(int)))
+
+
 def source_scores(model: Model, encoded: Encoded, *, tokens: int = TOKENS,
                   progress: Callable[[int], None] | None = None) -> list[np.ndarray]:
     """The model's scores of every source: (words, K) of a sentence, (K,) of a document (the mean over its windows).
 
     Log-probabilities, or the emissions of a CRF.
     """
-    scores: list[Any] = [None] * len(encoded.examples)
-    for batch, chosen in prediction_batches(encoded.examples, tokens, model.store.xp, progress):
-        values = to_numpy(model.scores(batch))
-        if np.isnan(values).any():
-            raise FloatingPointError("the model's scores became nan: the learning rate (optim.lr) was too high")
-        words = [len(encoded.examples[i].rows) for i in chosen]
-        parts = values if model.pooling != "token" else np.split(values, np.cumsum(words)[:-1])
-        for i, part in zip(chosen, parts, strict=True):
-            scores[i] = part
-    sources: list[list[np.ndarray]] = [[] for _ in range(encoded.sources)]
-    for example, part in zip(encoded.examples, scores, strict=True):       # windows of a sentence stand in order
-        sources[example.source].append(part)
     if model.pooling == "token":
-        empty = np.zeros((0, len(model.labels)))
-        return [np.concatenate(parts) if parts else empty for parts in sources]
+        scores = word_scores(model, encoded, tokens=tokens, progress=progress)
+        return np.split(to_numpy(scores.values), scores.starts[1:-1]) if encoded.sources else []
+    windows: list[Any] = [None] * len(encoded.examples)
+    for batch, chosen in prediction_batches(encoded.examples, tokens, model.store.xp, progress):
+        for i, values in zip(chosen, to_numpy(_without_nan(model.scores(batch))), strict=True):
+            windows[i] = values
+    sources: list[list[np.ndarray]] = [[] for _ in range(encoded.sources)]
+    for example, values in zip(encoded.examples, windows, strict=True):
+        sources[example.source].append(values)
     return [np.mean(parts, axis=0) for parts in sources]
+
+
+def _without_nan(scores: Array) -> Array:
+    """The scores themselves.  Raises FloatingPointError when one is NaN."""
+    if bool(array_module(scores).isnan(scores).any()):
+        raise FloatingPointError("the model's scores became nan: the learning rate (optim.lr) was too high")
+    return scores
 
 
 def decode_tags(scores: Sequence[np.ndarray], labels: Sequence[str], scheme: str, *, constrained: bool = True,
@@ -58,26 +87,30 @@ def decode_tags(scores: Sequence[np.ndarray], labels: Sequence[str], scheme: str
     """
     if not scores:
         return []
-    starts = starts_of(map(len, scores))
-    return written(best_paths(scores, labels, scheme, constrained, decoder), starts, labels, scheme)
+    packed = packed_scores(scores)
+    return written(to_numpy(best_paths(packed, labels, scheme, constrained, decoder)), packed.starts, labels, scheme)
 
 
-def best_paths(scores: Sequence[np.ndarray], labels: Sequence[str], scheme: str, constrained: bool,
-               decoder: Mapping[str, Any] | None) -> np.ndarray:
-    """Class numbers (W,) of all words of all sentences."""
-    starts = starts_of(map(len, scores))
+def packed_scores(scores: Sequence[np.ndarray]) -> WordScores:
+    """(words, K) of every sentence, one after another."""
+    return WordScores(np.concatenate(scores), starts_of(map(len, scores)))
+
+
+def best_paths(scores: WordScores, labels: Sequence[str], scheme: str, constrained: bool,
+               decoder: Mapping[str, Any] | None) -> Array:
+    """Class numbers (W,) of all words of all sentences, computed where the scores are."""
     legal = legal_transitions(labels, scheme) if constrained else None
-    added = {name: to_numpy(value) for name, value in (decoder or {}).items()}
-    return viterbi(np.concatenate(scores), starts, legal=legal, **added)[0]
+    return viterbi(scores.values, scores.starts, legal=legal, **(decoder or {}))[0]
 
 
 def predict_labels(model: Model, encoded: Encoded, scheme: str, *, constrained: bool = True,
                    progress: Callable[[int], None] | None = None) -> list[Any]:
     """Tags of every sentence, or the label of every document.  scheme: that of the model's labels."""
-    scores = source_scores(model, encoded, progress=progress)
-    if model.pooling == "token":
-        return decode_tags(scores, model.labels, scheme, constrained=constrained, decoder=model.decoder())
-    return [model.labels[int(s.argmax())] for s in scores]
+    if model.pooling != "token":
+        return [model.labels[int(s.argmax())] for s in source_scores(model, encoded, progress=progress)]
+    scores = word_scores(model, encoded, progress=progress)
+    paths = to_numpy(best_paths(scores, model.labels, scheme, constrained, model.decoder()))
+    return written(paths, scores.starts, model.labels, scheme) if encoded.sources else []
 
 
 class Tagged(NamedTuple):
@@ -113,19 +146,18 @@ class Predictor:
         encoded = encode_sentences(rows, self.tokenizer, None, max_length=info.max_length, on_long=info.on_long, path=path,
                                    cure=CURE)
         self.read.count(encoded)
-        scores = source_scores(model, encoded)
-        if not scores:
+        if not encoded.sources:
             return []
-        starts = starts_of(map(len, scores))
+        scores = word_scores(model, encoded)
+        starts = scores.starts
         paths = best_paths(scores, model.labels, info.scheme, info.constrained, model.decoder())
-        tags = written(paths, starts, model.labels, info.scheme)
+        tags = written(to_numpy(paths), starts, model.labels, info.scheme)
         found = [[] if info.task != "ner" else spans(t) for t in tags]
         rows_of = np.array([(start + first, start + end) for start, sentence in zip(starts[:-1], found, strict=True)
                             for _, first, end in sentence], dtype=np.int64).reshape(-1, 2)
-        values = np.concatenate(scores)
         legal = legal_transitions(model.labels, info.scheme) if info.constrained else None
-        words = np.split(to_numpy(model.confidences(values, starts, paths, legal=legal)), starts[1:-1])
-        of_spans = iter(to_numpy(model.span_confidences(values, starts, rows_of, paths, legal=legal)).tolist())
+        words = np.split(to_numpy(model.confidences(scores.values, starts, paths, legal=legal)), starts[1:-1])
+        of_spans = iter(to_numpy(model.span_confidences(scores.values, starts, rows_of, paths, legal=legal)).tolist())
         results, untagged = [], "O" if info.task == "ner" else "_"         # "_": as CoNLL-U writes what is not given
         for sentence, sentence_tags, p, entities in zip(sentences, tags, words, found, strict=True):
             cut = len(sentence) - len(sentence_tags)

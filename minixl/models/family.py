@@ -42,9 +42,9 @@ class Model(Protocol):
     def decoder(self) -> dict[str, Array]:
         """What ops.viterbi needs beside the scores: a CRF's transitions."""
 
-    def confidences(self, scores: np.ndarray, starts: np.ndarray, tags: np.ndarray, *, legal: Any = None) -> Array:
+    def confidences(self, scores: Array, starts: np.ndarray, tags: Array, *, legal: Any = None) -> Array:
         """scores (W, K), starts (B+1,) of the sentences, class numbers (W,) -> the probability (W,) of each tag."""
 
-    def span_confidences(self, scores: np.ndarray, starts: np.ndarray, spans: np.ndarray, tags: np.ndarray, *,
+    def span_confidences(self, scores: Array, starts: np.ndarray, spans: np.ndarray, tags: Array, *,
                          legal: Any = None) -> Array:
         """spans (S, 2), first and last + 1 row of each entity -> how sure the model is of each, (S,)."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minixl.backend import Array
+from minixl.backend import Array, to_numpy
 from minixl.data.batching import Batch
 from minixl.errors import UserError
 from minixl.models.bert import WORD_TABLE, Bert, BertCache, Keep
@@ -142,17 +142,18 @@ class Transformer:
         """What Viterbi adds to the scores: nothing."""
         return {}
 
-    def confidences(self, scores: np.ndarray, starts: np.ndarray, tags: np.ndarray, *, legal: Any = None) -> np.ndarray:
+    def confidences(self, scores: Array, starts: np.ndarray, tags: Array, *, legal: Any = None) -> Array:
         """scores (W, K), starts (B+1,) of the sentences, tags (W,) -> the probability (W,) of each tag.
 
         Words are independent here, so which moves are legal does not matter.
         """
-        return np.exp(scores[np.arange(len(tags)), tags])
+        xp = self.store.xp
+        return xp.exp(scores[xp.arange(len(tags)), tags])
 
-    def span_confidences(self, scores: np.ndarray, starts: np.ndarray, spans: np.ndarray, tags: np.ndarray, *,
+    def span_confidences(self, scores: Array, starts: np.ndarray, spans: np.ndarray, tags: Array, *,
                          legal: Any = None) -> np.ndarray:
         """spans (S, 2), first and last + 1 row of each -> (S,), the geometric mean of its tags' probabilities."""
-        logs = scores[np.arange(len(tags)), tags]
+        logs = to_numpy(scores[self.store.xp.arange(len(tags)), tags])                    # (W,)
         return np.exp([logs[first:end].mean() for first, end in spans])
 
     def _pooler(self) -> dict[str, dict[str, Array]]:

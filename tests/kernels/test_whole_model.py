@@ -3,17 +3,23 @@
 `FakeCupy` is NumPy under another name, so that every op runs as on a GPU.
 """
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from minixl import backend, kernels
+from minixl import backend, kernels, prediction
+from minixl.data.encoding import Encoded
+from minixl.models import bilstm_crf
+from minixl.models.bilstm_crf import BilstmCrf
 from minixl.models.transformer import Transformer
 from minixl.ops.crf import crf_backward, crf_forward
 from minixl.ops.softmax_cross_entropy import softmax_cross_entropy_backward, softmax_cross_entropy_forward
 from minixl.ops.viterbi import viterbi
+from minixl.prediction import predict_labels
 from tests.kernels import host
-from tests.models.hugging_face import copy_weights, make_batch, tiny_pair
+from tests.models.hugging_face import copy_weights, make_batch, random_examples, tiny_pair
+from tests.models.test_bilstm_crf import UNTIED, examples_of, model_of
 
 
 class FakeCupy(types.ModuleType):
@@ -55,6 +61,35 @@ def test_crf_and_viterbi(rng, as_on_a_gpu):
     assert {"crf_forward", "crf_marginals", "crf_edges", "viterbi_v2"} <= set(called)
     for without, with_kernels in zip(*results, strict=True):
         np.testing.assert_allclose(with_kernels, without, rtol=1e-4, atol=1e-5)
+
+
+def tagger(rng) -> tuple[Transformer, Encoded]:
+    theirs, wide = tiny_pair("token")
+    model = Transformer(wide.bert.config, wide.labels, "token", dtype=np.float32)
+    copy_weights(theirs, model)
+    examples = random_examples(rng)
+    return model, Encoded(examples, len(examples))
+
+
+def crf(rng) -> tuple[BilstmCrf, Encoded]:
+    model = model_of(replace(UNTIED, start_end=True), rng, dtype=np.float32)
+    examples = examples_of(model, rng)
+    return model, Encoded(examples, len(examples))
+
+
+@pytest.mark.parametrize("scheme", ["IOB2", "none"])
+@pytest.mark.parametrize("make", [tagger, crf])
+def test_prediction_decodes_with_the_kernel(rng, monkeypatch, as_on_a_gpu, make, scheme):
+    """Scores stay where they were computed until they are decoded, all in one launch, to the same tags."""
+    model, encoded = make(rng)
+    expected = predict_labels(model, encoded, scheme)
+    called, fetched = as_on_a_gpu(), []
+    for module in (prediction, bilstm_crf):
+        monkeypatch.setattr(module, "to_numpy", lambda array, name=module.__name__: fetched.append((name, array.shape)) or array)
+    assert predict_labels(model, encoded, scheme) == expected
+    assert called.count("viterbi_v2") == 1
+    assert [shape for name, shape in fetched if name == prediction.__name__] == [(sum(map(len, expected)),)]
+    assert len({tag for tags in expected for tag in tags}) > 2, "the random model should use its tags"
 
 
 def test_gradients_of_a_tagger(rng, as_on_a_gpu):

@@ -9,7 +9,7 @@ import numpy as np
 from minixl.bench.training.minixl_tagger import MinixlTagger, load_start
 from minixl.bench.training.work import BilstmCrfWork, Examples
 from minixl.models.bilstm_crf import BilstmCrf
-from minixl.prediction import best_paths
+from minixl.prediction import best_paths, packed_scores
 
 
 class MinixlBilstmCrf(MinixlTagger):
@@ -34,6 +34,6 @@ class MinixlBilstmCrf(MinixlTagger):
 
     def decode(self, held: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Search all sentences in one Viterbi call."""
-        tags = best_paths(held, self.model.labels, "none", False, self.model.decoder())
+        tags = best_paths(packed_scores(held), self.model.labels, "none", False, self.model.decoder())
         ends = np.cumsum([len(scores) for scores in held]).tolist()
         return [tags[first:end] for first, end in zip([0, *ends], ends, strict=False)]
