@@ -18,11 +18,17 @@ if TYPE_CHECKING:
 PAIRED, PROBED = "XX-YY=FILE[,FILE]", "XX-YY=FILE[,FILE[,TEST,TEST]]"
 
 
+def _renamed(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> None:
+    if value:
+        raise click.UsageError("--parallel is now called --translations.")
+
+
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1, metavar="[LANGUAGE=FILE]...")
-@click.option("--parallel", multiple=True, metavar=PAIRED,
+@click.option("--translations", multiple=True, metavar=PAIRED,
               help="Compare translations: a file of lines `source TAB target`, or two files, text by text.")
+@click.option("--parallel", multiple=True, hidden=True, expose_value=False, callback=_renamed)
 @click.option("--probe", multiple=True, metavar=PROBED,
               help="Train language discriminators afresh on the frozen encoder, on the first two files, and score them on the "
               "other two (AdvPicker's protocol); without these, train on half of the texts and score on the rest. The texts "
@@ -34,11 +40,11 @@ PAIRED, PROBED = "XX-YY=FILE[,FILE]", "XX-YY=FILE[,FILE[,TEST,TEST]]"
 @click.option("--scheme", type=click.Choice(["auto", "IOB1", "IOB2", "IOBES", "BIOUL"]), default="auto", show_default=True,
               help="How entity tags are written.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute.")
-def evaluate(model: Path, files: tuple[str, ...], parallel: tuple[str, ...], probe: tuple[str, ...], as_json: bool,
+def evaluate(model: Path, files: tuple[str, ...], translations: tuple[str, ...], probe: tuple[str, ...], as_json: bool,
              strict: bool, limit: int, encoding: str, scheme: str, device: str) -> None:
     """Score the model folder MODEL on labelled files, one a language.
 
-    With --parallel or --probe files may be left out; MODEL may then also be an encoder folder, as it was before training.
+    With --translations or --probe files may be left out; MODEL may then also be an encoder folder, as it was before training.
     Their texts may have any form: raw text, labelled texts, or columns (the sentences; tags are not read).
     """
     from minixl.cli.options import named_options
@@ -46,14 +52,14 @@ def evaluate(model: Path, files: tuple[str, ...], parallel: tuple[str, ...], pro
     from minixl.prediction import Predictor
     from minixl.evaluation.probe import LEAST
 
-    if not (files or parallel or probe):
-        raise click.UsageError("Nothing to evaluate: give LANGUAGE=FILE, --parallel or --probe.")
-    pairs, probed = parse_pairs(parallel, "--parallel"), parse_pairs(probe, "--probe")
+    if not (files or translations or probe):
+        raise click.UsageError("Nothing to evaluate: give LANGUAGE=FILE, --translations or --probe.")
+    pairs, probed = parse_pairs(translations, "--translations"), parse_pairs(probe, "--probe")
     plain = not files and (model / "config.json").is_file() and not (model / "minixl.json").is_file()
     predictor = None if plain else Predictor.load(model, device=device)
     with named_options():
         corpora = _corpora(predictor, files, limit, encoding, scheme) if predictor else []
-        translations = [(pair, read_pair(pair, encoding=encoding, limit=limit)) for pair in pairs]
+        translated = [(pair, read_pair(pair, encoding=encoding, limit=limit)) for pair in pairs]
         texts = [(pair, read_probed(pair, encoding=encoding, limit=limit, least=LEAST)) for pair in probed]
     if strict and not (predictor and corpora and predictor.info.task == "ner"):
         click.echo("--strict: not used, it is for the entities of labelled files", err=True)
@@ -64,9 +70,9 @@ def evaluate(model: Path, files: tuple[str, ...], parallel: tuple[str, ...], pro
         scores = _scores(predictor, corpora, strict)
         results |= scores
         tables.append(_score_table(scores, predictor.info.task, strict))
-    if encoder and translations:
-        results["parallel"] = _alignments(*encoder, translations)
-        tables.append(_alignment_table(results["parallel"]))
+    if encoder and translated:
+        results["translations"] = _translation_scores(*encoder, translated)
+        tables.append(_translation_table(results["translations"]))
     if encoder and texts:
         results["probe"] = _probes(*encoder, texts)
         tables.append(_probe_table(results["probe"]))
@@ -117,7 +123,7 @@ def _encoder(folder: Path, predictor: Predictor | None, device: str) -> tuple[Be
     if predictor is None:
         return load_encoder(folder, xp=array_module_for(device))
     if not isinstance(predictor.model, Transformer):
-        raise UserError(f"{folder}: --parallel and --probe expected a transformer, whose hidden states they compare, found a "
+        raise UserError(f"{folder}: --translations and --probe expected a transformer, whose hidden states they compare, found a "
                         f"{predictor.model.family} model; leave them out")
     return predictor.model.bert, predictor.tokenizer
 
@@ -135,17 +141,17 @@ def _encoded(encoder: Bert, tokenizer: PieceTokenizer, pair: LanguagePair, texts
     return sides
 
 
-def _alignments(encoder: Bert, tokenizer: PieceTokenizer, translations: Sequence[tuple[LanguagePair, PairedTexts]]
-                ) -> dict[str, Any]:
+def _translation_scores(encoder: Bert, tokenizer: PieceTokenizer, translated: Sequence[tuple[LanguagePair, PairedTexts]]
+                        ) -> dict[str, Any]:
     from minixl.cli.options import bar
-    from minixl.evaluation.translations import alignment, sentence_vectors
+    from minixl.evaluation.translations import sentence_vectors, translation_scores
 
     results = {}
-    for pair, texts in translations:
+    for pair, texts in translated:
         sides = _encoded(encoder, tokenizer, pair, texts)
         with bar(sum(side.pieces for side in sides), f"encode {pair.name}") as progress:
             source, target = (sentence_vectors(encoder, side, progress=progress) for side in sides)
-        results[pair.name] = alignment(source, target)._asdict()
+        results[pair.name] = translation_scores(source, target)._asdict()
     return results
 
 
@@ -187,12 +193,12 @@ def _show(tables: Sequence[tuple[list[str], str]]) -> None:
             click.echo(note, err=True)
 
 
-def _alignment_table(alignments: Mapping[str, Any]) -> tuple[list[str], str]:
-    return [f"{'pair':<12}{'pairs':>10}{'parallel':>10}{'random':>10}{'forward':>10}{'backward':>10}",
-            *(f"{name:<12}{row['pairs']:>10}{row['parallel']:>10.3f}{row['random']:>10.3f}"
+def _translation_table(scores: Mapping[str, Any]) -> tuple[list[str], str]:
+    return [f"{'pair':<12}{'pairs':>10}{'translations':>14}{'random':>10}{'forward':>10}{'backward':>10}",
+            *(f"{name:<12}{row['pairs']:>10}{row['translations']:>14.3f}{row['random']:>10.3f}"
               f"{100 * row['precision_forward']:>10.1f}{100 * row['precision_backward']:>10.1f}"
-              for name, row in alignments.items())
-            ], ("parallel, random: median cosine of translations and of other pairs; forward, backward: % of texts whose "
+              for name, row in scores.items())
+            ], ("translations, random: median cosine of translations and of other pairs; forward, backward: % of texts whose "
                 "translation is the nearest")
 
 

@@ -30,7 +30,7 @@ PROBE = "--probe"                  # the option that takes four files too
 
 
 class LanguagePair(NamedTuple):
-    """What an option such as --parallel was given."""
+    """What an option such as --translations was given."""
 
     source: str
     target: str
@@ -44,7 +44,7 @@ class LanguagePair(NamedTuple):
 
 class PairedTexts(NamedTuple):
     source: list[Document]       # N of them
-    target: list[Document]       # as many, if they are parallel
+    target: list[Document]       # as many, if they are translations
     left_out: int                # pairs with an empty side
 
 
@@ -74,22 +74,22 @@ def _parse_pair(text: str, option: str) -> LanguagePair:
 
 def read_probed(pair: LanguagePair, *, encoding: str = "utf-8", limit: int = 0, least: int = 2) -> list[PairedTexts]:
     """What a discriminator is trained and tested on: one pair of lists for both, or, of four files, one for each."""
-    return [read_pair(pair._replace(paths=pair.paths[i:i + 2]), encoding=encoding, limit=limit, least=least, parallel=False)
+    return [read_pair(pair._replace(paths=pair.paths[i:i + 2]), encoding=encoding, limit=limit, least=least, translated=False)
             for i in range(0, len(pair.paths), 2)]
 
 
 def read_pair(pair: LanguagePair, *, encoding: str = "utf-8", limit: int = 0, least: int = 2,
-              parallel: bool = True) -> PairedTexts:
+              translated: bool = True) -> PairedTexts:
     """The texts of both languages; the first `limit` of them, 0 is all.
 
-    parallel=False takes two files with different numbers of texts as well; then the two lists are independent.
+    translated=False takes two files with different numbers of texts as well; then the two lists are independent.
     Raises UserError for a file that cannot be read (minixl.data.lines), a line of one file without its tab, different
     numbers of texts, and for fewer than `least` of them.
     """
     source, target = _columns(pair.paths[0], encoding) if len(pair.paths) == 1 else (
         _texts(language, path, encoding) for language, path in zip(pair[:2], pair.paths, strict=True))
     paired = len(source) == len(target)
-    if parallel and not paired:
+    if translated and not paired:
         raise UserError(f"{pair.paths[1]}: expected as many texts as {pair.paths[0]}, {len(source)}, found {len(target)}; "
                         "text n must be the translation of text n")
     if paired:
@@ -101,7 +101,7 @@ def read_pair(pair: LanguagePair, *, encoding: str = "utf-8", limit: int = 0, le
     texts = PairedTexts(source[:limit or None], target[:limit or None], one)
     found = min(len(texts.source), len(texts.target))
     if found < least:
-        what = "pairs of texts" if parallel else "texts of each language"
+        what = "pairs of texts" if translated else "texts of each language"
         cure = "; raise --limit" if 0 < limit < least else "; give a larger file"
         raise UserError(f"{','.join(map(str, pair.paths))}: expected at least {least} {what}, found {found}{cure}")
     return texts

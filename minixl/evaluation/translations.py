@@ -1,9 +1,9 @@
 """How alike a model's vectors of translations are.  Keung et al. 2019 (arXiv:1909.00153), table 3.
 
-    h(x)      mean of the last hidden states of all pieces of x, [CLS] and [SEP] included
-    parallel  median over the pairs of cos(h(x_i), h(y_i)), the figure of the paper
-    random    the same with y_π(i), where π is a permutation that leaves nothing in place
-    P@1       how often y_i is the nearest of all y to x_i by cosine, and x_i the nearest of all x to y_i
+    h(x)          mean of the last hidden states of all pieces of x, [CLS] and [SEP] included
+    translations  median over the pairs of cos(h(x_i), h(y_i)), the figure of the paper
+    random        the same with y_π(i), where π is a permutation that leaves nothing in place
+    P@1           how often y_i is the nearest of all y to x_i by cosine, and x_i the nearest of all x to y_i
 
 A space in which all vectors are alike has a high first figure; the second is then as high and the third near 1/N.
 Checked on planted spaces in tests/evaluation/test_translations.py.
@@ -32,11 +32,11 @@ TIE = 1e-6          # cosines closer than this are equal: float32 hidden states 
 ROWS = 1024         # rows of the cosine matrix computed at a time
 
 
-class Alignment(NamedTuple):
-    """Figures of N parallel pairs."""
+class TranslationScores(NamedTuple):
+    """How similar the vectors of N texts and their translations are."""
 
     pairs: int                     # N
-    parallel: float                # median cosine of a text and its translation
+    translations: float            # median cosine of a text and its translation
     random: float                  # median cosine of a text and another one's translation
     precision_forward: float       # 0..1: the nearest target vector of a source text is its translation's
     precision_backward: float      # 0..1: the nearest source vector of a target text is its original's
@@ -85,15 +85,15 @@ def sentence_vectors(model: Transformer | Bert, encoded: Encoded, *, tokens: int
     return total / pieces[:, None]
 
 
-def alignment(source: np.ndarray, target: np.ndarray, seed: int = 0) -> Alignment:
+def translation_scores(source: np.ndarray, target: np.ndarray, seed: int = 0) -> TranslationScores:
     """source (N, H), target (N, H): row i of the one translates row i of the other.  N >= 2, else ValueError."""
     if source.shape != target.shape or len(source) < 2:
-        raise ValueError(f"alignment: expected two arrays of one shape with at least 2 rows, got {source.shape} and "
+        raise ValueError(f"translation_scores: expected two arrays of one shape with at least 2 rows, got {source.shape} and "
                          f"{target.shape}")
     x, y = _unit(source), _unit(target)
     other = derangement(len(x), np.random.default_rng(seed))
-    return Alignment(len(x), float(np.median((x * y).sum(axis=1))), float(np.median((x * y[other]).sum(axis=1))),
-                     precision_at_1(x, y), precision_at_1(y, x))
+    return TranslationScores(len(x), float(np.median((x * y).sum(axis=1))), float(np.median((x * y[other]).sum(axis=1))),
+                             precision_at_1(x, y), precision_at_1(y, x))
 
 
 def derangement(count: int, rng: np.random.Generator) -> np.ndarray:

@@ -135,7 +135,7 @@ def test_strict_is_for_entities(minixl, trained):
         code, out, err = minixl(*given, "--strict")
         assert code == 0 and err.count(said) == times and said not in minixl(*given)[2]
     (pairs := trained / "pairs.tsv").write_text("anna\tana\nben\tbenito\n")
-    code, out, err = minixl("evaluate", trained / "tagger" / "model", "--strict", "--parallel", f"en-es={pairs}")
+    code, out, err = minixl("evaluate", trained / "tagger" / "model", "--strict", "--translations", f"en-es={pairs}")
     assert code == 0 and err.count(said) == 1
 
 

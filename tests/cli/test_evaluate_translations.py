@@ -1,4 +1,4 @@
-"""minixl evaluate --parallel and --probe: tables, JSON, both kinds of folder, one line for each mistake."""
+"""minixl evaluate --translations and --probe: tables, JSON, both kinds of folder, one line for each mistake."""
 import io
 import json
 import sys
@@ -11,7 +11,7 @@ import pytest
 from minixl.cli.options import bar
 from minixl.building.folder import ModelInfo, save_model
 from minixl.models.transformer import Transformer
-from minixl.evaluation.translations import alignment, load_encoder, sentence_vectors
+from minixl.evaluation.translations import load_encoder, sentence_vectors, translation_scores
 from minixl.prediction import Predictor
 from minixl.weights.folder import load_parameters, read_config
 from minixl.weights.tokenizer import Tokenizer
@@ -33,8 +33,8 @@ def save(folder, encoder, task, labels, pooling, **more):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """An encoder, a classifier and a tagger on it, parallel texts in every form."""
-    folder = tmp_path_factory.mktemp("parallel")
+    """An encoder, a classifier and a tagger on it, translations in every form."""
+    folder = tmp_path_factory.mktemp("translations")
     write_encoder(folder / "encoder")
     save(folder / "classifier", folder / "encoder", "classification", ["home", "travel"], "mean")
     save(folder / "tagger", folder / "encoder", "ner", ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"], "token")
@@ -52,17 +52,17 @@ def figures(out):
 
 
 def test_before_and_after_are_alike_when_nothing_was_trained(minixl, data):
-    given = ("--parallel", f"en-es={data}/pairs.tsv", "--json")
+    given = ("--translations", f"en-es={data}/pairs.tsv", "--json")
     results = []
     for folder in ("encoder", "classifier", "tagger"):
         code, out, err = minixl("evaluate", data / folder, *given)
         assert code == 0 and err.splitlines() == ["en-es en: 6 inputs, 33 pieces", "en-es es: 6 inputs, 41 pieces"], err
         results.append(figures(out))
-    assert results[0] == results[1] == results[2] and set(results[0]) == {"parallel"}
-    found = results[0]["parallel"]["en-es"]
-    assert set(found) == {"pairs", "parallel", "random", "precision_forward", "precision_backward"}
-    assert found["pairs"] == 6 and -1 <= found["random"] < found["parallel"] <= 1
-    code, out, _ = minixl("evaluate", data / "encoder", "--parallel", f"en-es={data}/en.txt,{data}/es.tsv", "--json")
+    assert results[0] == results[1] == results[2] and set(results[0]) == {"translations"}
+    found = results[0]["translations"]["en-es"]
+    assert set(found) == {"pairs", "translations", "random", "precision_forward", "precision_backward"}
+    assert found["pairs"] == 6 and -1 <= found["random"] < found["translations"] <= 1
+    code, out, _ = minixl("evaluate", data / "encoder", "--translations", f"en-es={data}/en.txt,{data}/es.tsv", "--json")
     assert figures(out) == results[0]                                  # two files say the same as one
 
 
@@ -71,18 +71,18 @@ def test_the_figures_are_those_of_the_functions(minixl, data):
     from minixl.evaluation.translations import encode_texts
     bert, tokenizer = load_encoder(data / "encoder")
     vectors = [sentence_vectors(bert, encode_texts([Document(t, None, 1) for t in side], tokenizer, bert)) for side in (EN, ES)]
-    out = minixl("evaluate", data / "encoder", "--parallel", f"en-es={data}/pairs.tsv", "--json")[1]
-    assert figures(out)["parallel"]["en-es"] == alignment(*vectors)._asdict()
+    out = minixl("evaluate", data / "encoder", "--translations", f"en-es={data}/pairs.tsv", "--json")[1]
+    assert figures(out)["translations"]["en-es"] == translation_scores(*vectors)._asdict()
 
 
 def test_tables(minixl, data):
-    code, out, err = minixl("evaluate", data / "classifier", f"en={data}/topics.tsv", "--parallel", f"en-es={data}/pairs.tsv",
-                            "--parallel", f"es-en={data}/es.tsv,{data}/en.txt", "--probe", f"en-es={data}/pairs.tsv")
+    code, out, err = minixl("evaluate", data / "classifier", f"en={data}/topics.tsv", "--translations", f"en-es={data}/pairs.tsv",
+                            "--translations", f"es-en={data}/es.tsv,{data}/en.txt", "--probe", f"en-es={data}/pairs.tsv")
     assert code == 0
-    labelled, parallel, probe = (block.splitlines() for block in out.split("\n\n"))
+    labelled, translations, probe = (block.splitlines() for block in out.split("\n\n"))
     assert labelled[0].split() == ["language", "accuracy", "items"] and labelled[1].split()[0] == "en"
-    assert parallel[0].split() == ["pair", "pairs", "parallel", "random", "forward", "backward"]
-    there, back = parallel[1].split(), parallel[2].split()
+    assert translations[0].split() == ["pair", "pairs", "translations", "random", "forward", "backward"]
+    there, back = translations[1].split(), translations[2].split()
     assert (there[0], back[0]) == ("en-es", "es-en") and there[1] == "6"
     assert there[2] == back[2] and there[4:] == back[:3:-1]            # the same pairs the other way round
     assert probe[0].split() == ["pair", "level", "accuracy", "source", "target", "tested"]
@@ -92,10 +92,10 @@ def test_tables(minixl, data):
 
 
 def test_labelled_files_and_both_studies_as_json(minixl, data):
-    code, out, _ = minixl("evaluate", data / "tagger", f"en={data}/ner.txt", "--parallel", f"en-es={data}/pairs.tsv",
+    code, out, _ = minixl("evaluate", data / "tagger", f"en={data}/ner.txt", "--translations", f"en-es={data}/pairs.tsv",
                           "--probe", f"en-es={data}/en.txt,{data}/es.tsv", "--json")
     found = figures(out)
-    assert code == 0 and set(found) == {"en", "parallel", "probe"} and "f1" in found["en"]
+    assert code == 0 and set(found) == {"en", "translations", "probe"} and "f1" in found["en"]
     for level, tested in (("sentence", 6), ("token", None)):
         row = found["probe"]["en-es"][level]
         assert set(row) == {"accuracy", "chance", "recall_source", "recall_target", "trained", "tested"}
@@ -105,7 +105,7 @@ def test_labelled_files_and_both_studies_as_json(minixl, data):
     assert again == {"probe": found["probe"]}
 
 
-def test_the_probe_needs_no_parallel_texts_and_finds_other_letters(minixl, data, tmp_path):
+def test_the_probe_needs_no_translations_and_finds_other_letters(minixl, data, tmp_path):
     rng = np.random.default_rng(0)
     for name, letters, count in (("x", "abcdefgh", 40), ("y", "qrstuvwx", 50)):
         (tmp_path / name).write_text("\n".join("".join(rng.choice(list(letters), 6)) for _ in range(count)))
@@ -133,11 +133,12 @@ def test_the_texts_of_column_files_are_their_sentences(minixl, data, tmp_path, d
         results = []
         for ending in ("conll", "txt"):
             files = f"en-es={tmp_path}/en.{ending},{tmp_path}/es.{ending}"
-            code, out, err = minixl("evaluate", data / folder, "--probe", files, "--parallel", files, "--limit", limit, "--json")
+            code, out, err = minixl("evaluate", data / folder, "--probe", files, "--translations", files, "--limit", limit,
+                                    "--json")
             assert code == 0 and f"en-es es: {inputs} inputs" in err, err
             results.append((figures(out), err))
         assert results[0] == results[1]
-    code, out, err = minixl("evaluate", data / folder, "--parallel", f"en-es={tmp_path}/en.conll")
+    code, out, err = minixl("evaluate", data / folder, "--translations", f"en-es={tmp_path}/en.conll")
     assert (code, out) == (1, "") and "found " in err and "FILE,FILE" in err and len(err.splitlines()) == 1
 
 
@@ -178,7 +179,7 @@ def test_a_bar_where_there_is_a_terminal(monkeypatch):
         assert ("score en" in shown and "30/30" in shown and shown.endswith("\n")) if terminal else shown == ""
 
 
-@pytest.mark.parametrize("args", [["en={}/topics.tsv"], ["--parallel", "en-es={}/pairs.tsv"],
+@pytest.mark.parametrize("args", [["en={}/topics.tsv"], ["--translations", "en-es={}/pairs.tsv"],
                                   ["--probe", "en-es={0}/en.txt,{0}/es.tsv"],
                                   ["--probe", "en-es={0}/en.txt,{0}/es.tsv,{0}/en.txt,{0}/es.tsv"]])
 def test_a_bar_is_full_in_the_end(minixl, data, monkeypatch, args):
@@ -219,27 +220,28 @@ def test_cures_are_those_of_this_command(minixl, data, tmp_path):
 
 def test_pairs_left_out_are_said(minixl, data, tmp_path):
     (tmp_path / "p.tsv").write_text("anna\tanna\nben\t\nthe\tla\n")
-    code, _, err = minixl("evaluate", data / "encoder", "--parallel", f"en-es={tmp_path}/p.tsv")
+    code, _, err = minixl("evaluate", data / "encoder", "--translations", f"en-es={tmp_path}/p.tsv")
     assert code == 0 and err.startswith("en-es: 1 pairs with an empty side left out\nen-es en: 2 inputs")
 
 
 @pytest.mark.parametrize(("content", "args", "said"), [
-    ({"a": "x\ny\nz\n", "b": "x\ny\n"}, ["--parallel", "en-es=a,b"],
+    ({"a": "x\ny\nz\n", "b": "x\ny\n"}, ["--translations", "en-es=a,b"],
      "b: expected as many texts as a, 3, found 2; text n must be the translation of text n"),
-    ({"p": "a\tb\nc d\n"}, ["--parallel", "en-es=p"], "p:2: expected source and target separated by a tab, found no tab in 'c d'"),
+    ({"p": "a\tb\nc d\n"}, ["--translations", "en-es=p"],
+     "p:2: expected source and target separated by a tab, found no tab in 'c d'"),
     ({"p": "a\tb\nc d\n"}, ["--probe", "en-es=p"], "p:2: expected source and target separated by a tab"),
-    ({"p": "\n"}, ["--parallel", "en-es=p"], "p: expected a source, a tab and its translation a line, found no text"),
-    ({"p": "a\tb\n"}, ["--parallel", "en-es=p"], "p: expected at least 2 pairs of texts, found 1; give a larger file"),
-    ({"p": "a\tb\nc\td\n"}, ["--parallel", "en-es=p", "--limit", "1"], "at least 2 pairs of texts, found 1; raise --limit"),
+    ({"p": "\n"}, ["--translations", "en-es=p"], "p: expected a source, a tab and its translation a line, found no text"),
+    ({"p": "a\tb\n"}, ["--translations", "en-es=p"], "p: expected at least 2 pairs of texts, found 1; give a larger file"),
+    ({"p": "a\tb\nc\td\n"}, ["--translations", "en-es=p", "--limit", "1"], "at least 2 pairs of texts, found 1; raise --limit"),
     ({"p": "a\tb\nc\td\n"}, ["--probe", "en-es=p"], "p: expected at least 4 texts of each language, found 2"),
-    ({}, ["--parallel", "en-es=none.tsv"], "none.tsv: expected a file, found nothing"),
-    ({}, ["--parallel", "en=p"], "--parallel en=p: expected SOURCE-TARGET=FILE or SOURCE-TARGET=FILE,FILE"),
+    ({}, ["--translations", "en-es=none.tsv"], "none.tsv: expected a file, found nothing"),
+    ({}, ["--translations", "en=p"], "--translations en=p: expected SOURCE-TARGET=FILE or SOURCE-TARGET=FILE,FILE"),
     ({}, ["--probe", "en-es"], "--probe en-es: expected SOURCE-TARGET=FILE or SOURCE-TARGET=FILE,FILE"),
     ({}, ["--probe", "en-es=a", "--probe", "en-es=b"], "--probe en-es=...: given twice"),
-    ({}, ["--parallel", "en-en=a"], "--parallel en-en=a: expected two languages, found en twice"),
-    ({"p": "travel\tanna goes\nhome\tben lives\n" * 10}, ["--parallel", "en-es=p"], "found labels such as 'home' in column 1"),
-    ({"p": b"caf\xe9\tb\n"}, ["--parallel", "en-es=p"], "for example --encoding latin-1"),
-    ({}, ["en=topics.tsv", "--parallel", "en-es=p"], "expected a model folder with minixl.json"),
+    ({}, ["--translations", "en-en=a"], "--translations en-en=a: expected two languages, found en twice"),
+    ({"p": "travel\tanna goes\nhome\tben lives\n" * 10}, ["--translations", "en-es=p"], "found labels such as 'home' in column 1"),
+    ({"p": b"caf\xe9\tb\n"}, ["--translations", "en-es=p"], "for example --encoding latin-1"),
+    ({}, ["en=topics.tsv", "--translations", "en-es=p"], "expected a model folder with minixl.json"),
 ])
 def test_mistakes_are_one_line(minixl, data, tmp_path, monkeypatch, content, args, said):
     monkeypatch.chdir(tmp_path)
@@ -250,7 +252,7 @@ def test_mistakes_are_one_line(minixl, data, tmp_path, monkeypatch, content, arg
 
 
 def test_no_such_folder(minixl, tmp_path, data):
-    code, out, err = minixl("evaluate", tmp_path / "none", "--parallel", f"en-es={data}/pairs.tsv")
+    code, out, err = minixl("evaluate", tmp_path / "none", "--translations", f"en-es={data}/pairs.tsv")
     assert (code, out) == (1, "") and "none: expected a model folder with minixl.json, found no such folder" in err
     assert len(err.splitlines()) == 1
 
@@ -258,12 +260,18 @@ def test_no_such_folder(minixl, tmp_path, data):
 def test_a_model_that_is_no_transformer(minixl, data, monkeypatch):
     stub = types.SimpleNamespace(model=types.SimpleNamespace(family="bilstm-crf"), info=None, tokenizer=None)
     monkeypatch.setattr(Predictor, "load", lambda folder, device: stub)
-    for option in ("--parallel", "--probe"):
+    for option in ("--translations", "--probe"):
         code, out, err = minixl("evaluate", "crf", option, f"en-es={data}/pairs.tsv")
         assert (code, out) == (1, "") and len(err.splitlines()) == 1
-        assert err.startswith("Error: crf: --parallel and --probe expected a transformer") and "found a bilstm-crf model" in err
+        assert err.startswith("Error: crf: --translations and --probe expected a transformer") and "found a bilstm-crf model" in err
+
+
+def test_the_old_name_of_an_option_gives_the_new_one(minixl, data):
+    code, out, err = minixl("evaluate", data / "encoder", "--parallel", f"en-es={data}/pairs.tsv")
+    assert (code, out) == (2, "") and err.endswith("Error: --parallel is now called --translations.\n")
+    assert "--parallel" not in minixl("evaluate", "--help")[1]
 
 
 def test_nothing_to_evaluate_is_wrong_usage(minixl, data):
     code, out, err = minixl("evaluate", data / "classifier")
-    assert (code, out) == (2, "") and "Nothing to evaluate: give LANGUAGE=FILE, --parallel or --probe." in err
+    assert (code, out) == (2, "") and "Nothing to evaluate: give LANGUAGE=FILE, --translations or --probe." in err

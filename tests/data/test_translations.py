@@ -61,7 +61,7 @@ def test_the_texts_of_columns_are_sentences(pair, divider, tags, name):
     found = read_pair(pair({"en.txt": "Ana lives in Paris\nBen\n", name: "-DOCSTART- -X- O\n\n".replace(" ", divider) + columns}))
     assert texts(found) == (["Ana lives in Paris", "Ben"], ["Ana vive en París", "Ben"])
     assert [d.line for d in found.target] == [3, 8]
-    one = read_pair(pair({"a.conll": columns, "b.conll": columns}), limit=1, least=1, parallel=False)
+    one = read_pair(pair({"a.conll": columns, "b.conll": columns}), limit=1, least=1, translated=False)
     assert texts(one) == (["Ana vive en París"], ["Ana vive en París"])                 # sentences are counted, not lines
 
 
@@ -100,11 +100,11 @@ def test_limit(pair):
         read_pair(files, limit=1)
 
 
-def test_texts_that_are_not_parallel(pair):
+def test_texts_that_are_no_translations(pair):
     files = pair({"a.txt": "a\n\nc\n", "b.txt": "1\n2\n3\n4\n"})
-    assert texts(read_pair(files, parallel=False)) == (["a", "c"], ["1", "2", "3", "4"])
+    assert texts(read_pair(files, translated=False)) == (["a", "c"], ["1", "2", "3", "4"])
     with pytest.raises(UserError, match=r"a.txt,.*b.txt: expected at least 4 texts of each language, found 2; give a larger file$"):
-        read_pair(files, parallel=False, least=4)
+        read_pair(files, translated=False, least=4)
 
 
 @pytest.mark.parametrize(("files", "said"), [
@@ -135,7 +135,7 @@ def test_pairs_of_words_are_no_labels(pair):
     assert len(read_pair(pair({"p.tsv": "I fly.\tVuelo yo.\nI live.\tVivo yo.\n" * 10})).source) == 20
 
 
-@pytest.mark.parametrize("option", ["--parallel", "--probe"])
+@pytest.mark.parametrize("option", ["--translations", "--probe"])
 def test_two_languages(option):
     with pytest.raises(UserError) as error:
         parse_pairs(["en-es=a", "en-en=a,b"], option)
@@ -146,7 +146,7 @@ def test_two_languages(option):
 def test_parse_pairs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("one,file.txt").touch()
-    assert parse_pairs(["en-es=a.txt", "en-zh_Hans=a,b", "de-nl=one,file.txt"], "--parallel") == [
+    assert parse_pairs(["en-es=a.txt", "en-zh_Hans=a,b", "de-nl=one,file.txt"], "--translations") == [
         ("en", "es", (Path("a.txt"),)), ("en", "zh_Hans", (Path("a"), Path("b"))), ("de", "nl", (Path("one,file.txt"),))]
     assert parse_pairs(["en-es=a.txt"], "--probe")[0].name == "en-es"
     assert parse_pairs(["en-es=a,b,c,d"], "--probe")[0].paths == (Path("a"), Path("b"), Path("c"), Path("d"))
@@ -156,8 +156,8 @@ def test_parse_pairs(tmp_path, monkeypatch):
                                   "en-es=a,b,c,d", "en-es=a,", "=a"])
 def test_a_pair_that_is_none(text):
     with pytest.raises(UserError) as error:
-        parse_pairs([text], "--parallel")
-    assert str(error.value).startswith(f"--parallel {text}: expected SOURCE-TARGET=FILE or SOURCE-TARGET=FILE,FILE, for example ")
+        parse_pairs([text], "--translations")
+    assert str(error.value).startswith(f"--translations {text}: expected SOURCE-TARGET=FILE or SOURCE-TARGET=FILE,FILE, for ex")
 
 
 def test_four_files_are_for_the_probe():

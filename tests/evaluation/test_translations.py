@@ -1,4 +1,4 @@
-"""Alignment on planted spaces, against loops; mean-pooled vectors against each text alone."""
+"""Scores of translations on planted spaces, against loops; mean-pooled vectors against each text alone."""
 import numpy as np
 import pytest
 
@@ -8,7 +8,8 @@ from minixl.data.examples import Document
 from minixl.models.bert import Bert
 from minixl.models.bert_config import BertConfig
 from minixl.models.transformer import Transformer
-from minixl.evaluation.translations import alignment, derangement, encode_texts, load_encoder, precision_at_1, sentence_vectors
+from minixl.evaluation.translations import (derangement, encode_texts, load_encoder, precision_at_1, sentence_vectors,
+                                            translation_scores)
 from tests.data.piece_tokenizer import LetterTokenizer
 from tests.tiny import write_encoder
 
@@ -33,14 +34,14 @@ def cosine(a, b):
     return float(a @ b / np.sqrt((a @ a) * (b @ b)))
 
 
-def test_alignment_is_what_loops_find(rng):
+def test_the_scores_are_what_loops_find(rng):
     source = rng.normal(size=(41, 5))
     target = source + rng.normal(size=(41, 5))                         # near enough for some, too far for others
-    found = alignment(source, target, 7)
+    found = translation_scores(source, target, 7)
     cosines = [[cosine(a, b) for b in target] for a in source]
     other = derangement(41, np.random.default_rng(7))
     assert found.pairs == 41
-    assert found.parallel == pytest.approx(np.median([cosines[i][i] for i in range(41)]), rel=1e-12)
+    assert found.translations == pytest.approx(np.median([cosines[i][i] for i in range(41)]), rel=1e-12)
     assert found.random == pytest.approx(np.median([cosines[i][other[i]] for i in range(41)]), rel=1e-12)
     forward = np.mean([max(range(41), key=lambda j: cosines[i][j]) == i for i in range(41)])
     backward = np.mean([max(range(41), key=lambda i: cosines[i][j]) == j for j in range(41)])
@@ -50,36 +51,36 @@ def test_alignment_is_what_loops_find(rng):
 
 def test_planted_translations(rng):
     source = rng.normal(size=(500, 64))
-    found = alignment(source, source + 0.3 * rng.normal(size=source.shape), 0)
-    assert found.parallel == pytest.approx(1 / np.sqrt(1.09), abs=0.01) and abs(found.random) < 0.03
+    found = translation_scores(source, source + 0.3 * rng.normal(size=source.shape), 0)
+    assert found.translations == pytest.approx(1 / np.sqrt(1.09), abs=0.01) and abs(found.random) < 0.03
     assert found.precision_forward == found.precision_backward == 1
 
 
 def test_a_constant_offset_makes_everything_alike_but_not_retrieval(rng):
     source, offset = rng.normal(size=(300, 32)), 20 * rng.normal(size=32)
-    found = alignment(source + offset, source + offset + 0.2 * rng.normal(size=source.shape), 0)
-    assert found.parallel > 0.99 and found.random > 0.99               # parallel alone would look aligned
+    found = translation_scores(source + offset, source + offset + 0.2 * rng.normal(size=source.shape), 0)
+    assert found.translations > 0.99 and found.random > 0.99               # these alone would look aligned
     assert found.precision_forward > 0.9
-    collapsed = alignment(source + offset, rng.normal(size=source.shape) + offset, 0)
-    assert collapsed.parallel == pytest.approx(collapsed.random, abs=2e-3)
+    collapsed = translation_scores(source + offset, rng.normal(size=source.shape) + offset, 0)
+    assert collapsed.translations == pytest.approx(collapsed.random, abs=2e-3)
     assert collapsed.precision_forward < 0.05 and collapsed.precision_backward < 0.05
 
 
 def test_identical_and_unrelated_spaces(rng):
     source = rng.normal(size=(3, 1100, 8)).astype(np.float32)          # more rows than are computed at a time
-    same = alignment(source[0], 5 * source[0], 1)                      # lengths do not matter
-    assert same.parallel == pytest.approx(1, abs=1e-6) and same.precision_forward == same.precision_backward == 1
-    assert alignment(source[1], source[2], 1).precision_forward < 0.01
+    same = translation_scores(source[0], 5 * source[0], 1)                      # lengths do not matter
+    assert same.translations == pytest.approx(1, abs=1e-6) and same.precision_forward == same.precision_backward == 1
+    assert translation_scores(source[1], source[2], 1).precision_forward < 0.01
 
 
 def test_ties_count_what_chance_would_score(rng):
-    assert alignment(np.ones((50, 4)), 2 * np.ones((50, 4)), 0).precision_forward == pytest.approx(1 / 50)
+    assert translation_scores(np.ones((50, 4)), 2 * np.ones((50, 4)), 0).precision_forward == pytest.approx(1 / 50)
     vectors = np.eye(4)
     assert precision_at_1(vectors, vectors[[0, 0, 2, 3]]) == pytest.approx((0.5 + 0.25 + 1 + 1) / 4)
     noisy = np.repeat(rng.normal(size=(5, 6)), 2, axis=0) * (1 + 1e-8 * rng.normal(size=(10, 6)))
     assert precision_at_1(noisy, noisy) == pytest.approx(0.5, abs=0.02)           # twins, apart from rounding
-    zero = alignment(np.zeros((2, 3)), np.ones((2, 3)), 0)             # a zero vector is near nothing, and is no nan
-    assert zero.parallel == 0 and zero.precision_forward == 0.5
+    zero = translation_scores(np.zeros((2, 3)), np.ones((2, 3)), 0)             # a zero vector is near nothing, and is no nan
+    assert zero.translations == 0 and zero.precision_forward == 0.5
 
 
 @pytest.mark.parametrize("count", [2, 3, 10, 501])
@@ -93,9 +94,9 @@ def test_derangement(count):
 
 
 @pytest.mark.parametrize(("source", "target"), [((3, 4), (4, 4)), ((3, 4), (3, 5)), ((1, 4), (1, 4)), ((0, 4), (0, 4))])
-def test_alignment_refuses(source, target):
-    with pytest.raises(ValueError, match=r"alignment: expected two arrays of one shape with at least 2 rows, got \("):
-        alignment(np.ones(source), np.ones(target), 0)
+def test_translation_scores_refuse(source, target):
+    with pytest.raises(ValueError, match=r"translation_scores: expected two arrays of one shape with at least 2 rows, got \("):
+        translation_scores(np.ones(source), np.ones(target), 0)
 
 
 @pytest.mark.parametrize("tokens", [1, 30, 1000])
