@@ -21,8 +21,8 @@ from minixl.data.batching import Batch
 from minixl.data.lexicon import UNKNOWN, Lexicon
 from minixl.errors import UserError
 from minixl.models.bilstm_crf_config import WORD_TABLE, BilstmCrfConfig, initial_value, tagger_shapes
-from minixl.models.bilstm_layers import (EncoderCache, HeadCache, Modules, encoder_backward, encoder_forward, head_backward,
-                                         head_forward)
+from minixl.models.bilstm_layers import (BilstmEncoderCache, BilstmHeadCache, Modules, encoder_backward, encoder_forward,
+                                         head_backward, head_forward)
 from minixl.ops.crf import CRFCache, crf_backward, crf_forward
 from minixl.ops.crf_confidence import continuations, entity_probabilities, tag_probabilities
 from minixl.ops.dropout import dropout_mask
@@ -33,11 +33,11 @@ from minixl.parameters import ParameterStore
 
 class BilstmCrfCache(NamedTuple):
     words: EmbeddingCache
-    encoder: EncoderCache
-    head: HeadCache
+    encoder: BilstmEncoderCache
+    head: BilstmHeadCache
 
 
-class LossCache(NamedTuple):
+class BilstmCrfLossCache(NamedTuple):
     model: BilstmCrfCache
     crf: CRFCache
     sentences: int                 # B
@@ -91,7 +91,7 @@ class BilstmCrf:
         if len(vectors):
             table[UNKNOWN] = self.store.xp.asarray(vectors.mean(axis=0, dtype=np.float64), table.dtype)
 
-    def encode(self, batch: Batch, *, rng=None) -> tuple[Array, tuple[EmbeddingCache, EncoderCache]]:
+    def encode(self, batch: Batch, *, rng=None) -> tuple[Array, tuple[EmbeddingCache, BilstmEncoderCache]]:
         """A packed batch -> states of all words, (T, 2H).  With rng: dropout, and singletons read as unknown."""
         ids = to_numpy(batch.input_ids)
         words, word_cache = embedding_forward(self._rows(ids, rng), self.store[WORD_TABLE].value)
@@ -101,7 +101,7 @@ class BilstmCrf:
             variational=self.config.variational, rng=rng)
         return hidden, (word_cache, encoder)
 
-    def encode_backward(self, dhidden: Array, cache: tuple[EmbeddingCache, EncoderCache]) -> None:
+    def encode_backward(self, dhidden: Array, cache: tuple[EmbeddingCache, BilstmEncoderCache]) -> None:
         """dhidden (T, 2H): adds the gradient of every trainable parameter of the encoder to the store."""
         dwords, grads = encoder_backward(dhidden, cache[1])
         self.store.accumulate("", grads)
@@ -120,7 +120,7 @@ class BilstmCrf:
         self.store.accumulate("", grads)
         self.encode_backward(dhidden, (cache.words, cache.encoder))
 
-    def loss_forward(self, batch: Batch, *, rng=None) -> tuple[float, LossCache]:
+    def loss_forward(self, batch: Batch, *, rng=None) -> tuple[float, BilstmCrfLossCache]:
         """Negative log-likelihood of the tags, mean over the sentences; windows of a long one count as sentences.
 
         Raises ValueError when a word has no tag: a CRF scores whole sequences.
@@ -131,9 +131,9 @@ class BilstmCrf:
                              f"got {int(batch.labels[word])} (not labelled) for word {word} of the batch")
         emissions, model = self.forward(batch, rng=rng)
         nll, crf = crf_forward(emissions, **self.decoder(), tags=batch.labels, starts=word_starts(batch), legal=self.legal)
-        return float(nll.mean()), LossCache(model, crf, len(nll))
+        return float(nll.mean()), BilstmCrfLossCache(model, crf, len(nll))
 
-    def loss_backward(self, dloss: float, cache: LossCache) -> None:
+    def loss_backward(self, dloss: float, cache: BilstmCrfLossCache) -> None:
         """Adds the gradient of dloss * loss to the store."""
         dnll = self.store.xp.full(cache.sentences, dloss / cache.sentences, self.store.dtype)
         demissions, grads = crf_backward(dnll, cache.crf)

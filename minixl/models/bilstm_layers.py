@@ -33,7 +33,7 @@ ARGUMENTS = {f"{theirs}_l0{side}": f"{ours}{side}"                        # torc
 NAMES = {argument: name for name, argument in ARGUMENTS.items()}
 
 
-class EncoderCache(NamedTuple):
+class BilstmEncoderCache(NamedTuple):
     chars: CharLSTMCache | None
     word_size: int                 # columns of x that are the word's
     before: AnyDropout
@@ -41,7 +41,7 @@ class EncoderCache(NamedTuple):
     after: AnyDropout
 
 
-class HeadCache(NamedTuple):
+class BilstmHeadCache(NamedTuple):
     rows: Array | None             # (W,)    rows of the scored words; None: all T
     tokens: int                    # T
     dense: LinearCache
@@ -50,7 +50,7 @@ class HeadCache(NamedTuple):
 
 
 def encoder_forward(words: Array, params: Modules, *, chars: CharBatch | None, starts: np.ndarray, dropout: float,
-                    variational: bool = False, rng=None) -> tuple[Array, EncoderCache]:
+                    variational: bool = False, rng=None) -> tuple[Array, BilstmEncoderCache]:
     """words (T, I) packed, vectors of the words whatever they come from -> hidden (T, 2H).
 
     params: "word_lstm" and, with chars, "char_embeddings" and "char_lstm", named as torch.nn.LSTM's.
@@ -63,10 +63,10 @@ def encoder_forward(words: Array, params: Modules, *, chars: CharBatch | None, s
     x, before = _drop(x, dropout, variational, starts, rng)
     (hidden, _), lstm = bilstm_forward(x, **_arguments(params["word_lstm"]), starts=starts)      # (T, 2H)
     hidden, after = _drop(hidden, dropout, variational, starts, rng)
-    return hidden, EncoderCache(char_cache, words.shape[1], before, lstm, after)
+    return hidden, BilstmEncoderCache(char_cache, words.shape[1], before, lstm, after)
 
 
-def encoder_backward(dhidden: Array, cache: EncoderCache) -> tuple[Array, dict[str, Any]]:
+def encoder_backward(dhidden: Array, cache: BilstmEncoderCache) -> tuple[Array, dict[str, Any]]:
     """dhidden (T, 2H) -> dwords (T, I) and gradients by module, row-sparse for the character table."""
     xp = array_module(dhidden)
     grads: dict[str, Any] = {}
@@ -79,16 +79,16 @@ def encoder_backward(dhidden: Array, cache: EncoderCache) -> tuple[Array, dict[s
     return xp.ascontiguousarray(dx[:, :cache.word_size]), grads
 
 
-def head_forward(hidden: Array, params: Modules, rows: Array) -> tuple[Array, HeadCache]:
+def head_forward(hidden: Array, params: Modules, rows: Array) -> tuple[Array, BilstmHeadCache]:
     """hidden (T, 2H), rows (W,) of the scored words -> emissions (W, K).  params: "dense", "classifier"."""
     picked = None if len(rows) == len(hidden) else rows                   # rows rise: as many as words are all of them
     x, dense = linear_forward(hidden if picked is None else hidden[picked], **params["dense"])   # (W, D)
     active = array_module(x).tanh(x)
     emissions, classifier = linear_forward(active, **params["classifier"])                       # (W, K)
-    return emissions, HeadCache(picked, len(hidden), dense, active, classifier)
+    return emissions, BilstmHeadCache(picked, len(hidden), dense, active, classifier)
 
 
-def head_backward(demissions: Array, cache: HeadCache) -> tuple[Array, dict[str, Any]]:
+def head_backward(demissions: Array, cache: BilstmHeadCache) -> tuple[Array, dict[str, Any]]:
     """demissions (W, K) -> dhidden (T, 2H) and gradients by module."""
     grads: dict[str, Any] = {}
     dactive, grads["classifier"] = linear_backward(demissions, cache.classifier)

@@ -33,14 +33,14 @@ class TanhPoolerCache(NamedTuple):
     pooled: Array          # (B, H)  tanh's output
 
 
-class HeadCache(NamedTuple):
+class TransformerHeadCache(NamedTuple):
     pooling: RowsCache | MeanPoolingCache | TanhPoolerCache
     dropout: DropoutCache
     classifier: LinearCache
 
 
 def head_forward(hidden: Array, params: dict, starts: np.ndarray, rows: Array, *, pooling: str, dropout: float = 0.0,
-                 rng=None) -> tuple[Array, HeadCache]:
+                 rng=None) -> tuple[Array, TransformerHeadCache]:
     """hidden (T, H) -> logits: (W, K) for pooling="token", (B, K) for "mean" and "cls".
 
     params: {"classifier": {"weight", "bias"}}, and "bert.pooler.dense" for "cls".
@@ -55,10 +55,10 @@ def head_forward(hidden: Array, params: dict, starts: np.ndarray, rows: Array, *
         pooled, cache = _tanh_pooler_forward(hidden, params["bert.pooler.dense"], starts)
     pooled, dropout_cache = dropout_forward(pooled, dropout, rng=rng)
     logits, classifier = linear_forward(pooled, **params["classifier"])
-    return logits, HeadCache(cache, dropout_cache, classifier)
+    return logits, TransformerHeadCache(cache, dropout_cache, classifier)
 
 
-def head_backward(dlogits: Array, cache: HeadCache, *, need_dx: bool = True) -> tuple[Array | None, dict[str, dict]]:
+def head_backward(dlogits: Array, cache: TransformerHeadCache, *, need_dx: bool = True) -> tuple[Array | None, dict[str, dict]]:
     """dlogits -> dhidden (T, H) and the gradients by module name.  need_dx=False: the encoder is frozen."""
     grads = {}
     dpooled, grads["classifier"] = linear_backward(dlogits, cache.classifier,

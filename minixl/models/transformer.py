@@ -15,7 +15,7 @@ from minixl.errors import UserError
 from minixl.models.bert import WORD_TABLE, Bert, BertCache, Keep
 from minixl.models.bert_config import BertConfig
 from minixl.models.discriminators import discriminator_shapes, initialise_discriminator
-from minixl.models.heads import POOLINGS, HeadCache, head_backward, head_forward
+from minixl.models.heads import POOLINGS, TransformerHeadCache, head_backward, head_forward
 from minixl.ops.softmax import log_softmax_forward
 from minixl.ops.softmax_cross_entropy import (SoftmaxCrossEntropyCache, softmax_cross_entropy_backward,
                                               softmax_cross_entropy_forward)
@@ -24,10 +24,10 @@ from minixl.parameters import ParameterStore
 
 class TransformerCache(NamedTuple):
     bert: BertCache
-    head: HeadCache
+    head: TransformerHeadCache
 
 
-class LossCache(NamedTuple):
+class TransformerLossCache(NamedTuple):
     model: TransformerCache
     loss: SoftmaxCrossEntropyCache
 
@@ -119,13 +119,13 @@ class Transformer:
         return None
 
     def loss_forward(self, batch: Batch, *, rng=None, keep: Keep = True,
-                     shift: Array | None = None) -> tuple[float, LossCache]:
+                     shift: Array | None = None) -> tuple[float, TransformerLossCache]:
         """Cross-entropy, the mean over the labelled words or documents of a batch.  keep, shift: see Bert.forward."""
         logits, model = self.forward(batch, rng=rng, keep=keep, shift=shift)
         loss, cache = softmax_cross_entropy_forward(logits, batch.labels)
-        return float(loss), LossCache(model, cache)
+        return float(loss), TransformerLossCache(model, cache)
 
-    def loss_backward(self, dloss: float, cache: LossCache, *, need_dembeddings: bool = False) -> Array | None:
+    def loss_backward(self, dloss: float, cache: TransformerLossCache, *, need_dembeddings: bool = False) -> Array | None:
         """Add the gradient of dloss * loss to the store."""
         dlogits, _ = softmax_cross_entropy_backward(self.store.dtype.type(dloss), cache.loss)
         return self.backward(dlogits, cache.model, need_dembeddings=need_dembeddings)
