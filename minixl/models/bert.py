@@ -4,11 +4,11 @@
     layer        a  = LayerNorm(x + dropout(output.dense(attention(query(x), key(x), value(x)))))
                  x' = LayerNorm(a + dropout(output.dense(gelu(intermediate.dense(a)))))
 
-shift is 0, but for an adversarial perturbation of the embeddings (Dong et al. 2020).
+shift is 0 except for an adversarial perturbation of the embeddings (Dong et al. 2020).
 
 Parameters carry their Hugging Face names.  The sentences of a batch lie one after another in (T, H) arrays without
-padding: only attention knows where one ends.  layer_forward/layer_backward are pure functions over those ops; `Bert`
-strings the layers together and hands the gradients to its ParameterStore.
+padding: only attention knows where one ends.  layer_forward and layer_backward are pure functions; `Bert` chains the layers
+and adds the gradients to its ParameterStore.
 Checked against transformers in tests/models/test_bert.py.
 """
 from __future__ import annotations
@@ -34,7 +34,7 @@ Keep = bool | Literal["all"]
 
 
 class ResidualCache(NamedTuple):
-    """What `LayerNorm(x + dropout(dense(inner)))` keeps."""
+    """The cache of `LayerNorm(x + dropout(dense(inner)))`."""
 
     dense: LinearCache
     dropout: DropoutCache
@@ -61,7 +61,7 @@ class EmbeddingsCache(NamedTuple):
 
 
 class BertCache(NamedTuple):
-    embeddings: EmbeddingsCache | None     # None: below the lowest trainable layer, nothing is kept
+    embeddings: EmbeddingsCache | None     # None here and for a layer: nothing was kept, as below the lowest trainable layer
     layers: tuple[LayerCache | None, ...]
 
 
@@ -70,7 +70,7 @@ def residual_forward(inner: Array, x: Array, dense: dict[str, Array], norm: dict
     """LayerNorm(x + dropout(dense(inner))): inner (T, I), x (T, H) -> (T, H)."""
     delta, dense_cache = linear_forward(inner, **dense)                                 # (T, H)
     delta, dropout_cache = dropout_forward(delta, config.hidden_dropout_prob, rng=rng)
-    delta += x                                                                          # delta is this function's own
+    delta += x                                                                          # in place: nobody else holds delta
     y, norm_cache = layernorm_forward(delta, **norm, eps=config.layer_norm_eps)
     return y, ResidualCache(dense_cache, dropout_cache, norm_cache)
 
@@ -84,7 +84,7 @@ def residual_backward(dy: Array, cache: ResidualCache) -> tuple[Array, Array, di
 
 
 def layer_forward(x: Array, params: Params, starts: np.ndarray, config: BertConfig, rng=None) -> tuple[Array, LayerCache]:
-    """x (T, H), starts (B+1,) -> (T, H).  rng draws the dropout masks; None is evaluation."""
+    """x (T, H), starts (B+1,) -> (T, H).  rng draws the dropout masks; None turns dropout off."""
     query, query_cache = linear_forward(x, **params["attention.self.query"])            # (T, H)
     key, key_cache = linear_forward(x, **params["attention.self.key"])
     value, value_cache = linear_forward(x, **params["attention.self.value"])
@@ -99,7 +99,7 @@ def layer_forward(x: Array, params: Params, starts: np.ndarray, config: BertConf
 
 
 def layer_backward(dy: Array, cache: LayerCache, *, need_dx: bool = True) -> tuple[Array | None, dict[str, dict]]:
-    """dy (T, H) -> dx (T, H) and the gradients by module name.  Lines are those of layer_forward in reverse order."""
+    """dy (T, H) -> dx (T, H) and the gradients by module name.  The lines of layer_forward in reverse order."""
     grads = {}
     dactive, dattended, grads["output.dense"], grads["output.LayerNorm"] = residual_backward(dy, cache.output)
     dhidden, _ = gelu_backward(dactive, cache.gelu)
@@ -117,18 +117,18 @@ def layer_backward(dy: Array, cache: LayerCache, *, need_dx: bool = True) -> tup
 
 
 class Bert:
-    """The encoder: its configuration and its share of a ParameterStore."""
+    """The encoder: its configuration and the ParameterStore that holds its parameters, among others."""
 
     def __init__(self, config: BertConfig, store: ParameterStore) -> None:
         self.config, self.store = config, store
 
     @staticmethod
     def shapes(config: BertConfig, *, pooler: bool = False) -> dict[str, tuple[int, ...]]:
-        """Name -> shape of every parameter."""
+        """Return name -> shape of every parameter."""
         return encoder_shapes(config, pooler=pooler)
 
     def lowest_trainable(self) -> int:
-        """The lowest layer with a trainable parameter: -1 is the embeddings, num_hidden_layers is none."""
+        """Return the lowest layer with a trainable parameter; -1 means the embeddings, num_hidden_layers no layer."""
         names = self.store.names(trainable=True)
         if any(name.startswith("bert.embeddings.") for name in names):
             return -1
@@ -172,14 +172,14 @@ class Bert:
         return x, BertCache(embeddings if keep_from < 0 else None, (None,) * first + caches)
 
     def frozen_bottom(self, input_ids: Array, position_ids: Array, starts: np.ndarray) -> Array:
-        """input_ids, position_ids (T,) -> (T, H): the states that enter the lowest trainable layer, without dropout."""
+        """input_ids, position_ids (T,) -> (T, H): the states that enter the lowest trainable layer, computed without dropout."""
         lowest = self.lowest_trainable()
         x, _ = self.embed(input_ids, position_ids)
         return self._layers(x, starts, range(lowest), None, lowest)[0]
 
     def _layers(self, x: Array, starts: np.ndarray, numbers: range, rng,
                 lowest: int) -> tuple[Array, tuple[LayerCache | None, ...]]:
-        """x (T, H) through the layers of these numbers -> (T, H), and the caches of those from `lowest` upwards."""
+        """Run x (T, H) through the layers `numbers` -> (T, H), and the caches of those from `lowest` upwards."""
         caches: list[LayerCache | None] = []
         for i in numbers:
             x, cache = layer_forward(x, self.store.under(f"bert.encoder.layer.{i}"), starts, self.config, rng)
@@ -197,7 +197,7 @@ class Bert:
             raise ValueError(f"{name}: expected no bottom states, since with them the embeddings are not computed; pass "
                              "bottom=None (the setting model.keep_frozen=false)")
         if lowest < 0:
-            raise ValueError("bottom: the embeddings are trainable, so no part of the encoder can be skipped")
+            raise ValueError("bottom: the embeddings are trainable, so no layer can be skipped")
         if bottom.shape != (pieces, self.config.hidden_size):
             raise ValueError(f"bottom: expected shape {(pieces, self.config.hidden_size)}, got {bottom.shape}")
 

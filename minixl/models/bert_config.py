@@ -1,7 +1,7 @@
-"""The sizes of a BERT encoder, as config.json of a Hugging Face folder gives them, and the shapes that follow.
+"""The sizes of a BERT encoder, read from config.json of a Hugging Face folder, and the shapes of its parameters.
 
 Devlin et al. 2019, "BERT", section 3; parameter names as in the published checkpoints, always under `bert.`.
-Reading and checking the file itself: minixl.weights.folder.read_config.  Test: tests/models/test_bert_config.py
+The file itself is read by minixl.weights.folder.read_config.  Test: tests/models/test_bert_config.py
 """
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ ROBERTA_LIKE = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl")
 
 @dataclass(frozen=True, slots=True)
 class BertConfig:
-    """Sizes and rates of one encoder.  `raw` is config.json as it was read, for writing it back unabridged."""
+    """Sizes and rates of one encoder.  `raw` is the whole config.json, so that saving loses nothing."""
 
     hidden_size: int                                   # H
     num_hidden_layers: int                             # L
     num_attention_heads: int                           # A, a divisor of H
     intermediate_size: int                             # I
     vocab_size: int                                    # V
-    max_position_embeddings: int = 512                 # the longest sentence, in pieces with [CLS] and [SEP]
+    max_position_embeddings: int = 512                 # of a sentence, in pieces, [CLS] and [SEP] included
     type_vocab_size: int = 2
     layer_norm_eps: float = 1e-12
     hidden_dropout_prob: float = 0.1
     attention_probs_dropout_prob: float = 0.1
-    initializer_range: float = 0.02                    # standard deviation of a newly made weight
+    initializer_range: float = 0.02                    # standard deviation of new weights
     pad_token_id: int = 0
     hidden_act: str = "gelu"
     position_embedding_type: str = "absolute"
@@ -36,7 +36,7 @@ class BertConfig:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any], where: str = "config.json") -> BertConfig:
-        """Check what config.json says and keep it.  `where` begins every error.  Raises UserError."""
+        """Check the content of config.json.  Errors begin with `where`.  Raises UserError."""
         _check_architecture(raw, where)
         values = {item.name: _number(raw, item.name, item.type == "int", where)
                   for item in fields(cls) if item.type in ("int", "float") and raw.get(item.name) is not None}
@@ -67,16 +67,16 @@ class BertConfig:
 REQUIRED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
 
 
-def _number(raw: Mapping[str, Any], name: str, whole: bool, where: str) -> int | float:
+def _number(raw: Mapping[str, Any], name: str, integer: bool, where: str) -> int | float:
     value = raw[name]
-    fits = isinstance(value, int if whole else (int, float))
-    if not fits or isinstance(value, bool):
-        raise UserError(f"{where}: {name}: expected a {'whole ' if whole else ''}number, found {value!r}")
+    valid = isinstance(value, int if integer else (int, float))
+    if not valid or isinstance(value, bool):
+        raise UserError(f"{where}: {name}: expected a {'whole ' if integer else ''}number, found {value!r}")
     return value
 
 
 def _check_architecture(raw: Mapping[str, Any], where: str) -> None:
-    """Refuse what has the same parameter shapes but another forward pass: it would run and be wrong."""
+    """Refuse models with the same parameter shapes but another forward pass: they would run and be wrong."""
     kind = raw.get("model_type", "bert")
     if kind in ROBERTA_LIKE:
         raise UserError(f"{where}: model_type: expected 'bert', found {kind!r}, which counts its positions from "
@@ -85,15 +85,15 @@ def _check_architecture(raw: Mapping[str, Any], where: str) -> None:
     if kind != "bert":
         raise UserError(f"{where}: model_type: expected 'bert', found {kind!r}")
     for name, supported in (("hidden_act", "gelu"), ("position_embedding_type", "absolute")):
-        if (found := raw.get(name) or supported) != supported:
-            raise UserError(f"{where}: {name}: expected {supported!r}, found {found!r}")
+        if (value := raw.get(name) or supported) != supported:
+            raise UserError(f"{where}: {name}: expected {supported!r}, found {value!r}")
     for name in ("is_decoder", "add_cross_attention"):
         if raw.get(name):
             raise UserError(f"{where}: {name}: expected false (an encoder), found {raw[name]!r}")
 
 
 def encoder_axes(config: BertConfig, pooler: bool = True) -> dict[str, tuple[str, ...]]:
-    """Parameter name -> the config.json key that gives the length of each axis, in the order of the forward pass."""
+    """Return parameter name -> the config.json key for the length of each axis, in the order of the forward pass."""
     hidden, inner = "hidden_size", "intermediate_size"
     axes: dict[str, tuple[str, ...]] = {
         "bert.embeddings.word_embeddings.weight": ("vocab_size", hidden),
@@ -117,7 +117,7 @@ def encoder_axes(config: BertConfig, pooler: bool = True) -> dict[str, tuple[str
 
 
 def encoder_shapes(config: BertConfig, pooler: bool = True) -> dict[str, tuple[int, ...]]:
-    """Parameter name -> shape, in the order of the forward pass.  Weights of linear layers are (outputs, inputs)."""
+    """Return parameter name -> shape, in the order of the forward pass.  Weights of linear layers are (outputs, inputs)."""
     return {name: tuple(getattr(config, key) for key in keys) for name, keys in encoder_axes(config, pooler).items()}
 
 

@@ -1,12 +1,12 @@
-"""The BiLSTM-CRF tagger.  Lample et al. 2016, sections 2 and 4; as Bari et al. 2020 have it (figure 1 left, eq. 1-2).
+"""The BiLSTM-CRF tagger.  Lample et al. 2016, sections 2 and 4; in the form of Bari et al. 2020 (figure 1 left, eq. 1-2).
 
     words      = rows of word_embeddings
     hidden     = encoder(words, spelling)                                 bilstm_layers.py
     emissions  = head(hidden)                                             of the scored words, (W, K)
     loss       = mean over the sentences of  -log p(tags | emissions)     ops/crf.py
 
-In training a word that the training text has once is read as the unknown word half of the time (Lample et al. 2016,
-section 4), so that the unknown word is learned; its spelling stays.
+During training, a word that occurs once in the training text is replaced by the unknown word half of the time (Lample et
+al. 2016, section 4), so that the model learns a vector for unknown words; the spelling stays.
 
 Checked against PyTorch in tests/models/test_bilstm_crf.py, parameter counts in tests/models/test_bilstm_crf_counts.py.
 """
@@ -44,9 +44,9 @@ class BilstmCrfLossCache(NamedTuple):
 
 
 class BilstmCrf:
-    """A tagger of words for `labels`, which reads the ids of `lexicon`.
+    """A tagger of words with the tags `labels`; it reads the word ids of `lexicon`.
 
-    legal: moves between tags; when given, training sums over legal tag sequences only, and gold tags must be legal.
+    legal: the legal moves between tags; training then sums over legal tag sequences only, and gold tags must be legal.
     """
 
     family = "bilstm-crf"
@@ -56,33 +56,33 @@ class BilstmCrf:
                  dtype: Any = np.float32, xp: Any = np) -> None:
         for name in ("vocabulary_size", "alphabet_size"):
             if getattr(lexicon, name) != getattr(config, name):
-                raise UserError(f"config.json: {name}: expected {getattr(lexicon, name)}, as lexicon.json has it, "
+                raise UserError(f"config.json: {name}: expected {getattr(lexicon, name)}, as in lexicon.json, "
                                 f"found {getattr(config, name)}; the files belong to different models")
         self.config, self.labels, self.lexicon, self.legal = config, labels, lexicon, legal
         self.store = ParameterStore(tagger_shapes(config, len(labels)), tables=[WORD_TABLE], dtype=dtype, xp=xp)
         self.store[WORD_TABLE].trainable = config.train_words
 
     def head_names(self) -> list[str]:
-        """Parameters that make tags of states: the tanh layer, the classifier, the CRF."""
+        """Return the parameters from states to tags: the tanh layer, the classifier, the CRF."""
         return [name for name in self.store.names() if name.startswith(("dense.", "classifier.", "crf."))]
 
     def encoder_names(self) -> list[str]:
-        """Parameters that make states of words."""
+        """Return the parameters from words to states."""
         return [name for name in self.store.names() if not name.startswith(("dense.", "classifier.", "crf."))]
 
     def task_names(self) -> list[str]:
-        """Trainable parameters; the loss moves all of them."""
+        """Return the trainable parameters; the loss updates all of them."""
         return self.store.names(trainable=True)
 
     def initialise(self, rng: np.random.Generator) -> None:
-        """Random values for everything but given word vectors: see bilstm_crf_config.py."""
+        """Draw all parameters but fixed word vectors: see bilstm_crf_config.py."""
         for parameter in self.store:
             if parameter.name != WORD_TABLE or self.config.train_words:
                 drawn = initial_value(parameter.name, parameter.value.shape, rng)
                 parameter.value[...] = self.store.xp.asarray(drawn, parameter.value.dtype)
 
     def set_word_vectors(self, vectors: np.ndarray) -> None:
-        """vectors (V - 1, I) of the lexicon's vocabulary, in its order.  The unknown word gets their mean."""
+        """Set the vectors (V - 1, I) of the lexicon's vocabulary, in its order.  The unknown word gets their mean."""
         table = self.store[WORD_TABLE].value
         expected = (len(table) - 1, table.shape[1])
         if vectors.shape != expected:
@@ -92,7 +92,7 @@ class BilstmCrf:
             table[UNKNOWN] = self.store.xp.asarray(vectors.mean(axis=0, dtype=np.float64), table.dtype)
 
     def encode(self, batch: Batch, *, rng=None) -> tuple[Array, tuple[EmbeddingCache, BilstmEncoderCache]]:
-        """A packed batch -> states of all words, (T, 2H).  With rng: dropout, and singletons read as unknown."""
+        """A packed batch -> states of all words, (T, 2H).  rng turns on dropout and unknown words for singletons."""
         ids = to_numpy(batch.input_ids)
         words, word_cache = embedding_forward(self._rows(ids, rng), self.store[WORD_TABLE].value)
         hidden, encoder = encoder_forward(
@@ -102,7 +102,7 @@ class BilstmCrf:
         return hidden, (word_cache, encoder)
 
     def encode_backward(self, dhidden: Array, cache: tuple[EmbeddingCache, BilstmEncoderCache]) -> None:
-        """dhidden (T, 2H): adds the gradient of every trainable parameter of the encoder to the store."""
+        """dhidden (T, 2H): add the gradient of every trainable parameter of the encoder to the store."""
         dwords, grads = encoder_backward(dhidden, cache[1])
         self.store.accumulate("", grads)
         if self.store[WORD_TABLE].trainable:
@@ -115,26 +115,26 @@ class BilstmCrf:
         return emissions, BilstmCrfCache(*encoded, head)
 
     def backward(self, demissions: Array, cache: BilstmCrfCache) -> None:
-        """demissions (W, K): adds the gradient of every trainable parameter but the CRF's to the store."""
+        """demissions (W, K): add the gradient of every trainable parameter but the CRF's to the store."""
         dhidden, grads = head_backward(demissions, cache.head)
         self.store.accumulate("", grads)
         self.encode_backward(dhidden, (cache.words, cache.encoder))
 
     def loss_forward(self, batch: Batch, *, rng=None) -> tuple[float, BilstmCrfLossCache]:
-        """Negative log-likelihood of the tags, mean over the sentences; windows of a long one count as sentences.
+        """Return the negative log-likelihood of the tags, the mean over sentences; each window of a long one counts as one.
 
         Raises ValueError when a word has no tag: a CRF scores whole sequences.
         """
         if len(batch.labels) and int(batch.labels.min()) < 0:
             word = int((batch.labels < 0).argmax())
             raise ValueError(f"labels: expected a tag for every word, as a CRF is trained on whole sentences, "
-                             f"got {int(batch.labels[word])} (not labelled) for word {word} of the batch")
+                             f"got {int(batch.labels[word])} (unlabelled) for word {word} of the batch")
         emissions, model = self.forward(batch, rng=rng)
         nll, crf = crf_forward(emissions, **self.decoder(), tags=batch.labels, starts=word_starts(batch), legal=self.legal)
         return float(nll.mean()), BilstmCrfLossCache(model, crf, len(nll))
 
     def loss_backward(self, dloss: float, cache: BilstmCrfLossCache) -> None:
-        """Adds the gradient of dloss * loss to the store."""
+        """Add the gradient of dloss * loss to the store."""
         dnll = self.store.xp.full(cache.sentences, dloss / cache.sentences, self.store.dtype)
         demissions, grads = crf_backward(dnll, cache.crf)
         self.store.accumulate("crf", {name if name == "transitions" else f"{name}_transitions": grad
@@ -142,15 +142,15 @@ class BilstmCrf:
         self.backward(demissions, cache.model)
 
     def loss_share(self, part: Batch, whole: Batch) -> float:
-        """Weight of the loss of a part of a batch in the loss of the whole: its share of the sentences."""
+        """Return the weight of a part's loss in that of the whole batch: its share of the sentences."""
         return len(part.order) / len(whole.order)
 
     def scores(self, batch: Batch) -> Array:
-        """Emissions (W, K) of the scored words."""
+        """Return the emissions (W, K) of the scored words."""
         return self.forward(batch)[0]
 
     def decoder(self) -> dict[str, Array]:
-        """What Viterbi adds to the emissions: transitions (K, K) [from, to] and, with start_end, start and end (K,)."""
+        """Return what Viterbi adds to the emissions: transitions (K, K) [from, to] and, with start_end, start and end (K,)."""
         scores = {"transitions": self.store["crf.transitions"].value}
         if self.config.start_end:
             scores |= {side: self.store[f"crf.{side}_transitions"].value for side in ("start", "end")}
@@ -164,15 +164,15 @@ class BilstmCrf:
 
     def span_confidences(self, scores: Array, starts: np.ndarray, spans: Array, tags: Array, *,
                          legal: LegalMoves | None = None) -> Array:
-        """spans (S, 2), first and last + 1 row of each entity, and tags (W,), which say its type -> its probability (S,).
+        """spans (S, 2), first and last + 1 row of each entity, and tags (W,), for its type -> its probability (S,).
 
-        An entity that begins earlier or goes on is another one and not counted.
+        Entities that begin earlier or end later are others and do not count.
         """
         return entity_probabilities(self.store.xp.asarray(scores), starts, spans, tags, **self.decoder(), legal=legal,
                                     continues=continuations(self.labels))
 
     def _rows(self, ids: np.ndarray, rng: Any) -> Array:
-        """Rows (T,) of the word table; with rng some singletons are unknown words."""
+        """ids (T,) -> rows (T,) of the word table; with rng, some singletons become the unknown word."""
         rows, xp = self.lexicon.rows(ids), self.store.xp
         if rng is None or not self.config.word_unknown:
             return xp.asarray(rows)
@@ -184,7 +184,7 @@ class BilstmCrf:
 
 
 def word_starts(batch: Batch) -> np.ndarray:
-    """Where each sentence begins among the scored words, (B+1,): batch.starts, unless windows have words beside these."""
+    """Return where each sentence begins among the scored words, (B+1,): batch.starts, unless windows have context words."""
     if len(batch.rows) == batch.tokens:
         return batch.starts
     return np.searchsorted(to_numpy(batch.rows), batch.starts).astype(np.int64)

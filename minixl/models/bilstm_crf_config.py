@@ -1,8 +1,8 @@
-"""The sizes of a BiLSTM-CRF tagger, the shapes of its parameters and the values they start from.
+"""The sizes of a BiLSTM-CRF tagger, the shapes of its parameters and their initial values.
 
-Lample et al. 2016, "Neural Architectures for Named Entity Recognition"; the cell with four gates and one bias and the
-absence of start and end scores are those of Bari et al. 2020: their Table 4 gives the numbers of parameters of twenty
-models, which tests/models/test_bilstm_crf_counts.py compares.
+Lample et al. 2016, "Neural Architectures for Named Entity Recognition".  The cell with four gates and one bias, and no
+start and end scores, follow Bari et al. 2020: tests/models/test_bilstm_crf_counts.py compares the numbers of parameters of
+the twenty models in their Table 4.
 """
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from minixl.errors import UserError
 MODEL_TYPE = "bilstm-crf"                                # model_type of config.json
 WORD_TABLE = "word_embeddings.weight"
 CHAR_TABLE = "char_embeddings.weight"
-TARGET = "target_"                                       # the second encoder's modules begin with it
+TARGET = "target_"                                       # prefix of the second encoder's modules
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -31,23 +31,23 @@ class BilstmCrfConfig:
     alphabet_size: int             # C, rows of the character table; row 0 is the unknown character
     word_size: int = 100           # a word vector
     char_size: int = 25            # a character vector
-    char_hidden: int = 25          # states of the character LSTM, each direction
-    word_hidden: int = 100         # H, states of the word LSTM, each direction
+    char_hidden: int = 25          # size of the character LSTM, each direction
+    word_hidden: int = 100         # H, size of the word LSTM, each direction
     dense_size: int = 100          # the tanh layer before the tags
-    chars: bool = True             # read the spelling of words
-    tied: bool = False             # one cell reads both directions, in both LSTMs (Bari et al.: Cross-Shared)
+    chars: bool = True             # read the spelling of words, too
+    tied: bool = False             # one cell for both directions, in both LSTMs (Bari et al.: Cross-Shared)
     two_biases: bool = False       # a second bias in each cell, as in PyTorch
     start_end: bool = False        # scores for the first and the last tag of a sentence
-    train_words: bool = True       # False: the word table is given and stays as it is
+    train_words: bool = True       # False: the word table is fixed
     variational: bool = False      # dropout with one mask for all words of a sentence
-    dropout: float = 0.5           # of the word LSTM's input and output
-    word_unknown: float = 0.5      # how often a word that training text has once is read as the unknown word
+    dropout: float = 0.5           # on the word LSTM's input and output
+    word_unknown: float = 0.5      # probability of replacing a singleton by the unknown word in training
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any], where: str = "config.json") -> BilstmCrfConfig:
-        """Check what config.json says; other keys are passed over.  `where` begins every error.  Raises UserError."""
-        if (found := raw.get("model_type", MODEL_TYPE)) != MODEL_TYPE:
-            raise UserError(f"{where}: model_type: expected {MODEL_TYPE!r}, found {found!r}")
+        """Check the content of config.json; unknown keys are ignored.  Errors begin with `where`.  Raises UserError."""
+        if (model_type := raw.get("model_type", MODEL_TYPE)) != MODEL_TYPE:
+            raise UserError(f"{where}: model_type: expected {MODEL_TYPE!r}, found {model_type!r}")
         for name in REQUIRED:
             if raw.get(name) is None:
                 raise UserError(f"{where}: {name} is missing; expected a whole number")
@@ -56,12 +56,12 @@ class BilstmCrfConfig:
         return cls(**values)
 
     def to_json(self) -> dict[str, Any]:
-        """What from_json reads."""
+        """Return what from_json reads."""
         return {"model_type": MODEL_TYPE, **asdict(self)}
 
     @property
     def input_size(self) -> int:
-        """What the word LSTM reads of a word: its vector, and the last states of the character LSTM."""
+        """Size of the word LSTM's input: the word vector and the last states of the character LSTM."""
         return self.word_size + 2 * self.char_hidden * self.chars
 
 
@@ -69,25 +69,25 @@ REQUIRED = ("vocabulary_size", "alphabet_size")
 
 
 def _checked(name: str, kind: str, value: Any, where: str) -> Any:
-    """The value, if it is of its kind and in its range."""
+    """Return the value.  Raises UserError for a wrong type or a value out of range."""
     if kind == "bool":
         if not isinstance(value, bool):
             raise UserError(f"{where}: {name}: expected true or false, found {value!r}")
         return value
-    whole = kind == "int"
-    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-        raise UserError(f"{where}: {name}: expected a {'whole ' if whole else ''}number, found {value!r}")
-    if whole and value < 1:
+    integer = kind == "int"
+    if isinstance(value, bool) or not isinstance(value, int if integer else (int, float)):
+        raise UserError(f"{where}: {name}: expected a {'whole ' if integer else ''}number, found {value!r}")
+    if integer and value < 1:
         raise UserError(f"{where}: {name}: expected at least 1, found {value}")
-    if not whole and not 0 <= value < 1:
+    if not integer and not 0 <= value < 1:
         raise UserError(f"{where}: {name}: expected 0 <= p < 1, found {value}")
     return value
 
 
 def tagger_shapes(config: BilstmCrfConfig, labels: int) -> Shapes:
-    """Parameter name -> shape for K = labels tags, in the order of the forward pass.
+    """Return parameter name -> shape for K = labels tags, in the order of the forward pass.
 
-    Linear layers are (outputs, inputs); LSTMs are named and laid out as torch.nn.LSTM's, with one bias unless two_biases.
+    Linear layers are (outputs, inputs); LSTMs are named and laid out as in torch.nn.LSTM, with one bias unless two_biases.
     """
     shapes: Shapes = {WORD_TABLE: (config.vocabulary_size, config.word_size)}
     if config.chars:
@@ -102,10 +102,10 @@ def tagger_shapes(config: BilstmCrfConfig, labels: int) -> Shapes:
 
 
 def augmented_shapes(config: BilstmCrfConfig, labels: int) -> Shapes:
-    """The tagger of `config` and beside it the target encoder of Bari et al. 2020 ("Cross-Augmented").
+    """Return the shapes of the tagger of `config` plus the target encoder of Bari et al. 2020 ("Cross-Augmented").
 
-    A second pair of LSTMs reads the same words and, whatever `config` says, their characters, with a cell for each
-    direction.  target_dense takes [states of the source encoder, states of the target encoder] to what `dense` reads.
+    A second pair of LSTMs reads the same words and, even if `config` does without, their characters, with one cell per
+    direction.  target_dense maps [states of the source encoder, states of the target encoder] to the input of `dense`.
     The paper does not say that the directions are untied; the numbers of its Table 4 leave no other choice.
     """
     shapes = tagger_shapes(config, labels)
@@ -116,13 +116,13 @@ def augmented_shapes(config: BilstmCrfConfig, labels: int) -> Shapes:
 
 
 def initial_value(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """The value a parameter starts from.
+    """Return the initial value of a parameter.
 
-    matrices   uniform in ± √(6 / (rows + columns)), each gate of an LSTM for itself: Glorot, Bengio 2010; Lample et al.'s
-               code does so for all matrices, the transitions among them
+    matrices   uniform in ± √(6 / (rows + columns)), each gate of an LSTM separately: Glorot, Bengio 2010; Lample et al.'s
+               code does so for all matrices, including the transitions
     tables     uniform in ± √(3 / columns), whatever the number of words: Ma, Hovy 2016, section 3
-    vectors    zero, but one for the forget gate: Jozefowicz et al. 2015; Ma, Hovy 2016.  Lample et al. have zero, but
-               their cell has no forget gate of its own: what it does not write it keeps
+    vectors    zero, but 1 for the forget gate: Jozefowicz et al. 2015; Ma, Hovy 2016.  Lample et al. use zero, but their
+               cell has no separate forget gate: it keeps what it does not overwrite
     """
     gates = 4 if "_lstm." in name else 1
     if len(shape) == 2:

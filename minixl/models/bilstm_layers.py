@@ -3,10 +3,10 @@
     encoder    x_t       = [word_t,  last states of the character BiLSTM over the spelling of w_t]
                hidden    = dropout(BiLSTM(dropout(x)))                    over the words of a sentence
     head       emissions = classifier(tanh(dense(hidden)))                of the scored words, (W, K)
-    backward   of the ops in reverse; through tanh  dx = dy · (1 - tanh²);  x falls apart into its two halves
+    backward   of the ops in reverse; through tanh  dx = dy · (1 - tanh²);  dx is split into its two halves
 
-The encoder reads word vectors of any origin, so taggers that make them in other ways share it.
-Parameters are named as torch.nn.LSTM's.  Checked against PyTorch in tests/models/test_bilstm_crf.py.
+The encoder takes word vectors from any source, so that other taggers can use it, too.
+Parameters are named as in torch.nn.LSTM.  Checked against PyTorch in tests/models/test_bilstm_crf.py.
 """
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -35,7 +35,7 @@ NAMES = {argument: name for name, argument in ARGUMENTS.items()}
 
 class BilstmEncoderCache(NamedTuple):
     chars: CharLSTMCache | None
-    word_size: int                 # columns of x that are the word's
+    word_size: int                 # number of columns of x that hold the word vector
     before: AnyDropout
     lstm: RecurrentCache
     after: AnyDropout
@@ -51,9 +51,9 @@ class BilstmHeadCache(NamedTuple):
 
 def encoder_forward(words: Array, params: Modules, *, chars: CharBatch | None, starts: np.ndarray, dropout: float,
                     variational: bool = False, rng=None) -> tuple[Array, BilstmEncoderCache]:
-    """words (T, I) packed, vectors of the words whatever they come from -> hidden (T, 2H).
+    """words (T, I), packed word vectors -> hidden (T, 2H).
 
-    params: "word_lstm" and, with chars, "char_embeddings" and "char_lstm", named as torch.nn.LSTM's.
+    params: "word_lstm" and, with chars, "char_embeddings" and "char_lstm", named as in torch.nn.LSTM.
     """
     x, char_cache = words, None
     if chars is not None:
@@ -81,7 +81,7 @@ def encoder_backward(dhidden: Array, cache: BilstmEncoderCache) -> tuple[Array, 
 
 def head_forward(hidden: Array, params: Modules, rows: Array) -> tuple[Array, BilstmHeadCache]:
     """hidden (T, 2H), rows (W,) of the scored words -> emissions (W, K).  params: "dense", "classifier"."""
-    picked = None if len(rows) == len(hidden) else rows                   # rows rise: as many as words are all of them
+    picked = None if len(rows) == len(hidden) else rows                   # rows ascend: as many rows as words are all of them
     x, dense = linear_forward(hidden if picked is None else hidden[picked], **params["dense"])   # (W, D)
     active = array_module(x).tanh(x)
     emissions, classifier = linear_forward(active, **params["classifier"])                       # (W, K)

@@ -3,8 +3,8 @@
     word   w = c_1 ... c_n      ->  [left-to-right state after c_n,  right-to-left state after c_1]
 
 A batch repeats its frequent words, and equal words have equal representations.  So each DISTINCT word is computed
-once, its row is handed to every token that needs it, and its gradient is the sum over these tokens: on newspaper text
-half of the work is saved.  Checked against a plain loop over all tokens in tests/models/test_char_lstm.py.
+once, all its tokens share the result, and its gradient is the sum over these tokens: on newspaper text this saves half of
+the work.  Checked against a plain loop over all tokens in tests/models/test_char_lstm.py.
 """
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -37,6 +37,6 @@ def char_lstm_backward(dy: Array, cache: CharLSTMCache) -> tuple[None, dict[str,
     xp = array_module(dy)
     dfinal = xp.zeros((cache.lstm.sentences, dy.shape[1]), dy.dtype)
     tokens = sum_rows(cache.word_of, dy)
-    dfinal[tokens.rows] = tokens.values                                            # a word gets the sum of its tokens
+    dfinal[tokens.rows] = tokens.values                                            # of a word: the sum over its tokens
     dx, grads = bilstm_backward((None, dfinal), cache.lstm)
     return None, {"embedding": embedding_backward(dx, cache.embedding)[1], "lstm": grads}

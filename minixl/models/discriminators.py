@@ -1,11 +1,11 @@
-"""Language discriminators: from the last hidden states of an encoder to the logit s of "this is the source language".
+"""Language discriminators: from an encoder's last hidden states to the logit s of "this is the source language".
 
     sentence   s_b = weight · mean_t h_t + bias                      Keung et al. 2019: a single affine unit
     token      s_t = out(relu(dense(h_t)))                           AdvPicker (Chen et al. 2021, eq. 3), with biases
     backward   of the ops in reverse; through relu  dx = dy where x > 0
 
-With specials=False neither looks at a sentence's first and last piece, [CLS] and [SEP]; a sentence with nothing else keeps
-them.  Checked against PyTorch in tests/models/test_discriminators.py.
+With specials=False both ignore a sentence's first and last piece, [CLS] and [SEP], unless it has no others.
+Checked against PyTorch in tests/models/test_discriminators.py.
 """
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from minixl.packing import starts_of
 from minixl.parameters import ParameterStore
 
 DISCRIMINATORS = ("sentence", "token")
-SOURCE, TARGET = 1.0, 0.0                # what a discriminator is to say (Keung et al. 2019, section 3.1)
+SOURCE, TARGET = 1.0, 0.0                # labels of the two languages (Keung et al. 2019, section 3.1)
 
 
 class DiscriminatorCache(NamedTuple):
-    rows: Array | None                   # (J,)    rows of hidden that were judged; None: all
+    rows: Array | None                   # (J,)    rows of hidden that were classified; None: all
     tokens: int                          # T
     pooling: MeanPoolingCache | None     # of "sentence"
     dense: LinearCache | None            # of "token"
-    active: Array | None                 # (J, D)  of "token": where relu let something through
+    active: Array | None                 # (J, D)  of "token": where relu's input was positive
     out: LinearCache                     # the unit that gives s
 
 
 def discriminator_shapes(kind: str, hidden_size: int, width: int) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of every parameter.  `width` is that of the hidden layer of "token"."""
+    """Return name -> shape of every parameter.  `width`: that of the hidden layer of "token"."""
     if kind not in DISCRIMINATORS:
         raise ValueError(f"discriminator: expected one of {', '.join(DISCRIMINATORS)}, got {kind!r}")
     if kind == "sentence":
@@ -44,7 +44,7 @@ def discriminator_shapes(kind: str, hidden_size: int, width: int) -> dict[str, t
 
 
 def initialise_discriminator(store: ParameterStore, rng: np.random.Generator) -> None:
-    """Uniform in ± 1/√inputs, weights and biases: what torch.nn.Linear does, with which AdvPicker's code makes its layers."""
+    """Draw weights and biases uniformly in ± 1/√inputs, like torch.nn.Linear, which AdvPicker's code uses."""
     for parameter in store:
         module, _, last = parameter.name.rpartition(".")
         if parameter.name.startswith("discriminator.") and last in ("weight", "bias"):
@@ -54,22 +54,22 @@ def initialise_discriminator(store: ParameterStore, rng: np.random.Generator) ->
 
 
 def judged(starts: np.ndarray, specials: bool) -> tuple[np.ndarray | None, np.ndarray]:
-    """starts (B+1,) -> the rows that a discriminator looks at, (J,) or None for all, and starts (B+1,) among these."""
+    """starts (B+1,) -> the rows that a discriminator reads, (J,) or None for all, and starts (B+1,) among these."""
     if specials:
         return None, starts
     lengths = np.diff(starts)
-    chosen = np.ones(starts[-1], bool)
+    kept = np.ones(starts[-1], bool)
     inner = lengths > 2
-    chosen[starts[:-1][inner]] = False
-    chosen[starts[1:][inner] - 1] = False
-    return np.flatnonzero(chosen), starts_of(lengths - 2 * inner)
+    kept[starts[:-1][inner]] = False
+    kept[starts[1:][inner] - 1] = False
+    return np.flatnonzero(kept), starts_of(lengths - 2 * inner)
 
 
 def discriminator_forward(hidden: Array, params: dict[str, dict[str, Array]], *, starts: np.ndarray, kind: str,
                           specials: bool = True) -> tuple[Array, DiscriminatorCache]:
-    """hidden (T, H), starts (B+1,) -> logits: (B,) of "sentence", of "token" one a judged row, (T,) with specials.
+    """hidden (T, H), starts (B+1,) -> logits: (B,) of "sentence", one per row read of "token", (T,) with specials.
 
-    params: what store.under("discriminator") gives.
+    params: the result of store.under("discriminator").
     """
     xp = array_module(hidden)
     rows, inner_starts = judged(starts, specials)
@@ -81,14 +81,14 @@ def discriminator_forward(hidden: Array, params: dict[str, dict[str, Array]], *,
         return logits[:, 0], DiscriminatorCache(picked, len(hidden), pooling, None, None, out)
     x, dense = linear_forward(x, **params["dense"])                                    # (J, D)
     active = x > 0
-    x *= active                                                                        # x is this function's own
+    x *= active                                                                        # in place: nobody else holds x
     logits, out = linear_forward(x, **params["out"])                                   # (J, 1)
     return logits[:, 0], DiscriminatorCache(picked, len(hidden), None, dense, active, out)
 
 
 def discriminator_backward(dlogits: Array, cache: DiscriminatorCache, *, need_dx: bool = True,
                            need_grads: bool = True) -> tuple[Array | None, dict]:
-    """dlogits (B,) or (J,) -> dhidden (T, H) and the gradients as store.accumulate("discriminator", ...) takes them.
+    """dlogits (B,) or (J,) -> dhidden (T, H) and the gradients for store.accumulate("discriminator", ...).
 
     The discriminator's own update needs no dhidden (need_dx=False), the generator's no gradients (need_grads=False).
     """
@@ -112,5 +112,5 @@ def discriminator_backward(dlogits: Array, cache: DiscriminatorCache, *, need_dx
 
 
 def _affine(dy: Array, cache: LinearCache, need_dx: bool, need_grads: bool) -> tuple[Array | None, dict[str, Array]]:
-    """linear_backward, or only its dx."""
+    """Run linear_backward, or compute only its dx."""
     return linear_backward(dy, cache, need_dx=need_dx) if need_grads else (dy @ cache.weight, {})

@@ -1,4 +1,4 @@
-"""What training, decoding and model folders need of a model, whatever its family."""
+"""The interface of a model of any family, for training, decoding and model folders."""
 from __future__ import annotations
 
 from typing import Any, Protocol
@@ -22,29 +22,29 @@ class Model(Protocol):
     def head_names(self) -> list[str]: ...
 
     def task_names(self) -> list[str]:
-        """Trainable parameters that the task's loss moves."""
+        """Return the trainable parameters that the task's loss updates."""
 
     def initialise(self, rng: Any) -> None:
-        """Draw what no file brings."""
+        """Initialise the parameters that are not loaded from a file."""
 
     def loss_forward(self, batch: Batch, *, rng: Any = None) -> tuple[float, Any]:
-        """The task's loss of a labelled batch, and what its backward needs."""
+        """Return the task's loss on a labelled batch, and the cache for its backward."""
 
     def loss_backward(self, dloss: float, cache: Any) -> None:
-        """Adds the gradient of dloss * loss to the store."""
+        """Add the gradient of dloss * loss to the store."""
 
     def loss_share(self, part: Batch, whole: Batch) -> float:
-        """Weight of a part's loss in that of the whole batch: by words, documents or sentences."""
+        """Return the weight of a part's loss in that of the whole batch: by words, documents or sentences."""
 
     def scores(self, batch: Batch) -> Array:
-        """(W, K) or (B, K): log-probabilities, or the emissions of a CRF."""
+        """Return log-probabilities, or the emissions of a CRF: (W, K) or (B, K)."""
 
     def decoder(self) -> dict[str, Array]:
-        """What ops.viterbi needs beside the scores: a CRF's transitions."""
+        """Return the other arguments of ops.viterbi: a CRF's transitions."""
 
     def confidences(self, scores: Array, starts: np.ndarray, tags: Array, *, legal: Any = None) -> Array:
         """scores (W, K), starts (B+1,) of the sentences, class numbers (W,) -> the probability (W,) of each tag."""
 
     def span_confidences(self, scores: Array, starts: np.ndarray, spans: np.ndarray, tags: Array, *,
                          legal: Any = None) -> Array:
-        """spans (S, 2), first and last + 1 row of each entity -> how sure the model is of each, (S,)."""
+        """spans (S, 2), first and last + 1 row of each entity -> the model's confidence in each, (S,)."""

@@ -1,20 +1,19 @@
-"""The frozen bottom of an encoder, computed once for every example and kept.
+"""Computes the states of an encoder's frozen bottom layers once for every example and keeps them.
 
-Layers that do not train give a sentence the same states in every epoch.  Where embeddings and layers 0 ... k-1 are frozen,
+Frozen layers give a sentence the same states in every epoch.  Where embeddings and layers 0 ... k-1 are frozen,
 
     h_k(s) = layer_{k-1}( ... layer_0(embeddings(s)))        (n, H) for a sentence s of n pieces
 
-is computed when training first uses s; from then on every training step starts at layer k.  Evaluation, whose texts are
-other ones, starts at layer 0.  With k = 0 only the embeddings are kept.  This is exact if nothing below the cut is random,
-so dropout is off there (the setting model.keep_frozen).  Published code, AdvPicker's for example (Chen et al. 2021:
-embeddings and layers 0-2 frozen), leaves dropout on in frozen layers as well: recipes that follow a paper to the letter do
-not keep states.
+is computed when training first uses s; from then on every training step starts at layer k.  Evaluation reads other texts
+and starts at layer 0.  With k = 0 only the embeddings are kept.  This is exact if nothing below the cut is random, so
+dropout is off there (the setting model.keep_frozen).  Published code, for example AdvPicker's (Chen et al. 2021: embeddings
+and layers 0-2 frozen), leaves dropout on in frozen layers as well: recipes that follow a paper exactly do not keep states.
 
 BLAS may round a row differently depending on how many rows are multiplied together; so each example always belongs to the
 same group, which is computed as one packed batch: its states do not depend on when a run was stopped and resumed.
 
-States live in the computer's memory, in a temporary file where they are too many, and are moved batch by batch to a GPU.
-They are those of the weights at the time of first use: frozen weights must not change afterwards.
+States are kept in the computer's memory, or in a temporary file if they are too large, and moved to a GPU batch by batch.
+They belong to the weights at the time of first use: frozen weights must not change afterwards.
 Tests: tests/models/test_frozen_bottom.py
 """
 from __future__ import annotations
@@ -38,9 +37,9 @@ from minixl.packing import starts_of
 class FrozenBottom:
     """States (n, H) of every example below `bert`'s lowest trainable layer, in the parameters' dtype.
 
-    Up to `memory_bytes` they are held in memory, beyond that in an unnamed file in `folder` (None: the system's folder for
+    Up to `memory_bytes` they are kept in memory, otherwise in an unnamed file in `folder` (None: the system's folder for
     temporary files), which disappears with the process.  Raises UserError when the embeddings are trainable, or when the
-    disk has no room.
+    disk is full.
     """
 
     def __init__(self, bert: Bert, examples: Sequence[Example], *, memory_bytes: int, folder: str | Path | None = None) -> None:
@@ -51,13 +50,13 @@ class FrozenBottom:
                             "freeze them, or --set model.keep_frozen=false")
         self.offsets = starts_of(len(e.input_ids) for e in examples)
         self.states = _empty((int(self.offsets[-1]), bert.config.hidden_size), bert.store.dtype, memory_bytes, folder)
-        self.groups: list[list[int]] = []                              # computed together
+        self.groups: list[list[int]] = []                              # of examples that are computed together
 
     def compute_in(self, groups: Sequence[Sequence[int] | np.ndarray]) -> None:
-        """Which examples are computed together, when one of them is first used: for a stream, its first epoch's batches.
+        """Set which examples are computed together, when one of them is first used: for a stream, its first epoch's batches.
 
-        A large group is computed in parts.  The first call counts: that of the first of several streams over the same
-        examples; where no stream called, groups are the batches that prediction makes.
+        A large group is computed in parts.  Only the first call has an effect: that of the first of several streams over the
+        same examples.  Without a call, the groups are the batches of prediction.
         """
         if self.groups:
             return
@@ -69,44 +68,44 @@ class FrozenBottom:
         self.computed = np.zeros(len(self.groups), bool)
 
     def rows(self, indices: Sequence[int] | np.ndarray, order: np.ndarray) -> np.ndarray:
-        """States (T, H) of examples indices[order[0]], indices[order[1]], ... one after another, a copy."""
+        """Return a copy of the states (T, H) of examples indices[order[0]], indices[order[1]], ... one after another."""
         if self.bert.lowest_trainable() != self.layer:
-            raise ValueError(f"states were kept for layer {self.layer}, now the lowest trainable layer is "
+            raise ValueError(f"states were kept for layer {self.layer}, but now the lowest trainable layer is "
                              f"{self.bert.lowest_trainable()}")
         if not self.groups:
             self.compute_in([range(len(self.examples))])
-        chosen = np.asarray(indices)[order]
-        for number in np.unique(self.group_of[chosen]):
-            if not self.computed[number]:
-                self._compute(self.groups[number])
-                self.computed[number] = True
-        return np.concatenate([self._of(i) for i in chosen])
+        numbers = np.asarray(indices)[order]
+        for group in np.unique(self.group_of[numbers]):
+            if not self.computed[group]:
+                self._compute(self.groups[group])
+                self.computed[group] = True
+        return np.concatenate([self._of(i) for i in numbers])
 
     def attach(self, batch: Batch, indices: Sequence[int] | np.ndarray) -> Batch:
-        """The batch that was packed from examples `indices`, with their states where its pieces are."""
+        """Return the batch, packed from examples `indices`, with the states of its pieces."""
         return batch._replace(bottom=self.bert.store.xp.asarray(self.rows(indices, batch.order)))
 
     def _of(self, index: int) -> np.ndarray:
-        """The place (n, H) of one example's states."""
+        """Return a view (n, H) of one example's states."""
         return self.states[self.offsets[index]:self.offsets[index + 1]]
 
     def _compute(self, group: Sequence[int]) -> None:
         batch = pack([self.examples[i] for i in group], self.bert.store.xp)
-        found = to_numpy(self.bert.frozen_bottom(batch.input_ids, batch.position_ids, batch.starts))
+        states = to_numpy(self.bert.frozen_bottom(batch.input_ids, batch.position_ids, batch.starts))
         for position, (first, last) in zip(batch.order, zip(batch.starts[:-1], batch.starts[1:], strict=True), strict=True):
-            self._of(group[position])[...] = found[first:last]
+            self._of(group[position])[...] = states[first:last]
 
 
 def _empty(shape: tuple[int, int], dtype: Any, memory_bytes: int, folder: str | Path | None) -> np.ndarray:
-    """Room for the states, in memory or in a file without a name.  Pages are first touched when they are written."""
+    """Allocate the states, in memory or in a file without a name.  Pages are not touched before they are written."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     if size <= memory_bytes:
         return np.empty(shape, dtype)
     try:
         with tempfile.TemporaryFile(dir=folder) as file:               # the mapping outlives the descriptor
-            os.posix_fallocate(file.fileno(), 0, size)                 # a full disk is met here, not by a signal later on
+            os.posix_fallocate(file.fileno(), 0, size)                 # a full disk fails here, not with a signal later on
             return np.memmap(file, dtype, "r+", shape=shape)
     except OSError as error:
         where = folder or tempfile.gettempdir()
-        raise UserError(f"model.keep_frozen: the states of the frozen layers take {size / 2**30:.1f} GiB, and a file of that "
-                        f"size cannot be made in {where} ({error.strerror}); make room, or --set model.keep_frozen=false") from None
+        raise UserError(f"model.keep_frozen: the states of the frozen layers take {size / 2**30:.1f} GiB, and a file of that size "
+                        f"cannot be created in {where} ({error.strerror}); make room, or --set model.keep_frozen=false") from None

@@ -1,6 +1,6 @@
 """Classification heads on an encoder's last hidden states.
 
-    token      logits_w = classifier(dropout(h_row(w)))              one row a word: its first piece
+    token      logits_w = classifier(dropout(h_row(w)))              one row per word: its first piece
     mean       logits_b = classifier(dropout(mean_t h_t))            over all pieces of b, [CLS] and [SEP] included
     cls        logits_b = classifier(dropout(tanh(pooler(h_[CLS]))))     as BertForSequenceClassification
 
@@ -21,7 +21,7 @@ POOLINGS = ("token", "mean", "cls")
 
 
 class RowsCache(NamedTuple):
-    """Rows that were picked out of (T, H)."""
+    """The rows that were selected from (T, H)."""
 
     rows: Array
     tokens: int
@@ -85,7 +85,7 @@ def _tanh_pooler_forward(hidden: Array, dense: dict, starts: np.ndarray) -> tupl
 
 
 def _scatter(dpicked: Array, cache: RowsCache) -> Array:
-    """(W, H) back to (T, H); no row is picked twice, since a batch scores a word once."""
+    """Put (W, H) back into (T, H); no row is selected twice, since a batch scores a word once."""
     xp = array_module(dpicked)
     dhidden = xp.zeros((cache.tokens, dpicked.shape[1]), dpicked.dtype)
     dhidden[cache.rows] = dpicked

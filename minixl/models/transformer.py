@@ -1,7 +1,7 @@
 """An encoder with a head: the tagger or classifier that methods train, `evaluate` scores and `predict` uses.
 
-A language discriminator may be part of it, so that an adversarial method's three subsets of parameters are three sets of
-names of one store; it takes no part in tagging or classifying.
+It may contain a language discriminator, so that the three parameter subsets of an adversarial method are sets of names in one
+store; tagging and classifying do not use it.
 """
 from __future__ import annotations
 
@@ -54,31 +54,31 @@ class Transformer:
         self.bert = Bert(config, self.store)
 
     def discriminator_names(self) -> list[str]:
-        """Parameters of the language discriminator."""
+        """Return the parameters of the language discriminator."""
         return [name for name in self.store.names() if name.startswith("discriminator.")]
 
     def head_names(self) -> list[str]:
-        """Parameters of the task's head: with the pooler, which a head learns as well."""
+        """Return the parameters of the task's head, including the pooler."""
         return [name for name in self.store.names() if name.startswith(("classifier.", "bert.pooler."))]
 
     def encoder_names(self) -> list[str]:
-        """Parameters of the encoder."""
+        """Return the parameters of the encoder."""
         return [name for name in self.store.names() if name.startswith("bert.") and not name.startswith("bert.pooler.")]
 
     def trained_encoder_names(self) -> list[str]:
-        """Parameters of the encoder that are not frozen.  Raises UserError when there is none: nothing can be made alike then."""
+        """Return the encoder's trainable parameters.  Raises UserError when there are none, since no loss could move it."""
         names = [name for name in self.encoder_names() if self.store[name].trainable]
         if not names:
-            raise UserError("model.freeze: all parameters of the encoder are frozen, so that nothing can be made alike across "
+            raise UserError("model.freeze: all parameters of the encoder are frozen, so its states cannot be made similar across "
                             "languages; freeze fewer")
         return names
 
     def task_names(self) -> list[str]:
-        """Parameters that the task's loss moves: the trainable ones of encoder and head."""
+        """Return the parameters that the task's loss updates: the trainable ones of encoder and head."""
         return [name for name in self.encoder_names() + self.head_names() if self.store[name].trainable]
 
     def initialise(self, rng: np.random.Generator) -> None:
-        """The head: normal weights of the configuration's initializer_range, zero biases (Devlin et al. 2019)."""
+        """Draw the head: normal weights with the configuration's initializer_range, zero biases (Devlin et al. 2019)."""
         for name in self.head_names():
             value = self.store[name].value
             drawn = rng.normal(0, self.config.initializer_range, value.shape) if value.ndim > 1 else np.zeros(value.shape)
@@ -120,7 +120,7 @@ class Transformer:
 
     def loss_forward(self, batch: Batch, *, rng=None, keep: Keep = True,
                      shift: Array | None = None) -> tuple[float, TransformerLossCache]:
-        """Cross-entropy, the mean over the labelled words or documents of a batch.  keep, shift: see Bert.forward."""
+        """Return the cross-entropy, the mean over labelled words or documents.  keep, shift: see Bert.forward."""
         logits, model = self.forward(batch, rng=rng, keep=keep, shift=shift)
         loss, cache = softmax_cross_entropy_forward(logits, batch.labels)
         return float(loss), TransformerLossCache(model, cache)
@@ -131,21 +131,21 @@ class Transformer:
         return self.backward(dlogits, cache.model, need_dembeddings=need_dembeddings)
 
     def loss_share(self, part: Batch, whole: Batch) -> float:
-        """Weight of the loss of a part of a batch in the loss of the whole: its share of the labelled words."""
+        """Return the weight of a part's loss in that of the whole batch: its share of the labelled words or documents."""
         return int((part.labels >= 0).sum()) / max(int((whole.labels >= 0).sum()), 1)
 
     def scores(self, batch: Batch) -> Array:
-        """Log-probabilities: (W, K) of the words, or (B, K) of the documents."""
+        """Return log-probabilities: (W, K) of the words, or (B, K) of the documents."""
         return log_softmax_forward(self.forward(batch, keep=False)[0])[0]
 
     def decoder(self) -> dict[str, Array]:
-        """What Viterbi adds to the scores: nothing."""
+        """Return what Viterbi adds to the scores: nothing."""
         return {}
 
     def confidences(self, scores: Array, starts: np.ndarray, tags: Array, *, legal: Any = None) -> Array:
         """scores (W, K), starts (B+1,) of the sentences, tags (W,) -> the probability (W,) of each tag.
 
-        Words are independent here, so which moves are legal does not matter.
+        The words are independent, so `legal` is not used.
         """
         xp = self.store.xp
         return xp.exp(scores[xp.arange(len(tags)), tags])

@@ -144,7 +144,7 @@ DAMAGED = {
     "no lexicon": (without("lexicon.json"), "lexicon.json: expected the lexicon of a bilstm-crf model, found none"),
     "cut lexicon": (cut("lexicon.json", 50), "lexicon.json: not valid JSON: .*copy the model folder again"),
     "lexicon of another model": (copied("lexicon.json"),
-                                 "m: config.json: vocabulary_size: expected 4, as lexicon.json has it, found 3"),
+                                 "m: config.json: vocabulary_size: expected 4, as in lexicon.json, found 3"),
     "no config": (without("config.json"), "config.json: cannot be read .No such file or directory.; copy the folder again"),
     "config of another kind": (changed("config.json", model_type="bert"), "model_type: expected 'bilstm-crf', found 'bert'"),
     "config of another size": (changed("config.json", dense_size=7), r"dense.weight has shape \(3, 6\), the model needs \(7, 6\)$"),

@@ -123,7 +123,7 @@ def test_a_wrong_bottom(rng):
     batch = make_batch(rng)
     given = batch.input_ids, batch.position_ids, batch.starts
     for keep in (True, False):
-        with pytest.raises(ValueError, match="^bottom: the embeddings are trainable, so no part of the encoder can be skipped$"):
+        with pytest.raises(ValueError, match="^bottom: the embeddings are trainable, so no layer can be skipped$"):
             ours.bert.forward(*given, keep=keep, bottom=np.zeros((batch.tokens, 24)))
     ours.store.freeze(["bert.embeddings.*"])
     with pytest.raises(ValueError, match=r"^bottom: expected shape \(40, 24\), got \(39, 24\)$"):

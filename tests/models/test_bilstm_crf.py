@@ -296,7 +296,7 @@ def test_tags_that_cannot_be_trained_on(rng):
     model = model_of(ONE_BIAS, rng, legal=legal_transitions(LABELS, "IOB2"))
     examples = examples_of(model, rng, legal=True)
     examples[2].labels[1] = -100
-    with pytest.raises(ValueError, match=r"a tag for every word, .* got -100 \(not labelled\) for word 9 of the batch"):
+    with pytest.raises(ValueError, match=r"a tag for every word, .* got -100 \(unlabelled\) for word 9 of the batch"):
         model.loss_forward(pack(examples))                             # behind sentences of 1, 3 and 4 words
     examples[2].labels[:2] = 0, 2
     with pytest.raises(UserError, match="illegal in this tag scheme"):

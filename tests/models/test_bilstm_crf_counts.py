@@ -92,7 +92,7 @@ def test_written_and_read_again():
 
 
 def test_a_lexicon_of_another_size_is_refused():
-    with pytest.raises(UserError, match="vocabulary_size: expected 3, as lexicon.json has it, found 4"):
+    with pytest.raises(UserError, match="vocabulary_size: expected 3, as in lexicon.json, found 4"):
         BilstmCrf(BilstmCrfConfig(4, 2), ["O"], Lexicon(["a", "b"], "c"))
 
 

@@ -98,7 +98,7 @@ MISTAKES = [
     ("relu forgotten", "x *= active  ", "x *= 1  "),
     ("relu's gradient forgotten", "dactive *= cache.active", "pass"),
     ("relu lets the negative through", "active = x > 0", "active = x < 0"),
-    ("first piece kept", "chosen[starts[:-1][inner]] = False", "pass"),
+    ("first piece kept", "kept[starts[:-1][inner]] = False", "pass"),
     ("last piece of the next sentence", "starts[1:][inner] - 1", "starts[1:][inner] - 2"),
     ("gradient packed into the first rows", "dhidden[cache.rows] = dx", "dhidden[:len(dx)] = dx"),
     ("pooled over all pieces", "mean_pooling_forward(x, inner_starts)", "mean_pooling_forward(hidden, starts)"),

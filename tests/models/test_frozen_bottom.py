@@ -209,5 +209,5 @@ def test_errors(rng, examples):
     with pytest.raises(ValueError, match="^stream: 24 examples, but states are kept for 25$"):
         Stream(examples[1:], 4, 1, np, bottom)
     bert.store.freeze(["bert.encoder.layer.1.*"])
-    with pytest.raises(ValueError, match="^states were kept for layer 1, now the lowest trainable layer is 2$"):
+    with pytest.raises(ValueError, match="^states were kept for layer 1, but now the lowest trainable layer is 2$"):
         bottom.rows([0], np.array([0]))

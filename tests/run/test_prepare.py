@@ -121,7 +121,7 @@ def test_texts_share_the_memory_for_frozen_states(folder, tmp_path, monkeypatch)
     assert made == [0, sizes["source"]]                                # what the first took is not there for the second
     assert not isinstance(streams["source"].bottom.states, np.memmap) and isinstance(streams["target"].bottom.states, np.memmap)
     missing = tmp_path / "missing"
-    with pytest.raises(UserError, match=f"cannot be made in {missing} "):
+    with pytest.raises(UserError, match=f"cannot be created in {missing} "):
         make_streams(names, prepared.examples, prepared.model, frozen, 1, missing)
 
 
