@@ -1,7 +1,7 @@
-"""Packed batches and the resumable stream that deals them out.
+"""Packed batches, and the resumable stream that makes them.
 
-The sentences of a batch lie one after another, sorted by length, without padding: every op but attention sees tokens
-only, and attention computes neighbours of equal length together.
+The sentences of a batch lie one after another, sorted by length, without padding: every op but attention sees only tokens,
+and attention computes neighbours of equal length together.
 """
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from minixl.backend import Array, to_numpy
 from minixl.data.encoding import Example
 from minixl.packing import starts_of
 
-TOKENS = 1024      # word pieces a prediction batch: the fastest of 256 ... 4096 on two cores (docs/performance.md)
+TOKENS = 1024      # word pieces per prediction batch: the fastest of 256 ... 4096 on two cores (docs/performance.md)
 
 
 class Batch(NamedTuple):
@@ -25,8 +25,8 @@ class Batch(NamedTuple):
     starts: np.ndarray    # (B+1,)  on the CPU: where each example begins
     rows: Array           # (W,)    packed rows of the scored words; empty for a classifier
     labels: Array         # (W,)    or (B,) for a classifier; negative: not scored
-    order: np.ndarray     # (B,)    which of the examples handed in stands where
-    bottom: Array | None = None   # (T, H)  states below the lowest trainable layer, where they were kept
+    order: np.ndarray     # (B,)    position i holds the example order[i] of those packed
+    bottom: Array | None = None   # (T, H)  input of the lowest trainable layer, if it was kept
 
     @property
     def tokens(self) -> int:
@@ -37,13 +37,13 @@ class Batch(NamedTuple):
 def pack(examples: Sequence[Example], xp: Any = np) -> Batch:
     """Pack examples into one batch, shortest first."""
     order = np.argsort([len(e.input_ids) for e in examples], kind="stable")
-    chosen = [examples[i] for i in order]
-    lengths = np.array([len(e.input_ids) for e in chosen])
+    examples = [examples[i] for i in order]
+    lengths = np.array([len(e.input_ids) for e in examples])
     starts = starts_of(lengths)
     positions = np.arange(starts[-1]) - np.repeat(starts[:-1], lengths)
-    rows = np.concatenate([e.rows + start for e, start in zip(chosen, starts[:-1], strict=True)])
-    labels = np.concatenate([e.labels for e in chosen])
-    ids = np.concatenate([e.input_ids for e in chosen])
+    rows = np.concatenate([e.rows + start for e, start in zip(examples, starts[:-1], strict=True)])
+    labels = np.concatenate([e.labels for e in examples])
+    ids = np.concatenate([e.input_ids for e in examples])
     return Batch(xp.asarray(ids), xp.asarray(positions), starts, xp.asarray(rows), xp.asarray(labels), order)
 
 
@@ -81,7 +81,7 @@ def _cut(batch: Batch, bounds: np.ndarray) -> list[Batch]:
 
 
 def length_batches(examples: Sequence[Example], tokens: int) -> Iterator[list[int]]:
-    """Indices of examples of similar length, about `tokens` pieces a batch: for prediction, where order is free."""
+    """Yield indices of examples of similar length, about `tokens` pieces per batch: for prediction, where any order will do."""
     batch: list[int] = []
     size = 0
     for index in np.argsort([len(e.input_ids) for e in examples], kind="stable").tolist():
@@ -97,33 +97,33 @@ def length_batches(examples: Sequence[Example], tokens: int) -> Iterator[list[in
 
 def prediction_batches(examples: Sequence[Example], tokens: int, xp: Any = np,
                        progress: Callable[[int], None] | None = None) -> Iterator[tuple[Batch, np.ndarray]]:
-    """Every example once, in batches of about `tokens` pieces; with each batch which examples stand in it, in its order (B,).
+    """Yield batches of about `tokens` pieces, every example once, and the indices (B,) of its examples, in the batch's order.
 
-    progress: called with the number of pieces of a batch when the next one is asked for.
+    progress: called with the number of pieces of a batch when the next one is requested.
     """
-    for chosen in length_batches(examples, tokens):
-        batch = pack([examples[i] for i in chosen], xp)
-        yield batch, np.array(chosen)[batch.order]
+    for indices in length_batches(examples, tokens):
+        batch = pack([examples[i] for i in indices], xp)
+        yield batch, np.array(indices)[batch.order]
         if progress:
             progress(batch.tokens)
 
 
 class KeptStates(Protocol):
-    """What a stream needs of states that are kept for its examples; minixl.models.frozen_bottom.FrozenBottom keeps them."""
+    """The interface of minixl.models.frozen_bottom.FrozenBottom, which keeps states for a stream's examples."""
 
     examples: Sequence[Example]
 
     def compute_in(self, groups: Sequence[Sequence[int] | np.ndarray]) -> None:
-        """Says which examples are computed together."""
+        """Set which examples are computed together."""
 
     def attach(self, batch: Batch, indices: Sequence[int] | np.ndarray) -> Batch:
-        """Returns the batch that was packed from examples `indices`, with their states."""
+        """Return the batch, packed from examples `indices`, with their states."""
 
 
 class Stream:
-    """Endless shuffled batches: every example once an epoch, a new order each, continued exactly by its state.
+    """Endless shuffled batches: every example once per epoch, each in a new order; its state continues it exactly.
 
-    With `bottom`, kept for the same examples, every batch brings its states below the lowest trainable layer.
+    bottom: kept for the same examples; every batch then contains its states below the lowest trainable layer.
     """
 
     def __init__(self, examples: Sequence[Example], batch_size: int, seed: int | Sequence[int], xp: Any = np,
@@ -142,45 +142,45 @@ class Stream:
 
     @property
     def batches_per_epoch(self) -> int:
-        """Batches in one pass; the last may be smaller."""
+        """Batches per epoch; the last may be smaller."""
         return -(-len(self.examples) // self.batch_size)
 
     def __iter__(self) -> Stream:
         return self
 
     def __next__(self) -> Batch:
-        batch, chosen = self._next()
-        return batch if self.bottom is None else self.bottom.attach(batch, chosen)
+        batch, indices = self._next()
+        return batch if self.bottom is None else self.bottom.attach(batch, indices)
 
     def next_share(self, worker: int, workers: int) -> tuple[Batch, Batch]:
-        """One worker's part of the next batch, and the whole of it, without kept states: model.loss_share(part, whole).
+        """Return one worker's part of the next batch, and the whole batch, without kept states, for model.loss_share.
 
-        Every worker has a stream with the same examples and seed, and together their parts are the batch; a part may be
-        empty.  The stream is afterwards where next(stream) would have taken it.
+        Every worker has a stream with the same examples and seed.  Together their parts are the batch; a part may be empty.
+        The stream ends up in the same state as after next(stream).
         """
         if not 0 <= worker < workers:
             raise ValueError(f"worker: expected 0 to {workers - 1}, got {worker}")
-        whole, chosen = self._next()
+        whole, indices = self._next()
         part = split_by_tokens(whole, workers)[worker]
-        return (part if self.bottom is None or not part.tokens else self.bottom.attach(part, chosen)), whole
+        return (part if self.bottom is None or not part.tokens else self.bottom.attach(part, indices)), whole
 
     def _next(self) -> tuple[Batch, np.ndarray]:
-        """The next batch, without kept states, and which examples it was packed from."""
+        """Return the next batch, without kept states, and the indices of the examples it was packed from."""
         if self.position >= len(self.examples):
             self.order, self.position, self.epoch = self.rng.permutation(len(self.examples)), 0, self.epoch + 1
-        chosen = self.order[self.position:self.position + self.batch_size]
-        self.position += len(chosen)
-        return pack([self.examples[i] for i in chosen], self.xp), chosen
+        indices = self.order[self.position:self.position + self.batch_size]
+        self.position += len(indices)
+        return pack([self.examples[i] for i in indices], self.xp), indices
 
     def state_dict(self) -> dict[str, Any]:
-        """Position, order and generator, as JSON-ready values."""
+        """Return position, order and generator as JSON values."""
         return {"rng": self.rng.bit_generator.state, "order": self.order.tolist(), "position": self.position,
                 "epoch": self.epoch, "examples": len(self.examples)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where the stream with this state stood.  Raises ValueError when it had other data."""
+        """Continue from a stream's state.  Raises ValueError when that stream had other data."""
         if state["examples"] != len(self.examples):
-            raise ValueError(f"the checkpoint was made with {state['examples']} training examples, now there are "
+            raise ValueError(f"the checkpoint was made with {state['examples']} training examples, but now there are "
                              f"{len(self.examples)}")
         self.rng.bit_generator.state = state["rng"]
         self.order = np.array(state["order"])

@@ -1,15 +1,15 @@
 """Texts in two languages: `en-es=FILE` or `en-es=FILE,FILE`, plain or gzip.
 
-    one file    source TAB target, a pair a line and no header
-    two files   text n of the one is the translation of text n of the other
+    one file    source TAB target, one pair per line, no header
+    two files   text n of one file is the translation of text n of the other
     four files  two to train on and two to test on (--probe): FILE,FILE,TEST,TEST; these need not be translations
 
-A file of one language may have any form minixl reads (minixl.data.corpus.form_of): raw text, a text a line; labelled texts,
-without their labels; or columns, whose sentences are the texts, their words a space apart, without their tags.  It is read
-alike for every model, so that the models are compared on the same texts.
+A file of one language may have any form that minixl reads (minixl.data.corpus.form_of): raw text, one text per line; labelled
+texts, without their labels; or columns, whose sentences are the texts, with spaces between words, without their tags.  It is
+read in the same way for every model, so that models are compared on the same texts.
 
-In raw text a blank line counts as a text; a pair with an empty side is left out and counted.  A value that names a file is
-one file, even with a comma in it; any other comma stands between two.  Test: tests/data/test_translations.py
+In raw text a blank line counts as a text; pairs with an empty side are skipped and counted.  A value that is the name of a
+file is one file, even if it contains a comma; otherwise a comma separates two files.  Test: tests/data/test_translations.py
 """
 from __future__ import annotations
 
@@ -25,36 +25,36 @@ from minixl.data.lines import read_lines, shown
 from minixl.errors import UserError
 
 PAIR = re.compile(r"([^-=/,\s]+)-([^-=/,\s]+)")
-TASK = "classification"            # whole texts are wanted, whatever the model is for
-PROBE = "--probe"                  # the option that takes four files too
+TASK = "classification"            # read whole texts, whatever the model's task
+PROBE = "--probe"                  # the option that also accepts four files
 
 
 class LanguagePair(NamedTuple):
-    """What an option such as --translations was given."""
+    """The value of an option such as --translations."""
 
     source: str
     target: str
-    paths: tuple[Path, ...]      # one file with both languages, or one of each, or two of each
+    paths: tuple[Path, ...]      # one file with both languages, or one or two of each
 
     @property
     def name(self) -> str:
-        """As it was written, en-es."""
+        """As on the command line: en-es."""
         return f"{self.source}-{self.target}"
 
 
 class PairedTexts(NamedTuple):
     source: list[Document]       # N of them
-    target: list[Document]       # as many, if they are translations
+    target: list[Document]       # N, too, if they are translations
     left_out: int                # pairs with an empty side
 
 
 def parse_pairs(texts: Sequence[str], option: str) -> list[LanguagePair]:
-    """The values of an option.  Raises UserError for one that is not like en-es=FILE, and for a pair given twice."""
+    """Parse the values of an option.  Raises UserError for one that is not like en-es=FILE, and for a repeated pair."""
     pairs = [_parse_pair(text, option) for text in texts]
     names = [pair.name for pair in pairs]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise UserError(f"{option} {twice}=...: given twice; expected each pair of languages once")
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated:
+        raise UserError(f"{option} {repeated}=...: given twice; expected each pair of languages once")
     return pairs
 
 
@@ -67,24 +67,24 @@ def _parse_pair(text: str, option: str) -> LanguagePair:
         raise UserError(f"{option} {text}: expected SOURCE-TARGET=FILE or SOURCE-TARGET=FILE,FILE{four}, for example "
                         "en-es=pairs.tsv or en-es=en.txt,es.txt")
     if match[1] == match[2]:
-        raise UserError(f"{option} {text}: expected two languages, found {match[1]} twice; for two texts of one language give them "
+        raise UserError(f"{option} {text}: expected two languages, found {match[1]} twice; to compare two texts in one language, use "
                         f"two names, such as {match[1]}1-{match[1]}2")
     return LanguagePair(match[1], match[2], tuple(map(Path, paths)))
 
 
 def read_probed(pair: LanguagePair, *, encoding: str = "utf-8", limit: int = 0, least: int = 2) -> list[PairedTexts]:
-    """What a discriminator is trained and tested on: one pair of lists for both, or, of four files, one for each."""
+    """Read the texts that a discriminator is trained and tested on: one pair of lists for both, or two pairs from four files."""
     return [read_pair(pair._replace(paths=pair.paths[i:i + 2]), encoding=encoding, limit=limit, least=least, translated=False)
             for i in range(0, len(pair.paths), 2)]
 
 
 def read_pair(pair: LanguagePair, *, encoding: str = "utf-8", limit: int = 0, least: int = 2,
               translated: bool = True) -> PairedTexts:
-    """The texts of both languages; the first `limit` of them, 0 is all.
+    """Read the texts of both languages, or the first `limit` of them (0: all).
 
-    translated=False takes two files with different numbers of texts as well; then the two lists are independent.
-    Raises UserError for a file that cannot be read (minixl.data.lines), a line of one file without its tab, different
-    numbers of texts, and for fewer than `least` of them.
+    translated=False also accepts two files with different numbers of texts; then the two lists are independent.
+    Raises UserError for a file that cannot be read (minixl.data.lines), a line of one file without a tab, different
+    numbers of texts, and fewer than `least` texts.
     """
     source, target = _columns(pair.paths[0], encoding) if len(pair.paths) == 1 else (
         _texts(language, path, encoding) for language, path in zip(pair[:2], pair.paths, strict=True))
@@ -93,57 +93,57 @@ def read_pair(pair: LanguagePair, *, encoding: str = "utf-8", limit: int = 0, le
         raise UserError(f"{pair.paths[1]}: expected as many texts as {pair.paths[0]}, {len(source)}, found {len(target)}; "
                         "text n must be the translation of text n")
     if paired:
-        both = [bool(a.text and b.text) for a, b in zip(source, target, strict=True)]
-        one = sum(bool(a.text) != bool(b.text) for a, b in zip(source, target, strict=True))
-        source, target = ([side[i] for i, whole in enumerate(both) if whole] for side in (source, target))
+        complete = [bool(a.text and b.text) for a, b in zip(source, target, strict=True)]
+        left_out = sum(bool(a.text) != bool(b.text) for a, b in zip(source, target, strict=True))
+        source, target = ([text for text, keep in zip(side, complete, strict=True) if keep] for side in (source, target))
     else:
-        one, source, target = 0, [a for a in source if a.text], [b for b in target if b.text]
-    texts = PairedTexts(source[:limit or None], target[:limit or None], one)
-    found = min(len(texts.source), len(texts.target))
-    if found < least:
+        left_out, source, target = 0, [a for a in source if a.text], [b for b in target if b.text]
+    texts = PairedTexts(source[:limit or None], target[:limit or None], left_out)
+    count = min(len(texts.source), len(texts.target))
+    if count < least:
         what = "pairs of texts" if translated else "texts of each language"
-        cure = "; raise --limit" if 0 < limit < least else "; give a larger file"
-        raise UserError(f"{','.join(map(str, pair.paths))}: expected at least {least} {what}, found {found}{cure}")
+        fix = "; raise --limit" if 0 < limit < least else "; give a larger file"
+        raise UserError(f"{','.join(map(str, pair.paths))}: expected at least {least} {what}, found {count}{fix}")
     return texts
 
 
 def _columns(path: Path, encoding: str) -> tuple[list[Document], list[Document]]:
-    """Both columns of a file of pairs; a blank line is an empty pair."""
+    """Read both columns of a file of pairs; a blank line is an empty pair."""
     source, target = [], []
     lines = list(read_lines(path, encoding))
     if in_columns(TASK, [line for line in lines if line.strip()]):
-        raise UserError(f"{path}: expected source and target separated by a tab, found words and their tags; give the sentences "
-                        "of each language in a file of their own, FILE,FILE")
+        raise UserError(f"{path}: expected source and target separated by a tab, found words and their tags; put the sentences "
+                        "of each language in a separate file, FILE,FILE")
     for number, line in enumerate(lines, 1):
         cells = line.split("\t") if line.strip() else ["", ""]
         if len(cells) != 2:
-            found = f"{len(cells)} columns" if len(cells) > 2 else "no tab"
-            cure = "keep two columns" if len(cells) > 2 else "write the translation after a tab, or give two files, FILE,FILE"
-            raise UserError(f"{path}:{number}: expected source and target separated by a tab, found {found} in {shown(line)}; "
-                            f"{cure}")
+            problem = f"{len(cells)} columns" if len(cells) > 2 else "no tab"
+            fix = "keep two columns" if len(cells) > 2 else "write the translation after a tab, or give two files, FILE,FILE"
+            raise UserError(f"{path}:{number}: expected source and target separated by a tab, found {problem} in {shown(line)}; "
+                            f"{fix}")
         source.append(Document(cells[0].strip(), None, number))
         target.append(Document(cells[1].strip(), None, number))
-    _check_text(source + target, path, "a source, a tab and its translation a line")
+    _check_text(source + target, path, "a text, a tab and its translation on each line")
     _check_sides([(a.text, b.text) for a, b in zip(source, target, strict=True) if a.text and b.text], path)
     return source, target
 
 
 def _check_sides(pairs: Sequence[tuple[str, str]], path: Path) -> None:
-    """Raises UserError where one column of a file of pairs holds labels."""
+    """Raise UserError when one column of a file of pairs contains labels."""
     sides = list(zip(*pairs))
     for number, (column, other) in enumerate((sides, sides[::-1]) if sides else (), 1):
         if labels_of_texts(column, other):
             raise UserError(f"{path}: expected source and target separated by a tab, found labels such as {shown(column[-1])} in "
-                            f"column {number}; give the texts of each language in a file of their own, FILE,FILE")
+                            f"column {number}; put the texts of each language in a separate file, FILE,FILE")
 
 
 def _texts(language: str, path: Path, encoding: str) -> list[Document]:
-    """The texts of a file in one language; in raw text a blank line is an empty one."""
+    """Read the texts of a file in one language; in raw text a blank line is an empty text."""
     lines = list(read_lines(path, encoding))
     if form_of(TASK, path, lines) != "lines":
         return read_unlabelled(TASK, language, path, encoding=encoding).documents()
     texts = [Document(line.strip(), None, number) for number, line in enumerate(lines, 1)]
-    _check_text(texts, path, "a sentence or paragraph a line")
+    _check_text(texts, path, "a sentence or paragraph on each line")
     return texts
 
 

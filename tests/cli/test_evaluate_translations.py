@@ -230,7 +230,7 @@ def test_pairs_left_out_are_said(minixl, data, tmp_path):
     ({"p": "a\tb\nc d\n"}, ["--translations", "en-es=p"],
      "p:2: expected source and target separated by a tab, found no tab in 'c d'"),
     ({"p": "a\tb\nc d\n"}, ["--probe", "en-es=p"], "p:2: expected source and target separated by a tab"),
-    ({"p": "\n"}, ["--translations", "en-es=p"], "p: expected a source, a tab and its translation a line, found no text"),
+    ({"p": "\n"}, ["--translations", "en-es=p"], "p: expected a text, a tab and its translation on each line, found no text"),
     ({"p": "a\tb\n"}, ["--translations", "en-es=p"], "p: expected at least 2 pairs of texts, found 1; give a larger file"),
     ({"p": "a\tb\nc\td\n"}, ["--translations", "en-es=p", "--limit", "1"], "at least 2 pairs of texts, found 1; raise --limit"),
     ({"p": "a\tb\nc\td\n"}, ["--probe", "en-es=p"], "p: expected at least 4 texts of each language, found 2"),

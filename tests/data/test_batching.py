@@ -138,5 +138,5 @@ def test_errors():
     with pytest.raises(ValueError, match="^stream: no examples$"):
         Stream([], 2, seed=0)
     state = Stream([example(1)] * 3, 2, seed=0).state_dict()
-    with pytest.raises(ValueError, match="^the checkpoint was made with 3 training examples, now there are 2$"):
+    with pytest.raises(ValueError, match="^the checkpoint was made with 3 training examples, but now there are 2$"):
         Stream([example(1)] * 2, 2, seed=0).load_state_dict(state)

@@ -67,7 +67,7 @@ def test_the_texts_of_columns_are_sentences(pair, divider, tags, name):
 
 @pytest.mark.parametrize("content", ["Ana\tB-PER\nvive\tO\n\nBen\tB-PER\n", "Ana PROPN\nvive VERB\n"])
 def test_columns_are_no_pairs(pair, content):
-    with pytest.raises(UserError, match=r"p.tsv: expected source and target separated by a tab, found words and their tags; give"):
+    with pytest.raises(UserError, match=r"p.tsv: expected source and target separated by a tab, found words and their tags; put"):
         read_pair(pair({"p.tsv": content}))
 
 
@@ -114,15 +114,15 @@ def test_texts_that_are_no_translations(pair):
     ({"p.tsv": "a\t1\n\nb 2\n"}, "p.tsv:3: expected source and target separated by a tab, found no tab in 'b 2'; write the "
                                  "translation after a tab, or give two files, FILE,FILE"),
     ({"p.tsv": "a\t1\nb\t2\t3\n"}, "p.tsv:2: expected source and target separated by a tab, found 3 columns in 'b\\t2\\t3'; keep"),
-    ({"p.tsv": ""}, "p.tsv: expected a source, a tab and its translation a line, found no text; is this the right file?"),
-    ({"a.txt": "\n \n", "b.txt": "1\n2\n"}, "a.txt: expected a sentence or paragraph a line, found no text"),
+    ({"p.tsv": ""}, "p.tsv: expected a text, a tab and its translation on each line, found no text; is this the right file?"),
+    ({"a.txt": "\n \n", "b.txt": "1\n2\n"}, "a.txt: expected a sentence or paragraph on each line, found no text"),
     ({"a.tsv": "\n \n", "b.txt": "1\n2\n"}, "a.tsv: expected text in en, found none; is this the right file?"),
     ({"a.txt": "a\n\n", "b.txt": "1\n2\n"}, "b.txt: expected at least 2 pairs of texts, found 1; give a larger file"),
     ({"p.txt": "a\t1\n"}, "p.txt: expected at least 2 pairs of texts, found 1"),
     ({"p.tsv": "travel\tI fly.\nhome\tI live.\n\n" * 10},
-     "p.tsv: expected source and target separated by a tab, found labels such as 'home' in column 1; give the texts of each "
-     "language in a file of their own, FILE,FILE"),
-    ({"p.tsv": "I fly.\ttravel\nI live.\thome\n\n" * 10}, "found labels such as 'home' in column 2; give the texts of each"),
+     "p.tsv: expected source and target separated by a tab, found labels such as 'home' in column 1; put the texts of each "
+     "language in a separate file, FILE,FILE"),
+    ({"p.tsv": "I fly.\ttravel\nI live.\thome\n\n" * 10}, "found labels such as 'home' in column 2; put the texts of each"),
 ])
 def test_mistakes(pair, tmp_path, files, said):
     with pytest.raises(UserError) as error:
@@ -139,8 +139,8 @@ def test_pairs_of_words_are_no_labels(pair):
 def test_two_languages(option):
     with pytest.raises(UserError) as error:
         parse_pairs(["en-es=a", "en-en=a,b"], option)
-    assert str(error.value) == (f"{option} en-en=a,b: expected two languages, found en twice; for two texts of one language give "
-                                "them two names, such as en1-en2")
+    assert str(error.value) == (f"{option} en-en=a,b: expected two languages, found en twice; to compare two texts in one "
+                                "language, use two names, such as en1-en2")
 
 
 def test_parse_pairs(tmp_path, monkeypatch):
