@@ -1,4 +1,4 @@
-"""minixl evaluate: score a model folder on labelled files, compare languages in its hidden states on unlabelled ones."""
+"""minixl evaluate: score a model folder on labelled files; compare languages in its hidden states on unlabelled files."""
 from __future__ import annotations
 
 import json
@@ -27,25 +27,25 @@ def _renamed(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1, metavar="[LANGUAGE=FILE]...")
 @click.option("--translations", multiple=True, metavar=PAIRED,
-              help="Compare translations: a file of lines `source TAB target`, or two files, text by text.")
+              help="Compare translations: one file with lines `source TAB target`, or two files with the same number of texts.")
 @click.option("--parallel", multiple=True, hidden=True, expose_value=False, callback=_renamed)
 @click.option("--probe", multiple=True, metavar=PROBED,
-              help="Train language discriminators afresh on the frozen encoder, on the first two files, and score them on the "
-              "other two (AdvPicker's protocol); without these, train on half of the texts and score on the rest. The texts "
+              help="Train new language discriminators on the frozen encoder with the first two files, and score them on the "
+              "other two (AdvPicker's protocol); without those, train on half of the texts and score on the rest. The texts "
               "need not be translations.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("--strict", is_flag=True, help="Entities must be literal IOB2; the default reads them as conlleval does.")
+@click.option("--strict", is_flag=True, help="Require literal IOB2 entities; the default reads them as conlleval does.")
 @click.option("--limit", type=click.IntRange(0), default=0, help="Read the first N inputs of each file; 0: all.")
 @click.option("--encoding", default="utf-8", show_default=True, help="Character encoding of the files.")
 @click.option("--scheme", type=click.Choice(["auto", "IOB1", "IOB2", "IOBES", "BIOUL"]), default="auto", show_default=True,
-              help="How entity tags are written.")
+              help="Scheme of the entity tags.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute.")
 def evaluate(model: Path, files: tuple[str, ...], translations: tuple[str, ...], probe: tuple[str, ...], as_json: bool,
              strict: bool, limit: int, encoding: str, scheme: str, device: str) -> None:
-    """Score the model folder MODEL on labelled files, one a language.
+    """Score the model folder MODEL on labelled files, one per language.
 
-    With --translations or --probe files may be left out; MODEL may then also be an encoder folder, as it was before training.
-    Their texts may have any form: raw text, labelled texts, or columns (the sentences; tags are not read).
+    With --translations or --probe you may omit these; MODEL may then also be the folder of an untrained encoder.
+    Texts for these two options may have any form: raw text, labelled texts, or columns (tags are not read).
     """
     from minixl.cli.options import named_options
     from minixl.data.translations import parse_pairs, read_pair, read_probed
@@ -55,14 +55,14 @@ def evaluate(model: Path, files: tuple[str, ...], translations: tuple[str, ...],
     if not (files or translations or probe):
         raise click.UsageError("Nothing to evaluate: give LANGUAGE=FILE, --translations or --probe.")
     pairs, probed = parse_pairs(translations, "--translations"), parse_pairs(probe, "--probe")
-    plain = not files and (model / "config.json").is_file() and not (model / "minixl.json").is_file()
-    predictor = None if plain else Predictor.load(model, device=device)
+    encoder_only = not files and (model / "config.json").is_file() and not (model / "minixl.json").is_file()
+    predictor = None if encoder_only else Predictor.load(model, device=device)
     with named_options():
         corpora = _corpora(predictor, files, limit, encoding, scheme) if predictor else []
         translated = [(pair, read_pair(pair, encoding=encoding, limit=limit)) for pair in pairs]
         texts = [(pair, read_probed(pair, encoding=encoding, limit=limit, least=LEAST)) for pair in probed]
     if strict and not (predictor and corpora and predictor.info.task == "ner"):
-        click.echo("--strict: not used, it is for the entities of labelled files", err=True)
+        click.echo("--strict has no effect: it applies to the entities of labelled files", err=True)
     encoder = _encoder(model, predictor, device) if pairs or probed else None
     results: dict[str, Any] = {}
     tables: list[tuple[list[str], str]] = []
@@ -83,7 +83,7 @@ def evaluate(model: Path, files: tuple[str, ...], translations: tuple[str, ...],
 
 
 def _corpora(predictor: Predictor, files: Sequence[str], limit: int, encoding: str, scheme: str) -> list[Corpus]:
-    """The labelled files, with the model's labels and no others."""
+    """Read the labelled files.  Raises UserError for a label that the model does not have."""
     from minixl.data.corpus import check_labels, read_corpus
     from minixl.data.inputs import once, parse_named
 
@@ -97,15 +97,16 @@ def _corpora(predictor: Predictor, files: Sequence[str], limit: int, encoding: s
 
 
 def _scores(predictor: Predictor, corpora: Sequence[Corpus], strict: bool) -> dict[str, Any]:
-    """The task's figures by language."""
+    """Return the task's scores by language."""
     from minixl.cli.options import bar
     from minixl.data.corpus import encode
     from minixl.evaluation.scores import score
-    from minixl.prediction import CURE, predict_labels
+    from minixl.prediction import SPLIT_IT, predict_labels
 
     info, results = predictor.info, {}
     for corpus in corpora:
-        encoded = encode(corpus, predictor.tokenizer, info.labels, max_length=info.max_length, on_long=info.on_long, cure=CURE)
+        encoded = encode(corpus, predictor.tokenizer, info.labels, max_length=info.max_length, on_long=info.on_long,
+                         cure=SPLIT_IT)
         click.echo(encoded.report(corpus.language), err=True)
         with bar(encoded.pieces, f"score {corpus.language}") as progress:
             predicted = predict_labels(predictor.model, encoded, info.scheme, constrained=info.constrained, progress=progress)
@@ -114,7 +115,7 @@ def _scores(predictor: Predictor, corpora: Sequence[Corpus], strict: bool) -> di
 
 
 def _encoder(folder: Path, predictor: Predictor | None, device: str) -> tuple[Bert, PieceTokenizer]:
-    """The encoder of a model folder, or of a folder that is nothing else."""
+    """Load the encoder of a model folder or of an encoder folder."""
     from minixl.backend import array_module_for
     from minixl.errors import UserError
     from minixl.models.transformer import Transformer
@@ -123,18 +124,18 @@ def _encoder(folder: Path, predictor: Predictor | None, device: str) -> tuple[Be
     if predictor is None:
         return load_encoder(folder, xp=array_module_for(device))
     if not isinstance(predictor.model, Transformer):
-        raise UserError(f"{folder}: --translations and --probe expected a transformer, whose hidden states they compare, found a "
-                        f"{predictor.model.family} model; leave them out")
+        raise UserError(f"{folder}: --translations and --probe compare the hidden states of a transformer: expected one, found a "
+                        f"{predictor.model.family} model; omit these options")
     return predictor.model.bert, predictor.tokenizer
 
 
 def _encoded(encoder: Bert, tokenizer: PieceTokenizer, pair: LanguagePair, texts: PairedTexts,
              part: str = "") -> tuple[Encoded, Encoded]:
-    """The texts of both languages in pieces, and what is to be said about them.  part: which of the texts these are."""
+    """Encode the texts of both languages and print a report on each.  part: a word for the report, such as test."""
     from minixl.evaluation.translations import encode_texts
 
     if texts.left_out:
-        click.echo(f"{pair.name}{part}: {texts.left_out} pairs with an empty side left out", err=True)
+        click.echo(f"{pair.name}{part}: skipped {texts.left_out} pair{'s' * (texts.left_out != 1)} with an empty side", err=True)
     sides = encode_texts(texts.source, tokenizer, encoder), encode_texts(texts.target, tokenizer, encoder)
     for language, side in zip((pair.source, pair.target), sides, strict=True):
         click.echo(side.report(f"{pair.name}{part} {language}"), err=True)
@@ -157,7 +158,7 @@ def _translation_scores(encoder: Bert, tokenizer: PieceTokenizer, translated: Se
 
 def _probes(encoder: Bert, tokenizer: PieceTokenizer, probed: Sequence[tuple[LanguagePair, list[PairedTexts]]]
             ) -> dict[str, Any]:
-    """The figures by pair and level, on the test files, or on half of the texts where there are none."""
+    """Return the figures by pair and level, on the test files, or on half of the texts if there are none."""
     from minixl.cli.options import bar
     from minixl.evaluation.probe import LEVELS, halves, probe_states, sample, states_of
 
@@ -173,7 +174,7 @@ def _probes(encoder: Bert, tokenizer: PieceTokenizer, probed: Sequence[tuple[Lan
 
 
 def _score_table(scores: Mapping[str, Any], task: str, strict: bool) -> tuple[list[str], str]:
-    """The lines of a table, and what is to be said about it."""
+    """Return the lines of a table and a note on it."""
     if task != "ner":
         return [f"{'language':<12}{'accuracy':>10}{'items':>10}",
                 *(f"{language:<12}{100 * row['accuracy']:>10.1f}{row['support']:>10}" for language, row in scores.items())], ""
@@ -186,7 +187,7 @@ def _score_table(scores: Mapping[str, Any], task: str, strict: bool) -> tuple[li
 
 
 def _show(tables: Sequence[tuple[list[str], str]]) -> None:
-    """An empty line between them, their notes on stderr."""
+    """Print the tables with an empty line between them, and their notes on stderr."""
     for i, (lines, note) in enumerate(tables):
         click.echo("\n" * (i > 0) + "\n".join(lines))
         if note:
@@ -198,8 +199,8 @@ def _translation_table(scores: Mapping[str, Any]) -> tuple[list[str], str]:
             *(f"{name:<12}{row['pairs']:>10}{row['translations']:>14.3f}{row['random']:>10.3f}"
               f"{100 * row['precision_forward']:>10.1f}{100 * row['precision_backward']:>10.1f}"
               for name, row in scores.items())
-            ], ("translations, random: median cosine of translations and of other pairs; forward, backward: % of texts whose "
-                "translation is the nearest")
+            ], ("translations, random: median cosine of translations and of random pairs; forward, backward: % of texts whose "
+                "nearest neighbour is their translation")
 
 
 def _probe_table(probes: Mapping[str, Any]) -> tuple[list[str], str]:
@@ -207,5 +208,5 @@ def _probe_table(probes: Mapping[str, Any]) -> tuple[list[str], str]:
     return [f"{'pair':<12}{'level':<10}{'accuracy':>10}{'source':>10}{'target':>10}{'tested':>10}",
             *(f"{name:<12}{level:<10}{100 * row['accuracy']:>10.1f}{100 * row['recall_source']:>10.1f}"
               f"{100 * row['recall_target']:>10.1f}{row['tested']:>10}" for name, level, row in rows)
-            ], ("accuracy of a fresh language discriminator on texts it has not seen (the test files; half of the texts where "
-                "there are none), chance 50; source, target: % of each recognised")
+            ], ("accuracy of a new language discriminator on texts it has not seen (the test files, or half of the texts without "
+                "them), chance 50; source, target: % recognised of each language")

@@ -1,4 +1,4 @@
-"""What a trained model says of text: scores, decoded tags, confidences.
+"""Applies a trained model to text: scores, decoded tags, confidences.
 
     model = minixl.load("runs/es/model")
     model.predict(["Angela Merkel visitó Sevilla."])
@@ -23,7 +23,7 @@ from minixl.models.family import Model
 from minixl.ops.viterbi import viterbi
 from minixl.packing import starts_of
 
-CURE = "split it; a model that was trained with --set data.on_long=window reads it in windows"
+SPLIT_IT = "split it; a model that was trained with --set data.on_long=window reads it in windows"
 
 
 class WordScores(NamedTuple):
@@ -35,18 +35,18 @@ class WordScores(NamedTuple):
 
 def word_scores(model: Model, encoded: Encoded, *, tokens: int = TOKENS,
                 progress: Callable[[int], None] | None = None) -> WordScores:
-    """A tagger's scores of all words, sentence by sentence, those of a long sentence put together from its windows."""
+    """Return a tagger's scores of all words, sentence by sentence; those of a long sentence are joined from its windows."""
     xp, examples = model.store.xp, encoded.examples
     parts, computed = [xp.zeros((0, len(model.labels)), model.store.dtype)], [np.zeros(0, int)]
-    for batch, chosen in prediction_batches(examples, tokens, xp, progress):
+    for batch, indices in prediction_batches(examples, tokens, xp, progress):
         parts.append(_without_nan(model.scores(batch)))
-        computed.append(chosen)
+        computed.append(indices)
     order = np.concatenate(computed)                                       # (E,)  in which the examples were computed
     words = np.array([len(example.rows) for example in examples], int)     # (E,)
     sources = np.array([example.source for example in examples], int)      # (E,)
     begins = np.empty(len(examples), int)
     begins[order] = starts_of(words[order])[:-1]
-    wanted = np.argsort(sources, kind="stable")                            # windows of a sentence stand in order
+    wanted = np.argsort(sources, kind="stable")                            # stable: the windows of a sentence stay in order
     starts = starts_of(words[wanted])
     rows = np.arange(starts[-1]) + np.repeat(begins[wanted] - starts[:-1], words[wanted])
     return WordScores(xp.concatenate(parts)[xp.asarray(rows)],
@@ -55,7 +55,7 @@ def word_scores(model: Model, encoded: Encoded, *, tokens: int = TOKENS,
 
 def source_scores(model: Model, encoded: Encoded, *, tokens: int = TOKENS,
                   progress: Callable[[int], None] | None = None) -> list[np.ndarray]:
-    """The model's scores of every source: (words, K) of a sentence, (K,) of a document (the mean over its windows).
+    """Return the model's scores of every source: (words, K) of a sentence, (K,) of a document (the mean over its windows).
 
     Log-probabilities, or the emissions of a CRF.
     """
@@ -63,8 +63,8 @@ def source_scores(model: Model, encoded: Encoded, *, tokens: int = TOKENS,
         scores = word_scores(model, encoded, tokens=tokens, progress=progress)
         return np.split(to_numpy(scores.values), scores.starts[1:-1]) if encoded.sources else []
     windows: list[Any] = [None] * len(encoded.examples)
-    for batch, chosen in prediction_batches(encoded.examples, tokens, model.store.xp, progress):
-        for i, values in zip(chosen, to_numpy(_without_nan(model.scores(batch))), strict=True):
+    for batch, indices in prediction_batches(encoded.examples, tokens, model.store.xp, progress):
+        for i, values in zip(indices, to_numpy(_without_nan(model.scores(batch))), strict=True):
             windows[i] = values
     sources: list[list[np.ndarray]] = [[] for _ in range(encoded.sources)]
     for example, values in zip(encoded.examples, windows, strict=True):
@@ -73,7 +73,7 @@ def source_scores(model: Model, encoded: Encoded, *, tokens: int = TOKENS,
 
 
 def _without_nan(scores: Array) -> Array:
-    """The scores themselves.  Raises FloatingPointError when one is NaN."""
+    """Return the scores.  Raises FloatingPointError when one is NaN."""
     if bool(array_module(scores).isnan(scores).any()):
         raise FloatingPointError("the model's scores became nan: the learning rate (optim.lr) was too high")
     return scores
@@ -81,9 +81,9 @@ def _without_nan(scores: Array) -> Array:
 
 def decode_tags(scores: Sequence[np.ndarray], labels: Sequence[str], scheme: str, *, constrained: bool = True,
                 decoder: Mapping[str, Any] | None = None) -> list[list[str]]:
-    """The best tag sequence of every sentence, among those the scheme allows if `constrained`; spans are written in IOB2.
+    """Return the best tag sequence of every sentence, of those that the scheme allows if `constrained`; spans are in IOB2.
 
-    scores: (words, K) of every sentence; decoder: what model.decoder() adds to them.
+    scores: (words, K) of every sentence; decoder: the result of model.decoder().
     """
     if not scores:
         return []
@@ -92,20 +92,20 @@ def decode_tags(scores: Sequence[np.ndarray], labels: Sequence[str], scheme: str
 
 
 def packed_scores(scores: Sequence[np.ndarray]) -> WordScores:
-    """(words, K) of every sentence, one after another."""
+    """Pack scores (words, K) of every sentence."""
     return WordScores(np.concatenate(scores), starts_of(map(len, scores)))
 
 
 def best_paths(scores: WordScores, labels: Sequence[str], scheme: str, constrained: bool,
                decoder: Mapping[str, Any] | None) -> Array:
-    """Class numbers (W,) of all words of all sentences, computed where the scores are."""
+    """Return the class numbers (W,) of all words of all sentences, on the device of the scores."""
     legal = legal_transitions(labels, scheme) if constrained else None
     return viterbi(scores.values, scores.starts, legal=legal, **(decoder or {}))[0]
 
 
 def predict_labels(model: Model, encoded: Encoded, scheme: str, *, constrained: bool = True,
                    progress: Callable[[int], None] | None = None) -> list[Any]:
-    """Tags of every sentence, or the label of every document.  scheme: that of the model's labels."""
+    """Return the tags of every sentence, or the label of every document.  scheme: that of the model's labels."""
     if model.pooling != "token":
         return [model.labels[int(s.argmax())] for s in source_scores(model, encoded, progress=progress)]
     scores = word_scores(model, encoded, progress=progress)
@@ -113,16 +113,16 @@ def predict_labels(model: Model, encoded: Encoded, scheme: str, *, constrained: 
     return written(paths, scores.starts, model.labels, scheme) if encoded.sources else []
 
 
-class Tagged(NamedTuple):
-    """What a tagger says of one sentence."""
+class TaggedSentence(NamedTuple):
+    """A tagger's result for one sentence."""
 
-    tags: list[str]                                    # in IOB2, or plain
+    tags: list[str]                                    # IOB2 or plain tags
     confidences: np.ndarray                            # (words,)  probability of each tag
     entities: list[tuple[str, int, int, float]]        # type, first word, first word after it, confidence
 
 
 class Predictor:
-    """A model folder, ready to use.  `read` counts all inputs so far, and what was cut of them."""
+    """A model folder, ready to use.  `read` counts all inputs so far, and what was cut off."""
 
     def __init__(self, model: Model, tokenizer: PieceTokenizer, info: ModelInfo) -> None:
         self.model, self.tokenizer, self.info = model, tokenizer, info
@@ -130,21 +130,21 @@ class Predictor:
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "auto") -> Predictor:
-        """Read a model folder.  Raises UserError when it is not one."""
+        """Load a model folder.  Raises UserError when it is not one."""
         return cls(*load_model(Path(folder), xp=array_module_for(device)))
 
-    def tag(self, sentences: Sequence[Sequence[str]], *, path: str = "input", lines: Sequence[int] = ()) -> list[Tagged]:
-        """Tags of tokenised sentences.  Words beyond a cut have confidence 0 and the tag O, a tagger of plain tags gives "_".
+    def tag(self, sentences: Sequence[Sequence[str]], *, path: str = "input", lines: Sequence[int] = ()) -> list[TaggedSentence]:
+        """Tag tokenised sentences.  Words that were cut off get confidence 0 and the tag O, or "_" from a tagger of plain tags.
 
-        path, lines: where each sentence stands, for messages; without, they are counted from 1.
+        path, lines: the position of each sentence, for messages; without `lines` they are numbered from 1.
         """
         if self.model.pooling != "token":
-            raise UserError(f"this model is a {self.info.task} model; it has no tags")
+            raise UserError(f"expected a tagger, found a {self.info.task} model")
         model, info = self.model, self.info
         numbers = lines or range(1, len(sentences) + 1)
         rows = [Sentence(tuple(words), None, line) for words, line in zip(sentences, numbers, strict=True)]
         encoded = encode_sentences(rows, self.tokenizer, None, max_length=info.max_length, on_long=info.on_long, path=path,
-                                   cure=CURE)
+                                   cure=SPLIT_IT)
         self.read.count(encoded)
         if not encoded.sources:
             return []
@@ -152,27 +152,27 @@ class Predictor:
         starts = scores.starts
         paths = best_paths(scores, model.labels, info.scheme, info.constrained, model.decoder())
         tags = written(to_numpy(paths), starts, model.labels, info.scheme)
-        found = [[] if info.task != "ner" else spans(t) for t in tags]
-        rows_of = np.array([(start + first, start + end) for start, sentence in zip(starts[:-1], found, strict=True)
-                            for _, first, end in sentence], dtype=np.int64).reshape(-1, 2)
+        entities_of = [[] if info.task != "ner" else spans(t) for t in tags]
+        rows_of = np.array([(start + first, start + end) for start, entities in zip(starts[:-1], entities_of, strict=True)
+                            for _, first, end in entities], dtype=np.int64).reshape(-1, 2)
         legal = legal_transitions(model.labels, info.scheme) if info.constrained else None
         words = np.split(to_numpy(model.confidences(scores.values, starts, paths, legal=legal)), starts[1:-1])
         of_spans = iter(to_numpy(model.span_confidences(scores.values, starts, rows_of, paths, legal=legal)).tolist())
-        results, untagged = [], "O" if info.task == "ner" else "_"         # "_": as CoNLL-U writes what is not given
-        for sentence, sentence_tags, p, entities in zip(sentences, tags, words, found, strict=True):
+        results, untagged = [], "O" if info.task == "ner" else "_"         # "_": an unspecified field in CoNLL-U
+        for sentence, sentence_tags, p, entities in zip(sentences, tags, words, entities_of, strict=True):
             cut = len(sentence) - len(sentence_tags)
-            results.append(Tagged(sentence_tags + [untagged] * cut, np.concatenate([p, np.zeros(cut)]),
-                                  [(*span, next(of_spans)) for span in entities]))
+            results.append(TaggedSentence(sentence_tags + [untagged] * cut, np.concatenate([p, np.zeros(cut)]),
+                                          [(*span, next(of_spans)) for span in entities]))
         return results
 
     def predict(self, texts: Iterable[str], *, path: str = "input", lines: Sequence[int] = ()) -> list[dict[str, Any]]:
-        """One dictionary a text.
+        """Return one dictionary per text.
 
-        A classifier gives {"text", "label", "confidence", "probabilities"}.  A tagger gives {"text", "words": [[start,
+        A classifier returns {"text", "label", "confidence", "probabilities"}.  A tagger returns {"text", "words": [[start,
         end], ...], "tags", "entities": [{"type", "text", "start", "end", "first_word", "last_word", "confidence"}]}:
-        offsets are characters, end exclusive; an entity's confidence is the geometric mean of its tags' probabilities, with a
-        CRF the probability of the span.  Plain tags come with "confidences" in place of entities.
-        path, lines: where each text stands, for messages; without, they are counted from 1.
+        offsets count characters, end exclusive; an entity's confidence is the geometric mean of its tags' probabilities, or
+        with a CRF the probability of the span.  Plain tags come with "confidences" instead of entities.
+        path, lines: the position of each text, for messages; without `lines` they are numbered from 1.
         """
         if isinstance(texts, str):
             raise TypeError("predict: expected a list of strings, got one string; use predict([text])")
@@ -188,12 +188,12 @@ class Predictor:
     def _classify(self, texts: Sequence[str], path: str, lines: Sequence[int]) -> list[dict[str, Any]]:
         documents = [Document(text, None, line) for text, line in zip(texts, lines, strict=True)]
         encoded = encode_documents(documents, self.tokenizer, None, max_length=self.info.max_length, on_long=self.info.on_long,
-                                   path=path, cure=CURE)
+                                   path=path, cure=SPLIT_IT)
         self.read.count(encoded)
         results = []
         for text, log_probs in zip(texts, source_scores(self.model, encoded), strict=True):
             probs = np.exp(log_probs)
-            probs /= probs.sum()                                       # a mean of logs over windows is not normalised
+            probs /= probs.sum()                                       # a mean of log-probabilities is not normalised
             best = int(probs.argmax())
             results.append({"text": text, "label": self.model.labels[best], "confidence": round(float(probs[best]), 4),
                             "probabilities": {label: round(float(p), 4)

@@ -243,7 +243,7 @@ def test_a_classifier(tmp_path, pooling):
         assert sum(result["probabilities"].values()) == pytest.approx(1, abs=5e-4)
         assert result["label"] == max(result["probabilities"], key=result["probabilities"].get)
         assert result["confidence"] == result["probabilities"][result["label"]]
-    with pytest.raises(ValueError, match="^this model is a classification model; it has no tags$"):
+    with pytest.raises(ValueError, match="^expected a tagger, found a classification model$"):
         ours.tag([["anna"]])
 
 

@@ -67,8 +67,8 @@ def _parse_pair(text: str, option: str) -> LanguagePair:
         raise UserError(f"{option} {text}: expected SOURCE-TARGET=FILE or SOURCE-TARGET=FILE,FILE{four}, for example "
                         "en-es=pairs.tsv or en-es=en.txt,es.txt")
     if match[1] == match[2]:
-        raise UserError(f"{option} {text}: expected two languages, found {match[1]} twice; to compare two texts in one language, use "
-                        f"two names, such as {match[1]}1-{match[1]}2")
+        raise UserError(f"{option} {text}: expected two languages, found {match[1]} twice; to compare two texts in one language, "
+                        f"use two names, such as {match[1]}1-{match[1]}2")
     return LanguagePair(match[1], match[2], tuple(map(Path, paths)))
 
 

@@ -129,7 +129,7 @@ def test_evaluate(minixl, trained):
 
 
 def test_strict_is_for_entities(minixl, trained):
-    said = "--strict: not used, it is for the entities of labelled files\n"
+    said = "--strict has no effect: it applies to the entities of labelled files\n"
     for model, suffix, times in (("classifier", "tsv", 1), ("tagger", "txt", 0)):
         given = ("evaluate", trained / model / "model", f"en={trained}/en.{suffix}")
         code, out, err = minixl(*given, "--strict")
