@@ -1,23 +1,23 @@
-"""How well a language discriminator, trained afresh, tells two languages apart on a frozen encoder.
+"""How well a new language discriminator tells two languages apart on a frozen encoder.
 
-AdvPicker (Chen et al. 2021, arXiv:2106.02300), table 3: the nearer to chance, the more independent of the language the
-hidden states are.  Keung et al. 2019 train a single affine unit on a sentence's mean hidden state (level "sentence"), Chen
+AdvPicker (Chen et al. 2021, arXiv:2106.02300), table 3: the nearer to chance, the less the hidden states depend on the
+language.  Keung et al. 2019 train a single affine unit on a sentence's mean hidden state (level "sentence"), Chen
 et al. two layers on every piece (level "token"): minixl/models/discriminators.py.
 
-    texts      those of the training files to learn from, those of the test files to judge by, as in the table; without test
-               files one half of the texts and the other
+    texts      trained on the training files and scored on the test files, as in the table; without test files, trained on
+               one half of the texts and scored on the other
     training   equally many texts of both languages, at most PIECES word pieces of each; loss = mean BCE of the source + mean
                BCE of the target.  AdamW, STEPS updates on BATCH texts of each language, learning rate LEARNING_RATES falling
-               linearly to 0, weight decay WEIGHT_DECAY.  States are standardised by mean and deviation of what is trained on:
-               the same family of functions, but its training does not depend on the scale of an encoder
+               linearly to 0, weight decay WEIGHT_DECAY.  States are standardised with the mean and deviation of the training
+               states: the same family of functions, but training does not depend on the scale of an encoder
     accuracy   mean of the two languages' recalls on at most PIECES pieces of each, so that chance is 1/2 whatever the lengths
 
-The authors' code has the learning rate 5e-3 for tokens, on states as they are.  On standardised states of planted languages
-it comes up to 3 points less near to the best possible accuracy than 1e-3, and on little text it leans to one language.
+The authors' code uses the learning rate 5e-3 for tokens, on states that are not standardised.  On standardised states of
+planted languages it ends up to 3 points further from the best possible accuracy than 1e-3, and with little text it favours
+one language.
 
-When one half is judged by the other, text i of both languages stands in the same half if there are equally many: a translation
-in the other half, with the other label, would let a discriminator that remembers texts score less than chance.  Checked in
-tests/evaluation/test_probe.py.
+With halves, text i of both languages is in the same half if there are equally many: a translation in the other half, with the
+other label, would let a discriminator that memorises texts score below chance.  Checked in tests/evaluation/test_probe.py.
 """
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ from minixl.parameters import ParameterStore
 
 LEVELS = ("sentence", "token")
 CHANCE = 0.5
-LEAST = 4                 # texts of each language: two to learn from, two to judge
-PIECES = 60_000           # most pieces of a language whose states are kept, of each file
+LEAST = 4                 # texts of each language: two to train on, two to score
+PIECES = 60_000           # limit on the pieces of each file whose states are kept
 WIDTH = 500               # hidden units of the token discriminator (Chen et al. 2021)
-STEPS, BATCH = 300, 16    # updates, and texts of each language in one
-LEARNING_RATES = {"sentence": 5e-3, "token": 1e-3}     # nearest to the best possible accuracy on planted languages
+STEPS, BATCH = 300, 16    # updates, and texts of each language per update
+LEARNING_RATES = {"sentence": 5e-3, "token": 1e-3}     # closest to the best possible accuracy on planted languages
 WEIGHT_DECAY = 1e-2
 
 
@@ -61,21 +61,21 @@ Sides = tuple[States, States]     # source and target
 
 
 class ProbeResult(NamedTuple):
-    """Figures of texts that the discriminator has not seen."""
+    """Scores on texts that the discriminator has not seen."""
 
     accuracy: float           # 0..1, mean of the two recalls
-    chance: float             # what guessing scores
-    recall_source: float      # 0..1: how much of the source language is recognised as such
+    chance: float             # the score of guessing
+    recall_source: float      # 0..1: how much of the source language is recognised
     recall_target: float
-    trained: int              # texts of each language it was trained on
-    tested: int               # what was judged, both languages together: texts, or pieces at level "token"
+    trained: int              # training texts of each language
+    tested: int               # test texts of both languages together, or pieces at level "token"
 
 
 def sample(source: Encoded, target: Encoded, *, seed: int = 0, pieces: int = PIECES,
            equal: bool = True) -> tuple[Encoded, Encoded]:
-    """As many texts of each language as have `pieces` pieces at most, and 4 at least, in random order.
+    """Sample as many texts of each language as fit into `pieces` pieces, but at least 4, in random order.
 
-    equal: the same number of both; then those of two lists of one length stay together.  Raises ValueError for fewer than 4.
+    equal: the same number of both; in two lists of equal length, pairs stay together.  Raises ValueError for fewer than 4.
     """
     sides = source, target
     most = min(side.sources for side in sides)
@@ -93,7 +93,7 @@ def sample(source: Encoded, target: Encoded, *, seed: int = 0, pieces: int = PIE
 
 
 def states_of(model: Transformer | Bert, encoded: Encoded, *, progress: Callable[[int], None] | None = None) -> States:
-    """The states of all texts, those of a text's windows side by side.  progress is called with the pieces of each batch."""
+    """Compute the states of all texts, with a text's windows side by side.  progress: called with the pieces of each batch."""
     xp = (model.bert if isinstance(model, Transformer) else model).store.xp
     begins = starts_of(len(e.input_ids) for e in encoded.examples)
     out: Any = None
@@ -105,14 +105,14 @@ def states_of(model: Transformer | Bert, encoded: Encoded, *, progress: Callable
 
 
 def halves(source: States, target: States) -> tuple[Sides, Sides]:
-    """The first half of the texts of each language to train on, the others to test on; they stand in random order."""
+    """Return the first half of the texts of each language, to train on, and the others, to test on; their order is random."""
     half = (min(len(source.starts), len(target.starts)) - 1) // 2
     return ((_texts(source, range(half)), _texts(target, range(half))),
             (_texts(source, range(half, len(source.starts) - 1)), _texts(target, range(half, len(target.starts) - 1))))
 
 
 def probe_states(training: Sides, test: Sides, *, level: str, seed: int = 0) -> ProbeResult:
-    """Train on the one, source and target, and score the other."""
+    """Train on the training states of source and target, and score the test states."""
     if level not in LEVELS:
         raise ValueError(f"probe: expected one of {', '.join(LEVELS)}, got {level!r}")
     if level == "sentence":
@@ -129,7 +129,7 @@ def probe_states(training: Sides, test: Sides, *, level: str, seed: int = 0) -> 
 
 
 def _train(training: Sequence[States], level: str, seed: int) -> dict[str, dict[str, Array]]:
-    """A fresh discriminator's parameters after STEPS updates on source and target; it says 1 of the source."""
+    """Return the parameters of a new discriminator after STEPS updates on source (label 1) and target (0)."""
     hidden = training[0].hidden
     rng = np.random.default_rng([seed, 1])
     store = ParameterStore(discriminator_shapes(level, hidden.shape[1], WIDTH), dtype=hidden.dtype, xp=array_module(hidden))
@@ -151,34 +151,34 @@ def _train(training: Sequence[States], level: str, seed: int) -> dict[str, dict[
 
 
 def _endless(count: int, rng: np.random.Generator) -> Any:
-    """0 ... count-1 in a new random order every time round."""
+    """Yield 0 ... count-1 endlessly, in a new random order each time."""
     while True:
         yield from rng.permutation(count).tolist()
 
 
 def _lengths(encoded: Encoded) -> np.ndarray:
-    """Pieces of every text (N,), all its windows together."""
+    """Return the number of pieces of every text (N,), over all its windows."""
     return np.bincount([e.source for e in encoded.examples], [len(e.input_ids) for e in encoded.examples],
                        encoded.sources).astype(int)
 
 
-def _picked(encoded: Encoded, chosen: Sequence[int]) -> Encoded:
-    """The chosen texts in this order."""
-    place = {source: i for i, source in enumerate(chosen)}
+def _picked(encoded: Encoded, numbers: Sequence[int]) -> Encoded:
+    """Return the texts with these numbers, in this order."""
+    place = {source: i for i, source in enumerate(numbers)}
     examples = sorted((replace(e, source=place[e.source]) for e in encoded.examples if e.source in place),
                       key=lambda e: e.source)                                          # stable: windows stay in order
-    return Encoded(examples, len(chosen), pieces=sum(len(e.input_ids) for e in examples))
+    return Encoded(examples, len(numbers), pieces=sum(len(e.input_ids) for e in examples))
 
 
 def _pooled(states: States) -> States:
-    """The mean state of every text, as texts of one piece."""
+    """Return the mean state of every text, as texts of one piece."""
     means, _ = mean_pooling_forward(states.hidden, states.starts)
     return States(means, np.arange(len(means) + 1))
 
 
-def _texts(states: States, chosen: Sequence[int]) -> States:
-    """Some of the texts, in the order given."""
-    picked = np.asarray(chosen)
+def _texts(states: States, numbers: Sequence[int]) -> States:
+    """Return the texts with these numbers, in this order."""
+    picked = np.asarray(numbers)
     lengths = np.diff(states.starts)[picked]
     starts = starts_of(lengths)
     rows = np.arange(starts[-1]) + np.repeat(states.starts[picked] - starts[:-1], lengths)
@@ -186,7 +186,7 @@ def _texts(states: States, chosen: Sequence[int]) -> States:
 
 
 def _moments(sides: Sequence[States]) -> tuple[Array, Array]:
-    """Mean and standard deviation (H,) over the rows, each language weighing the same; a constant column's deviation is 1."""
+    """Return mean and standard deviation (H,) over the rows, with equal weight per language; 1 for a constant column."""
     xp = array_module(sides[0].hidden)
     mean = sum(side.hidden.mean(axis=0) for side in sides) / len(sides)
     variance = sum(((side.hidden - mean) ** 2).mean(axis=0) for side in sides) / len(sides)

@@ -1,11 +1,11 @@
-"""How alike a model's vectors of translations are.  Keung et al. 2019 (arXiv:1909.00153), table 3.
+"""How similar a model's vectors of translations are.  Keung et al. 2019 (arXiv:1909.00153), table 3.
 
     h(x)          mean of the last hidden states of all pieces of x, [CLS] and [SEP] included
     translations  median over the pairs of cos(h(x_i), h(y_i)), the figure of the paper
-    random        the same with y_π(i), where π is a permutation that leaves nothing in place
+    random        the same with y_π(i), where π is a permutation without fixed points
     P@1           how often y_i is the nearest of all y to x_i by cosine, and x_i the nearest of all x to y_i
 
-A space in which all vectors are alike has a high first figure; the second is then as high and the third near 1/N.
+If all vectors are similar, the first figure is high, but so is the second, and the third is near 1/N.
 Checked on planted spaces in tests/evaluation/test_translations.py.
 """
 from __future__ import annotations
@@ -27,8 +27,8 @@ from minixl.parameters import ParameterStore
 from minixl.weights.folder import load_parameters, read_config
 from minixl.weights.tokenizer import Tokenizer
 
-MAX_LENGTH = 128    # pieces of a window, whatever limit a model was trained with: before and after read the same windows
-TIE = 1e-6          # cosines closer than this are equal: float32 hidden states are no more exact
+MAX_LENGTH = 128    # pieces per window, whatever limit a model was trained with, so that all models read the same windows
+TIE = 1e-6          # cosines closer than this count as equal: the precision of float32 hidden states
 ROWS = 1024         # rows of the cosine matrix computed at a time
 
 
@@ -37,13 +37,13 @@ class TranslationScores(NamedTuple):
 
     pairs: int                     # N
     translations: float            # median cosine of a text and its translation
-    random: float                  # median cosine of a text and another one's translation
-    precision_forward: float       # 0..1: the nearest target vector of a source text is its translation's
-    precision_backward: float      # 0..1: the nearest source vector of a target text is its original's
+    random: float                  # median cosine of a text and the translation of another
+    precision_forward: float       # 0..1: how often the nearest target vector of a source text is its translation's
+    precision_backward: float      # 0..1: how often the nearest source vector of a target text is its original's
 
 
 def load_encoder(folder: Path, *, xp: Any = np) -> tuple[Bert, Tokenizer]:
-    """The encoder of a Hugging Face folder, without any head.  Raises UserError when it is not one."""
+    """Load the encoder of a Hugging Face folder, without a head.  Raises UserError when it is not such a folder."""
     config = read_config(folder)
     store = ParameterStore(Bert.shapes(config), tables=[WORD_TABLE], xp=xp)
     load_parameters(folder, {parameter.name: parameter.value for parameter in store})
@@ -51,30 +51,30 @@ def load_encoder(folder: Path, *, xp: Any = np) -> tuple[Bert, Tokenizer]:
 
 
 def encode_texts(documents: Sequence[Document], tokenizer: PieceTokenizer, model: Transformer | Bert) -> Encoded:
-    """Texts in windows of at most MAX_LENGTH pieces, nothing cut."""
+    """Encode texts in windows of at most MAX_LENGTH pieces; nothing is cut off."""
     limit = min(MAX_LENGTH, _encoder(model).config.max_position_embeddings)
     return encode_documents(documents, tokenizer, None, max_length=limit)
 
 
 def hidden_batches(model: Transformer | Bert, examples: Sequence[Example], *, tokens: int = TOKENS,
                    progress: Callable[[int], None] | None = None) -> Iterator[tuple[np.ndarray, Array, np.ndarray]]:
-    """Last hidden states without dropout, in batches of about `tokens` pieces of examples of similar length.
+    """Compute last hidden states without dropout, in batches of about `tokens` pieces of examples of similar length.
 
-    Yields which examples stand in the batch (B,), their states (T, H) and where each begins (B+1,); progress is called with
-    the pieces of each batch.
+    Yields the indices of a batch's examples (B,), their states (T, H) and where each begins (B+1,).  progress: called with
+    the number of pieces of each batch.
     Raises FloatingPointError when the states are not finite.
     """
     bert = _encoder(model)
-    for batch, chosen in prediction_batches(examples, tokens, bert.store.xp, progress):
+    for batch, indices in prediction_batches(examples, tokens, bert.store.xp, progress):
         hidden, _ = bert.forward(batch.input_ids, batch.position_ids, batch.starts, keep=False)
         if not bool(bert.store.xp.isfinite(hidden).all()):
             raise FloatingPointError("the model's hidden states became nan: the learning rate (optim.lr) was too high")
-        yield chosen, hidden, batch.starts
+        yield indices, hidden, batch.starts
 
 
 def sentence_vectors(model: Transformer | Bert, encoded: Encoded, *, tokens: int = TOKENS,
                      progress: Callable[[int], None] | None = None) -> np.ndarray:
-    """The mean hidden state of every text, (N, H) float64; that of a long text is over the pieces of all its windows."""
+    """Return the mean hidden state of every text, (N, H) float64, over the pieces of all its windows."""
     sources = np.array([example.source for example in encoded.examples], int)
     total, pieces = np.zeros((encoded.sources, _encoder(model).config.hidden_size)), np.zeros(encoded.sources)
     for examples, hidden, starts in hidden_batches(model, encoded.examples, tokens=tokens, progress=progress):
@@ -86,7 +86,7 @@ def sentence_vectors(model: Transformer | Bert, encoded: Encoded, *, tokens: int
 
 
 def translation_scores(source: np.ndarray, target: np.ndarray, seed: int = 0) -> TranslationScores:
-    """source (N, H), target (N, H): row i of the one translates row i of the other.  N >= 2, else ValueError."""
+    """source (N, H), target (N, H): row i of one is the translation of row i of the other.  Raises ValueError for N < 2."""
     if source.shape != target.shape or len(source) < 2:
         raise ValueError(f"translation_scores: expected two arrays of one shape with at least 2 rows, got {source.shape} and "
                          f"{target.shape}")
@@ -97,7 +97,7 @@ def translation_scores(source: np.ndarray, target: np.ndarray, seed: int = 0) ->
 
 
 def derangement(count: int, rng: np.random.Generator) -> np.ndarray:
-    """A permutation (count,) that leaves nothing in place: one cycle through all, in random order."""
+    """Return a permutation (count,) without fixed points: one cycle through all, in random order."""
     cycle = rng.permutation(count)
     other = np.empty(count, int)
     other[cycle] = np.roll(cycle, 1)
@@ -105,17 +105,17 @@ def derangement(count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def precision_at_1(queries: np.ndarray, candidates: np.ndarray) -> float:
-    """queries (N, H), candidates (N, H), unit rows: how often candidate i is the nearest of query i, 0..1.
+    """queries (N, H), candidates (N, H), unit rows -> how often candidate i is the nearest to query i, 0..1.
 
-    Where k candidates are equally near the one that is right counts 1/k, what a choice by chance would score.
+    Where k candidates are equally near, the right one counts 1/k, the expected score of a random choice.
     """
-    right = 0.0
+    correct = 0.0
     for first in range(0, len(queries), ROWS):
         cosines = queries[first:first + ROWS] @ candidates.T                           # (rows, N)
         nearest = cosines >= cosines.max(axis=1, keepdims=True) - TIE
         rows = np.arange(len(cosines))
-        right += float((nearest[rows, first + rows] / nearest.sum(axis=1)).sum())
-    return right / len(queries)
+        correct += float((nearest[rows, first + rows] / nearest.sum(axis=1)).sum())
+    return correct / len(queries)
 
 
 def _encoder(model: Transformer | Bert) -> Bert:
@@ -123,6 +123,6 @@ def _encoder(model: Transformer | Bert) -> Bert:
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
-    """Rows of length 1, float64; a zero row stays zero."""
+    """Scale rows to length 1, in float64; a zero row stays zero."""
     norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     return vectors / np.where(norms > 0, norms, 1)

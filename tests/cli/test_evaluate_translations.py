@@ -263,8 +263,8 @@ def test_a_model_that_is_no_transformer(minixl, data, monkeypatch):
     for option in ("--translations", "--probe"):
         code, out, err = minixl("evaluate", "crf", option, f"en-es={data}/pairs.tsv")
         assert (code, out) == (1, "") and len(err.splitlines()) == 1
-        assert err.startswith("Error: crf: --translations and --probe compare the hidden states of a transformer: expected one, found "
-                              "a bilstm-crf model")
+        assert err.startswith("Error: crf: --translations and --probe compare the hidden states of a transformer: expected one, "
+                              "found a bilstm-crf model")
 
 
 def test_the_old_name_of_an_option_gives_the_new_one(minixl, data):
