@@ -47,8 +47,8 @@ def documents(texts=TEXTS, max_length: int = 30, **options):
 
 @pytest.mark.parametrize("tokens", [1, 12, 1000])
 @pytest.mark.parametrize("pooling", ["token", "mean", "cls"])
-def test_results_stand_in_the_order_of_the_inputs(pooling, tokens):
-    """Whatever is computed together, each input's result is the one it has alone."""
+def test_results_are_in_the_order_of_the_inputs(pooling, tokens):
+    """Whatever the batches are, each input has the same result as alone."""
     made, encode = model(pooling), sentences if pooling == "token" else documents
     seen = []
     found = source_scores(made, encode(), tokens=tokens, progress=seen.append)
@@ -61,7 +61,7 @@ def test_results_stand_in_the_order_of_the_inputs(pooling, tokens):
     np.testing.assert_allclose(found[0], found[5], rtol=1e-5)
 
 
-def test_a_long_sentence_is_put_together_from_its_windows():
+def test_a_long_sentence_is_joined_from_its_windows():
     made, text = model("token"), "abc de fgh i jk lmn op qrs"
     encoded = sentences([text], max_length=12)
     assert len(encoded.examples) > 2
@@ -113,14 +113,14 @@ def test_predict_labels(task, pooling):
 
 
 class OnDevice(np.ndarray):
-    """Stands for an array on a GPU: what is computed of it is on the GPU as well, unless to_numpy fetches it."""
+    """Stands for an array on a GPU: results computed from it are on the GPU, too, until to_numpy fetches them."""
 
-    __array_priority__ = 1         # joined with other arrays it stays what it is
+    __array_priority__ = 1         # concatenated with other arrays, the type stays
 
 
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
-    """as_on_a_gpu(model): its scores are on the GPU.  Returns the shapes of what is fetched, and what Viterbi is given."""
+    """as_on_a_gpu(model): its scores are on the GPU.  Returns the shapes of fetched arrays and the scores passed to Viterbi."""
     fetched, decoded = [], []
 
     def to_numpy(array):
@@ -204,7 +204,7 @@ def test_a_tagger_on_texts(tmp_path):
     assert sum(len(r["entities"]) for r in results) == sum(tag.startswith("B-") for r in results for tag in r["tags"])
 
 
-def test_probabilities_of_the_tags_given(tmp_path):
+def test_probabilities_of_the_tags(tmp_path):
     ours = predictor(tmp_path, "token", "ner")
     words = "anna ben visited paris in madrid".split()
     (tags, probs, _), = ours.tag([words])
@@ -215,7 +215,7 @@ def test_probabilities_of_the_tags_given(tmp_path):
 
 @pytest.mark.parametrize(("task", "untagged"), [("ner", "O"), ("pos", "_")])
 def test_words_beyond_a_cut_are_untagged(tmp_path, task, untagged):
-    """O is no tag of a model for parts of speech.  What was cut is counted, over all calls."""
+    """A model for parts of speech has no tag O.  Words that were cut are counted over all calls."""
     ours = predictor(tmp_path, "token", task, on_long="truncate")
     (tags, probs, _), = ours.tag([["anna"] * 50])
     assert len(tags) == len(probs) == 50 and tags[30:] == [untagged] * 20 and not probs[30:].any() and probs[:30].all()
@@ -247,7 +247,7 @@ def test_a_classifier(tmp_path, pooling):
         ours.tag([["anna"]])
 
 
-def test_what_is_no_list_of_strings(tmp_path):
+def test_an_argument_that_is_not_a_list_of_strings(tmp_path):
     ours = predictor(tmp_path, "token", "ner")
     with pytest.raises(TypeError, match=r"^predict: expected a list of strings, got one string; use predict\(\[text\]\)$"):
         ours.predict("anna")
@@ -256,7 +256,7 @@ def test_what_is_no_list_of_strings(tmp_path):
     for wrong in (None, 5):
         with pytest.raises(TypeError, match=f"^predict: expected a list of strings, got {type(wrong).__name__}$"):
             ours.predict(wrong)
-    assert ours.predict(text for text in ["anna"]) == ours.predict(["anna"])        # anything that gives strings will do
+    assert ours.predict(text for text in ["anna"]) == ours.predict(["anna"])        # any iterable of strings is accepted
 
 
 IOBES = ["O", *(f"{letter}-{kind}" for kind in ("LOC", "PER") for letter in "BIES")]
@@ -270,7 +270,7 @@ def word_level(folder, labels=IOBES, task="ner", scheme="IOBES", **options) -> P
     made, rng = BilstmCrf(config, labels, lexicon), np.random.default_rng(8)
     for parameter in made.store:
         parameter.value[...] = rng.normal(size=parameter.value.shape)
-    for i, j in itertools.product(range(len(labels)), repeat=2):       # entities of two words, which chance gives too few of
+    for i, j in itertools.product(range(len(labels)), repeat=2):       # entities of two words, which are rare by chance
         made.store["crf.transitions"].value[i, j] += 4 * (labels[i][0] + labels[j][0] == "BE")
     info = ModelInfo(task=task, labels=labels, scheme=scheme, pooling="token", max_length=40, family="bilstm-crf", **options)
     save_model(folder / "model", made, lexicon, info, config.to_json())
@@ -278,7 +278,7 @@ def word_level(folder, labels=IOBES, task="ner", scheme="IOBES", **options) -> P
 
 
 def distribution(ours: Predictor, words: list[str]) -> dict[tuple[str, ...], float]:
-    """Every tag sequence that decoding may give, and its probability: all are summed up, none is cut short."""
+    """Return every tag sequence that decoding allows, and its probability, by summing over all of them."""
     encoded = encode_sentences([Sentence(tuple(words), None, 1)], ours.tokenizer, None, max_length=40)
     emissions = source_scores(ours.model, encoded)[0].astype(float)
     chain = {name: value.astype(float) for name, value in ours.model.decoder().items()}
@@ -312,7 +312,7 @@ def test_a_crf_knows_how_likely_its_tags_and_entities_are(tmp_path, words):
 
 
 def test_the_random_tagger_finds_entities(tmp_path):
-    """Otherwise the test above says little."""
+    """Without entities the test above would show little."""
     ours = word_level(tmp_path)
     found = [entity for answer in ours.tag(["anna ben paris".split(), "paris never 😀 .".split()]) for entity in answer.entities]
     assert found and any(end - first > 1 for _, first, end, _ in found)
@@ -336,7 +336,7 @@ def test_unconstrained_decoding_of_a_crf(tmp_path):
         assert all(0 <= entity[3] <= 1 for entity in answer.entities)
 
 
-def test_whatever_is_given_to_a_word_level_model(tmp_path):
+def test_unusual_input_to_a_word_level_model(tmp_path):
     """No words, words alone and beside each other, words never seen, emoji, a sentence of many windows."""
     ours = word_level(tmp_path)
     texts = ["", "anna ben paris", " ", "Ünïcödé 👩‍👩‍👧 words", "anna visited paris . " * 125, ""]
@@ -354,7 +354,7 @@ def test_whatever_is_given_to_a_word_level_model(tmp_path):
 @pytest.mark.parametrize("make", [lambda folder: word_level(folder, on_long="error"),
                                   lambda folder: predictor(folder, "token", "ner", on_long="error"),
                                   lambda folder: predictor(folder, "mean", "classification", on_long="error")])
-def test_a_long_input_is_named_where_it_is_an_error(tmp_path, make):
+def test_the_error_for_a_long_input_names_it(tmp_path, make):
     ours = make(tmp_path)
     with pytest.raises(UserError, match=r"^input:2: the .* has \d+ .*; split it; a model that was trained with --set data.on"):
         ours.predict(["anna", "anna " * 50])

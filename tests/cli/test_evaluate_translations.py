@@ -1,4 +1,4 @@
-"""minixl evaluate --translations and --probe: tables, JSON, both kinds of folder, one line for each mistake."""
+"""minixl evaluate --translations and --probe: tables, JSON, both kinds of folder, one line per mistake."""
 import io
 import json
 import sys
@@ -22,7 +22,7 @@ ES = ["anna visita paris .", "ben vive en madrid .", "la visita", "anna vive .",
 
 
 def save(folder, encoder, task, labels, pooling, **more):
-    """A model folder that holds the encoder's weights and a head of nothing."""
+    """Save a model folder with the encoder's weights and a head of zeros."""
     config = read_config(encoder)
     model = Transformer(config, labels, pooling)
     load_parameters(encoder, {p.name: p.value for p in model.store if p.name.startswith("bert.")})
@@ -47,15 +47,15 @@ def data(tmp_path_factory):
 
 
 def figures(out):
-    """JSON of a command that printed nothing else."""
+    """Parse the JSON of a command that printed nothing else."""
     return json.loads(out)
 
 
-def test_before_and_after_are_alike_when_nothing_was_trained(minixl, data):
-    given = ("--translations", f"en-es={data}/pairs.tsv", "--json")
+def test_an_untrained_model_scores_as_its_encoder(minixl, data):
+    options = ("--translations", f"en-es={data}/pairs.tsv", "--json")
     results = []
     for folder in ("encoder", "classifier", "tagger"):
-        code, out, err = minixl("evaluate", data / folder, *given)
+        code, out, err = minixl("evaluate", data / folder, *options)
         assert code == 0 and err.splitlines() == ["en-es en: 6 inputs, 33 pieces", "en-es es: 6 inputs, 41 pieces"], err
         results.append(figures(out))
     assert results[0] == results[1] == results[2] and set(results[0]) == {"translations"}
@@ -63,7 +63,7 @@ def test_before_and_after_are_alike_when_nothing_was_trained(minixl, data):
     assert set(found) == {"pairs", "translations", "random", "precision_forward", "precision_backward"}
     assert found["pairs"] == 6 and -1 <= found["random"] < found["translations"] <= 1
     code, out, _ = minixl("evaluate", data / "encoder", "--translations", f"en-es={data}/en.txt,{data}/es.tsv", "--json")
-    assert figures(out) == results[0]                                  # two files say the same as one
+    assert figures(out) == results[0]                                  # two files give the same result as one
 
 
 def test_the_figures_are_those_of_the_functions(minixl, data):
@@ -87,7 +87,7 @@ def test_tables(minixl, data):
     assert there[2] == back[2] and there[4:] == back[:3:-1]            # the same pairs the other way round
     assert probe[0].split() == ["pair", "level", "accuracy", "source", "target", "tested"]
     assert [row.split()[:2] for row in probe[1:]] == [["en-es", "sentence"], ["en-es", "token"]]
-    assert probe[1].split()[-1] == "6"                                 # three texts of each language were held out
+    assert probe[1].split()[-1] == "6"                                 # three held-out texts of each language
     assert "median cosine" in err and "language discriminator" in err and "Error" not in err
 
 
@@ -143,7 +143,7 @@ def test_the_texts_of_column_files_are_their_sentences(minixl, data, tmp_path, d
 
 
 def test_the_probe_is_scored_on_the_test_files(minixl, data, tmp_path):
-    """Test files in which the languages have changed places are all wrong."""
+    """With the languages of the test files exchanged, all results are wrong."""
     rng = np.random.default_rng(0)
     for name, letters, count in (("x", "abcdefgh", 40), ("y", "qrstuvwx", 50), ("z", "abcdefgh", 20)):
         (tmp_path / name).write_text("\n".join("".join(rng.choice(list(letters), 6)) for _ in range(count)))
@@ -183,7 +183,7 @@ def test_a_bar_where_there_is_a_terminal(monkeypatch):
                                   ["--probe", "en-es={0}/en.txt,{0}/es.tsv"],
                                   ["--probe", "en-es={0}/en.txt,{0}/es.tsv,{0}/en.txt,{0}/es.tsv"]])
 def test_a_bar_is_full_in_the_end(minixl, data, monkeypatch, args):
-    """Every piece that is announced is counted once."""
+    """Progress is reported for every piece once."""
     import minixl.cli.options as options
     seen = []
 
@@ -197,7 +197,7 @@ def test_a_bar_is_full_in_the_end(minixl, data, monkeypatch, args):
     assert len(seen) == 1 and seen[0][0] == seen[0][1] > 20
 
 
-def test_cures_are_those_of_this_command(minixl, data, tmp_path):
+def test_fixes_are_those_of_this_command(minixl, data, tmp_path):
     labels = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
     save(tmp_path / "strict", data / "encoder", "ner", labels, "token", max_length=8, on_long="error")
     mixed = "anna\tB-PER\nben\tS-PER\n.\tO\n\nparis\tI-LOC\n"
@@ -218,7 +218,7 @@ def test_cures_are_those_of_this_command(minixl, data, tmp_path):
                                  "2\n")
 
 
-def test_pairs_left_out_are_said(minixl, data, tmp_path):
+def test_skipped_pairs_are_reported(minixl, data, tmp_path):
     (tmp_path / "p.tsv").write_text("anna\tanna\nben\t\nthe\tla\n")
     code, _, err = minixl("evaluate", data / "encoder", "--translations", f"en-es={tmp_path}/p.tsv")
     assert code == 0 and err.startswith("en-es: skipped 1 pair with an empty side\nen-es en: 2 inputs")
@@ -257,7 +257,7 @@ def test_no_such_folder(minixl, tmp_path, data):
     assert len(err.splitlines()) == 1
 
 
-def test_a_model_that_is_no_transformer(minixl, data, monkeypatch):
+def test_a_model_that_is_not_a_transformer(minixl, data, monkeypatch):
     stub = types.SimpleNamespace(model=types.SimpleNamespace(family="bilstm-crf"), info=None, tokenizer=None)
     monkeypatch.setattr(Predictor, "load", lambda folder, device: stub)
     for option in ("--translations", "--probe"):

@@ -1,4 +1,4 @@
-"""Packing, batches by length, and a stream that deals every example once an epoch and continues exactly."""
+"""Packing, cutting, batches by length, and a stream that yields every example once per epoch and continues exactly."""
 import json
 
 import numpy as np
@@ -16,8 +16,8 @@ def example(length: int, number: int = 0, rows=(), labels=None) -> Example:
 
 
 def test_pack_sorts_by_length_and_keeps_ties_in_order():
-    given = [example(4, 0, (1, 3), (7, 8)), example(1, 1, (0,), (9,)), example(4, 2, (), ()), example(2, 3, (1,), (-100,))]
-    batch = pack(given)
+    examples = [example(4, 0, (1, 3), (7, 8)), example(1, 1, (0,), (9,)), example(4, 2, (), ()), example(2, 3, (1,), (-100,))]
+    batch = pack(examples)
     np.testing.assert_array_equal(batch.order, [1, 3, 0, 2])
     np.testing.assert_array_equal(batch.starts, [0, 1, 3, 7, 11])
     np.testing.assert_array_equal(batch.input_ids, [100, 300, 301, 0, 1, 2, 3, 200, 201, 202, 203])
@@ -62,18 +62,18 @@ def test_length_batches_hold_every_example_once(rng, tokens):
 
 
 def numbers(batch) -> list[int]:
-    """Which examples a batch holds, by their ids."""
+    """Return the numbers of the examples in a batch, from their ids."""
     return sorted((batch.input_ids[batch.starts[:-1]] // 100).tolist())
 
 
 @pytest.mark.parametrize("count, size", [(10, 3), (9, 3), (1, 4), (5, 1)])
-def test_a_stream_deals_every_example_once_an_epoch(count, size):
+def test_a_stream_yields_every_example_once_per_epoch(count, size):
     stream = Stream([example(2 + i % 3, i) for i in range(count)], size, seed=1)
     assert stream.batches_per_epoch == -(-count // size)
     for epoch in range(3):
-        dealt = [numbers(next(stream)) for _ in range(stream.batches_per_epoch)]
-        assert sorted(sum(dealt, [])) == list(range(count)) and stream.epoch == epoch
-        assert all(len(batch) == size for batch in dealt[:-1])
+        batches = [numbers(next(stream)) for _ in range(stream.batches_per_epoch)]
+        assert sorted(sum(batches, [])) == list(range(count)) and stream.epoch == epoch
+        assert all(len(batch) == size for batch in batches[:-1])
 
 
 def test_order_depends_on_seed_and_epoch():
@@ -104,7 +104,7 @@ def test_a_stream_continues_from_its_state(before):
 
 
 class Kept:
-    """Stands for kept states: those of example i are i, and what it was asked is written down."""
+    """Stands for kept states: those of example i are i; calls are recorded."""
 
     def __init__(self, examples):
         self.examples, self.groups = examples, []
@@ -118,7 +118,7 @@ class Kept:
 
 
 def test_a_stream_brings_kept_states():
-    """Row for row those of the example that stands there; without kept states the batches are the same."""
+    """Each row has the states of its example; without kept states the batches are the same."""
     examples = [example(2 + i % 3, i) for i in range(9)]
     kept = Kept(examples)
     stream, plain = Stream(examples, 2, seed=3, bottom=kept), Stream(examples, 2, seed=3)

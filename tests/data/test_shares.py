@@ -1,4 +1,4 @@
-"""The shares of several workers: together they are the batch, of similar size, and so are their gradients; states do not differ."""
+"""Shares of several workers: they and their gradients add up to the batch, sizes are similar, states do not depend on them."""
 import json
 
 import numpy as np
@@ -18,7 +18,7 @@ LENGTHS = (5, 1, 9, 5, 2, 12, 1, 5, 3, 7, 1)
 
 
 def joined(parts: list[Batch]) -> list[np.ndarray]:
-    """The fields of a batch that is put together again from its parts."""
+    """Return the fields of the batch, joined from its parts."""
     begins = np.cumsum([0, *(part.tokens for part in parts)])[:-1]
     ends = [part.starts[1:] + begin for part, begin in zip(parts, begins, strict=True)]
     rows = [part.rows + begin for part, begin in zip(parts, begins, strict=True)]
@@ -52,7 +52,7 @@ def test_a_worker_may_get_nothing():
 
 @pytest.mark.parametrize("lengths", [(4, 0, 3), (0, 0), (0,)])
 def test_examples_without_pieces_are_in_some_part(lengths):
-    """A word-level model reads an empty sentence so."""
+    """An empty sentence of a word-level model."""
     whole, _ = Stream([example(n, i) for i, n in enumerate(lengths)], 3, seed=0).next_share(0, 1)
     parts = split_by_tokens(whole, 2)
     assert sorted(np.concatenate([part.order for part in parts])) == list(range(len(lengths)))
@@ -77,7 +77,7 @@ MODELS = {"tagger": lambda rng: tagger(rng, "token"), "classifier": lambda rng: 
 
 
 def accumulate(model: Transformer | BilstmCrf, part: Batch, whole: Batch, parts: int) -> float:
-    """Loss and gradients of one worker, who may cut the part again."""
+    """Compute loss and gradients of one worker, who may cut the part again."""
     total = 0.0
     for piece in split(part, parts):
         share = model.loss_share(piece, whole)
@@ -91,7 +91,7 @@ def accumulate(model: Transformer | BilstmCrf, part: Batch, whole: Batch, parts:
 @pytest.mark.parametrize("workers", [1, 2, 3, 12])
 @pytest.mark.parametrize("name", MODELS)
 def test_gradients_of_the_shares_add_up(rng, name, workers, accumulated):
-    """Over two epochs, with batches whose last is smaller; where there are more workers than examples some have nothing."""
+    """Over two epochs, the last batch of each is smaller; with more workers than examples, some get nothing."""
     model, examples = MODELS[name](rng)
     bottom = FrozenBottom(model.bert, examples, memory_bytes=1 << 30) if name == "kept states" else None
     streams = [Stream(examples, 4, 5, bottom=bottom) for _ in range(workers + 1)]
@@ -113,7 +113,7 @@ def test_gradients_of_the_shares_add_up(rng, name, workers, accumulated):
 
 
 def test_the_state_does_not_depend_on_the_share():
-    """Streams of any worker among any number are in the state of a plain one, and go on from it as any other."""
+    """The state of any worker's stream is that of a plain stream, and can be resumed by any."""
     examples = [example(2 + i % 3, i) for i in range(9)]
     plain, streams = Stream(examples, 2, seed=3), [(Stream(examples, 2, seed=3), *who) for who in ((0, 1), (1, 2), (6, 7))]
     for _ in range(7):

@@ -1,4 +1,4 @@
-"""Texts in two languages: both input forms, what counts as a label, blank lines, and every message."""
+"""Texts in two languages: both input forms, labels, blank lines, and every message."""
 import gzip
 from pathlib import Path
 
@@ -66,12 +66,12 @@ def test_the_texts_of_columns_are_sentences(pair, divider, tags, name):
 
 
 @pytest.mark.parametrize("content", ["Ana\tB-PER\nvive\tO\n\nBen\tB-PER\n", "Ana PROPN\nvive VERB\n"])
-def test_columns_are_no_pairs(pair, content):
+def test_columns_are_not_pairs(pair, content):
     with pytest.raises(UserError, match=r"p.tsv: expected source and target separated by a tab, found words and their tags; put"):
         read_pair(pair({"p.tsv": content}))
 
 
-def test_what_looks_like_columns_in_part_is_not(pair):
+def test_texts_that_partly_look_like_columns_are_not(pair):
     """Texts of numbers, of one word each, of capitals with spaces, or equally long ones."""
     for column in (["1", "2"], ["Uno", "DOS"], ["A B", "C"], ["今天", "很好"], ["B-Seite hören", "O ja"], ["Ок", "ДА"]):
         found = read_pair(pair({"a.txt": "".join(f"x\t{text}\n" for text in column), "b.txt": "eins zwei\nvier fünf\n"}))
@@ -100,7 +100,7 @@ def test_limit(pair):
         read_pair(files, limit=1)
 
 
-def test_texts_that_are_no_translations(pair):
+def test_texts_that_are_not_translations(pair):
     files = pair({"a.txt": "a\n\nc\n", "b.txt": "1\n2\n3\n4\n"})
     assert texts(read_pair(files, translated=False)) == (["a", "c"], ["1", "2", "3", "4"])
     with pytest.raises(UserError, match=r"a.txt,.*b.txt: expected at least 4 texts of each language, found 2; give a larger file$"):
@@ -130,7 +130,7 @@ def test_mistakes(pair, tmp_path, files, said):
     assert said.format(folder=tmp_path) in str(error.value) and str(error.value).startswith(str(tmp_path))
 
 
-def test_pairs_of_words_are_no_labels(pair):
+def test_pairs_of_words_are_not_labels(pair):
     assert len(read_pair(pair({"p.tsv": "fly\tvolar\nlive\tvivir\n" * 10})).source) == 20
     assert len(read_pair(pair({"p.tsv": "I fly.\tVuelo yo.\nI live.\tVivo yo.\n" * 10})).source) == 20
 
@@ -154,7 +154,7 @@ def test_parse_pairs(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("text", ["en=a.txt", "en-es", "en-es=", "-es=a", "en-=a", "en-es-de=a", "en-es=a,b,c",
                                   "en-es=a,b,c,d", "en-es=a,", "=a"])
-def test_a_pair_that_is_none(text):
+def test_malformed_pairs(text):
     with pytest.raises(UserError) as error:
         parse_pairs([text], "--translations")
     assert str(error.value).startswith(f"--translations {text}: expected SOURCE-TARGET=FILE or SOURCE-TARGET=FILE,FILE, for ex")

@@ -1,4 +1,4 @@
-"""Probes on planted languages: found where they differ, at chance where they do not; halves, order, symmetry."""
+"""Probes on planted languages: accurate where they differ, at chance where they do not; halves, order, symmetry."""
 import numpy as np
 import pytest
 
@@ -24,9 +24,9 @@ def planted(rng, shift, texts=120, hidden=24, xp=np):
     return sides
 
 
-def probe(source, target, **how):
-    """One half of the texts judged by the other."""
-    return probe_states(*halves(source, target), **how)
+def probe(source, target, **options):
+    """Train on one half of the texts and score the other."""
+    return probe_states(*halves(source, target), **options)
 
 
 def through(encoder, source, target, level):
@@ -55,7 +55,7 @@ def test_languages_that_do_not_differ_are_not(rng, level):
 
 
 @pytest.mark.parametrize(("level", "best"), [("sentence", 0.90), ("token", 0.84)])
-def test_nearly_all_that_can_be_told_is_told(rng, level, best):
+def test_accuracy_is_near_the_best_possible(rng, level, best):
     """Two overlapping normal clouds, Φ(distance/2) apart (Φ(0.6√n) a text of n = 2 ... 8 pieces): the best there can be."""
     sides = planted(rng, 1.2 if level == "sentence" else 2, texts=400)
     assert best - 0.04 < probe(*sides, level=level).accuracy < best + 0.04
@@ -89,8 +89,8 @@ def test_scale_and_offset_of_an_encoder_do_not_matter(rng):
     assert probe(*constant, level="sentence").accuracy == pytest.approx(found.accuracy, abs=0.05)
 
 
-def test_the_half_that_is_judged_is_not_trained_on(rng):
-    """Languages that differ in the first half only cannot be told apart in the second."""
+def test_the_scored_half_is_not_trained_on(rng):
+    """Languages that differ only in the first half cannot be told apart in the second."""
     source, target = planted(rng, 0)
     border = target.starts[60]
     target.hidden[:border] += 8
@@ -102,8 +102,8 @@ def test_the_half_that_is_judged_is_not_trained_on(rng):
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_the_test_texts_are_judged_with_their_own_label(rng, level):
-    """Where the languages have changed places, what tells the training texts apart is wrong of all the others."""
+def test_the_test_texts_are_scored_with_their_own_label(rng, level):
+    """When the languages change places, everything that was right becomes wrong."""
     training, (source, target) = halves(*planted(rng, 8))
     source = States(source.hidden[:source.starts[40]], source.starts[:41])
     found = probe_states(training, (source, target), level=level)
@@ -113,7 +113,7 @@ def test_the_test_texts_are_judged_with_their_own_label(rng, level):
 
 
 def test_unequal_lengths_do_not_move_chance(rng):
-    """Ten times as many pieces of the one language: a discriminator that always says so scores one half."""
+    """With ten times as many pieces of one language, always predicting that language scores one half."""
     source, target = planted(rng, 0)
     wide = 10 * np.diff(target.starts)
     target = States(rng.normal(size=(wide.sum(), 24)).astype(np.float32), np.concatenate([[0], np.cumsum(wide)]))
@@ -129,7 +129,7 @@ def test_the_same_seed_gives_the_same_figures(rng):
 
 
 def test_identical_texts_are_at_chance_not_below():
-    """A text and its copy stand in the same half; in different halves whoever remembers texts would score 0."""
+    """A text and its copy are in the same half; in different halves a discriminator that memorises texts would score 0."""
     rows = documents(ODD, 40, 0)
     for level in LEVELS:
         assert through(model(), rows, rows, level).accuracy == pytest.approx(0.5, abs=1e-6)
@@ -162,7 +162,7 @@ def test_states_are_those_of_whole_texts_in_a_common_order():
     assert first.starts[-1] == len(first.hidden) == rows.pieces
 
 
-def test_at_most_so_many_pieces():
+def test_the_number_of_pieces_is_limited():
     made, rows = model(), documents(ODD, 30, 0)
     first, second = sample(rows, documents(EVEN, 25, 1), pieces=200)
     assert first.sources == second.sources

@@ -1,4 +1,4 @@
-"""The probe's figures against what can be counted by hand, and what its training may depend on: its own texts and the seed."""
+"""The probe's figures against counts by hand; its training depends only on the training texts and the seed."""
 import numpy as np
 import pytest
 
@@ -12,7 +12,7 @@ SOURCE, TARGET = 3.0, -3.0             # the one hidden unit of what a text of t
 
 
 def texts(values, pieces=1):
-    """A text for every value, all of its pieces alike."""
+    """One text per value, with equal pieces."""
     values = np.repeat(np.asarray(values, np.float32), pieces)
     return States(values[:, None], np.arange(0, len(values) + 1, pieces))
 
@@ -28,9 +28,9 @@ def seen(monkeypatch):
     """What the discriminator was given, call by call: its input and its parameters; training is three updates."""
     calls, forward = [], probe.discriminator_forward
 
-    def record(hidden, params, **how):
+    def record(hidden, params, **options):
         calls.append((hidden.copy(), {(m, n): value.copy() for m, part in params.items() for n, value in part.items()}))
-        return forward(hidden, params, **how)
+        return forward(hidden, params, **options)
     monkeypatch.setattr(probe, "discriminator_forward", record)
     monkeypatch.setattr(probe, "STEPS", 3)
     return calls
@@ -48,7 +48,7 @@ def test_each_recall_is_the_share_of_its_own_language(level):
 
 
 def test_states_are_standardised_by_what_is_trained_on(seen):
-    """Other test texts change no number of the training; they are moved and scaled as the training texts are."""
+    """Other test texts do not change the training; they are standardised like the training texts."""
     training = texts([1.0, 3.0]), texts([5.0, 7.0])
     both = np.array([1.0, 3.0, 5.0, 7.0])
     inputs = []
@@ -64,8 +64,8 @@ def test_states_are_standardised_by_what_is_trained_on(seen):
         np.testing.assert_array_equal(one, other)
 
 
-def test_texts_come_in_a_new_order_every_time_round(seen):
-    """All texts are in each update here, since there are fewer than a batch has."""
+def test_texts_come_in_a_new_order_every_epoch(seen):
+    """Every update reads all texts here, since they are fewer than a batch."""
     sides = texts(range(7)), texts(range(10, 17))
     probe_states(sides, sides, level="sentence")
     for rounds in ([hidden[:, 0] for hidden, _ in seen[:6:2]], [hidden[:, 0] for hidden, _ in seen[1:6:2]]):
@@ -92,12 +92,12 @@ def test_the_seed_decides_first_parameters_and_orders(seen, level):
 @pytest.mark.parametrize("counts", [(12, 12), (12, 15)])
 def test_the_seed_decides_which_texts_are_in_which_half(counts):
     """Source and target both; of equally many texts, text i of the two stay together."""
-    given = letters(counts[0], 0), letters(counts[1], 1)
-    one, again, other = (sample(*given, seed=seed) for seed in (5, 5, 6))
+    sides = letters(counts[0], 0), letters(counts[1], 1)
+    one, again, other = (sample(*sides, seed=seed) for seed in (5, 5, 6))
     for side in (0, 1):
         ids = [[e.input_ids.tolist() for e in picked[side].examples] for picked in (one, again, other)]
         assert ids[0] == ids[1] != ids[2]
-    original = [[e.input_ids.tolist() for e in side.examples] for side in given]
+    original = [[e.input_ids.tolist() for e in side.examples] for side in sides]
     if counts[0] == counts[1]:
         source, target = ([before.index(e.input_ids.tolist()) for e in side.examples]
                           for before, side in zip(original, one, strict=True))

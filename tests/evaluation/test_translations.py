@@ -34,7 +34,7 @@ def cosine(a, b):
     return float(a @ b / np.sqrt((a @ a) * (b @ b)))
 
 
-def test_the_scores_are_what_loops_find(rng):
+def test_the_scores_equal_those_of_plain_loops(rng):
     source = rng.normal(size=(41, 5))
     target = source + rng.normal(size=(41, 5))                         # near enough for some, too far for others
     found = translation_scores(source, target, 7)
@@ -59,7 +59,7 @@ def test_planted_translations(rng):
 def test_a_constant_offset_makes_everything_alike_but_not_retrieval(rng):
     source, offset = rng.normal(size=(300, 32)), 20 * rng.normal(size=32)
     found = translation_scores(source + offset, source + offset + 0.2 * rng.normal(size=source.shape), 0)
-    assert found.translations > 0.99 and found.random > 0.99               # these alone would look aligned
+    assert found.translations > 0.99 and found.random > 0.99          # which alone would look good
     assert found.precision_forward > 0.9
     collapsed = translation_scores(source + offset, rng.normal(size=source.shape) + offset, 0)
     assert collapsed.translations == pytest.approx(collapsed.random, abs=2e-3)
@@ -68,7 +68,7 @@ def test_a_constant_offset_makes_everything_alike_but_not_retrieval(rng):
 
 def test_identical_and_unrelated_spaces(rng):
     source = rng.normal(size=(3, 1100, 8)).astype(np.float32)          # more rows than are computed at a time
-    same = translation_scores(source[0], 5 * source[0], 1)                      # lengths do not matter
+    same = translation_scores(source[0], 5 * source[0], 1)                 # lengths do not matter
     assert same.translations == pytest.approx(1, abs=1e-6) and same.precision_forward == same.precision_backward == 1
     assert translation_scores(source[1], source[2], 1).precision_forward < 0.01
 

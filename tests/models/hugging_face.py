@@ -34,7 +34,7 @@ def tiny_pair(pooling: str, *, seed: int = 0, **changed):
 
 
 def copy_weights(theirs, ours: Transformer) -> None:
-    """Every parameter by name; both must have the same ones."""
+    """Copy every parameter by name; both must have the same names."""
     state = dict(theirs.named_parameters())
     assert state.keys() == set(ours.store.names())
     for parameter in ours.store:
@@ -55,7 +55,7 @@ def random_examples(rng, lengths=LENGTHS, vocabulary: int = 47, *, documents: bo
 
 
 def padded(batch: Batch, pad: int = 0) -> dict[str, torch.Tensor]:
-    """A packed batch as transformers wants it: one row a sentence, padded, with a mask, labels -100 where not scored."""
+    """A packed batch as transformers wants it: one padded row per sentence, a mask, label -100 for what is not scored."""
     lengths = np.diff(batch.starts)
     ids, mask, labels = (np.full((len(lengths), lengths.max()), fill) for fill in (pad, 0, -100))
     sentence, position = np.repeat(np.arange(len(lengths)), lengths), batch.position_ids
@@ -76,13 +76,13 @@ def make_batch(rng, *, documents: bool = False, lengths=LENGTHS, vocabulary: int
 
 
 def gradient(ours: Transformer, name: str) -> np.ndarray:
-    """A gradient of the store, dense; a table that was not looked up has zeros."""
+    """Return a gradient of the store as a dense array; zeros for a table that was not looked up."""
     parameter = ours.store[name]
     return np.zeros(parameter.value.shape) if parameter.grad is None else to_numpy(dense(parameter.grad, parameter.value.shape))
 
 
 def assert_gradients(ours: Transformer, theirs, rtol: float) -> None:
-    """Every gradient by name, within rtol of the largest of its tensor.
+    """Compare every gradient by name, within rtol of the largest value of its tensor.
 
     A key's bias shifts all scores of a query alike, so its true gradient is zero and what is computed is rounding: it is
     measured against the query's.

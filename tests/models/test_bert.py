@@ -109,10 +109,10 @@ def test_starting_above_the_frozen_layers(rng, layers):
     ours.store.freeze(["bert.embeddings.*", *(f"bert.encoder.layer.{i}.*" for i in range(layers))])
     batch = make_batch(rng)
     states = hidden_states(ours.bert, batch)
-    given = batch.input_ids, batch.position_ids, batch.starts
-    np.testing.assert_array_equal(ours.bert.frozen_bottom(*given), states[layers])
+    inputs = batch.input_ids, batch.position_ids, batch.starts
+    np.testing.assert_array_equal(ours.bert.frozen_bottom(*inputs), states[layers])
     for keep in (True, False):
-        last, cache = ours.bert.forward(*given, keep=keep, bottom=states[layers])
+        last, cache = ours.bert.forward(*inputs, keep=keep, bottom=states[layers])
         np.testing.assert_array_equal(last, states[-1])
         assert cache.embeddings is None
         assert [layer is not None for layer in cache.layers] == [keep and i >= layers for i in range(3)]
@@ -121,16 +121,16 @@ def test_starting_above_the_frozen_layers(rng, layers):
 def test_a_wrong_bottom(rng):
     _, ours = tiny_pair("token")
     batch = make_batch(rng)
-    given = batch.input_ids, batch.position_ids, batch.starts
+    inputs = batch.input_ids, batch.position_ids, batch.starts
     for keep in (True, False):
         with pytest.raises(ValueError, match="^bottom: the embeddings are trainable, so no layer can be skipped$"):
-            ours.bert.forward(*given, keep=keep, bottom=np.zeros((batch.tokens, 24)))
+            ours.bert.forward(*inputs, keep=keep, bottom=np.zeros((batch.tokens, 24)))
     ours.store.freeze(["bert.embeddings.*"])
     with pytest.raises(ValueError, match=r"^bottom: expected shape \(40, 24\), got \(39, 24\)$"):
-        ours.bert.forward(*given, bottom=np.zeros((39, 24)))
+        ours.bert.forward(*inputs, bottom=np.zeros((39, 24)))
 
 
-def test_dropout_replays_and_its_gradient_is_that_of_its_masks(rng):
+def test_dropout_replays_and_the_gradient_uses_its_masks(rng):
     """Central difference through the whole encoder with dropout on: the same generator draws the same masks."""
     _, ours = tiny_pair("token", hidden_dropout_prob=0.3, attention_probs_dropout_prob=0.2, num_hidden_layers=2)
     batch = make_batch(rng, lengths=(4, 2, 7))

@@ -1,4 +1,4 @@
-"""config.json -> BertConfig: what is accepted, what is refused and how; shapes against transformers."""
+"""config.json -> BertConfig: accepted values, error messages; shapes against transformers."""
 import pytest
 from transformers import BertConfig as TheirConfig
 from transformers import BertModel
@@ -35,14 +35,14 @@ def test_refused(change, text):
     assert "\n" not in str(error.value)
 
 
-def test_what_is_not_said_is_as_in_transformers():
+def test_defaults_are_those_of_transformers():
     ours, theirs = BertConfig.from_json(SIZES), TheirConfig(**SIZES)
     for name in ours.__dataclass_fields__:
         if name not in ("raw", "position_embedding_type"):             # transformers 5 has absolute positions only
             assert getattr(ours, name) == getattr(theirs, name), name
 
 
-def test_raw_is_kept_unabridged():
+def test_raw_is_complete():
     raw = SIZES | {"model_type": "bert", "something_of_mine": [1, 2], "layer_norm_eps": 1e-6}
     config = BertConfig.from_json(raw)
     assert config.raw == raw and config.layer_norm_eps == 1e-6

@@ -50,7 +50,7 @@ def examples_of(model, rng, *, windows=False, legal=False):
 
 
 class Twin(torch.nn.Module):
-    """The same tagger in PyTorch, the same names."""
+    """The same tagger in PyTorch, with the same names."""
 
     def __init__(self, config):
         super().__init__()
@@ -65,14 +65,14 @@ class Twin(torch.nn.Module):
         self.config = config
 
     def read(self, model):
-        """Take over every value; without start_end pytorch-crf's are zero."""
+        """Copy every value; without start_end pytorch-crf's are zero."""
         state = {parameter.name: torch.tensor(to_numpy(parameter.value)) for parameter in model.store}
         zeros = {f"crf.{side}_transitions": torch.zeros(len(LABELS)).double() for side in ("start", "end")}
         self.double().load_state_dict(zeros | state)
         return self
 
     def word(self, text, known):
-        """The word table's row beside the last state of each direction over the characters."""
+        """Concatenate the word's row of the table and the last state of each direction over its characters."""
         row = known.get(text, known.get(text.lower(), 0))
         vector = self.word_embeddings(torch.tensor([row]))
         if not self.config.chars:
@@ -81,7 +81,7 @@ class Twin(torch.nn.Module):
         return torch.cat([vector, self.char_lstm(chars)[1][0].reshape(1, -1)], dim=1)
 
     def emissions(self, sentences):
-        """One (words, K) a sentence."""
+        """Return an array (words, K) per sentence."""
         known = {word: row for row, word in enumerate(VOCABULARY, 1)}
         inputs = [torch.cat([self.word(text, known) for text in sentence]) for sentence in sentences]
         packed = self.word_lstm(pack_sequence(inputs, enforce_sorted=False))[0]
@@ -101,7 +101,7 @@ class Twin(torch.nn.Module):
 
 
 def gradients(model, batch, dloss=1.0, **options):
-    """The loss, and every gradient by name."""
+    """Return the loss and every gradient by name."""
     model.store.zero_grad()
     loss, cache = model.loss_forward(batch, **options)
     model.loss_backward(dloss, cache)
@@ -140,7 +140,7 @@ def check_slope(rng, config, module=bilstm_crf, *, legal=None):
     direction = {p.name: rng.normal(size=p.value.shape) for p in model.store}
     slope = sum(float((found[name] * d).sum()) for name, d in direction.items())
     losses, step = [], 1e-5
-    for sign in (1, -2):                                           # to +step, from there to -step
+    for sign in (1, -2):                                           # first to +step, then to -step
         for parameter in model.store:
             parameter.value += sign * step * direction[parameter.name]
         losses.append(model.loss_forward(batch, rng=np.random.default_rng(5))[0])

@@ -24,7 +24,7 @@ TABLE_4 = {            # no char LSTM, Cross-Word, Cross-Shared, Cross-Augmented
 }
 CHARACTERS = {"es": 99, "nl": 111, "de": 106, "fi": 90, "ar": 165}
 TAGS = {"ar": 9}                                                   # IOB2; the others 17: IOBES, four types
-BASE = {"es": 2, "nl": 2, "de": 2, "ar": 0, "fi": 2}               # the model that Cross-Augmented starts from
+BASE = {"es": 2, "nl": 2, "de": 2, "ar": 0, "fi": 2}               # the model that Cross-Augmented extends
 
 
 def configurations(language):
@@ -86,7 +86,7 @@ def test_refused(change, text):
     assert str(error.value) == f"some/config.json: {text}"
 
 
-def test_written_and_read_again():
+def test_round_trip():
     config = BilstmCrfConfig(3, 4, word_size=5, tied=True, start_end=True, dropout=0.25, train_words=False)
     assert BilstmCrfConfig.from_json(config.to_json() | {"id2label": {"0": "O"}}) == config
 

@@ -14,11 +14,11 @@ from tests.ops.checks import assert_close, packed
 
 LENGTHS = (1, 2, 3, 5, 4)                                              # the first two have nothing but special pieces
 HIDDEN, WIDTH = 6, 7
-KEPT = [0, 1, 2, 4, 7, 8, 9, 12, 13]                                   # the rows judged without special pieces
+KEPT = [0, 1, 2, 4, 7, 8, 9, 12, 13]                                   # the rows read without special pieces
 
 
 def parameters(rng, kind: str) -> dict[str, dict[str, np.ndarray]]:
-    """Random values as store.under("discriminator") gives them."""
+    """Random values in the form of store.under("discriminator")."""
     store = ParameterStore(discriminator_shapes(kind, HIDDEN, WIDTH), dtype=np.float64)
     for parameter in store:
         parameter.value[...] = rng.normal(size=parameter.value.shape)
@@ -70,7 +70,7 @@ def test_logits_and_gradients(xp, rng, kind, specials):
 
 @pytest.mark.parametrize("kind", DISCRIMINATORS)
 def test_central_difference(rng, kind):
-    """The slope in a random direction of the states; PyTorch plays no part."""
+    """The slope in a random direction of the states, without PyTorch."""
     hidden, params, direction = (rng.normal(size=(15, HIDDEN)), parameters(rng, kind), rng.normal(size=(15, HIDDEN)))
     logits, cache = discriminator_forward(hidden, params, starts=packed(LENGTHS), kind=kind)
     dlogits = rng.normal(size=logits.shape)
@@ -85,12 +85,12 @@ def test_leaves_its_inputs_alone(rng, kind):
     hidden, params = rng.normal(size=(15, HIDDEN)), parameters(rng, kind)
     logits, cache = discriminator_forward(hidden, params, starts=packed(LENGTHS), kind=kind, specials=False)
     dlogits = rng.normal(size=logits.shape)
-    given = [hidden, dlogits, *(value for inner in params.values() for value in inner.values())]
-    kept = [array.copy() for array in given]
+    arrays = [hidden, dlogits, *(value for inner in params.values() for value in inner.values())]
+    kept = [array.copy() for array in arrays]
     first, _ = discriminator_backward(dlogits, cache)
     second, _ = discriminator_backward(dlogits, cache)
     np.testing.assert_array_equal(first, second)
-    for before, now in zip(kept, given, strict=True):
+    for before, now in zip(kept, arrays, strict=True):
         np.testing.assert_array_equal(before, now)
 
 

@@ -1,4 +1,4 @@
-"""A shift of the embeddings and the gradient with respect to them: against PyTorch, central differences, a step uphill."""
+"""A shift of the embeddings and the gradient with respect to them: against PyTorch, central differences, one fast-gradient step."""
 import numpy as np
 import pytest
 import torch
@@ -25,7 +25,7 @@ def padded_rows(rows: np.ndarray, mask: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("shifted", [False, True])
 @pytest.mark.parametrize("patterns", FROZEN, ids=str)
 def test_hidden_states_and_gradients_are_pytorchs(rng, patterns, shifted):
-    """transformers gets word vectors that the shift was added to.  Frozen parameters have no gradient, the others theirs."""
+    """transformers reads word vectors with the shift added.  Frozen parameters get no gradient, the others the usual one."""
     theirs, ours = tiny_pair("token")
     frozen = ours.store.freeze(patterns) if patterns else []
     batch = make_batch(rng)
@@ -127,7 +127,7 @@ def test_errors(rng):
 
 @pytest.mark.parametrize("patterns", [[], ["bert.embeddings.*", "bert.encoder.layer.0.*"]], ids=str)
 def test_a_fast_gradient_step_is_worse_than_a_random_one(rng, patterns):
-    """r = eps · g / |g| of every sentence (Miyato et al. 2017) raises the loss, more than other directions of its length."""
+    """r = eps · g / |g| of every sentence (Miyato et al. 2017) raises the loss, more than random directions of the same norm."""
     _, ours = tiny_pair("token")
     if patterns:
         ours.store.freeze(patterns)
@@ -137,7 +137,7 @@ def test_a_fast_gradient_step_is_worse_than_a_random_one(rng, patterns):
         owner = owner_of(batch.starts)
 
         def of_length(rows: np.ndarray, owner=owner) -> np.ndarray:
-            """rows (T, H) with the same norm for every sentence."""
+            """Scale rows (T, H) to the same norm for every sentence."""
             norms = np.sqrt(np.bincount(owner, weights=(rows * rows).sum(axis=1)))
             return 0.05 * rows / np.maximum(norms, 1e-12)[owner, None]
 

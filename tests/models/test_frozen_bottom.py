@@ -33,8 +33,8 @@ def frozen_bert(rng, layers: int | None, dtype=np.float64, xp=np) -> Bert:
     return Bert(CONFIG, store)
 
 
-def run(bert: Bert, batch, **how):
-    return bert.forward(batch.input_ids, batch.position_ids, batch.starts, **how)
+def run(bert: Bert, batch, **options):
+    return bert.forward(batch.input_ids, batch.position_ids, batch.starts, **options)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def examples(rng):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("layers", [0, 1, 2, 3])
 def test_forward_and_gradients_are_those_without(rng, xp, examples, layers, dtype):
-    """Every batch of an epoch and of the next, in which nothing is computed any more."""
+    """Every batch of one epoch, and of the next, in which no states are computed."""
     bert = frozen_bert(rng, layers, dtype, xp)
     bottom = FrozenBottom(bert, examples, memory_bytes=PLENTY)
     stream = Stream(examples, 4, 1, xp, bottom)
@@ -72,7 +72,7 @@ def gradients(bert: Bert, dhidden, cache) -> dict:
 
 
 def test_a_wrong_state_is_seen(rng, examples):
-    """The comparison above can fail: one element of one state decides the result."""
+    """The comparison above can fail: one wrong element of one state changes the result."""
     bert = frozen_bert(rng, 2)
     bottom = FrozenBottom(bert, examples, memory_bytes=PLENTY)
     batch = next(Stream(examples, 4, 1, np, bottom))
@@ -84,10 +84,10 @@ def test_nothing_is_written_to_the_kept_states(rng, examples):
     bert = frozen_bert(rng, 1)
     bottom = FrozenBottom(bert, examples, memory_bytes=PLENTY)
     batch = next(Stream(examples, len(examples), 1, np, bottom))
-    kept, given = bottom.states.copy(), batch.bottom.copy()
+    kept, before = bottom.states.copy(), batch.bottom.copy()
     hidden, cache = run(bert, batch, bottom=batch.bottom, rng=np.random.default_rng(0))
     bert.backward(rng.normal(size=hidden.shape), cache)
-    np.testing.assert_array_equal(batch.bottom, given)
+    np.testing.assert_array_equal(batch.bottom, before)
     batch.bottom[...] = 7
     np.testing.assert_array_equal(bottom.states, kept)
 
@@ -111,12 +111,12 @@ def test_a_first_epoch_has_the_bits_of_computing_each_batch(rng, examples):
 
 @pytest.mark.parametrize("tokens", [1, 20, 1024])
 def test_attach_for_prediction(rng, examples, tokens, monkeypatch):
-    """Batches of similar length, whatever the groups are that are computed together."""
+    """Batches of similar length, whichever examples are computed together."""
     monkeypatch.setattr(frozen_bottom, "TOKENS", tokens)
     bert = frozen_bert(rng, 2)
     bottom = FrozenBottom(bert, examples, memory_bytes=PLENTY)
-    for chosen in length_batches(examples, 30):
-        batch = bottom.attach(pack([examples[i] for i in chosen]), chosen)
+    for indices in length_batches(examples, 30):
+        batch = bottom.attach(pack([examples[i] for i in indices]), indices)
         expected = bert.frozen_bottom(batch.input_ids, batch.position_ids, batch.starts)
         np.testing.assert_allclose(batch.bottom, expected, rtol=0, atol=1e-12)
     assert all(sum(len(examples[i].input_ids) for i in group) <= max(tokens, 12) for group in bottom.groups)
@@ -129,9 +129,9 @@ def test_windows_of_a_long_sentence(rng):
     examples = [type(e)(e.input_ids % 47, e.rows, e.labels, e.source, e.first_word) for e in examples]
     assert len(examples) > 3
     bert = frozen_bert(rng, 2)
-    chosen = [2, 0, 4, 1]
-    batch = pack([examples[i] for i in chosen])
-    batch = FrozenBottom(bert, examples, memory_bytes=PLENTY).attach(batch, chosen)
+    indices = [2, 0, 4, 1]
+    batch = pack([examples[i] for i in indices])
+    batch = FrozenBottom(bert, examples, memory_bytes=PLENTY).attach(batch, indices)
     np.testing.assert_allclose(run(bert, batch, bottom=batch.bottom)[0], run(bert, batch)[0], rtol=0, atol=1e-11)
 
 
@@ -151,7 +151,7 @@ def test_only_what_is_used_is_computed(rng, examples):
 
 
 def test_a_resumed_stream_reads_the_same_bits(rng, examples):
-    """In the middle of the second epoch, with states that are computed again; two streams share them."""
+    """In the middle of the second epoch, with states computed again; two streams share them."""
     bert = frozen_bert(rng, 2, np.float32)
 
     def streams():
