@@ -87,8 +87,8 @@ def decode_tags(scores: Sequence[np.ndarray], labels: Sequence[str], scheme: str
     """
     if not scores:
         return []
-    packed = packed_scores(scores)
-    return written(to_numpy(best_paths(packed, labels, scheme, constrained, decoder)), packed.starts, labels, scheme)
+    packed, added = packed_scores(scores), {name: to_numpy(value) for name, value in (decoder or {}).items()}
+    return written(best_paths(packed, labels, scheme, constrained, added), packed.starts, labels, scheme)
 
 
 def packed_scores(scores: Sequence[np.ndarray]) -> WordScores:
