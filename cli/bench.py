@@ -59,11 +59,11 @@ def train(encoder: Path | None, source: str | None, against: str | None, family:
     from minixl.bench.training.benchmark import run
     from minixl.bench.training.report import table
     from minixl.bench.training.work import BATCH_KINDS, Options
-    from minixl.data.inputs import parse_named
+    from minixl.data.inputs import parse_language_file
 
     require_writable("--json", json_file)
-    options = Options(encoder=encoder, source=parse_named(source, "--source") if source else None,
-                      target=parse_named(target, "--target") if target else None, level=level, against=against,
+    options = Options(encoder=encoder, source=parse_language_file(source, "--source") if source else None,
+                      target=parse_language_file(target, "--target") if target else None, level=level, against=against,
                       family=family, batch_kinds=tuple(BATCH_KINDS) if batches == "both" else (batches,), steps=steps,
                       repeats=repeats, batch_size=batch_size, max_length=max_length, limit=limit, threads=threads,
                       freeze=tuple(pattern for pattern in freeze if pattern != "none") if freeze else None, seed=seed)

@@ -36,12 +36,12 @@ def sample(folder: Path, seed: int) -> None:
 def stats(task: str, files: tuple[str, ...], encoding: str, scheme: str) -> None:
     """Count the inputs, words and labels of labelled files."""
     from minixl.data.corpus import read_corpus
-    from minixl.data.inputs import parse_named
+    from minixl.data.inputs import parse_language_file
     from minixl.data.schemes import spans
 
     for pair in files:
         with named_options():
-            corpus = read_corpus(task, *parse_named(pair, "data stats"), encoding=encoding, scheme=scheme)
+            corpus = read_corpus(task, *parse_language_file(pair, "data stats"), encoding=encoding, scheme=scheme)
         counts: Counter[str] = Counter()
         for gold in corpus.gold():
             counts.update([gold] if isinstance(gold, str) else [kind for kind, _, _ in spans(gold)] if task == "ner" else gold)

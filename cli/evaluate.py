@@ -85,10 +85,10 @@ def evaluate(model: Path, files: tuple[str, ...], translations: tuple[str, ...],
 def _corpora(predictor: Predictor, files: Sequence[str], limit: int, encoding: str, scheme: str) -> list[Corpus]:
     """Read the labelled files.  Raises UserError for a label that the model does not have."""
     from minixl.data.corpus import check_labels, read_corpus
-    from minixl.data.inputs import once, parse_named
+    from minixl.data.inputs import check_given_once, parse_language_file
 
-    named = [parse_named(pair, "evaluate") for pair in files]
-    once("evaluate ", [language for language, _ in named])
+    named = [parse_language_file(pair, "evaluate") for pair in files]
+    check_given_once("evaluate ", [language for language, _ in named])
     corpora = [read_corpus(predictor.info.task, language, path, encoding=encoding, scheme=scheme).limited(limit)
                for language, path in named]
     for corpus in corpora:
@@ -99,14 +99,14 @@ def _corpora(predictor: Predictor, files: Sequence[str], limit: int, encoding: s
 def _scores(predictor: Predictor, corpora: Sequence[Corpus], strict: bool) -> dict[str, Any]:
     """Return the task's scores by language."""
     from minixl.cli.options import bar
-    from minixl.data.corpus import encode
+    from minixl.data.corpus import encode_corpus
     from minixl.evaluation.scores import score
     from minixl.prediction import SPLIT_IT, predict_labels
 
     info, results = predictor.info, {}
     for corpus in corpora:
-        encoded = encode(corpus, predictor.tokenizer, info.labels, max_length=info.max_length, on_long=info.on_long,
-                         cure=SPLIT_IT)
+        encoded = encode_corpus(corpus, predictor.tokenizer, info.labels, max_length=info.max_length, on_long=info.on_long,
+                         fix=SPLIT_IT)
         click.echo(encoded.report(corpus.language), err=True)
         with bar(encoded.pieces, f"score {corpus.language}") as progress:
             predicted = predict_labels(predictor.model, encoded, info.scheme, constrained=info.constrained, progress=progress)
@@ -118,15 +118,15 @@ def _encoder(folder: Path, predictor: Predictor | None, device: str) -> tuple[Be
     """Load the encoder of a model folder or of an encoder folder."""
     from minixl.backend import array_module_for
     from minixl.errors import UserError
-    from minixl.models.transformer import Transformer
     from minixl.evaluation.translations import load_encoder
 
     if predictor is None:
         return load_encoder(folder, xp=array_module_for(device))
-    if not isinstance(predictor.model, Transformer):
+    if predictor.model.family != "transformer":
         raise UserError(f"{folder}: --translations and --probe compare the hidden states of a transformer: expected one, found a "
                         f"{predictor.model.family} model; omit these options")
-    return predictor.model.bert, predictor.tokenizer
+    model: Any = predictor.model
+    return model.bert, predictor.tokenizer
 
 
 def _encoded(encoder: Bert, tokenizer: PieceTokenizer, pair: LanguagePair, texts: PairedTexts,

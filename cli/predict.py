@@ -4,7 +4,7 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ TEXTS = 256        # texts predicted together: enough for batches of similar len
 @device_option
 def predict(model: Path, file: Path, output: str, kind: str, encoding: str, device: str) -> None:
     """Tag or classify FILE (default: -, standard input) with the model in folder MODEL."""
+    from minixl.data.hints import raw_text_hint
     from minixl.errors import UserError
     from minixl.prediction import Predictor
 
@@ -49,50 +50,14 @@ def predict(model: Path, file: Path, output: str, kind: str, encoding: str, devi
         lines: Iterator[str] = (line.removeprefix("\ufeff" if i == 0 else "").rstrip("\r\n")
                                 for i, line in enumerate(_lines(file, encoding)))
         if kind == "auto":
-            lines = _warned(lines, predictor.info.task, name)
+            first = list(itertools.islice(lines, TEXTS))
+            if hint := raw_text_hint(first, predictor.info.task, name):
+                click.echo(f"{name}: {hint} (--input text turns this warning off)", err=True)
+            lines = itertools.chain(first, lines)
         for line in _texts(predictor, lines, output, name):
             click.echo(line if output != "text" else printable(line))  # programs read the other formats
     if predictor.read.cut_words or predictor.read.cut_pieces:
         click.echo(predictor.read.report(name), err=True)
-
-
-def _warned(lines: Iterator[str], task: str, name: str) -> Iterator[str]:
-    """The same lines.  A line on stderr where the first of them look like more than a text each.
-
-    They are read as texts all the same: what was asked for, readable lines or JSON, has no place for the input's columns.
-    """
-    first = list(itertools.islice(lines, TEXTS))
-    written = [line for line in first if line.strip()]
-    if written and (found := _likeness(written, task, name)):
-        click.echo(f"{name}: {found[0]}, but every line is read as a text; {found[1]} (--input text: no such message)", err=True)
-    return itertools.chain(first, lines)
-
-
-def _likeness(lines: Sequence[str], task: str, name: str) -> tuple[str, str] | None:
-    """What these lines, none of them blank, look like, and the cure; None for texts."""
-    from minixl.data.classification import header_of
-    from minixl.data.corpus import TAGGING, in_columns
-    from minixl.data.hints import one_word_lines
-    from minixl.data.lines import kind_of
-
-    alone, cells = "give the texts alone, one a line", [line.split("\t") for line in lines]
-    columns = "--format conll reads columns" if task in TAGGING else alone
-    if (len(lines) >= FEW or "\t" in lines[0]) and in_columns(task, lines):
-        return "these lines look like columns, a word and its tag each", columns
-    if task in TAGGING and one_word_lines(lines):
-        return "nearly every line is one word", columns
-    if kind_of(name) == ".jsonl" or (lines[0].startswith("{") and '"text"' in lines[0]):
-        return "these lines look like JSON", alone
-    headers = [header for mark in ",;" if (header := header_of(lines[0].split(mark))) and header[0] is not None]
-    if headers or (kind_of(name) == ".csv" and all("," in line for line in lines)):
-        return "these lines look like comma-separated values", alone
-    width = min(map(len, cells))
-    if width < 2:
-        return None
-    header = header_of(cells[0])
-    text_at = header[1] if header else max(range(width), key=lambda i: sum(len(row[i].split()) for row in cells))
-    skip = "tail -n +2 | " if header else ""
-    return "these lines look like labels and texts", f"{alone}, for example with {skip}cut -f {text_at + 1}"
 
 
 def _lines(file: Path, encoding: str) -> Iterator[str]:

@@ -20,12 +20,13 @@ def report(runs: tuple[Path, ...], out: Path, table: Path | None) -> None:
     RUN is a folder that `minixl train` wrote, also one of several seeds.  Runs that differ in their seed alone are one
     curve with a band, mean ± standard deviation.  Curves of test scores need runs with --set train.score_tests=true.
     """
+    from minixl.methods import LOSSES, SCHEMA
     from minixl.report.comparison import cell, final_scores, shown_columns, without_scores, write_comparison
 
     _check_name("--out", out, ".html")
     if table:
         _check_name("--csv", table, ".csv")
-    groups = write_comparison(runs, out, table)
+    groups = write_comparison(runs, out, table, schema=SCHEMA, losses=LOSSES)
     figure = groups[0][1][0].figure
     rows = final_scores(groups, figure)
     columns = shown_columns(rows)

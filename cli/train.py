@@ -63,57 +63,61 @@ class Terminal:
               "--show lists all.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; runs/RECIPE if left out.")
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
-@click.option("--show", is_flag=True, help="Print every setting of the recipe with its meaning, and stop.")
+@click.option("--show", is_flag=True, help="Print the settings of the recipe with their meanings, and stop.")
+@click.option("--all", "show_all", is_flag=True, help="With --show: also the settings that this recipe does not use.")
 def train(recipe: str | None, encoder: Path | None, source: tuple[str, ...], dev: tuple[str, ...],
           unlabelled: tuple[str, ...], test: tuple[str, ...], vectors: tuple[str, ...], seed: int | None, seeds: int | None,
-          device: str, assignments: tuple[str, ...], out: Path | None, resume: bool, show: bool) -> None:
+          device: str, assignments: tuple[str, ...], out: Path | None, resume: bool, show: bool,
+          show_all: bool) -> None:
     """Train a tagger or classifier on a language with labels and score it on the others.
 
     RECIPE is the name of a shipped recipe or a .toml file.  Left out, it is `quickstart`: a real encoder, a sample
     corpus in four languages, about two minutes on two cores.
     """
-    from minixl.data.inputs import Inputs, parse_named
-    from minixl.settings import load_recipe
+    from minixl.data.inputs import Inputs, parse_language_file
+    from minixl.methods import SCHEMA
 
+    if show_all and not show:
+        raise click.UsageError("--all goes with --show")
     if seed is not None and seeds is not None:
         raise click.UsageError("--seed and --seeds exclude each other")
     name = recipe or "quickstart"
-    settings = load_recipe(name).override(assignments)
+    settings = SCHEMA.recipe(name).override(assignments)
     if show:
-        _show(settings)
+        _show(settings, show_all)
         return
     out = out or Path("runs") / Path(name).stem
     roles = {"source": source, "dev": dev, "unlabelled": unlabelled, "test": test, "vectors": vectors}
-    given = {role: [parse_named(pair, f"--{role}") for pair in pairs] for role, pairs in roles.items()}
+    files = {role: [parse_language_file(pair, f"--{role}") for pair in pairs] for role, pairs in roles.items()}
     needed = encoder is None and settings["model.type"] == "transformer"
-    nothing_given = encoder is None and not any(given.values())
-    if resume and nothing_given:
+    no_inputs = encoder is None and not any(files.values())
+    if resume and no_inputs:
         _resume(out, recipe, assignments, seed, seeds, device)
         return
-    if name == "quickstart" and nothing_given:
+    if name == "quickstart" and no_inputs:
         from minixl.run.quickstart import quickstart_inputs
         inputs = quickstart_inputs(lambda text: click.echo(text, err=True))
     elif resume and (needed or not source):
-        raise click.UsageError("--resume: the inputs stand in config.toml; leave out --encoder, --source, --dev, --unlabelled, "
+        raise click.UsageError("--resume: the inputs are in config.toml; leave out --encoder, --source, --dev, --unlabelled, "
                                "--test and --vectors")
     elif needed or not source:
         missing = "--encoder PATH" if needed else "--source LANGUAGE=FILE"
         raise click.UsageError(f"{missing} is missing; `minixl train` without any arguments runs the quickstart")
     else:
-        inputs = Inputs(encoder, **given)
+        inputs = Inputs(encoder, **files)
     _run(settings, inputs, out, seed, seeds, device, resume)
 
 
 def _resume(out: Path, recipe: str | None, assignments: tuple[str, ...], seed: int | None, seeds: int | None,
             device: str) -> None:
-    """--resume with --out alone: everything else stands in config.toml."""
-    from minixl.run.folder import read_run
-    from minixl.settings import load_recipe
+    """--resume with --out alone: everything else is in config.toml."""
+    from minixl.methods import SCHEMA
+    from minixl.training.config import read_config
 
     first = next(iter(sorted(out.glob("seed-*/config.toml"))), None)
-    settings, inputs, stored_seed = read_run(first.parent if first else out)
+    settings, inputs, stored_seed = read_config(first.parent if first else out, SCHEMA)
     if recipe or assignments:
-        settings = (load_recipe(recipe) if recipe else settings).override(assignments)
+        settings = (SCHEMA.recipe(recipe) if recipe else settings).override(assignments)
     if first and seeds is None:
         raise UserError(f"--resume: {out} holds runs of several seeds; say how many with --seeds K")
     _run(settings, inputs, out, seed if seed is not None else stored_seed, seeds, device, resume=True)
@@ -121,9 +125,8 @@ def _resume(out: Path, recipe: str | None, assignments: tuple[str, ...], seed: i
 
 def _run(settings: Any, inputs: Any, out: Path, seed: int | None, seeds: int | None, device: str, resume: bool) -> None:
     from minixl.backend import array_module_for
+    from minixl.methods import train as train_method
     from minixl.training.progress import Stopped
-    from minixl.run.job import train_run
-    from minixl.run.seeds import train_seeds
 
     asked: list[int] = []
 
@@ -135,18 +138,15 @@ def _run(settings: Any, inputs: Any, out: Path, seed: int | None, seeds: int | N
 
     xp = array_module_for(device)
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    how: dict[str, Any] = {"reporter": Terminal(), "xp": xp, "resume": resume, "stop": lambda: bool(asked)}
     try:
         warnings.filterwarnings("ignore", category=RuntimeWarning)      # overflow: the method stops with one clear line
-        if seeds is not None:
-            metrics = train_seeds(settings, inputs, out, seeds=list(range(1, seeds + 1)), **how)
-        else:
-            metrics = train_run(settings, inputs, out, seed=1 if seed is None else seed, **how)
+        metrics = train_method(settings, inputs, out, seed=1 if seed is None else seed, seeds=range(1, (seeds or 0) + 1),
+                               reporter=Terminal(), xp=xp, resume=resume, stop=lambda: bool(asked))
     except (Stopped, KeyboardInterrupt) as end:
         begun = isinstance(end, Stopped) or (out / ("seed-1" if seeds else "") / "config.toml").is_file()
         cure = f"; continue with: minixl train --resume --out {out}" + (f" --seeds {seeds}" if seeds else "")
         click.echo(("stopped" if isinstance(end, Stopped) else "interrupted") + (cure if begun else ""), err=True)
-        sys.exit(128 + (asked[-1] if asked else signal.SIGINT))        # as a shell has it for a process that a signal ended
+        sys.exit(128 + (asked[-1] if asked else signal.SIGINT))        # what a shell reports for a process ended by a signal
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -156,7 +156,7 @@ def _run(settings: Any, inputs: Any, out: Path, seed: int | None, seeds: int | N
 
 
 def print_table(metrics: dict[str, Any]) -> None:
-    """Scores per language, in the columns that a report has."""
+    """Scores for each language, in the columns that a report has."""
     if not metrics["test"]:
         click.echo("no --test file was given, so nothing was scored", err=True)
         return
@@ -179,8 +179,17 @@ def _cell(value: Any) -> str:
     return f"{100 * value:.1f}"
 
 
-def _show(settings: Any) -> None:
-    from minixl.settings import SETTINGS
-    for name, setting in SETTINGS.items():
-        click.echo(f"{name} = {settings[name]!r}")
-        click.echo(f"    {setting.help}" + (f": {', '.join(setting.choices)}" if setting.choices else ""))
+def _show(settings: Any, everything: bool) -> None:
+    """The settings by section; without `everything` only the sections that these settings use."""
+    hidden = 0
+    for section in settings.schema.sections:
+        if not everything and not section.used(settings):
+            hidden += len(section.settings)
+            continue
+        click.echo(f"# {section.title}")
+        for name, setting in section.settings.items():
+            click.echo(f"{name} = {settings[name]!r}")
+            click.echo(f"    {setting.help}" + (f"  [{', '.join(setting.choices)}]" if setting.choices else ""))
+        click.echo()
+    if hidden:
+        click.echo(f"{hidden} settings that this recipe does not use are not shown; --show --all shows them", err=True)

@@ -20,8 +20,8 @@ def show(path: Path) -> None:
 
     Names are shown as stored.  The files are also checked against the format.
     """
-    from minixl.weights.show import table
-    click.echo(table(path))
+    from minixl.weights.show import tensor_table
+    click.echo(tensor_table(path))
 
 
 @weights.command()

@@ -15,10 +15,10 @@ from minixl.backend import Array, array_module, array_module_for, to_numpy
 from minixl.data.batching import TOKENS, prediction_batches
 from minixl.data.encoding import Encoded, PieceTokenizer, encode_documents, encode_sentences
 from minixl.data.examples import Document, Sentence
-from minixl.data.schemes import legal_transitions, spans, written
+from minixl.data.schemes import legal_transitions, paths_to_tags, spans
 from minixl.data.words import split_words
 from minixl.errors import UserError
-from minixl.building.folder import ModelInfo, load_model
+from minixl.building import ModelInfo, load_model
 from minixl.models.family import Model
 from minixl.ops.viterbi import viterbi
 from minixl.packing import starts_of
@@ -88,7 +88,7 @@ def decode_tags(scores: Sequence[np.ndarray], labels: Sequence[str], scheme: str
     if not scores:
         return []
     packed, added = packed_scores(scores), {name: to_numpy(value) for name, value in (decoder or {}).items()}
-    return written(best_paths(packed, labels, scheme, constrained, added), packed.starts, labels, scheme)
+    return paths_to_tags(best_paths(packed, labels, scheme, constrained, added), packed.starts, labels, scheme)
 
 
 def packed_scores(scores: Sequence[np.ndarray]) -> WordScores:
@@ -110,7 +110,7 @@ def predict_labels(model: Model, encoded: Encoded, scheme: str, *, constrained: 
         return [model.labels[int(s.argmax())] for s in source_scores(model, encoded, progress=progress)]
     scores = word_scores(model, encoded, progress=progress)
     paths = to_numpy(best_paths(scores, model.labels, scheme, constrained, model.decoder()))
-    return written(paths, scores.starts, model.labels, scheme) if encoded.sources else []
+    return paths_to_tags(paths, scores.starts, model.labels, scheme) if encoded.sources else []
 
 
 class TaggedSentence(NamedTuple):
@@ -144,14 +144,14 @@ class Predictor:
         numbers = lines or range(1, len(sentences) + 1)
         rows = [Sentence(tuple(words), None, line) for words, line in zip(sentences, numbers, strict=True)]
         encoded = encode_sentences(rows, self.tokenizer, None, max_length=info.max_length, on_long=info.on_long, path=path,
-                                   cure=SPLIT_IT)
-        self.read.count(encoded)
+                                   fix=SPLIT_IT)
+        self.read.add_counts(encoded)
         if not encoded.sources:
             return []
         scores = word_scores(model, encoded)
         starts = scores.starts
         paths = best_paths(scores, model.labels, info.scheme, info.constrained, model.decoder())
-        tags = written(to_numpy(paths), starts, model.labels, info.scheme)
+        tags = paths_to_tags(to_numpy(paths), starts, model.labels, info.scheme)
         entities_of = [[] if info.task != "ner" else spans(t) for t in tags]
         rows_of = np.array([(start + first, start + end) for start, entities in zip(starts[:-1], entities_of, strict=True)
                             for _, first, end in entities], dtype=np.int64).reshape(-1, 2)
@@ -188,8 +188,8 @@ class Predictor:
     def _classify(self, texts: Sequence[str], path: str, lines: Sequence[int]) -> list[dict[str, Any]]:
         documents = [Document(text, None, line) for text, line in zip(texts, lines, strict=True)]
         encoded = encode_documents(documents, self.tokenizer, None, max_length=self.info.max_length, on_long=self.info.on_long,
-                                   path=path, cure=SPLIT_IT)
-        self.read.count(encoded)
+                                   path=path, fix=SPLIT_IT)
+        self.read.add_counts(encoded)
         results = []
         for text, log_probs in zip(texts, source_scores(self.model, encoded), strict=True):
             probs = np.exp(log_probs)

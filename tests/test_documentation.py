@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from minixl.settings import load_recipe, shipped_recipes
+from minixl.methods import SCHEMA
+from minixl.settings import shipped_recipes
 from tests.tiny import write_encoder, write_ner, write_topics
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -83,13 +84,13 @@ def test_files_named_in_tables_exist():
 
 @pytest.mark.parametrize("name", sorted(shipped_recipes()))
 def test_every_recipe_loads_and_is_documented(name):
-    load_recipe(name)
+    SCHEMA.recipe(name)
     assert f"`{name}`" in (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
 
 
 def test_settings_named_in_the_pages_exist():
-    from minixl.settings import SETTINGS
-    sections = "|".join({name.partition(".")[0] for name in SETTINGS if "." in name})
+    from minixl.methods import SCHEMA
+    sections = "|".join({name.partition(".")[0] for name in SCHEMA if "." in name})
     for page in PAGES:
         for name in re.findall(rf"\b((?:{sections})\.[a-z_]+)=", page.read_text(encoding="utf-8")):
-            assert name in SETTINGS, f"{page.name}: {name}"
+            assert name in SCHEMA, f"{page.name}: {name}"

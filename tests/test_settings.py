@@ -4,16 +4,17 @@ import tomllib
 import pytest
 
 from minixl.errors import UserError
-from minixl.settings import SETTINGS, Settings, flatten, load_recipe, shipped_recipes
+from minixl.methods import SCHEMA
+from minixl.settings import flatten, shipped_recipes
 
-EPOCHS = " (passes over the source sentences; AdvPicker's student: over the pseudo-labelled ones)"
+EPOCHS = " (passes over the labelled source sentences, or over the text that the last stage of the method learns from)"
 
 
 def test_defaults_are_valid():
-    for name, setting in SETTINGS.items():
-        assert Settings({name: setting.default})[name] == setting.default, name
+    for name, setting in SCHEMA.items():
+        assert SCHEMA.settings({name: setting.default})[name] == setting.default, name
         assert setting.help
-    assert list(Settings({})) == list(SETTINGS) and len(Settings({})) == len(SETTINGS)
+    assert list(SCHEMA.settings({})) == list(SCHEMA) and len(SCHEMA.settings({})) == len(SCHEMA)
 
 
 @pytest.mark.parametrize("assignment, name, value", [
@@ -25,15 +26,15 @@ def test_defaults_are_valid():
     ("model.dropout=0", "model.dropout", 0.0), ("model.dropout=0.99", "model.dropout", 0.99),
     ("advpicker.rho=1", "advpicker.rho", 1.0), ("advpicker.rho=1e-9", "advpicker.rho", 1e-9)])
 def test_override(assignment, name, value):
-    before = Settings({"train.batch_size": 5})
+    before = SCHEMA.settings({"train.batch_size": 5})
     after = before.override([assignment])
     assert after[name] == value and type(after[name]) is type(value)
     assert after["train.batch_size"] == 5
-    assert before[name] == SETTINGS[name].default, "the original is unchanged"
+    assert before[name] == SCHEMA[name].default, "the original is unchanged"
 
 
 def test_later_assignments_win():
-    assert Settings({}).override(["train.epochs=1", "train.epochs=2"])["train.epochs"] == 2
+    assert SCHEMA.settings({}).override(["train.epochs=1", "train.epochs=2"])["train.epochs"] == 2
 
 
 @pytest.mark.parametrize("assignment, text", [
@@ -46,42 +47,43 @@ def test_later_assignments_win():
     ("decode.constrained=1", "--set: decode.constrained: expected true or false, got 1 "
                              "(only tag sequences that the scheme allows (Viterbi))"),
     ("task=nerr", "--set: task: expected one of ner, pos, classification, got 'nerr'; did you mean ner?"),
-    ("train.batch_size=0", "--set: train.batch_size: expected at least 1, got 0 (sentences an update)"),
+    ("train.batch_size=0", "--set: train.batch_size: expected at least 1, got 0 (sentences in a batch)"),
     ("optim.lr=nan", "--set: optim.lr: expected a finite number, got nan (learning rate of the encoder)"),
     ("advpicker.rho=0", "--set: advpicker.rho: expected more than 0, got 0.0 "
                         "(share of the unlabelled sentences that the student learns from)"),
     ("advpicker.rho=1.0000001", "--set: advpicker.rho: expected at most 1, got 1.0000001 "
                                 "(share of the unlabelled sentences that the student learns from)"),
-    ("alignment.average_linkage=1", "--set: alignment.average_linkage: expected true or false, got 1 (draw the states of two "
-                                    "languages together, with updates of their own: average linkage, or energy distance)"),
+    ("alignment.average_linkage=true", "--set: alignment.average_linkage has a new name: linkage.level, which is none, sentence or "
+                                       "token"),
+    ("advpicker.study=true", "--set: advpicker.study has a new name: advpicker.audit"),
     *[(f"model.dropout={value}", f"--set: model.dropout: expected -1, or 0 to 0.99, got {value} (dropout of the encoder and the "
                                  "head; -1: as config.json says, 0.5 for bilstm-crf)") for value in ("-0.5", "0.999999")],
     ("data.max_length=7", "--set: data.max_length: expected at least 8, got 7 "
                           "(longest input in word pieces, [CLS] and [SEP] included)")])
 def test_errors(assignment, text):
     with pytest.raises(UserError) as error:
-        Settings({}).override([assignment])
+        SCHEMA.settings({}).override([assignment])
     assert str(error.value) == text
 
 
 def test_toml_round_trip():
-    settings = Settings({}).override(["optim.lr=3e-5", "model.freeze=bert.embeddings.*", "data.encoding=latin-1"])
+    settings = SCHEMA.settings({}).override(["optim.lr=3e-5", "model.freeze=bert.embeddings.*", "data.encoding=latin-1"])
     text = settings.to_toml()
-    assert dict(Settings(flatten(tomllib.loads(text)))) == dict(settings)
+    assert dict(SCHEMA.settings(flatten(tomllib.loads(text)))) == dict(settings)
     assert settings.override([])["optim.lr"] == 3e-5
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
 def test_shipped_recipes_load(name):
-    settings = load_recipe(name)
+    settings = SCHEMA.recipe(name)
     assert settings["task"] in ("ner", "pos", "classification")
-    assert dict(Settings(flatten(tomllib.loads(settings.to_toml())))) == dict(settings)
+    assert dict(SCHEMA.settings(flatten(tomllib.loads(settings.to_toml())))) == dict(settings)
 
 
 def test_a_recipe_file(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('task = "pos"\n[train]\nepochs = 2\n[paper]\ntitle = "not a setting"\n[inputs]\nsource = []\n')
-    settings = load_recipe(str(path))
+    settings = SCHEMA.recipe(str(path))
     assert (settings["task"], settings["train.epochs"]) == ("pos", 2)
 
 
@@ -95,7 +97,7 @@ def test_a_broken_recipe_file(tmp_path, content, text):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(UserError) as error:
-        load_recipe(str(path))
+        SCHEMA.recipe(str(path))
     assert str(error.value) == text.format(path=path)
 
 
@@ -103,10 +105,10 @@ def test_a_recipe_that_is_not_utf8(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_bytes(b'task = "\xff"\n')
     with pytest.raises(UserError, match=rf"^{path}: not a TOML file: .*utf-8"):
-        load_recipe(str(path))
+        SCHEMA.recipe(str(path))
 
 
 def test_an_unknown_recipe():
     with pytest.raises(UserError, match=r"^recipe 'finetune-nre': "
                                         r"expected a .toml file or one of .*; did you mean finetune-ner\?$"):
-        load_recipe("finetune-nre")
+        SCHEMA.recipe("finetune-nre")

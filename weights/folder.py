@@ -1,8 +1,8 @@
-"""Hugging Face model folders, in and out: config.json, weights, tokenizer.
+"""Read and write Hugging Face model folders: config.json, weights, tokenizer.
 
-    read_config(folder)                      BertConfig, checked
-    load_parameters(folder, targets)         fills the buffers of a model, says what was loaded and what was not
-    save_folder(folder, ...)                 a folder that transformers loads as well, replaced in one go
+    read_config(folder)                      read and check config.json
+    load_parameters(folder, targets)         fill the buffers of a model, report what was loaded and what was not
+    save_folder(folder, ...)                 write a folder atomically; transformers can load it as well
 
 Parameter names: weights/names.py.  Test: tests/weights/test_folder.py
 """
@@ -24,43 +24,43 @@ from minixl.data.encoding import PieceTokenizer
 from minixl.errors import UserError
 from minixl.models.bert_config import BertConfig, encoder_axes
 from minixl.files import replaced_folder
-from minixl.weights.names import canonical_names, summary
-from minixl.weights.reading import read_json, readable
-from minixl.weights.safetensors_reader import Checkpoint
+from minixl.weights.names import canonical_names, summarise_names
+from minixl.weights.reading import explain_read_errors, read_json
+from minixl.weights.safetensors_reader import SafetensorsReader
 
-NEEDS = ("an encoder folder needs config.json, model.safetensors and tokenizer.json or vocab.txt, "
-         "for mBERT those of google-bert/bert-base-multilingual-cased")
-FETCH = "minixl weights fetch e5-small makes this encoder's folder and prints where it is; give that folder"
+FOLDER_CONTENTS = ("an encoder folder needs config.json, model.safetensors and tokenizer.json or vocab.txt, "
+                   "for mBERT those of google-bert/bert-base-multilingual-cased")
+FETCH_E5 = "make this encoder's folder with minixl weights fetch e5-small and give the path that it prints"
 FLOATS = ("F32", "F16", "BF16", "F64")
 
 
 def read_config(folder: str | Path) -> BertConfig:
-    """config.json of an encoder folder.  Raises UserError when it is missing, broken or not a BERT."""
+    """Read config.json of an encoder folder.  Raises UserError if it is missing, invalid or not of a BERT."""
     folder = Path(folder)
     path = folder / "config.json"
-    with readable(folder):
+    with explain_read_errors(folder):
         if not folder.is_dir():
-            what = "is a file, not a folder" if folder.exists() else "no such folder"
-            raise UserError(f"{folder}: {what}; {FETCH if folder.name == 'e5-small' else NEEDS}")
+            problem = "is a file, not a folder" if folder.exists() else "no such folder"
+            raise UserError(f"{folder}: {problem}; {FETCH_E5 if folder.name == 'e5-small' else FOLDER_CONTENTS}")
         if not path.is_file():
-            raise UserError(f"{folder}: config.json is missing; {NEEDS}")
+            raise UserError(f"{folder}: config.json is missing; {FOLDER_CONTENTS}")
     return BertConfig.from_json(read_json(path), str(path))
 
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What load_parameters did, in canonical names."""
+    """What load_parameters loaded, in canonical names."""
 
     path: Path
     loaded: tuple[str, ...]
-    left_out: tuple[str, ...]              # in the files, not in the model
-    new: tuple[str, ...]                   # in the model, not in the files: untouched
-    weights: int                           # numbers loaded
+    unused: tuple[str, ...]                # in the files, not in the model
+    missing: tuple[str, ...]               # in the model, not in the files; left as initialised
+    weights: int                           # how many numbers were loaded
 
     def __str__(self) -> str:
         lines = [f"loaded {len(self.loaded)} parameters ({self.weights / 1e6:.1f} M weights) from {self.path}"]
-        lines += [f"left out: {summary(self.left_out)}"] if self.left_out else []
-        lines += [f"newly initialised: {summary(self.new)}"] if self.new else []
+        lines += [f"unused: {summarise_names(self.unused)}"] if self.unused else []
+        lines += [f"newly initialised: {summarise_names(self.missing)}"] if self.missing else []
         return "\n".join(lines)
 
 
@@ -68,84 +68,83 @@ def load_parameters(folder: str | Path, targets: Mapping[str, Array], optional: 
     """Fill `targets` (canonical name -> NumPy or CuPy buffer) from a folder or file, converting to their dtypes.
 
     `optional`: names, or prefixes ending in a dot, that may be absent; their buffers then stay as they are.
-    Raises UserError for a missing parameter and for one of another shape, before anything is written, and for one that is
-    not finite.
+    Raises UserError for a missing parameter or one of another shape, before filling any buffer, and for one that is not finite.
     """
-    checkpoint = Checkpoint(folder)
-    stored = canonical_names(checkpoint.names(), str(folder))
-    new = [name for name in targets if name not in stored]
-    missing = [name for name in new if not _matches(name, optional)]
-    if missing:
-        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        raise UserError(f"{folder}: {missing[0]}{more} is missing; the model needs it, "
-                        f"found {summary(stored, most=3) or 'no tensors'}")
+    reader = SafetensorsReader(folder)
+    stored = canonical_names(reader.names(), str(folder))
+    missing = [name for name in targets if name not in stored]
+    required = [name for name in missing if not _matches(name, optional)]
+    if required:
+        more = f" (and {len(required) - 1} more)" if len(required) > 1 else ""
+        raise UserError(f"{folder}: {required[0]}{more} is missing; the model needs it, "
+                        f"found {summarise_names(stored, most=3) or 'no tensors'}")
     loaded = [name for name in targets if name in stored]
     for name in loaded:
-        _check_fit(checkpoint, stored[name], name, tuple(targets[name].shape), Path(folder))
+        _check_fit(reader, stored[name], name, tuple(targets[name].shape), Path(folder))
     for name in loaded:
-        checkpoint.read(stored[name], out=targets[name])
+        reader.read(stored[name], out=targets[name])
         with np.errstate(invalid="ignore"):
-            finite = bool(np.isfinite(targets[name].sum()))            # of a sum: no array of booleans as large as the table
+            finite = bool(np.isfinite(targets[name].sum()))            # of the sum, to avoid a Boolean array as large as the table
         if not finite:
-            raise UserError(f"{checkpoint.file(stored[name])}: {name}: expected finite weights, found NaN or infinite ones; "
+            raise UserError(f"{reader.file(stored[name])}: {name}: expected finite weights, found NaN or infinity; "
                             "copy or download it again")
-    left_out = [name for name in stored if name not in targets]
-    return LoadReport(Path(folder), tuple(loaded), tuple(left_out), tuple(new),
-                      sum(checkpoint.info(stored[name]).size for name in loaded))
+    unused = [name for name in stored if name not in targets]
+    return LoadReport(Path(folder), tuple(loaded), tuple(unused), tuple(missing),
+                      sum(reader.info(stored[name]).size for name in loaded))
 
 
 def _matches(name: str, optional: Collection[str]) -> bool:
     return name in optional or name.startswith(tuple(prefix for prefix in optional if prefix.endswith(".")))
 
 
-def _check_fit(checkpoint: Checkpoint, stored: str, name: str, needed: tuple[int, ...], folder: Path) -> None:
-    """One tensor against the buffer it is to fill."""
-    found = checkpoint.shape(stored)
-    if found != needed:
-        keys = _config_keys(name, found, needed, folder)
-        raise UserError(f"{checkpoint.file(stored)}: {name} has shape {found}, the model needs {needed}"
+def _check_fit(reader: SafetensorsReader, stored: str, name: str, needed: tuple[int, ...], folder: Path) -> None:
+    """Raises UserError if a stored tensor does not fit its buffer."""
+    shape = reader.shape(stored)
+    if shape != needed:
+        keys = _config_keys(name, shape, needed, folder)
+        raise UserError(f"{reader.file(stored)}: {name} has shape {shape}, the model needs {needed}"
                         f"{f' (config.json: {keys})' if keys else ''}")
-    if checkpoint.dtype(stored) not in FLOATS:
-        raise UserError(f"{checkpoint.file(stored)}: {name}: expected one of {', '.join(FLOATS)}, "
-                        f"found {checkpoint.dtype(stored)}; quantised weights are not supported")
+    if reader.dtype(stored) not in FLOATS:
+        raise UserError(f"{reader.file(stored)}: {name}: expected one of {', '.join(FLOATS)}, "
+                        f"found {reader.dtype(stored)}; quantised weights are not supported")
 
 
-def _config_keys(name: str, found: tuple[int, ...], needed: tuple[int, ...], folder: Path) -> str:
-    """The keys of config.json that decide where two shapes differ; "" for a parameter outside a BERT."""
+def _config_keys(name: str, shape: tuple[int, ...], needed: tuple[int, ...], folder: Path) -> str:
+    """List the keys of config.json that set the differing sizes; "" for a parameter outside a BERT."""
     if not name.startswith("bert.") or not (folder / "config.json").is_file():
         return ""
     keys = encoder_axes(read_config(folder)).get(name, ())
-    if len(found) != len(needed):
+    if len(shape) != len(needed):
         return ", ".join(dict.fromkeys(keys))
-    return ", ".join(dict.fromkeys(key for key, a, b in zip(keys, found, needed, strict=False) if a != b))
+    return ", ".join(dict.fromkeys(key for key, a, b in zip(keys, shape, needed, strict=False) if a != b))
 
 
 def save_folder(folder: str | Path, config_json: Mapping[str, Any], tensors: Mapping[str, Array],
                 tokenizer: PieceTokenizer, minixl_json: Mapping[str, Any], card: str) -> None:
-    """Write a model folder, and only when all of it is written let it take the place of an older one.
+    """Write a model folder; it replaces an existing one only when it is complete.
 
-    `config_json` becomes config.json with the dtype of the tensors, which is one, `minixl_json` minixl.json, `card` README.md.
+    `config_json` becomes config.json, with the dtype that all tensors share, `minixl_json` minixl.json and `card` README.md.
     """
-    with replaced_folder(folder) as fresh:
-        write_tensors(fresh / "model.safetensors", tensors)
+    with replaced_folder(folder) as new_folder:
+        write_tensors(new_folder / "model.safetensors", tensors)
         dtype, = {str(value.dtype) for value in tensors.values()}
         rest = {key: value for key, value in config_json.items() if key not in ("dtype", "torch_dtype")}
-        write_json(fresh / "config.json", rest | {"torch_dtype": dtype})
-        tokenizer.save(fresh)
-        write_json(fresh / "minixl.json", minixl_json)
-        (fresh / "README.md").write_text(card, "utf-8")
+        write_json(new_folder / "config.json", rest | {"torch_dtype": dtype})
+        tokenizer.save(new_folder)
+        write_json(new_folder / "minixl.json", minixl_json)
+        (new_folder / "README.md").write_text(card, "utf-8")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Array]) -> None:
-    """One safetensors file, marked as transformers expects it.  The library writes strided views wrongly."""
+    """Write a safetensors file with the metadata that transformers expects.  Copies strided views, which the library gets wrong."""
     values = {name: np.ascontiguousarray(to_numpy(value)).reshape(value.shape) for name, value in tensors.items()}
     try:
         save_file(values, path, metadata={"format": "pt"})
-    except SafetensorError as error:                   # a full disk, most often: callers expect OSError
+    except SafetensorError as error:                   # most often a full disk; callers expect OSError
         raise OSError(errno.EIO, str(error), str(path)) from None
-    path.chmod(path.parent.stat().st_mode & 0o666)     # the library makes it readable for its owner only
+    path.chmod(path.parent.stat().st_mode & 0o666)     # the library makes it readable only for its owner
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Readable JSON with a final newline."""
+    """Write indented JSON with a final newline."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")

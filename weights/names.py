@@ -1,8 +1,8 @@
-"""Parameter names: the many ways BERT checkpoints have spelled them, and the one way minixl does.
+"""Map the many spellings of BERT parameter names to the one that minixl uses.
 
     embeddings.LayerNorm.gamma             ->  bert.embeddings.LayerNorm.weight
     bert.encoder.layer.0.output.dense.bias ->  the same
-    classifier.weight                      ->  the same; so is every name outside the encoder
+    classifier.weight                      ->  the same, as for every name outside the encoder
 
 Test: tests/weights/test_names.py
 """
@@ -17,8 +17,8 @@ ENCODER = ("embeddings.", "encoder.", "pooler.")
 OLD_LAYER_NORM = {"gamma": "weight", "beta": "bias"}   # the names of the first TensorFlow checkpoints
 
 
-def canonical(name: str) -> str:
-    """The name minixl uses for a stored name: encoder parameters under `bert.`, LayerNorm with weight and bias."""
+def canonical_name(name: str) -> str:
+    """Return minixl's name for a stored name: encoder parameters under `bert.`, LayerNorm with weight and bias."""
     rest = name.removeprefix("bert.")
     if rest.startswith(ENCODER):
         name = f"bert.{rest}"
@@ -26,21 +26,21 @@ def canonical(name: str) -> str:
 
 
 def canonical_names(names: Iterable[str], where: str) -> dict[str, str]:
-    """Canonical name -> stored name.  Raises UserError when two stored names mean the same parameter."""
+    """Map canonical names to stored names.  Raises UserError if two stored names mean the same parameter."""
     stored: dict[str, str] = {}
     for name in names:
-        other = stored.setdefault(canonical(name), name)
+        other = stored.setdefault(canonical_name(name), name)
         if other != name:
-            raise UserError(f"{where}: {other!r} and {name!r} are both the parameter {canonical(name)!r}")
+            raise UserError(f"{where}: {other!r} and {name!r} are both the parameter {canonical_name(name)!r}")
     return stored
 
 
-def summary(names: Iterable[str], most: int = 6) -> str:
-    """Names in a few words: 'cls.* (6), bert.pooler.* (2), extra'."""
+def summarise_names(names: Iterable[str], most: int = 6) -> str:
+    """Summarise names by group, as 'cls.* (6), bert.pooler.* (2), extra'."""
     groups: dict[str, list[str]] = {}
     for name in names:
         parts = name.split(".")
         groups.setdefault(".".join(parts[:2 if parts[0] == "bert" else 1]), []).append(name)
-    shown = [f"{group}.* ({len(members)})" if len(members) > 1 else members[0] for group, members in groups.items()]
+    summaries = [f"{group}.* ({len(members)})" if len(members) > 1 else members[0] for group, members in groups.items()]
     left = sum(len(members) for members in list(groups.values())[most:])
-    return ", ".join(shown[:most]) + (f" and {left} more" if left else "")
+    return ", ".join(summaries[:most]) + (f" and {left} more" if left else "")

@@ -1,4 +1,4 @@
-"""The files of an encoder's or model's folder, and what to do about one that cannot be read.
+"""Read the JSON files of a model folder, and explain why a file cannot be read.
 
 Test: tests/weights/test_reading.py
 """
@@ -15,24 +15,24 @@ from minixl.errors import UserError
 
 
 @contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """What the system says against reading `path`, a file or a folder, becomes a UserError with a cure."""
+def explain_read_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError about `path`, a file or a folder, into a UserError that says how to fix it."""
     try:
         yield
     except OSError as error:
-        cure = (f"its owner can allow it: chmod a+rX {shlex.quote(str(path))}" if isinstance(error, PermissionError)
-                else "copy the folder again")
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}); {cure}") from None
+        fix = (f"its owner can allow it with chmod a+rX {shlex.quote(str(path))}" if isinstance(error, PermissionError)
+               else "copy the folder again")
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}); {fix}") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file that must hold an object."""
-    with readable(path):
-        content = path.read_bytes()
+    """Read a JSON file that must hold an object."""
+    with explain_read_errors(path):
+        data = path.read_bytes()
     try:
-        found = json.loads(content)
+        content = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not valid JSON: {error}; undo what was changed in it, or copy the file again") from None
-    if not isinstance(found, dict):
-        raise UserError(f"{path}: expected a JSON object {{...}}, found {str(found)[:60]!r}")
-    return found
+        raise UserError(f"{path}: not valid JSON: {error}; undo your changes to it, or copy the file again") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected a JSON object {{...}}, found {str(content)[:60]!r}")
+    return content

@@ -1,9 +1,9 @@
-"""The header of a safetensors file, checked promise by promise.
+"""Read the header of a safetensors file and check it against the format.
 
 A file is: u64 length N (little endian), N bytes of JSON {name: {dtype, shape, data_offsets: [start, end]}}, then the
 data without holes or overlaps (huggingface.co/docs/safetensors).
 
-    read_header(path)        name -> TensorInfo; one UserError for every promise a file can break
+    read_header(path)        name -> TensorInfo; a UserError for each way a file can violate the format
 
 Test: tests/weights/test_safetensors_reader.py
 """
@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minixl.errors import UserError
-from minixl.weights.reading import readable
+from minixl.weights.reading import explain_read_errors
 
-MAX_HEADER = 100_000_000                   # bytes; the limit of the format: a stray file cannot ask for terabytes
+MAX_HEADER = 100_000_000                   # bytes, the limit of the format; a stray file cannot request terabytes
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2",
           "I8": "i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?"}
 
@@ -30,7 +30,7 @@ class TensorInfo(NamedTuple):
 
     dtype: str                             # a key of DTYPES
     shape: tuple[int, ...]
-    start: int                             # first byte, counted from the beginning of the file
+    start: int                             # first byte, from the beginning of the file
     end: int                               # one past the last byte
 
     @property
@@ -40,7 +40,7 @@ class TensorInfo(NamedTuple):
 
 
 def read_header(path: str | Path) -> dict[str, TensorInfo]:
-    """Name -> TensorInfo, in the order of the data.  Raises UserError naming the first promise the file breaks."""
+    """Map names to TensorInfo, in the order of the data.  Raises UserError for the first violation of the format."""
     path = Path(path)
     header, data_start, file_size = _parse_header(path)
     tensors = {name: _tensor(f"{path}: tensor {name!r}", entry, data_start)
@@ -49,8 +49,8 @@ def read_header(path: str | Path) -> dict[str, TensorInfo]:
     end = data_start
     for name, info in tensors.items():
         if info.start != end:
-            what = "overlaps the tensor before it" if info.start < end else "leaves a hole before it"
-            raise UserError(f"{path}: tensor {name!r} {what}: expected to begin at byte {end - data_start} of the "
+            problem = "overlaps the tensor before it" if info.start < end else "leaves a hole before it"
+            raise UserError(f"{path}: tensor {name!r} {problem}: expected to begin at byte {end - data_start} of the "
                             f"data, found {info.start - data_start}")
         end = info.end
         if end > file_size:
@@ -63,15 +63,15 @@ def read_header(path: str | Path) -> dict[str, TensorInfo]:
 
 
 def _parse_header(path: Path) -> tuple[dict[str, Any], int, int]:
-    """The JSON header, the byte where the data begins and the size of the file."""
-    with readable(path), path.open("rb") as file:
+    """Return the JSON header, the byte where the data begins and the size of the file."""
+    with explain_read_errors(path), path.open("rb") as file:
         size = path.stat().st_size
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         opening = file.read(1)
         if opening != b"{" or length < 2:
             raise UserError(f"{path}: not a safetensors file: expected an 8-byte length and then '{{', "
-                            f"found {(start + opening)!r}{_what_it_looks_like(start)}")
+                            f"found {(start + opening)!r}{_likely_format(start)}")
         if length > MAX_HEADER:
             raise UserError(f"{path}: header too large: expected at most {MAX_HEADER} bytes, found {length}")
         if 8 + length > size:
@@ -79,13 +79,13 @@ def _parse_header(path: Path) -> tuple[dict[str, Any], int, int]:
                             "copy or download it again")
         text = opening + file.read(length - 1)
     try:
-        header = json.loads(text.decode("utf-8"), object_pairs_hook=_without_duplicates)
+        header = json.loads(text.decode("utf-8"), object_pairs_hook=_reject_duplicates)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: the header is not valid JSON: {error}; copy or download it again") from None
     return header, 8 + length, size
 
 
-def _what_it_looks_like(start: bytes) -> str:
+def _likely_format(start: bytes) -> str:
     if start.startswith(b"version "):
         return " (a Git LFS pointer: run git lfs pull)"
     if start.startswith((b"PK", b"\x80")):
@@ -93,7 +93,7 @@ def _what_it_looks_like(start: bytes) -> str:
     return ""
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = dict(pairs)
     if len(names) != len(pairs):
         keys = [key for key, _ in pairs]
@@ -102,7 +102,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _tensor(where: str, entry: Any, data_start: int) -> TensorInfo:
-    """Check one header entry against its own promises."""
+    """Check one header entry and return its TensorInfo."""
     keys = {"dtype", "shape", "data_offsets"}
     if not isinstance(entry, dict) or set(entry) != keys:
         found = sorted(entry) if isinstance(entry, dict) else entry

@@ -1,11 +1,11 @@
-"""Reading safetensors files: tensors copied straight to where they belong.
+"""Read tensors from safetensors files directly into the buffers of a model.
 
-The format, and the checks of a file's header: safetensors_header.py.  The data is memory-mapped, copied (and converted)
-block by block, and every block's pages are handed back at once: loading costs the buffers it fills and little more.
+safetensors_header.py describes the format and checks the headers.  The data is memory-mapped and copied (and converted) block
+by block, and the pages of each block are released at once, so loading takes little memory besides the buffers it fills.
 
-    Checkpoint(path)         a folder (one file, or shards with their index) or a file: names, shape, dtype, read
+    SafetensorsReader(path)  a folder (one file, or shards with their index) or a file: names, shape, dtype, read
 
-Names and what they become: weights/names.py.  Test: tests/weights/test_safetensors_reader.py, test_memory.py
+Parameter names: weights/names.py.  Test: tests/weights/test_safetensors_reader.py, test_memory.py
 """
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from minixl.errors import UserError
 from minixl.weights.reading import read_json
 from minixl.weights.safetensors_header import DTYPES, TensorInfo, read_header
 
-BLOCK = 1 << 20                            # weights converted at a time: 4 MB, small beside any buffer it fills
+BLOCK = 1 << 20                            # weights converted at a time: 4 MB, small compared with the buffers
 INDEX = "model.safetensors.index.json"
 PICKLE = """python -c "import sys, torch, safetensors.torch as s; f = sys.argv[1]; \
 s.save_file({k: v.clone().contiguous() for k, v in \
@@ -29,7 +29,7 @@ torch.load(f + '/pytorch_model.bin', 'cpu', weights_only=True).items()}, \
 f + '/model.safetensors', {'format': 'pt'})" """
 
 
-class _File:
+class _MappedFile:
     """One memory-mapped safetensors file."""
 
     def __init__(self, path: Path) -> None:
@@ -38,7 +38,7 @@ class _File:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def blocks(self, name: str) -> Iterator[tuple[slice, np.ndarray]]:
-        """(which weights, their values) in order; bfloat16 comes as float32.  Pages are handed back after each."""
+        """Yield (which weights, their values) in order, bfloat16 as float32, and release the pages after each block."""
         info = self.tensors[name]
         stored = np.frombuffer(self._map, DTYPES[info.dtype], info.size, info.start)
         for start in range(0, info.size, BLOCK):
@@ -50,53 +50,53 @@ class _File:
             self._release(info.start + part.start * stored.itemsize, info.start + part.stop * stored.itemsize)
 
     def _release(self, start: int, end: int) -> None:
-        """Tell the system that these pages are not needed any more; they are read again from disk if they are."""
-        if hasattr(mmap, "MADV_DONTNEED"):             # not on every system; there the pages go when memory is short
+        """Tell the system to drop these pages; it reads them from disk again if necessary."""
+        if hasattr(mmap, "MADV_DONTNEED"):             # elsewhere the system drops them when memory is short
             first = start - start % mmap.PAGESIZE
             self._map.madvise(mmap.MADV_DONTNEED, first, end - first)
 
 
-class Checkpoint:
-    """All tensors of a folder or a file, under the names they are stored by."""
+class SafetensorsReader:
+    """All tensors of a folder or a file, under their stored names."""
 
     def __init__(self, path: str | Path) -> None:
         """`path`: a .safetensors file, or a folder with model.safetensors or with shards and their index."""
         self.path = Path(path)
         files, expected = _find_files(self.path)
-        self._files: dict[str, _File] = {}
-        for file in map(_File, files):
+        self._files: dict[str, _MappedFile] = {}
+        for file in map(_MappedFile, files):
             for name in file.tensors:
                 if name in self._files:
                     raise UserError(f"{file.path}: tensor {name!r} is also in {self._files[name].path.name}")
                 self._files[name] = file
         for name, shard in expected.items():
             if name not in self._files or self._files[name].path.name != shard:
-                raise UserError(f"{self.path / shard}: tensor {name!r} is missing; {INDEX} says it is there")
+                raise UserError(f"{self.path / shard}: tensor {name!r} is missing, although {INDEX} lists it there")
 
     def names(self) -> list[str]:
-        """Names as stored, in the order of the data."""
+        """Return the stored names, in the order of the data."""
         return list(self._files)
 
     def info(self, name: str) -> TensorInfo:
-        """dtype, shape and place of one tensor."""
+        """Return dtype, shape and position of a tensor."""
         return self._files[name].tensors[name]
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of one tensor."""
+        """Return the shape of a tensor."""
         return self.info(name).shape
 
     def dtype(self, name: str) -> str:
-        """dtype of one tensor as the format calls it: F32, F16, BF16, I64 ..."""
+        """Return the dtype of a tensor in the format's terms: F32, F16, BF16, I64 ..."""
         return self.info(name).dtype
 
     def file(self, name: str) -> Path:
-        """The file that holds this tensor."""
+        """Return the file that holds a tensor."""
         return self._files[name].path
 
     def read(self, name: str, out: Array | None = None) -> Array:
-        """The values of one tensor, converted to the dtype of `out` and copied into it (NumPy or CuPy, C-contiguous).
+        """Copy a tensor into `out` (NumPy or CuPy, C-contiguous), converted to its dtype, and return it.
 
-        Without `out` a new NumPy array in the stored dtype; bfloat16, which NumPy does not have, as float32.
+        Without `out`, return a new NumPy array of the stored dtype, or float32 for bfloat16, which NumPy lacks.
         """
         info = self.info(name)
         if out is None:
@@ -111,7 +111,7 @@ class Checkpoint:
 
 
 def _find_files(path: Path) -> tuple[list[Path], dict[str, str]]:
-    """The files to open, and what their index promises: name -> file name."""
+    """Return the files to open, and what their index lists: name -> file name."""
     if path.is_file():
         return [path], {}
     if not path.is_dir():
@@ -123,11 +123,11 @@ def _find_files(path: Path) -> tuple[list[Path], dict[str, str]]:
         shards = sorted(set(expected.values()))
         for shard in shards:
             if not (path / shard).is_file():
-                raise UserError(f"{path / shard}: missing; {INDEX} names {len(shards)} shards and this is one of them")
+                raise UserError(f"{path / shard}: missing; it is one of the {len(shards)} shards that {INDEX} lists")
         return [path / shard for shard in shards], expected
     if (path / "pytorch_model.bin").is_file():
-        raise UserError(f"{path / 'pytorch_model.bin'}: refused: it is a pickle, which can run any code when it is "
-                        f"opened; expected model.safetensors. Where torch is installed, this makes it: "
+        raise UserError(f"{path / 'pytorch_model.bin'}: expected model.safetensors, found a pickle, which can run any code "
+                        f"when opened; where torch is installed, convert it with: "
                         f"{PICKLE}{shlex.quote(str(path))}")
     raise UserError(f"{path}: no weights found; expected model.safetensors, or shards with {INDEX}")
 
@@ -137,6 +137,6 @@ def _read_index(path: Path) -> dict[str, str]:
     if not isinstance(files, dict) or not files:
         raise UserError(f"{path}: expected weight_map: {{tensor: file}}, found {str(files)[:80]!r}")
     for name, file in files.items():
-        if not isinstance(file, str) or Path(file).name != file:       # a shard lies in the folder itself
+        if not isinstance(file, str) or Path(file).name != file:       # shards must be in the folder itself
             raise UserError(f"{path}: tensor {name!r}: expected the name of a file in this folder, found {file!r}")
     return files

@@ -1,15 +1,15 @@
-"""The table of `minixl weights show`.  Test: tests/cli/test_weights.py"""
+"""The table printed by `minixl weights show`.  Test: tests/cli/test_weights.py"""
 from __future__ import annotations
 
 from pathlib import Path
 
-from minixl.weights.safetensors_reader import Checkpoint
+from minixl.weights.safetensors_reader import SafetensorsReader
 
 
-def table(path: str | Path) -> str:
-    """Name, shape and dtype of every tensor, one a line, and their totals."""
-    checkpoint = Checkpoint(path)
-    infos = {name: checkpoint.info(name) for name in checkpoint.names()}
+def tensor_table(path: str | Path) -> str:
+    """List name, shape and dtype of every tensor, one per line, and the totals."""
+    reader = SafetensorsReader(path)
+    infos = {name: reader.info(name) for name in reader.names()}
     rows = [("name", "shape", "dtype")]
     rows += [(_printable(name), "x".join(map(str, info.shape)) or "scalar", info.dtype)
              for name, info in infos.items()]
@@ -20,5 +20,5 @@ def table(path: str | Path) -> str:
 
 
 def _printable(name: str) -> str:
-    """A name that cannot move the cursor of a terminal."""
+    """Escape characters that could control a terminal."""
     return name if name.isprintable() else ascii(name)

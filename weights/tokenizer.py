@@ -1,9 +1,9 @@
-"""Pieces: the tokenizer of an encoder folder, for words and for running text.
+"""The tokenizer of an encoder folder: word pieces of words and of running text.
 
-tokenizer.json is used as it is (WordPiece, or Unigram as in XLM-R and multilingual E5).  Where there is only vocab.txt
-it is a BERT tokenizer: control characters dropped, Chinese characters split, text split at spaces and punctuation, each
-word cut into the longest pieces of the vocabulary from the left (Devlin et al. 2019; multilingual BERT is cased and
-keeps its accents).  Nothing is truncated or padded, and special tokens are never added: packing does both.
+tokenizer.json is used as it is (WordPiece, or Unigram as in XLM-R and multilingual E5).  A folder with only vocab.txt gets
+a BERT tokenizer: it drops control characters, splits Chinese characters, splits text at spaces and punctuation, and splits
+each word into the longest pieces of the vocabulary from the left (Devlin et al. 2019; multilingual BERT is cased and keeps
+accents).  It never truncates, pads or adds special tokens; encoding and packing do that.
 
 Test: tests/weights/test_tokenizer.py, against transformers
 """
@@ -17,30 +17,30 @@ from typing import Any
 
 from minixl.backend import threads
 from minixl.errors import UserError
-from minixl.weights.reading import read_json, readable
+from minixl.weights.reading import explain_read_errors, read_json
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if threads() > 1 else "false")      # before tokenizers looks
 import tokenizers                                                                              # noqa: E402
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors               # noqa: E402
 
-# What each special token is called when no file says it: BERT's name, then XLM-R's.
+# The default names of special tokens: BERT's, then XLM-R's.
 SPECIALS = {"cls_token": ("[CLS]", "<s>"), "sep_token": ("[SEP]", "</s>"), "pad_token": ("[PAD]", "<pad>"),
             "unk_token": ("[UNK]", "<unk>"), "mask_token": ("[MASK]", "<mask>")}
-MOST_WORDS = 1_000_000                     # distinct words remembered; a corpus has fewer, an endless stream may not
-Encoded = tuple[list[int], list[tuple[int, int]]]      # ids, and for each the characters [start, end) it stands for
+MAX_CACHED_WORDS = 1_000_000               # distinct words cached; a corpus has fewer, an endless stream may not
+PiecesWithOffsets = tuple[list[int], list[tuple[int, int]]]      # ids, and for each the range [start, end) of its characters
 
 
 class Tokenizer:
-    """Words or text -> ids of the encoder's vocabulary."""
+    """Maps words or text to ids of the encoder's vocabulary."""
 
     cls_id: int
     sep_id: int
     pad_id: int
     unk_id: int
-    mask_id: int | None                    # not every vocabulary has one
+    mask_id: int | None                    # None if the vocabulary has none
 
     def __init__(self, folder: str | Path, vocab_size: int | None = None) -> None:
-        """`vocab_size`: rows of the word embeddings; a tokenizer with more pieces than that is refused."""
+        """`vocab_size`: rows of the word embeddings; raises UserError for a tokenizer with more pieces."""
         self.folder = Path(folder)
         self._config = _read_configs(self.folder)
         self._backend = _load(self.folder, self._config)
@@ -55,10 +55,10 @@ class Tokenizer:
             setattr(self, f"{role[:-6]}_id", self._backend.token_to_id(token))
         if "mask_token" not in self.specials:
             self.mask_id = None
-        self._known: dict[str, list[int]] = {}
+        self._pieces_of: dict[str, list[int]] = {}
 
     def _find(self, role: str) -> str | None:
-        """The token of a role: as the files say, else by its usual name."""
+        """Find the token of a role: the one the files name, else the one with a default name."""
         named = self._config.get(role)
         named = named.get("content") if isinstance(named, dict) else named
         for token in [named] if isinstance(named, str) else SPECIALS[role]:
@@ -67,33 +67,33 @@ class Tokenizer:
         if role == "mask_token":
             return None
         raise UserError(f"{self.folder}: the vocabulary has no {role}: expected {named or ' or '.join(SPECIALS[role])}"
-                        f"; tokenizer_config.json can name it")
+                        f"; name it in tokenizer_config.json")
 
     def pieces_batch(self, sentences: Sequence[Sequence[str]]) -> list[list[list[int]]]:
-        """Ids of each word of each sentence.  Never an empty list: a word of which nothing is left becomes [unk_id].
+        """Return the ids of each word of each sentence, at least one: a word without pieces becomes [unk_id].
 
-        A word's pieces do not depend on its neighbours, so every distinct word is cut up once and remembered.
+        A word's pieces do not depend on its neighbours, so every distinct word is split once and cached.
         """
-        if len(self._known) > MOST_WORDS:
-            self._known.clear()
-        fresh = list({word for words in sentences for word in words} - self._known.keys())
-        encodings = self._backend.encode_batch_fast([[word] for word in fresh], is_pretokenized=True,
+        if len(self._pieces_of) > MAX_CACHED_WORDS:
+            self._pieces_of.clear()
+        new_words = list({word for words in sentences for word in words} - self._pieces_of.keys())
+        encodings = self._backend.encode_batch_fast([[word] for word in new_words], is_pretokenized=True,
                                                     add_special_tokens=False)
-        for word, encoding in zip(fresh, encodings, strict=True):
-            self._known[word] = encoding.ids or [self.unk_id]
-        return [[self._known[word].copy() for word in words] for words in sentences]
+        for word, encoding in zip(new_words, encodings, strict=True):
+            self._pieces_of[word] = encoding.ids or [self.unk_id]
+        return [[self._pieces_of[word].copy() for word in words] for words in sentences]
 
-    def encode_texts(self, texts: Iterable[str]) -> list[Encoded]:
-        """Ids of each running text, and for each id the characters of the text it stands for, [start, end)."""
+    def encode_texts(self, texts: Iterable[str]) -> list[PiecesWithOffsets]:
+        """Return the ids of each running text, and for each id the range [start, end) of its characters in the text."""
         return [(encoding.ids, encoding.offsets)
                 for encoding in self._backend.encode_batch(list(texts), add_special_tokens=False)]
 
     def unknown_words(self, sentences: Iterable[Sequence[str]]) -> int:
-        """Always 0: a word outside the vocabulary is cut into pieces, at worst [UNK]."""
+        """Always 0: a word outside the vocabulary is split into pieces, at worst [UNK]."""
         return 0
 
     def save(self, folder: str | Path) -> None:
-        """tokenizer.json, tokenizer_config.json and, for WordPiece, vocab.txt; transformers gives the same ids."""
+        """Write tokenizer.json, tokenizer_config.json and, for WordPiece, vocab.txt, from which transformers gives the same ids."""
         folder = Path(folder)
         self._backend.save(str(folder / "tokenizer.json"), pretty=False)
         kept = ("model_max_length", "do_lower_case", "strip_accents", "tokenize_chinese_chars", "model_input_names")
@@ -102,13 +102,13 @@ class Tokenizer:
         if isinstance(self._backend.model, models.WordPiece):
             config.setdefault("do_lower_case", False)
             pieces = sorted(self._backend.get_vocab().items(), key=lambda item: item[1])
-            if [id for _, id in pieces] == list(range(len(pieces))):       # the line number is the id, or no vocab.txt
+            if [id for _, id in pieces] == list(range(len(pieces))):       # write vocab.txt only if line numbers are ids
                 (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece, _ in pieces), "utf-8")
         (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 def _read_configs(folder: Path) -> dict[str, Any]:
-    """special_tokens_map.json and tokenizer_config.json, where they are; the second has the last word."""
+    """Read special_tokens_map.json and tokenizer_config.json, if present; the second takes precedence."""
     config: dict[str, Any] = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         if (folder / name).is_file():
@@ -119,7 +119,7 @@ def _read_configs(folder: Path) -> dict[str, Any]:
 def _load(folder: Path, config: Mapping[str, Any]) -> tokenizers.Tokenizer:
     path = folder / "tokenizer.json"
     if path.is_file():
-        with readable(path):
+        with explain_read_errors(path):
             content = path.read_bytes()
         try:
             return tokenizers.Tokenizer.from_buffer(content)
@@ -131,9 +131,9 @@ def _load(folder: Path, config: Mapping[str, Any]) -> tokenizers.Tokenizer:
 
 
 def _word_piece(path: Path, config: Mapping[str, Any]) -> tokenizers.Tokenizer:
-    """BERT's tokenizer from vocab.txt: one piece a line, the line number is the id."""
+    """Make BERT's tokenizer from vocab.txt: one piece per line, the line number is the id."""
     try:
-        with readable(path):
+        with explain_read_errors(path):
             lines = path.read_text("utf-8").split("\n")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: expected UTF-8, found byte {error.object[error.start]:#04x} at "

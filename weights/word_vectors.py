@@ -1,13 +1,12 @@
-"""Word vectors from the files they are published in.
+"""Read word vectors in their published formats.
 
     read_vectors("wiki.es.vec", top=200_000)             fastText and word2vec text: a header "count dimension", then
-                                                         a word and its numbers a line
-    read_vectors("glove.txt.gz")                         GloVe text, without that header; any text file also as gzip
+                                                         one word and its numbers per line
+    read_vectors("glove.txt.gz")                         GloVe text, without that header; any text file may be gzipped
     read_vectors("cc.es.300.bin")                        fastText binary, memory-mapped; vectors for unknown words too
 
-The format is seen from the content, not from the name.  What comes back is a WordVectors: words, matrix, and the look-up
-chain as written -> lower case -> digits as 0 (word_vectors_lookup.py).  Text: word_vectors_text.py; binary:
-fasttext_binary.py.
+The format is detected from the content, not the name.  The result is a WordVectors: words, matrix, and lookup as written ->
+lower case -> digits as 0 (word_vectors_lookup.py).  Text: word_vectors_text.py; binary: fasttext_binary.py.
 
 Test: tests/weights/test_word_vectors.py
 """
@@ -28,37 +27,37 @@ from minixl.weights.word_vectors_text import read_text_vectors
 __all__ = ["STEPS", "FasttextVectors", "OovReport", "WordVectors", "read_vectors"]
 
 
-def to_stderr(message: str) -> None:
-    """Where reports go if the caller does not say."""
+def print_to_stderr(message: str) -> None:
+    """Print a message; the default `report`."""
     print(message, file=sys.stderr)
 
 
-def read_vectors(path: PathLike, *, top: int = 0, report: Callable[[str], None] = to_stderr) -> WordVectors:
-    """The vectors of a file, float32; its words are UTF-8.  Memory is taken for those that are kept only.
+def read_vectors(path: PathLike, *, top: int = 0, report: Callable[[str], None] = print_to_stderr) -> WordVectors:
+    """Read the vectors of a file, float32, with words in UTF-8.  Takes memory only for the vectors it keeps.
 
-    top        the first `top` words of the file (the most frequent ones), 0 for all
-    report     is told, a line each, what was left out (the first line number and how many): words that come again (the
-               first is kept), empty words, undecodable words; and a header that promises another number of words
+    top        keep the first `top` words of the file (the most frequent ones); 0 keeps all
+    report     called with one line for each kind of omission (first line number and count): repeated words (the first is
+               kept), empty words, undecodable words; and for a header with the wrong number of words
 
     Raises UserError for a file that cannot be read or is damaged, for a line without exactly `dimension` finite numbers,
-    and for formats that are not read (word2vec binary, quantised fastText).
+    and for unsupported formats (word2vec binary, quantised fastText).
     """
     if top < 0:
         raise UserError(f"top: expected a number of words, or 0 for all, found {top}")
-    start, packed = _beginning(path)
-    if start == MAGIC_BYTES and packed:
-        raise UserError(f"{path}: expected a fastText .bin as it is, found one packed with gzip; unpack it first: gunzip it")
+    start, zipped = _beginning(path)
+    if start == MAGIC_BYTES and zipped:
+        raise UserError(f"{path}: expected an uncompressed fastText .bin, found a gzipped one; unpack it with gunzip")
     if start == MAGIC_BYTES:
         return read_fasttext(path, top=top, report=report)
     if start is not None and Path(path).suffix in (".bin", ".ftz"):
         raise UserError(f"{path}: expected a fastText .bin, which begins with the number {MAGIC}, found bytes {start!r}; "
-                        "word2vec .bin files and those of old fastText are not read, give the vectors as text (.vec)")
+                        "for word2vec .bin files and those of old fastText, give the vectors as text (.vec)")
     return read_text_vectors(path, top=top, report=report)
 
 
 def _beginning(path: PathLike) -> tuple[bytes | None, bool]:
-    """The first four bytes, unpacked, and whether they were packed; None for what is no file (its reader will say why)."""
-    if not Path(path).is_file():                           # a pipe, which can be read once, is left alone
+    """Return the first four bytes, unzipped, and whether they were gzipped; None if unreadable (the reader will say why)."""
+    if not Path(path).is_file():                           # a pipe can be read only once
         return None, False
     try:
         with open(path, "rb") as file:

@@ -1,41 +1,35 @@
-"""The model of a run and what reads text for it, by model.type.
+"""The model of a run and its tokenizer, by model.type: built, saved, loaded.
 
-    transformer    an encoder folder and a head over the labels of the training data: transformer.py
-    bilstm-crf     word and character LSTMs and a CRF: bilstm_crf.py
+    families.py      the table of families, and the settings they share
+    family.py        what a family has to define
+    transformer.py   an encoder folder with a head over the labels of the training data
+    bilstm_crf.py    word and character LSTMs with a CRF
+    folder.py        model folders: Hugging Face's files, minixl.json (info.py), a model card
 """
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
-from minixl.building.bilstm_crf import build_bilstm_crf
-from minixl.building.built import Built
-from minixl.building.transformer import build_transformer
-from minixl.data.corpus import Corpus
+from minixl.building.families import FAMILIES, family_of, scheme_of
+from minixl.building.family import Built, Family, Request
+from minixl.building.folder import load_info, load_model, save_model
+from minixl.building.info import ModelInfo
 from minixl.errors import UserError
-from minixl.data.inputs import Inputs
-from minixl.settings import Settings
 
-__all__ = ["Built", "build"]
+__all__ = ["FAMILIES", "Built", "Family", "ModelInfo", "Request", "build", "family_of", "load_info", "load_model", "save_model",
+           "scheme_of"]
 
 
-def build(settings: Settings, inputs: Inputs, sources: list[Corpus], others: list[Corpus], labels: list[str], scheme: str,
-          seed: int, xp: Any = np) -> Built:
-    """The model of settings["model.type"], initialised or loaded, frozen as asked.
-
-    sources: the training data; others: the texts beside it; scheme: that of the labels.
-    """
-    if settings["model.type"] == "transformer":
-        built = build_transformer(settings, inputs, labels, seed, xp)
-    else:
-        built = build_bilstm_crf(settings, inputs, sources, others, labels, scheme, seed, xp)
+def build(request: Request) -> Built:
+    """The model of settings["model.type"], initialised or loaded, frozen as asked."""
+    family = family_of(request.settings)
+    built = family.build(request)
+    family.freeze(built.model, request.settings["model.freeze"])
     store = built.model.store
     if not built.model.task_names():
-        raise UserError(f"model.freeze: {', '.join(settings['model.freeze'])} leaves no parameter to train; "
+        raise UserError(f"model.freeze: {', '.join(request.settings['model.freeze'])} leaves no parameter to train; "
                         "freeze fewer, for example bottom:3")
     frozen = store.names(trainable=False)
     if frozen:
         weights = f"{store.count(trainable=True):,} of {store.count():,} weights"
         built.messages.append(f"frozen: {len(frozen)} of {len(store)} parameters; trained: {weights}")
+    family.check_model(request.settings, built.model)
     return built

@@ -1,69 +1,110 @@
-"""The BiLSTM-CRF of a run: its words from the training data with random vectors, or from word-vector files."""
+"""The family of BiLSTM-CRF taggers: words of the training data with random vectors, or the words of word-vector files."""
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from minixl.building.built import Built, freeze
-from minixl.data.corpus import TAGGING, Corpus
+from minixl.building.family import Built, Family, Request
+from minixl.building.info import COPY, ModelInfo
+from minixl.data.corpus import Corpus
+from minixl.data.examples import TAGGING
+from minixl.data.encoding import PieceTokenizer
+from minixl.data.inputs import Inputs
 from minixl.data.lexicon import Lexicon
 from minixl.data.schemes import legal_transitions
 from minixl.errors import UserError
-from minixl.data.inputs import Inputs
 from minixl.models.bilstm_crf import BilstmCrf
 from minixl.models.bilstm_crf_config import WORD_TABLE, BilstmCrfConfig
-from minixl.settings import Settings
+from minixl.models.family import Model
+from minixl.settings import Section, Setting, Settings
+from minixl.weights.folder import load_parameters, read_json
+from minixl.weights.names import summarise_names
 from minixl.weights.word_vectors import WordVectors, read_vectors
 
-
-def build_bilstm_crf(settings: Settings, inputs: Inputs, sources: list[Corpus], others: list[Corpus], labels: list[str],
-                     scheme: str, seed: int, xp) -> Built:
-    """A new tagger; `others` are the texts beside the training data whose words it will meet."""
-    _check(settings, inputs)
-    if scheme != "none" and settings["model.constrained_training"]:
-        _check_lengths(sources, settings)
-    messages: list[str] = []
-    sentences = [s.words for corpus in sources for s in corpus.sentences()]
-    lexicon = Lexicon.from_sentences(sentences)
-    table: np.ndarray | None = None
-    if inputs.vectors:
-        words, table = _word_table(settings, inputs, [*sources, *others], messages)
-        lexicon = Lexicon.for_vectors(words, lexicon.alphabet, sentences if settings["model.train_vectors"] else ())
-    config = BilstmCrfConfig(
-        lexicon.vocabulary_size, lexicon.alphabet_size,
-        word_size=settings["model.word_size"] if table is None else table.shape[1],
-        char_size=settings["model.char_size"], char_hidden=settings["model.char_hidden"],
-        word_hidden=settings["model.word_hidden"], dense_size=settings["model.dense_size"], chars=settings["model.chars"],
-        tied=settings["model.tied"], start_end=settings["model.start_end"], variational=settings["model.variational"],
-        train_words=table is None or settings["model.train_vectors"],
-        dropout=settings["model.dropout"] if settings["model.dropout"] >= 0 else 0.5)
-    legal = legal_transitions(labels, scheme) if settings["model.constrained_training"] else None
-    model = BilstmCrf(config, labels, lexicon, legal=legal, xp=xp)
-    model.initialise(np.random.Generator(np.random.PCG64([seed, 1])))
-    if table is not None:
-        model.set_word_vectors(table)
-    freeze(model, settings["model.freeze"])
-    vectors = model.store[WORD_TABLE].value.size
-    messages.insert(0, f"bilstm-crf: {model.store.count():,} weights, of which {vectors:,} are vectors of "
-                       f"{lexicon.vocabulary_size - 1:,} words; {lexicon.alphabet_size - 1} characters")
-    return Built(model, lexicon, config.to_json(), messages)
+NAME = "bilstm-crf"
+DROPOUT = 0.5                          # where model.dropout is -1 (Lample et al. 2016)
 
 
-def _check(settings: Settings, inputs: Inputs) -> None:
-    if settings["task"] not in TAGGING:
-        raise UserError(f"model.type: bilstm-crf tags words, it does not fit task {settings['task']}; use a transformer")
-    if settings["model.pooling"] not in ("auto", "token"):
-        raise UserError(f"model.pooling: {settings['model.pooling']} does not fit task {settings['task']}; expected token")
-    if inputs.encoder is not None:
-        raise UserError(f"--encoder {inputs.encoder}: a bilstm-crf reads word vectors (--vectors), no encoder; leave it out")
-    if settings["adversary.level"] != "none" or settings["alignment.average_linkage"]:
-        raise UserError("adversary.level, alignment.average_linkage: expected a transformer, found a bilstm-crf; "
-                        "--set adversary.level=none --set alignment.average_linkage=false")
+class BilstmCrfFamily(Family):
+    """Word and character LSTMs with a CRF."""
+
+    name, scheme, unit = NAME, "IOBES", "words"
+    section = Section("model: bilstm-crf", {
+        "model.word_size": Setting(100, "size of random word embeddings; those of --vectors have their own", at_least=1),
+        "model.word_hidden": Setting(100, "states of the word LSTM in each direction", at_least=1),
+        "model.dense_size": Setting(100, "size of the tanh layer before the tags", at_least=1),
+        "model.chars": Setting(True, "read the characters of every word"),
+        "model.char_size": Setting(25, "size of character embeddings", at_least=1),
+        "model.char_hidden": Setting(25, "states of the character LSTM in each direction", at_least=1),
+        "model.tied": Setting(False, "one cell reads both directions"),
+        "model.start_end": Setting(False, "scores for the first and the last tag of a sentence"),
+        "model.variational": Setting(False, "one dropout mask for all words of a sentence"),
+        "model.train_vectors": Setting(False, "train the vectors of --vectors too; random ones are always trained"),
+        "model.constrained_training": Setting(False, "the CRF sums only over tag sequences that the scheme allows"),
+        "model.vectors_top": Setting(200000, "read only the first N words of a --vectors file; 0: all", at_least=0),
+    }, used=lambda settings: settings["model.type"] == NAME)
+
+    def check(self, settings: Settings, inputs: Inputs) -> None:
+        if settings["task"] not in TAGGING:
+            raise UserError(f"model.type: bilstm-crf tags words, it does not fit task {settings['task']}; use a transformer")
+        if settings["model.pooling"] not in ("auto", "token"):
+            raise UserError(f"model.pooling: {settings['model.pooling']} does not fit task {settings['task']}; expected token")
+        if inputs.encoder is not None:
+            raise UserError(f"--encoder {inputs.encoder}: a bilstm-crf reads word vectors (--vectors), no encoder; leave it out")
+
+    def build(self, request: Request) -> Built:
+        settings, inputs, sources = request.settings, request.inputs, request.sources
+        if request.scheme != "none" and settings["model.constrained_training"]:
+            _check_lengths(sources, settings)
+        messages: list[str] = []
+        sentences = [s.words for corpus in sources for s in corpus.sentences()]
+        lexicon = Lexicon.from_sentences(sentences)
+        table: np.ndarray | None = None
+        if inputs.vectors:
+            words, table = _word_table(settings, inputs, [*sources, *request.others], messages)
+            lexicon = Lexicon.for_vectors(words, lexicon.alphabet, sentences if settings["model.train_vectors"] else ())
+        config = BilstmCrfConfig(
+            lexicon.vocabulary_size, lexicon.alphabet_size,
+            word_size=settings["model.word_size"] if table is None else table.shape[1],
+            char_size=settings["model.char_size"], char_hidden=settings["model.char_hidden"],
+            word_hidden=settings["model.word_hidden"], dense_size=settings["model.dense_size"], chars=settings["model.chars"],
+            tied=settings["model.tied"], start_end=settings["model.start_end"], variational=settings["model.variational"],
+            train_words=table is None or settings["model.train_vectors"],
+            dropout=settings["model.dropout"] if settings["model.dropout"] >= 0 else DROPOUT)
+        legal = legal_transitions(request.labels, request.scheme) if settings["model.constrained_training"] else None
+        model = BilstmCrf(config, request.labels, lexicon, legal=legal, xp=request.xp)
+        model.initialise(np.random.Generator(np.random.PCG64([request.seed, 1])))
+        if table is not None:
+            model.set_word_vectors(table)
+        vectors = model.store[WORD_TABLE].value.size
+        messages.insert(0, f"bilstm-crf: {model.store.count():,} weights, of which {vectors:,} are vectors of "
+                           f"{lexicon.vocabulary_size - 1:,} words; {lexicon.alphabet_size - 1} characters")
+        return Built(model, lexicon, config.to_json(), messages)
+
+    def load(self, folder: Path, info: ModelInfo, xp: Any) -> tuple[Model, PieceTokenizer]:
+        lexicon = Lexicon.load(folder)
+        config = BilstmCrfConfig.from_json(read_json(folder / "config.json"), str(folder / "config.json"))
+        try:
+            model = BilstmCrf(config, info.labels, lexicon, xp=xp)
+        except UserError as error:
+            raise UserError(f"{folder}: {error}, {COPY}") from None
+        report = load_parameters(folder, {parameter.name: parameter.value for parameter in model.store})
+        if report.unused:
+            raise UserError(f"{folder / 'config.json'}: the model it describes has no {summarise_names(report.unused, most=3)}, which "
+                            f"the weights have; the files belong to different models, {COPY}")
+        return model, lexicon
+
+    def card(self, info: ModelInfo) -> str:
+        return ("a bidirectional LSTM with a conditional random field; lexicon.json has its words and characters; other words are "
+                "read by their spelling")
 
 
-def _check_lengths(sources: list[Corpus], settings: Settings) -> None:
-    """Raises UserError for a training sentence that would be cut where an entity may stand: half of one is not legal."""
+def _check_lengths(sources: Sequence[Corpus], settings: Settings) -> None:
+    """Raises UserError for a training sentence that would be cut: a cut may divide an entity, and half of one is not legal."""
     limit = settings["data.max_length"]
     long = ((corpus.path, s) for corpus in sources for s in corpus.sentences() if len(s.words) > limit)
     for path, sentence in long if settings["data.on_long"] != "error" else ():
@@ -72,10 +113,10 @@ def _check_lengths(sources: list[Corpus], settings: Settings) -> None:
                         f"--set data.max_length={max(len(s.words) for c in sources for s in c.sentences())}")
 
 
-def _word_table(settings: Settings, inputs: Inputs, corpora: list[Corpus], messages: list[str]) -> tuple[list[str], np.ndarray]:
-    """The words of all --vectors files and their vectors (V, D); a word of several files has the first one's.
+def _word_table(settings: Settings, inputs: Inputs, corpora: Sequence[Corpus], messages: list[str]) -> tuple[list[str], np.ndarray]:
+    """The words of all --vectors files and their vectors (V, D); a word in several files has its vector in the first.
 
-    A fastText .bin has vectors for words that are not in it as well: those of the run's texts are added.
+    A fastText .bin can also make vectors for words it does not list: those for words of the run's texts are added.
     """
     rows: dict[str, np.ndarray] = {}
     size = 0
@@ -89,10 +130,10 @@ def _word_table(settings: Settings, inputs: Inputs, corpora: list[Corpus], messa
             rows.setdefault(word, vector)
         counts = Counter(word for corpus in corpora if corpus.language == language for s in corpus.sentences() for word in s.words)
         _add_unseen(vectors, counts, rows)
-        found = vectors.oov_report(counts, language)
-        messages.append(str(found))
-        if counts and found.tokens["unknown"] == found.tokens.total():
-            messages.append(f"warning: --vectors {language}={path}: none of the words of the {language} texts is in it; is it the "
+        coverage = vectors.oov_report(counts, language)
+        messages.append(str(coverage))
+        if counts and coverage.tokens["unknown"] == coverage.tokens.total():
+            messages.append(f"warning: --vectors {language}={path}: it has none of the words of the {language} texts; is it the "
                             "file of this language?")
     return list(rows), np.stack(list(rows.values()))
 

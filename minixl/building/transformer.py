@@ -1,43 +1,116 @@
-"""A transformer from an encoder folder: weights, tokenizer, a new head and, where the method has one, a discriminator."""
+"""The family of transformers: an encoder folder with a new head and, if the method needs one, a language discriminator."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from minixl.building.built import Built, freeze
-from minixl.data.corpus import TAGGING
-from minixl.errors import UserError
+from minixl.building.family import Built, Family, Request
+from minixl.building.info import ModelInfo
+from minixl.data.batching import KeptStates
+from minixl.data.examples import TAGGING
+from minixl.data.encoding import Example, PieceTokenizer
 from minixl.data.inputs import Inputs
+from minixl.errors import UserError
+from minixl.models.discriminators import Discriminator
+from minixl.models.family import Model
+from minixl.models.frozen_bottom import FrozenBottom, check_frozen
 from minixl.models.transformer import Transformer
-from minixl.settings import Settings
+from minixl.settings import Section, Setting, Settings
 from minixl.weights.folder import load_parameters, read_config
 from minixl.weights.tokenizer import Tokenizer
 
+NAME = "transformer"
+ARCHITECTURES = {"token": "BertForTokenClassification", "cls": "BertForSequenceClassification", "mean": "BertModel"}
+LOADERS = {"token": "AutoModelForTokenClassification", "cls": "AutoModelForSequenceClassification",
+           "mean": "AutoModel (the head on the mean of its last hidden states is classifier.weight and classifier.bias)"}
 
-def build_transformer(settings: Settings, inputs: Inputs, labels: list[str], seed: int, xp: Any) -> Built:
-    """An encoder folder with a new head (and a language discriminator, where the method has one)."""
-    if inputs.encoder is None:
-        raise UserError("--encoder: expected a Hugging Face folder with a BERT, for example --encoder ./mbert")
-    if inputs.vectors:
-        raise UserError("--vectors: the model is a transformer, which has its own embeddings; use a bilstm-crf recipe")
-    config = read_config(inputs.encoder)
-    tokenizer = Tokenizer(inputs.encoder, config.vocab_size)
-    if settings["data.max_length"] > config.max_position_embeddings:
-        raise UserError(f"data.max_length: {settings['data.max_length']} word pieces are more than the encoder's "
-                        f"{config.max_position_embeddings} positions ({inputs.encoder / 'config.json'})")
-    if settings["model.dropout"] >= 0:
-        config = replace(config, hidden_dropout_prob=settings["model.dropout"],
-                         attention_probs_dropout_prob=settings["model.dropout"])
-    model = Transformer(config, labels, _pooling(settings), discriminator=settings["adversary.level"],
-                        discriminator_size=settings["adversary.size"], xp=xp)
-    model.initialise(np.random.Generator(np.random.PCG64([seed, 1])))
-    report = load_parameters(inputs.encoder, {p.name: p.value for p in model.store if p.name.startswith("bert.")},
-                             optional=model.head_names())
-    new = tuple(name for name in model.head_names() + model.discriminator_names() if name not in report.loaded)
-    freeze(model, settings["model.freeze"])
-    return Built(model, tokenizer, config.raw, [str(replace(report, new=new))])
+
+class TransformerFamily(Family):
+    """BERT with a head."""
+
+    name, scheme, unit = NAME, "IOB2", "word pieces"
+    section = Section("model: transformer", {
+        "model.keep_frozen": Setting(False, "compute the frozen bottom layers once for every sentence, without dropout, and keep "
+                                            "their states"),
+        "model.keep_frozen_mb": Setting(2048, "memory for the states that model.keep_frozen keeps, in MiB; the rest is on disk",
+                                        at_least=1),
+    }, used=lambda settings: settings["model.type"] == NAME)
+
+    def check(self, settings: Settings, inputs: Inputs) -> None:
+        if inputs.encoder is not None:
+            read_config(inputs.encoder)                                # report a mistyped folder before reading any file
+
+    def check_model(self, settings: Settings, model: Any) -> None:
+        if settings["model.keep_frozen"]:
+            check_frozen(model.bert)
+
+    def build(self, request: Request) -> Built:
+        settings, inputs = request.settings, request.inputs
+        if inputs.encoder is None:
+            raise UserError("--encoder: expected a Hugging Face folder with a BERT, for example --encoder ./mbert")
+        if inputs.vectors:
+            raise UserError("--vectors: the model is a transformer, which has its own embeddings; use a bilstm-crf recipe")
+        config = read_config(inputs.encoder)
+        tokenizer = Tokenizer(inputs.encoder, config.vocab_size)
+        if settings["data.max_length"] > config.max_position_embeddings:
+            raise UserError(f"data.max_length: {settings['data.max_length']} word pieces are more than the encoder's "
+                            f"{config.max_position_embeddings} positions ({inputs.encoder / 'config.json'})")
+        if settings["model.dropout"] >= 0:
+            config = replace(config, hidden_dropout_prob=settings["model.dropout"],
+                             attention_probs_dropout_prob=settings["model.dropout"])
+        model = Transformer(config, request.labels, _pooling(settings), discriminator=request.discriminator.kind,
+                            discriminator_size=request.discriminator.size, xp=request.xp)
+        model.initialise(np.random.Generator(np.random.PCG64([request.seed, 1])))
+        report = load_parameters(inputs.encoder, {p.name: p.value for p in model.store if p.name.startswith("bert.")},
+                                 optional=model.head_names())
+        new = tuple(name for name in model.head_names() + model.discriminator_names() if name not in report.loaded)
+        return Built(model, tokenizer, config.raw, [str(replace(report, missing=new))])
+
+    def freeze(self, model: Any, patterns: Sequence[str]) -> None:
+        """Patterns, and bottom:N for the embeddings and the lowest N layers."""
+        for pattern in patterns:
+            kind, colon, count = pattern.partition(":")
+            if kind == "bottom" and colon:
+                layers = model.config.num_hidden_layers
+                if not count.isdigit() or int(count) > layers:
+                    raise UserError(f"model.freeze: {pattern}: expected bottom:N with N from 0 to {layers}")
+                model.store.freeze(["bert.embeddings.*", *(f"bert.encoder.layer.{i}.*" for i in range(int(count)))])
+            else:
+                model.store.freeze([pattern])
+
+    def kept_states(self, settings: Settings, model: Any, texts: Sequence[Sequence[Example]],
+                    folder: Path) -> list[KeptStates | None]:
+        """With model.keep_frozen, in memory as far as model.keep_frozen_mb goes, then in unnamed files in `folder`.
+
+        Not in the system's folder for temporary files, which may itself be memory.
+        """
+        if not settings["model.keep_frozen"]:
+            return [None] * len(texts)
+        room = settings["model.keep_frozen_mb"] << 20
+        kept: list[KeptStates | None] = []
+        for text in texts:
+            bottom = FrozenBottom(model.bert, text, memory_bytes=room, folder=folder)
+            room -= 0 if isinstance(bottom.states, np.memmap) else bottom.states.nbytes
+            kept.append(bottom)
+        return kept
+
+    def config(self, info: ModelInfo) -> dict[str, Any]:
+        return {"architectures": [ARCHITECTURES[info.pooling]], "model_type": "bert"}
+
+    def load(self, folder: Path, info: ModelInfo, xp: Any) -> tuple[Model, PieceTokenizer]:
+        config = read_config(folder)
+        discriminator = Discriminator(info.discriminator, info.discriminator_size)
+        model = Transformer(config, info.labels, info.pooling, discriminator=discriminator.kind,
+                            discriminator_size=discriminator.size, xp=xp)
+        load_parameters(folder, {parameter.name: parameter.value for parameter in model.store})
+        return model, Tokenizer(folder, config.vocab_size)
+
+    def card(self, info: ModelInfo) -> str:
+        return f"`transformers` loads it with {LOADERS[info.pooling]}"
 
 
 def _pooling(settings: Settings) -> str:
@@ -48,4 +121,4 @@ def _pooling(settings: Settings) -> str:
     if tagging != (pooling == "token"):
         raise UserError(f"model.pooling: {pooling} does not fit task {settings['task']}; expected "
                         f"{'token' if tagging else 'mean or cls'}")
-    return pooling
+    return str(pooling)

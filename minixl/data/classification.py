@@ -1,11 +1,11 @@
-"""Labelled texts: label TAB text (.tsv, and any other name), .csv, or .jsonl; each also packed with gzip.
+"""Read labelled texts: label TAB text (.tsv or any other name), .csv or .jsonl, each optionally gzipped.
 
-    .tsv      everything after the first tab is the text; quotes mean nothing
+    .tsv      everything after the first tab is the text; quotes have no special meaning
     .csv      RFC 4180: quoted fields may hold commas, quotes and line ends
-    .jsonl    {"label": "travel", "text": "..."} a line; other keys are passed over
+    .jsonl    {"label": "travel", "text": "..."} per line; other keys are ignored
 
 A first line that names the columns ("label" or "category", "intent", "topic", "class"; "text" or "sentence",
-"utterance") is a header and may give them in any order among others; without one they are label, text.
+"utterance") is a header; the columns may be in any order, among others.  Without a header they are label, text.
 """
 from __future__ import annotations
 
@@ -15,72 +15,72 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from minixl.data.examples import Document
-from minixl.data.lines import MARK, PathLike, kind_of, raw_lines, read_lines, shown
+from minixl.data.lines import BYTE_ORDER_MARK, PathLike, file_format, quoted, raw_lines, read_lines
 from minixl.errors import UserError, nearest
 
 LABEL_NAMES = ("label", "category", "intent", "topic", "class")
 TEXT_NAMES = ("text", "sentence", "utterance")
-LONGEST = 2**31 - 1                       # characters of a text in a .csv; Python's own limit is 131,072
+MAX_FIELD = 2**31 - 1                     # characters of a text in a .csv; Python's default limit is 131,072
 
-DIVIDERS = {"\t": "a tab", ",": "commas", ";": "semicolons"}
-CURES = {"\t": "give the file a name that ends in .tsv", ",": "give the file a name that ends in .csv",
-         ";": "write the file again with tabs, as .tsv, or with commas, as .csv"}
+SEPARATORS = {"\t": "a tab", ",": "commas", ";": "semicolons"}
+WRONG_SEPARATOR_FIXES = {"\t": "rename the file to end in .tsv", ",": "rename the file to end in .csv",
+                         ";": "convert the file to tabs (.tsv) or commas (.csv)"}
 
-Row = tuple[int, list[str]]               # the line it starts on, from 1, and its cells
+Row = tuple[int, list[str]]               # line number, from 1, where the row starts, and its cells
 
 
 def read_classification(path: PathLike, *, encoding: str = "utf-8", labels: bool = True) -> list[Document]:
-    """The labelled texts of a file.
+    """Read the labelled texts of a file.
 
-    labels=False reads the texts only: of a labelled file, whose labels are passed over, or of one with a text a line.
-    Raises UserError, with file and line, for a file that cannot be read (minixl.data.lines), holds no text, or has a
-    line without a text or (labels=True) without a label.
+    labels=False reads only the texts: it ignores the labels of a labelled file and also takes a file with one text per line.
+    Raises UserError, with file and line, for a file that cannot be read (minixl.data.lines) or has no text, and for a line
+    without a text or (labels=True) without a label.
     """
-    if kind_of(path) == ".jsonl":
+    if file_format(path) == ".jsonl":
         rows = _jsonl_rows(read_lines(path, encoding), path, labels)
-    elif kind_of(path) == ".csv":
-        with _long_fields():
+    elif file_format(path) == ".csv":
+        with _long_csv_fields():
             cells = list(_csv_rows(raw_lines(path, encoding), path))
-        rows = _columns(cells, path, labels, ",")
+        rows = _label_and_text(cells, path, labels, ",")
     else:
         rows = _tsv_rows(read_lines(path, encoding), path, labels)
     documents = [_document(label, text, line, path, labels) for line, (label, text) in rows]
     if not documents:
-        raise UserError(f"{path}: expected a text a line, found none; is this the right file?")
+        raise UserError(f"{path}: expected one text per line, found none; is this the right file?")
     return documents
 
 
 def check_document_labels(documents: Iterable[Document], labels: Sequence[str], path: PathLike) -> None:
-    """Raises UserError for the first label that is not among these, with its line and the nearest one."""
+    """Raises UserError for the first label that is not in `labels`: its line and the nearest label."""
     known = set(labels)
     for document in documents:
         if document.label is not None and document.label not in known:
-            some = ", ".join(labels[:12]) + (f", ... ({len(labels)} in all)" if len(labels) > 12 else "")
-            raise UserError(f"{path}:{document.line}: expected one of the labels {some}, found {shown(document.label)}"
+            listed = ", ".join(labels[:12]) + (f", ... ({len(labels)} in all)" if len(labels) > 12 else "")
+            raise UserError(f"{path}:{document.line}: expected one of the labels {listed}, found {quoted(document.label)}"
                             f"{nearest(document.label, labels)}")
 
 
 def _document(label: str, text: str, line: int, path: PathLike, labels: bool) -> Document:
     label, text = label.strip(), text.strip()
     if labels and not label:
-        raise UserError(f"{path}:{line}: expected a label, found nothing before {shown(text)}; write the label")
+        raise UserError(f"{path}:{line}: expected a label before {quoted(text)}, found none; add the label")
     if not text:
-        raise UserError(f"{path}:{line}: expected a text{f' after the label {shown(label)}' if labels else ''}, "
-                        "found nothing; write it or delete the line")
+        raise UserError(f"{path}:{line}: expected a text{f' after the label {quoted(label)}' if labels else ''}, "
+                        "found nothing; add it or delete the line")
     return Document(text, label if labels else None, line)
 
 
 def _tsv_rows(lines: Iterable[str], path: PathLike, labels: bool) -> Iterator[Row]:
     rows = [(i, line) for i, line in enumerate(lines, 1) if line.strip()]
-    header = bool(rows) and header_of(rows[0][1].split("\t")) is not None
-    most = rows[0][1].count("\t") if header else 1        # further tabs belong to the last column
-    return _columns([(i, line.split("\t", most)) for i, line in rows], path, labels, "\t")
+    header = bool(rows) and find_header(rows[0][1].split("\t")) is not None
+    splits = rows[0][1].count("\t") if header else 1      # further tabs belong to the last column
+    return _label_and_text([(i, line.split("\t", splits)) for i, line in rows], path, labels, "\t")
 
 
 @contextmanager
-def _long_fields() -> Iterator[None]:
-    """Python's csv has one limit for the whole process; it is put back."""
-    limit = csv.field_size_limit(LONGEST)
+def _long_csv_fields() -> Iterator[None]:
+    """Raise the limit of Python's csv, which is global, and restore it afterwards."""
+    limit = csv.field_size_limit(MAX_FIELD)
     try:
         yield
     finally:
@@ -88,8 +88,8 @@ def _long_fields() -> Iterator[None]:
 
 
 def _csv_rows(lines: Iterable[str], path: PathLike) -> Iterator[Row]:
-    """lines with their endings: a quoted field may go over several."""
-    reader = csv.reader((line if i else line.removeprefix(MARK) for i, line in enumerate(lines)), strict=True)
+    """Rows that are not blank.  lines: with their endings, as a quoted field may span several."""
+    reader = csv.reader((line if i else line.removeprefix(BYTE_ORDER_MARK) for i, line in enumerate(lines)), strict=True)
     start = 1
     while True:
         try:
@@ -97,49 +97,49 @@ def _csv_rows(lines: Iterable[str], path: PathLike) -> Iterator[Row]:
         except StopIteration:
             return
         except csv.Error as error:
-            raise UserError(f"{path}:{start}: expected comma-separated values, found a row that is not ({error}); "
-                            "put texts with commas in double quotes and double the quotes within") from None
+            raise UserError(f"{path}:{start}: expected comma-separated values, found an invalid row ({error}); "
+                            "put texts with commas in double quotes and double any quotes inside them") from None
         if any(cell.strip() for cell in cells):
             yield start, cells
         start = reader.line_num + 1
 
 
-def _columns(rows: list[Row], path: PathLike, labels: bool, mark: str) -> Iterator[Row]:
-    """Label and text of every row; label "" in a file of texts alone.  mark: what divides the columns."""
-    header, divider = header_of(rows[0][1]) if rows else None, DIVIDERS[mark]
+def _label_and_text(rows: list[Row], path: PathLike, labels: bool, separator: str) -> Iterator[Row]:
+    """Yield [label, text] of every row, with the label "" if the file has only texts."""
+    header, separated_by = find_header(rows[0][1]) if rows else None, SEPARATORS[separator]
     if rows and not header:
-        _check_divider(rows, path, labels, mark)
+        _check_separator(rows, path, labels, separator)
     width = len(rows[0][1]) if header else max((len(cells) for _, cells in rows), default=0)
     label_at, text_at = header or ((0, 1) if width > 1 else (None, 0))
     if rows and labels and label_at is None:
-        raise UserError(f"{path}:{rows[0][0]}: expected label and text separated by {divider}, found "
-                        f"{shown(' '.join(rows[0][1]))}; write the label before the text")
-    wanted = width if header else min(width, 2)
+        raise UserError(f"{path}:{rows[0][0]}: expected label and text separated by {separated_by}, found "
+                        f"{quoted(' '.join(rows[0][1]))}; put the label before the text")
+    expected = width if header else min(width, 2)
     for line, cells in rows[1 if header else 0:]:
-        if len(cells) != wanted:
-            what = "label and text" if wanted == 2 else f"{wanted} columns"
-            cure = "quote texts with commas, or name the columns in a first line" if len(cells) > wanted else \
-                "write the label before the text" if labels else "give every line a label, or none"
-            raise UserError(f"{path}:{line}: expected {what} separated by {divider}, found {len(cells)} "
-                            f"column{'s' * (len(cells) != 1)} in {shown(' '.join(cells))}; {cure}")
+        if len(cells) != expected:
+            columns = "label and text" if expected == 2 else f"{expected} columns"
+            fix = "quote texts with commas, or name the columns in a header line" if len(cells) > expected else \
+                "put the label before the text" if labels else "label every line or none"
+            raise UserError(f"{path}:{line}: expected {columns} separated by {separated_by}, found {len(cells)} "
+                            f"column{'s' * (len(cells) != 1)} in {quoted(' '.join(cells))}; {fix}")
         yield line, ["" if label_at is None else cells[label_at], cells[text_at]]
 
 
-def _check_divider(rows: list[Row], path: PathLike, labels: bool, mark: str) -> None:
-    """Raises UserError where something else divides the columns: the first line names them so, or, of a labelled file in which
-    some line has one column only, it stands after a word in every line."""
-    whole = mark.join(rows[0][1])
+def _check_separator(rows: list[Row], path: PathLike, labels: bool, separator: str) -> None:
+    """Raises UserError where the columns have another separator: it divides a header, or, in a labelled file with a one-column
+    line, it follows the first word of every line."""
+    first_line = separator.join(rows[0][1])
     one_column = labels and any(len(cells) == 1 for _, cells in rows)
-    for other, name in DIVIDERS.items():
+    for other, name in SEPARATORS.items():
         parts = [cells[0].partition(other) for _, cells in rows]
-        after_a_word = one_column and all(found and len(label.split()) == 1 for label, found, _ in parts)
-        if other != mark and (header_of(whole.split(other)) or after_a_word):
-            raise UserError(f"{path}:{rows[0][0]}: expected label and text separated by {DIVIDERS[mark]}, found {name} in "
-                            f"{shown(whole)}; {CURES[other]}")
+        after_a_word = one_column and all(mark and len(label.split()) == 1 for label, mark, _ in parts)
+        if other != separator and (find_header(first_line.split(other)) or after_a_word):
+            raise UserError(f"{path}:{rows[0][0]}: expected label and text separated by {SEPARATORS[separator]}, found {name} in "
+                            f"{quoted(first_line)}; {WRONG_SEPARATOR_FIXES[other]}")
 
 
-def header_of(cells: Sequence[str]) -> tuple[int | None, int] | None:
-    """Where label and text stand, if these cells name them: (None, 0) for texts alone; None if they are no header."""
+def find_header(cells: Sequence[str]) -> tuple[int | None, int] | None:
+    """The columns of label and text in a header line, (None, 0) if it names only the text; None for any other line."""
     names = [cell.strip().lower() for cell in cells]
     label_at = next((i for i, name in enumerate(names) if name in LABEL_NAMES), None)
     text_at = next((i for i, name in enumerate(names) if name in TEXT_NAMES), None)
@@ -155,11 +155,11 @@ def _jsonl_rows(lines: Iterable[str], path: PathLike, labels: bool) -> Iterator[
         try:
             entry = json.loads(line)
         except json.JSONDecodeError as error:
-            raise UserError(f"{path}:{number}: expected a JSON object a line, found {shown(line)} "
-                            f"({error.msg}, column {error.colno}); write it on one line") from None
+            raise UserError(f"{path}:{number}: expected one JSON object per line, found {quoted(line)} "
+                            f"({error.msg}, column {error.colno}); put each object on one line") from None
         if not isinstance(entry, dict):
             raise UserError(f"{path}:{number}: expected a JSON object with the keys label and text, "
-                            f"found {shown(line)}; write {{\"label\": ..., \"text\": ...}}")
+                            f"found {quoted(line)}; write {{\"label\": ..., \"text\": ...}}")
         text = _value(entry, "text", path, number, lambda v: isinstance(v, str), "a string")
         label = ""
         if labels:
@@ -170,13 +170,13 @@ def _jsonl_rows(lines: Iterable[str], path: PathLike, labels: bool) -> Iterator[
 def _value(entry: dict[str, object], key: str, path: PathLike, number: int,
            fits: Callable[[object], bool], kind: str) -> str:
     if key not in entry:
-        keys = ", ".join(map(shown, entry)) or "none"
-        raise UserError(f"{path}:{number}: expected the key {key!r}, found {keys}; name it {key!r}")
+        keys = ", ".join(map(quoted, entry)) or "none"
+        raise UserError(f"{path}:{number}: expected the key {key!r}, found {keys}; add it, or rename the key that holds it")
     value = entry[key]
     if not fits(value):
-        raise UserError(f"{path}:{number}: expected {kind} for {key!r}, found {shown(json.dumps(value))}; correct it")
+        raise UserError(f"{path}:{number}: expected {kind} for {key!r}, found {quoted(json.dumps(value))}; correct it")
     text = str(value)
     if any("\ud800" <= letter <= "\udfff" for letter in text):        # JSON can write half of a pair; UTF-8 cannot
-        raise UserError(f"{path}:{number}: expected whole characters in {key!r}, found half of a surrogate pair; "
-                        "write the file again with the other half")
+        raise UserError(f"{path}:{number}: expected valid Unicode in {key!r}, found half of a surrogate pair; "
+                        "export the file again with complete characters")
     return text

@@ -1,15 +1,15 @@
-"""From words and texts to word pieces: labels on first pieces, long inputs in overlapping windows.
+"""Encode words and texts as word pieces: labels on first pieces, long inputs in windows.
 
-A tagger scores the first piece of every word (Devlin et al. 2019, section 5.3).  An input of more than `max_length`
-pieces, [CLS] and [SEP] included, is handled as `on_long` says:
+A tagger scores the first piece of every word (Devlin et al. 2019, section 5.3).  `on_long` says how to handle an input of
+more than `max_length` pieces, [CLS] and [SEP] included:
 
     window     a sentence: overlapping windows that begin and end at word boundaries; every word is scored once, in the
-               window where it has the most context.  A document: windows side by side, none of them overlapping, that
-               each learn its label; its scores are the mean of the windows' log-probabilities
-    truncate   only what fits is kept (what the papers do); what was cut is counted
-    error      the first long input is an error that names its line
+               window where it has the most context.  A document: adjacent windows without overlap, each trained on the
+               document's label; its scores are the mean of the windows' log-probabilities
+    truncate   keep only what fits, as the papers do, and count what was cut
+    error      raise an error with the line of the first long input
 
-A single word of more pieces than a window has room for keeps its first pieces; the others are counted as cut.
+A word with more pieces than fit into a window keeps its first pieces; the others are counted as cut.
 """
 from __future__ import annotations
 
@@ -26,116 +26,115 @@ from minixl.packing import starts_of
 
 IGNORED = -100          # a label that is not scored, as in PyTorch
 ON_LONG = ("window", "truncate", "error")
-CURE = "--set data.on_long=window reads it in windows"         # of a long input where that is an error
+LONG_INPUT_FIX = "split it into windows with --set data.on_long=window"      # the fix in the error about a long input
 
 
 class PieceTokenizer(Protocol):
-    """What is needed of a tokenizer; minixl.weights.tokenizer.Tokenizer is one."""
+    """The interface of a tokenizer, such as minixl.weights.tokenizer.Tokenizer."""
 
     @property
     def cls_id(self) -> int | None:
-        """None: no special pieces, each word is one piece (data/lexicon.py)."""
+        """The id of [CLS]; None if there are no special pieces and each word is one piece (data/lexicon.py)."""
 
     @property
     def sep_id(self) -> int | None:
-        """None where cls_id is."""
+        """The id of [SEP]; None if cls_id is None."""
 
     def pieces_batch(self, sentences: Sequence[Sequence[str]]) -> list[list[list[int]]]:
-        """The ids of every word's pieces, at least one a word."""
+        """Return the ids of every word's pieces, at least one per word."""
 
     def unknown_words(self, sentences: Iterable[Sequence[str]]) -> int:
-        """How many words have no entry of their own; 0 for a tokenizer that cuts them into pieces."""
+        """Count the words that have no entry of their own; 0 for a tokenizer that splits words into pieces."""
 
     def save(self, folder: Path) -> None:
-        """Write the files that make it again."""
+        """Write the files from which the tokenizer can be loaded again."""
 
     def encode_texts(self, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
-        """Ids and character offsets of each text's pieces, without special tokens."""
+        """Return ids and character offsets of each text's pieces, without special tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One sequence of pieces as the encoder reads it: a sentence, a document, or one window of a long one."""
+    """One sequence of pieces for the encoder: a sentence, a document, or one window of a long one."""
 
     input_ids: np.ndarray    # (n,)  with [CLS] and [SEP]
     rows: np.ndarray         # (w,)  positions of the scored words' first pieces; a document's is empty
     labels: np.ndarray       # (w,)  or (1,) for a document; IGNORED where unknown
-    source: int              # which sentence or document this is (a part of)
+    source: int              # index of the sentence or document that this is, or is a window of
     first_word: int          # index of the first scored word in its sentence
 
 
 @dataclass(slots=True)
 class Encoded:
-    """All examples of a file and what became of the long inputs."""
+    """The examples of a file, and how many inputs were long, truncated or repaired."""
 
     examples: list[Example]
     sources: int                       # sentences or documents
-    long: int = 0                      # how many of them were longer than max_length
-    cut_words: int = 0                 # words of sentences lost by truncation
-    cut_pieces: int = 0                # word pieces of documents lost by it, and of words too long for a window
+    long_inputs: int = 0               # how many of them were longer than max_length
+    cut_words: int = 0                 # words of sentences lost to truncation
+    cut_pieces: int = 0                # pieces lost from truncated documents and from words too long for a window
     pieces: int = 0                    # pieces in all examples
     words: int = 0
-    unknown: int | None = None         # words that are not in a word-level model's vocabulary
-    on_long: str = "window"            # how the long ones were read
-    repaired: int = 0                  # tags of the file that break the scheme it is written in
-    scheme: str = "none"               # that scheme
-    hint: str = ""                     # what the file may be that was meant otherwise (minixl/data/hints.py)
+    unknown_words: int | None = None   # words outside the vocabulary of a word-level model
+    on_long: str = "window"            # how long inputs were handled
+    repaired: int = 0                  # tags of the file that violate file_scheme
+    file_scheme: str = "none"          # the tag scheme of the file
+    hint: str = ""                     # a warning if the file looks misread (minixl/data/hints.py)
 
-    def count(self, more: Encoded) -> None:
-        """Add the figures of more inputs to these, but not their examples."""
-        for name in ("sources", "long", "cut_words", "cut_pieces", "pieces", "words", "repaired"):
-            setattr(self, name, getattr(self, name) + getattr(more, name))
-        if more.unknown is not None:
-            self.unknown = (self.unknown or 0) + more.unknown
+    def add_counts(self, other: Encoded) -> None:
+        """Add the counts of further inputs, but not their examples."""
+        for name in ("sources", "long_inputs", "cut_words", "cut_pieces", "pieces", "words", "repaired"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        if other.unknown_words is not None:
+            self.unknown_words = (self.unknown_words or 0) + other.unknown_words
 
-    def report(self, what: str) -> str:
-        """For the log, one line: how many inputs, how many were long, what was cut, what was wrong with the tags; and the hint,
-        where there is one, on another."""
-        line = f"{what}: {self.sources} input{'s' * (self.sources != 1)}, {self.pieces} pieces"
-        if self.unknown is not None:
-            line = (f"{what}: {self.sources} input{'s' * (self.sources != 1)}, {self.words:,} words, "
-                    f"{100 * self.unknown / max(self.words, 1):.1f} % of them unknown")
-        if self.long:
-            line += f", {self.long} longer than the limit" + ", read in windows" * (self.on_long == "window")
-            lost = [f"{count} {what}{'s' * (count != 1)}"
-                    for count, what in ((self.cut_words, "word"), (self.cut_pieces, "word piece")) if count]
+    def report(self, name: str) -> str:
+        """Return a line for the log (inputs, long inputs, what was cut, repaired tags), and the hint, if any, on a second line."""
+        line = f"{name}: {self.sources} input{'s' * (self.sources != 1)}, {self.pieces} pieces"
+        if self.unknown_words is not None:
+            line = (f"{name}: {self.sources} input{'s' * (self.sources != 1)}, {self.words:,} words, "
+                    f"{100 * self.unknown_words / max(self.words, 1):.1f} % of them unknown")
+        if self.long_inputs:
+            line += f", {self.long_inputs} longer than the limit" + ", split into windows" * (self.on_long == "window")
+            lost = [f"{count} {unit}{'s' * (count != 1)}"
+                    for count, unit in ((self.cut_words, "word"), (self.cut_pieces, "word piece")) if count]
             line += f", {' and '.join(lost) or 'nothing'} cut"
         if self.repaired:
-            breaks = f"tag breaks {self.scheme} and was" if self.repaired == 1 else f"tags break {self.scheme} and were"
-            line += f", {self.repaired} {breaks} repaired"
-        return f"{line}\nwarning: {what}: {self.hint}" if self.hint else line
+            violate, were = ("tag violates", "was") if self.repaired == 1 else ("tags violate", "were")
+            line += f", {self.repaired} {violate} {self.file_scheme} and {were} repaired"
+        return f"{line}\nwarning: {name}: {self.hint}" if self.hint else line
 
 
 def encode_sentences(sentences: Sequence[Sentence], tokenizer: PieceTokenizer, label_ids: Mapping[str, int] | None, *,
-                     max_length: int, on_long: str = "window", path: str = "input", cure: str = CURE) -> Encoded:
-    """Sentences for a tagger.  label_ids maps a tag to its class; None leaves the labels unknown.
+                     max_length: int, on_long: str = "window", path: str = "input", fix: str = LONG_INPUT_FIX) -> Encoded:
+    """Encode sentences for a tagger.  label_ids: tag -> class number; None leaves the labels unknown.
 
-    Raises UserError for on_long="error" and a long sentence; it ends with the cure.
+    With on_long="error", raises UserError for a long sentence; its message ends with `fix`.
     """
     encoded = Encoded([], len(sentences), on_long=on_long)
-    specials, pieces_are = (0, "words") if tokenizer.cls_id is None else (2, "word pieces")
+    specials, unit = (0, "words") if tokenizer.cls_id is None else (2, "word pieces")
     room = _room(max_length, on_long, specials)
     for index, (sentence, pieces) in enumerate(zip(sentences, tokenizer.pieces_batch([s.words for s in sentences]),
                                                    strict=True)):
-        whole = [len(word) for word in pieces]
-        lengths = [min(length, room) for length in whole]              # one word longer than a whole window is cut
+        full_lengths = [len(word) for word in pieces]
+        lengths = [min(length, room) for length in full_lengths]       # cut a word that is longer than a window
         windows = [(0, len(pieces), 0, len(pieces))]
-        if sum(whole) > room:
-            encoded.long += 1
+        if sum(full_lengths) > room:
+            encoded.long_inputs += 1
             if on_long == "error":
-                raise UserError(f"{path}:{sentence.line}: the sentence has {sum(whole) + specials} {pieces_are}, "
-                                f"data.max_length is {max_length}; {cure}")
+                raise UserError(f"{path}:{sentence.line}: the sentence has {sum(full_lengths) + specials} {unit}, "
+                                f"but data.max_length is {max_length}; {fix}")
             windows = word_windows(lengths, room)
             if on_long == "truncate":
                 windows = [(0, windows[0][1], 0, windows[0][1])]
                 encoded.cut_words += len(pieces) - windows[0][1]
-            encoded.cut_pieces += sum(whole[:windows[-1][1]]) - sum(lengths[:windows[-1][1]])
+            encoded.cut_pieces += sum(full_lengths[:windows[-1][1]]) - sum(lengths[:windows[-1][1]])
         for first, last, scored_first, scored_last in windows:
             encoded.examples.append(_sentence_window(index, sentence, pieces, lengths, tokenizer, label_ids,
                                                      first, last, scored_first, scored_last))
         encoded.words += len(pieces)
     if not specials:
-        encoded.unknown = tokenizer.unknown_words(sentence.words for sentence in sentences)
+        encoded.unknown_words = tokenizer.unknown_words(sentence.words for sentence in sentences)
     encoded.pieces = sum(len(example.input_ids) for example in encoded.examples)
     return encoded
 
@@ -143,7 +142,7 @@ def encode_sentences(sentences: Sequence[Sentence], tokenizer: PieceTokenizer, l
 def _sentence_window(index: int, sentence: Sentence, pieces: list[list[int]], lengths: list[int],
                      tokenizer: PieceTokenizer, label_ids: Mapping[str, int] | None, first: int, last: int,
                      scored_first: int, scored_last: int) -> Example:
-    """Words first..last-1 as one example, of which scored_first..scored_last-1 are scored; of word i lengths[i] pieces."""
+    """Make one example of words first..last-1, the first lengths[i] pieces of word i, scoring scored_first..scored_last-1."""
     ids = [piece for word, length in zip(pieces[first:last], lengths[first:last], strict=True) for piece in word[:length]]
     if tokenizer.cls_id is not None and tokenizer.sep_id is not None:
         ids = [tokenizer.cls_id, *ids, tokenizer.sep_id]
@@ -155,10 +154,10 @@ def _sentence_window(index: int, sentence: Sentence, pieces: list[list[int]], le
 
 
 def word_windows(lengths: Sequence[int], room: int) -> list[tuple[int, int, int, int]]:
-    """Cut words of `lengths` pieces (each at most `room`) into windows of at most `room` pieces.
+    """Split words of `lengths` pieces (each at most `room`) into windows of at most `room` pieces.
 
-    Returns (first, last, scored_first, scored_last) for each: neighbours share about a quarter of a window, and each
-    scores its own half of what they share.
+    Returns (first, last, scored_first, scored_last) for each.  Neighbours share about a quarter of a window, and each scores
+    its own half of that.
     """
     ends = starts_of(lengths)                                          # pieces before each word
     bounds = []
@@ -175,10 +174,10 @@ def word_windows(lengths: Sequence[int], room: int) -> list[tuple[int, int, int,
 
 
 def encode_documents(documents: Sequence[Document], tokenizer: PieceTokenizer, label_ids: Mapping[str, int] | None, *,
-                     max_length: int, on_long: str = "window", path: str = "input", cure: str = CURE) -> Encoded:
-    """Documents for a classifier; every window of a long document carries its label.
+                     max_length: int, on_long: str = "window", path: str = "input", fix: str = LONG_INPUT_FIX) -> Encoded:
+    """Encode documents for a classifier; every window of a long document carries the document's label.
 
-    Raises UserError for on_long="error" and a long document; it ends with the cure.
+    With on_long="error", raises UserError for a long document; its message ends with `fix`.
     """
     encoded = Encoded([], len(documents), on_long=on_long)
     room = _room(max_length, on_long, 2)
@@ -186,10 +185,10 @@ def encode_documents(documents: Sequence[Document], tokenizer: PieceTokenizer, l
                                                            strict=True)):
         windows = [(0, len(ids))]
         if len(ids) > room:
-            encoded.long += 1
+            encoded.long_inputs += 1
             if on_long == "error":
-                raise UserError(f"{path}:{document.line}: the text has {len(ids) + 2} word pieces, data.max_length is "
-                                f"{max_length}; {cure}")
+                raise UserError(f"{path}:{document.line}: the text has {len(ids) + 2} word pieces, but data.max_length is "
+                                f"{max_length}; {fix}")
             windows = _text_windows(document.text, offsets, room)
             if on_long == "truncate":
                 windows = windows[:1]
@@ -204,7 +203,7 @@ def encode_documents(documents: Sequence[Document], tokenizer: PieceTokenizer, l
 
 
 def _text_windows(text: str, offsets: Sequence[tuple[int, int]], room: int) -> list[tuple[int, int]]:
-    """Piece ranges of at most `room` that end before a word where the text has spaces, and anywhere where it has none."""
+    """Split a text into ranges of at most `room` pieces, before a word if the text has spaces, else anywhere."""
     windows, first = [], 0
     while first < len(offsets):
         last = min(first + room, len(offsets))
@@ -218,7 +217,7 @@ def _text_windows(text: str, offsets: Sequence[tuple[int, int]], room: int) -> l
 
 
 def _room(max_length: int, on_long: str, specials: int) -> int:
-    """Pieces beside [CLS] and [SEP], where there are any."""
+    """Return how many pieces fit beside the special ones."""
     if on_long not in ON_LONG:
         raise UserError(f"data.on_long: expected one of {', '.join(ON_LONG)}, got {on_long!r}")
     if max_length < 8:

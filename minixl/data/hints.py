@@ -1,49 +1,88 @@
-"""What a file may be that was meant otherwise.  The hints are one line with its cure, "" where nothing is odd."""
+"""Warnings about files that look misread: one line with the suspicion and the fix, or "" if nothing looks odd."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from minixl.data.examples import Document
-from minixl.data.schemes import parse
+from minixl.data.classification import find_header
+from minixl.data.examples import TAGGING, Document
+from minixl.data.layout import looks_like_columns
+from minixl.data.lines import file_format
+from minixl.data.schemes import parse_tag
 from minixl.data.words import UNSPACED, split_words
 
-MANY = 20              # lines: fewer say too little
-MOST = 0.9             # share of the lines that are one word
-FEW = 5                # a label stands on more lines than this, on average
+MIN_LINES = 20                 # fewer lines prove nothing
+ONE_WORD_SHARE = 0.9           # of the lines must be one word
+TEXTS_PER_LABEL = 5            # a column of labels has more lines than this for each label
+MIN_SPACED_COLUMNS = 5         # lines without tabs; fewer may look like columns by chance, as "Plan B" does
 
 
-def one_word_lines(texts: Sequence[str]) -> bool:
-    """Whether nearly every one of these lines is one word, as where raw text is one column of a labelled file.
+def one_column_hint(texts: Sequence[str]) -> str:
+    """A hint where raw text looks like one column of a labelled file."""
+    if mostly_one_word(texts):
+        return ("nearly every line is a single word; if this is one column of a labelled file, give the whole file (its labels "
+                "are not read)")
+    return ""
 
-    Scripts without spaces between words never look so: a line of them may be a sentence.
-    """
-    if len(texts) < MANY:
+
+def mostly_one_word(lines: Sequence[str]) -> bool:
+    """Whether nearly every line is one word; never for scripts without spaces, where a line may be a whole sentence."""
+    if len(lines) < MIN_LINES:
         return False
-    single = [text for text in texts if len(text.split()) == 1]
-    if len(single) <= MOST * len(texts):
+    single = [line for line in lines if len(line.split()) == 1]
+    if len(single) <= ONE_WORD_SHARE * len(lines):
         return False                                                   # nearly all files: split_words takes longer
-    words = sum(len(split_words(text)) == 1 and not UNSPACED.search(text) for text in single)
-    return words > MOST * len(texts)
+    words = sum(len(split_words(line)) == 1 and not UNSPACED.search(line) for line in single)
+    return words > ONE_WORD_SHARE * len(lines)
 
 
-def swapped_columns(documents: Sequence[Document]) -> str:
-    """The hint where there are about as many labels as texts, as where the text stands before the label."""
+def swapped_columns_hint(documents: Sequence[Document]) -> str:
+    """A hint where there are about as many labels as texts, as when the text comes before the label."""
     labels, texts = {document.label for document in documents}, {document.text for document in documents}
-    if len(labels) > len(texts) or (len(documents) >= MANY and 2 * len(labels) > len(documents)):
-        return (f"{len(labels)} different labels on {len(documents)} texts; if the text stands before the label, change the "
-                "columns round")
+    if len(labels) > len(texts) or (len(documents) >= MIN_LINES and 2 * len(labels) > len(documents)):
+        return f"{len(labels)} different labels on {len(documents)} texts; if the text comes before the label, swap the columns"
     return ""
 
 
-def entity_tags(sequences: Iterable[Sequence[str]]) -> str:
-    """The hint where tags that are read as parts of speech are those of entities, in any scheme."""
+def entity_tags_hint(sequences: Iterable[Sequence[str]]) -> str:
+    """A hint where tags read as parts of speech look like entity tags of some scheme."""
     tags = {tag for tags in sequences for tag in tags}
-    if any("-" in tag for tag in tags) and all(parse(tag) for tag in tags):
-        return "these look like entity tags; the task for them is ner"
+    if any("-" in tag for tag in tags) and all(parse_tag(tag) for tag in tags):
+        return "these look like entity tags; use the task ner"
     return ""
 
 
-def labels_of_texts(column: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether a column holds the labels of the texts in the other one: few, of one word each, beside more than one word."""
-    return (len(column) >= MANY and FEW * len(set(column)) < len(column) and not any(len(label.split()) > 1 for label in column)
-            and 2 * sum(len(split_words(text)) > 1 for text in other) > len(other))
+def looks_like_labels(column: Sequence[str], texts: Sequence[str]) -> bool:
+    """Whether a column holds labels of the texts beside it: few different ones, one word each, next to longer texts."""
+    return (len(column) >= MIN_LINES and TEXTS_PER_LABEL * len(set(column)) < len(column)
+            and not any(len(label.split()) > 1 for label in column)
+            and 2 * sum(len(split_words(text)) > 1 for text in texts) > len(texts))
+
+
+def raw_text_hint(lines: Sequence[str], task: str, name: str) -> str:
+    """A hint where lines that are read as one text each look like something else.  name: the file they come from."""
+    rows = [line for line in lines if line.strip()]
+    suspicion, fix = _other_layout(rows, task, name) if rows else ("", "")
+    return f"{suspicion}, but each line is read as one text; {fix}" if suspicion else ""
+
+
+def _other_layout(lines: Sequence[str], task: str, name: str) -> tuple[str, str]:
+    """What these non-blank lines look like, and the fix; ("", "") where they look like texts."""
+    texts_only = "give only the texts, one per line"
+    use_columns = "use --format conll for columns" if task in TAGGING else texts_only
+    cells = [line.split("\t") for line in lines]
+    if (len(lines) >= MIN_SPACED_COLUMNS or "\t" in lines[0]) and looks_like_columns(task, lines):
+        return "the lines look like columns of words and tags", use_columns
+    if task in TAGGING and mostly_one_word(lines):
+        return "nearly every line is a single word", use_columns
+    if file_format(name) == ".jsonl" or (lines[0].startswith("{") and '"text"' in lines[0]):
+        return "the lines look like JSON", texts_only
+    headers = [header for mark in ",;" if (header := find_header(lines[0].split(mark))) and header[0] is not None]
+    if headers or (file_format(name) == ".csv" and all("," in line for line in lines)):
+        return "the lines look like comma-separated values", texts_only
+    width = min(map(len, cells))
+    if width < 2:
+        return "", ""
+    header = find_header(cells[0])
+    text_at = header[1] if header else max(range(width), key=lambda i: sum(len(row[i].split()) for row in cells))
+    skip_header = "tail -n +2 | " if header else ""
+    return "the lines look like labels and texts", f"{texts_only}, for example with {skip_header}cut -f {text_at + 1}"

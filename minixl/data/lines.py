@@ -1,10 +1,10 @@
-"""Opens a text file for every reader here: plain or gzip, any encoding, and one clear error for what can be wrong.
+"""Read the lines of a text file, plain or gzipped, in any encoding, with one clear error for each thing that can go wrong.
 
     read_lines(path)   the lines without their endings and without a byte order mark
-    raw_lines(path)    the lines as they are, for a reader that has to write them again unchanged
+    raw_lines(path)    the lines as they are, for a reader that writes them out again unchanged
 
-Only a line feed ends a line (a carriage return before it belongs to the ending): the other characters Unicode counts as
-line ends, such as U+2028 or U+0085, do occur inside words, and splitting there would shift every line number after it.
+Only a line feed ends a line (a carriage return before it belongs to the ending).  The other characters that Unicode treats
+as line ends, such as U+2028 or U+0085, occur inside words, and splitting there would shift every later line number.
 """
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ from minixl.errors import UserError, nearest
 PathLike = str | os.PathLike[str]
 
 GZIP = b"\x1f\x8b"
-MARK = "\ufeff"                          # the byte order mark, once decoded
-HOST_NAMES = ("idna", "punycode")        # what Python counts as encodings of text, though no text is in them
+BYTE_ORDER_MARK = "\ufeff"                          # the byte order mark, once decoded
+HOST_NAMES = ("idna", "punycode")        # Python lists them as text encodings, but no file is written in them
 WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def read_lines(path: PathLike, encoding: str = "utf-8") -> Iterator[str]:
-    """Every line without its ending; the first loses its byte order mark.  Raises UserError as raw_lines does."""
+    """Yield every line without its ending, the first without its byte order mark.  Raises UserError as raw_lines does."""
     for i, line in enumerate(raw_lines(path, encoding)):
-        yield (line if i else line.removeprefix(MARK)).rstrip("\r\n")
+        yield (line if i else line.removeprefix(BYTE_ORDER_MARK)).rstrip("\r\n")
 
 
 def raw_lines(path: PathLike, encoding: str = "utf-8") -> Iterator[str]:
-    """Every line with its ending and byte order mark, one at a time (wide encodings such as UTF-16: read at once).
+    """Yield every line with its ending and byte order mark (wide encodings such as UTF-16 are read at once).
 
-    Raises UserError, when the first line is asked for or when the fault is met: a file that is missing, a directory,
-    not readable, a damaged gzip file, not text, or not in this encoding (naming the line).
+    Raises UserError, at the first line or where the fault is, for a file that is missing, a directory, unreadable, a damaged
+    gzip file, not text, or not in this encoding (with the line).
     """
-    _line_feed(encoding)                               # a wrong name is the first thing to say
+    _line_feed(encoding)                               # check the encoding's name before opening the file
     with _open(path) as stored, _unpacked(stored) as file:
         yield from stream_lines(file, path, encoding)
 
 
 def stream_lines(file: BinaryIO, name: PathLike, encoding: str = "utf-8") -> Iterator[str]:
-    """As raw_lines, of a stream that is open already (standard input); name stands for the path in messages."""
+    """Yield the lines of an open stream, such as standard input, as raw_lines does.  name: used in messages instead of a path."""
     wide = _line_feed(encoding) != b"\n"
     number = 0
     try:
@@ -62,41 +62,41 @@ def stream_lines(file: BinaryIO, name: PathLike, encoding: str = "utf-8") -> Ite
         raise UserError(f"{name}: cannot be read ({error.strerror or error})") from error
 
 
-def kind_of(path: PathLike) -> str:
-    """What a file's name says it holds, packed with gzip or not: ".tsv", ".csv", ".jsonl" (.ndjson as well), ..., or ""."""
+def file_format(path: PathLike) -> str:
+    """Return the format that a file's name implies, gzipped or not: ".tsv", ".csv", ".jsonl" (also for .ndjson), ..., or ""."""
     suffix = Path(str(path).lower().removesuffix(".gz")).suffix
     return ".jsonl" if suffix == ".ndjson" else suffix
 
 
-def shown(text: str, most: int = 40) -> str:
-    """The text quoted for an error message: on one line, and cut after `most` characters."""
+def quoted(text: str, most: int = 40) -> str:
+    """Quote a text for an error message, on one line and cut after `most` characters."""
     return repr(text if len(text) <= most else text[:most] + "…")
 
 
 def _open(path: PathLike) -> io.BufferedReader:
-    place = Path(path)
-    if place.is_dir():
-        inside = sorted(entry.name for entry in place.iterdir() if entry.is_file())
-        raise UserError(f"{path}: expected a file, found a directory; name a file in it"
-                        + (f", such as {place / inside[0]}" if inside else ""))
+    file = Path(path)
+    if file.is_dir():
+        names = sorted(entry.name for entry in file.iterdir() if entry.is_file())
+        raise UserError(f"{path}: expected a file, found a directory; give a file in it"
+                        + (f", such as {file / names[0]}" if names else ""))
     try:
-        return open(place, "rb")
+        return open(file, "rb")
     except FileNotFoundError:
-        siblings = [entry.name for entry in place.parent.iterdir()] if place.parent.is_dir() else []
-        hint = nearest(place.name, siblings) or "; check the path"
-        where = "" if place.parent.is_dir() else f" (there is no directory {place.parent} either)"
+        siblings = [entry.name for entry in file.parent.iterdir()] if file.parent.is_dir() else []
+        hint = nearest(file.name, siblings) or "; check the path"
+        where = "" if file.parent.is_dir() else f" (there is no directory {file.parent} either)"
         raise UserError(f"{path}: expected a file, found nothing{where}{hint}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def _unpacked(file: io.BufferedReader) -> BinaryIO:
-    """The file unpacked if it starts as a gzip file does (its name is not asked), else itself."""
+    """Unzip the file if its first bytes, whatever its name, are those of gzip."""
     return cast(BinaryIO, gzip.open(file) if file.peek(2)[:2] == GZIP else file)
 
 
 def _line_feed(encoding: str) -> bytes:
-    """A line feed in this encoding.  Raises UserError where it is none of text."""
+    """Return a line feed in this encoding.  Raises UserError if this is not a text encoding."""
     try:
         if codecs.lookup(encoding).name not in HOST_NAMES:
             return "\n".encode(encoding)
@@ -121,16 +121,16 @@ def _decode(line: bytes, path: PathLike, number: int, encoding: str) -> str:
         else:
             other = "cp1252" if 0x80 <= line[error.start] < 0xA0 else "latin-1"
         raise UserError(f"{path}:{number}: expected {encoding}, found byte 0x{line[error.start]:02x} after "
-                        f"{shown(line[:error.start].decode(encoding, 'replace')[-20:])}; "
-                        f"name the file's encoding, for example --set data.encoding={other}") from None
+                        f"{quoted(line[:error.start].decode(encoding, 'replace')[-20:])}; "
+                        f"give the file's encoding, for example --set data.encoding={other}") from None
 
 
 def _decode_all(file: BinaryIO, path: PathLike, encoding: str) -> list[str]:
-    """The lines of a file whose line feed is not the single byte 10."""
+    """Return the lines of a file whose line feed is not the single byte 10."""
     content = file.read()
     try:
         return io.StringIO(content.decode(encoding), newline="\n").readlines()
     except UnicodeDecodeError as error:
         number = content[:error.start].decode(encoding, "replace").count("\n") + 1
-        raise UserError(f"{path}:{number}: expected {encoding}, found bytes that are not; "
-                        "name the file's encoding, for example --set data.encoding=utf-8") from None
+        raise UserError(f"{path}:{number}: expected {encoding}, found bytes that are not valid in it; "
+                        "give the file's encoding, for example --set data.encoding=utf-8") from None

@@ -1,13 +1,13 @@
-"""A small labelled corpus in English, Spanish, German and Dutch: enough to try every recipe and to test with.
+"""A small labelled corpus in English, Spanish, German and Dutch, enough to try every recipe and to test with.
 
-Two tasks.  `ner` tags PER, LOC, ORG and MISC (nationalities, events, works) in IOB2.  `topic` tells sport, politics,
+It has two tasks: `ner` tags PER, LOC, ORG and MISC (nationalities, events, works) in IOB2; `topic` tells sport, politics,
 science, travel and business apart.  Sentences are drawn from the templates and names in `sample_text/`; the names are
-real, what happens is invented.
+real, the events invented.
 
-What keeps it from being trivial: many names have two types ("Ford", "Washington", "Barcelona", "Casablanca"); words of
-one topic occur in others; and a quarter of all templates and names is held out, the same quarter in every language.
-Train and dev never see it; half of the test sentences come from held-out templates, and each name in test is a held-out
-one with probability 1/2.  No sentence occurs twice in a language.
+It is not trivial: many names have two types ("Ford", "Washington", "Barcelona", "Casablanca"); words of one topic occur in
+others; and a quarter of all templates and names is held out, the same quarter in every language.  Train and dev never use
+it; half of the test sentences come from held-out templates, and each name in test is a held-out one with probability 1/2.
+No sentence occurs twice in a language.
 """
 import re
 import tomllib
@@ -29,21 +29,21 @@ ENTITY_TYPES = {"person": "PER", "surname": "PER", "city": "LOC", "country": "LO
                 "institution": "ORG", "adj": "MISC", "event": "MISC", "work": "MISC"}
 TEXT = Path(__file__).parent / "sample_text"
 HELD_OUT = 0.25      # of the templates, and of the names of each kind
-MAX_TRIES = 1000     # to find a sentence that is not there yet
+MAX_TRIES = 1000     # at drawing a new sentence
 
-SLOT = re.compile(r"\{([a-z]+)(_f)?\}(\w*)")              # {kind}, the feminine {adj_f}, the German {adj}en
-CELL = re.compile(r"(?:\((\w+)\) )?(.+)")                 # "(the) WHO": outer word, name
-WORD = re.compile(r"\w+(?:[-'’]\w+)*|[^\w\s]")            # a word, with its inner hyphens, or one mark
+SLOT = re.compile(r"\{([a-z]+)(_f)?\}(\w*)")              # {kind}, feminine {adj_f}, German {adj}en
+CELL = re.compile(r"(?:\((\w+)\) )?(.+)")                 # "(the) WHO": article, name
+WORD = re.compile(r"\w+(?:[-'’]\w+)*|[^\w\s]")            # a word with inner hyphens, or one punctuation mark
 
-Pieces = list[tuple[str, str | None]]                     # a sentence as stretches of text, each with its type or None
-Drawn = tuple[Pieces, str | None]                         # ... and its topic, None in NER
+Pieces = list[tuple[str, str | None]]                     # a sentence in parts, each with its type or None
+Drawn = tuple[Pieces, str | None]                         # and its topic, None in NER
 Template = tuple[str, str | None]                         # the text with its slots, and its topic
 T = TypeVar("T")
 
 
 def sample_sentences(language: str, split: str, *, seed: int = 0,
                      sizes: Mapping[str, int] | None = None) -> list[Sentence]:
-    """The NER sentences of one split, with the lines they have in the file that `write_sample` writes."""
+    """Return the NER sentences of a split, with their lines in the file that `write_sample` writes."""
     _check_choice("split", split, SPLITS)
     sentences, line = [], 1
     for pieces, _ in _draw_corpus("ner", language, seed, sizes)[split]:
@@ -55,7 +55,7 @@ def sample_sentences(language: str, split: str, *, seed: int = 0,
 
 def sample_documents(language: str, split: str, *, seed: int = 0,
                      sizes: Mapping[str, int] | None = None) -> list[Document]:
-    """The topic texts of one split, with the lines they have in the file that `write_sample` writes."""
+    """Return the topic texts of a split, with their lines in the file that `write_sample` writes."""
     _check_choice("split", split, SPLITS)
     drawn = _draw_corpus("topic", language, seed, sizes)[split]
     return [Document("".join(text for text, _ in pieces), topic, line) for line, (pieces, topic) in enumerate(drawn, 1)]
@@ -64,8 +64,7 @@ def sample_documents(language: str, split: str, *, seed: int = 0,
 def write_sample(folder: str | Path, *, seed: int = 0, sizes: Mapping[str, int] | None = None) -> list[Path]:
     """Write ner/{language}/{split}.txt (word TAB tag) and topic/{language}/{split}.tsv (label TAB text), UTF-8.
 
-    sizes: how many sentences, under the keys of SIZES; what is left out keeps its default.
-    Returns the paths written.  Files of these names that are already there are replaced.
+    sizes: numbers of sentences that replace those of SIZES.  Overwrites existing files and returns the paths written.
     """
     files = {}
     for language in LANGUAGES:
@@ -82,7 +81,7 @@ def write_sample(folder: str | Path, *, seed: int = 0, sizes: Mapping[str, int] 
             path.write_text(text, encoding="utf-8", newline="\n")
         except OSError as error:
             raise UserError(f"{path}: cannot write the sample corpus here ({error.strerror}); "
-                            f"name another folder") from error
+                            f"choose another folder") from error
         paths.append(path)
     return paths
 
@@ -92,20 +91,20 @@ def _as_conll(sentence: Sentence) -> str:
 
 
 def _words_and_tags(pieces: Pieces) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Split pieces into words; a name is split at its blanks only and tagged B-, I-, I-, ..."""
+    """Split pieces into words; names are split only at spaces and tagged B-, I-, I-, ..."""
     words: list[str] = []
     tags: list[str] = []
     for text, kind in pieces:
-        found = WORD.findall(text) if kind is None else text.split()
-        words += found
-        tags += ["O" if kind is None else f"{'I' if i else 'B'}-{kind}" for i in range(len(found))]
+        new_words = WORD.findall(text) if kind is None else text.split()
+        words += new_words
+        tags += ["O" if kind is None else f"{'I' if i else 'B'}-{kind}" for i in range(len(new_words))]
     return tuple(words), tuple(tags)
 
 
 # --- drawing ----------------------------------------------------------------------------------------------------------
 
 def _draw_corpus(task: str, language: str, seed: int, sizes: Mapping[str, int] | None) -> dict[str, list[Drawn]]:
-    """Every split of one task in one language; all of them, since no sentence may be in two."""
+    """Draw every split of a task in one language, together because no sentence may be in two."""
     _check_choice("language", language, LANGUAGES)
     if not isinstance(seed, int) or seed < 0:
         raise UserError(f"seed: expected a whole number from 0, got {seed!r}")
@@ -115,7 +114,7 @@ def _draw_corpus(task: str, language: str, seed: int, sizes: Mapping[str, int] |
     rng = Random(8 * seed + 2 * LANGUAGES.index(language) + (task == "topic"))
     seen, held_out = _split_templates(task, language, seed)
     names = _split_names(language, seed)
-    written: set[str] = set()
+    used: set[str] = set()                                # sentences drawn so far
 
     def draw(split: str) -> list[Drawn]:
         held_share = 0.5 if split == "test" else 0.0
@@ -124,53 +123,52 @@ def _draw_corpus(task: str, language: str, seed: int, sizes: Mapping[str, int] |
         def draw_name(kind: str) -> str:
             return _pick(rng, names[kind][rng.random() < held_share])
 
-        drawn = [_draw_new(sources[i % len(sources)], draw_name, language, written) for i in range(size_of[split])]
-        return _shuffled(rng, drawn)                      # or the test set would alternate seen, held out
+        drawn = [_draw_new(sources[i % len(sources)], draw_name, language, used) for i in range(size_of[split])]
+        return _shuffled(rng, drawn)                      # otherwise test would alternate seen, held out
 
     return {split: draw(split) for split in SPLITS}
 
 
 def _draw_new(templates: Iterator[Template], draw_name: Callable[[str], str], language: str,
-              written: set[str]) -> Drawn:
-    """One sentence that is not yet in `written`, which it joins."""
+              used: set[str]) -> Drawn:
+    """Draw a sentence that is not in `used`, and add it there."""
     for _ in range(MAX_TRIES):
         template, topic = next(templates)
         pieces = _fill(template, draw_name, language)
         sentence = "".join(text for text, _ in pieces)
-        if sentence not in written:
-            written.add(sentence)
+        if sentence not in used:
+            used.add(sentence)
             return pieces, topic
-    raise UserError(f"sizes: the templates gave {len(written)} different sentences in '{language}' and then no more; "
-                    f"ask for fewer")
+    raise UserError(f"sizes: the templates allow only about {len(used)} different sentences in '{language}'; ask for fewer")
 
 
 def _fill(template: str, draw_name: Callable[[str], str], language: str) -> Pieces:
-    """Put a drawn name into each slot; two slots of one kind never get the same name."""
+    """Fill each slot with a drawn name; two slots of one kind never get the same name."""
     pieces: Pieces = []
     used = set()
     parts = SLOT.split(template)                          # text, kind, feminine, ending, text, kind, ..., text
     for before, kind, feminine, ending in zip(parts[0::4], parts[1::4], parts[2::4], parts[3::4]):
         cell = draw_name(kind)
-        while (kind, cell) in used:                       # ends: every list is longer than a sentence has slots
+        while (kind, cell) in used:                       # terminates: every list has more names than a sentence has slots
             cell = draw_name(kind)
         used.add((kind, cell))
-        outer, forms = CELL.findall(cell)[0]
+        article, forms = CELL.findall(cell)[0]
         name = forms.split("/")[-1 if feminine else 0] + ending
-        pieces += [(_join(before, outer, name, language), None), (name, ENTITY_TYPES.get(kind))]
+        pieces += [(_join(before, article, name, language), None), (name, ENTITY_TYPES.get(kind))]
     pieces.append((parts[-1], None))
     first, kind_of_first = pieces[0]
     pieces[0] = first[:1].upper() + first[1:], kind_of_first             # "the WHO" opens a sentence as "The WHO"
     return [(text, kind) for text, kind in pieces if text]
 
 
-def _join(before: str, outer: str, name: str, language: str) -> str:
-    """The text before a name and the name's article, as the two ask for it: an Italian, e Italia, del Banco."""
+def _join(before: str, article: str, name: str, language: str) -> str:
+    """Join the text before a name with the name's article, adapting both to the name: an Italian, e Italia, del Banco."""
     if language == "en" and name[0] in "AEIO":
         before = re.sub(r"\b([Aa]) $", r"\1n ", before)
     if language == "es" and name.startswith(("I", "Hi")):
         before = re.sub(r"\by $", "e ", before)
-    if outer:
-        before += outer + " "
+    if article:
+        before += article + " "
     if language == "es":
         before = re.sub(r"\b(d)e (el) $|\b(a) e(l) $", r"\1\2\3\4 ", before)
     return before
@@ -179,7 +177,7 @@ def _join(before: str, outer: str, name: str, language: str) -> str:
 # --- reading the templates and names ---------------------------------------------------------------------------------
 
 def _split_templates(task: str, language: str, seed: int) -> tuple[list[Template], list[Template]]:
-    """(seen in train, held out for test); every topic gives the same share."""
+    """Split the templates into (seen in train, held out for test), with the same share of every topic."""
     content = _read_text(language)
     groups = {None: content["ner"]} if task == "ner" else {topic: content["topic"][topic] for topic in TOPICS}
     seen: list[Template] = []
@@ -193,7 +191,7 @@ def _split_templates(task: str, language: str, seed: int) -> tuple[list[Template
 
 
 def _split_names(language: str, seed: int) -> dict[str, tuple[list[str], list[str]]]:
-    """kind -> (names seen in train, names held out for test); days, months and numbers are no names: all in both."""
+    """kind -> (names seen in train, names held out for test); days, months and numbers are not names and are in both."""
     column = LANGUAGES.index(language)
     names = {"number": ([str(n) for n in range(2, 99)],) * 2}
     for number, (kind, text) in enumerate(_read_text("names").items()):
@@ -206,7 +204,7 @@ def _split_names(language: str, seed: int) -> dict[str, tuple[list[str], list[st
 
 
 def _held_rows(count: int, seed: int, group: int) -> set[int]:
-    """The rows held out of a list.  They do not depend on the language: a name unseen in one is unseen in all."""
+    """Choose the rows of a list to hold out, the same in every language: a name unseen in one is unseen in all."""
     return set(_shuffled(Random(1000 * seed + group), range(count))[:round(HELD_OUT * count)])
 
 
@@ -216,7 +214,7 @@ def _read_text(name: str) -> dict[str, Any]:
 
 
 # --- chance and checks -----------------------------------------------------------------------------------------------
-# Only Random.random() is promised to give the same numbers in every Python version, so nothing else of it is used.
+# Only Random.random() is guaranteed to give the same numbers in every Python version, so nothing else is used.
 
 def _pick(rng: Random, items: Sequence[T]) -> T:
     return items[int(rng.random() * len(items))]
@@ -228,7 +226,7 @@ def _shuffled(rng: Random, items: Sequence[T]) -> list[T]:
 
 
 def _endless(rng: Random, items: Sequence[T]) -> Iterator[T]:
-    """All items in a random order, then all in another, ...: each is drawn equally often."""
+    """Yield all items in a random order, then in another, and so on, so that each is drawn equally often."""
     while True:
         yield from _shuffled(rng, items)
 

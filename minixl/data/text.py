@@ -1,4 +1,4 @@
-"""Raw text: one sentence or paragraph a line, plain or gzip; blank lines are skipped."""
+"""Read raw text: one sentence or paragraph per line, plain or gzipped; blank lines are skipped."""
 from __future__ import annotations
 
 from minixl.data.examples import Document
@@ -7,11 +7,11 @@ from minixl.errors import UserError
 
 
 def read_text(path: PathLike, *, encoding: str = "utf-8") -> list[Document]:
-    """The lines that are not blank, without white space around them and without a label.
+    """Return each non-blank line, stripped, as a document without a label.
 
-    Raises UserError for a file that cannot be read (minixl.data.lines) and for one without any text.
+    Raises UserError for a file that cannot be read (minixl.data.lines) or has no text.
     """
-    found = [Document(line.strip(), None, number) for number, line in enumerate(read_lines(path, encoding), 1) if line.strip()]
-    if not found:
-        raise UserError(f"{path}: expected a sentence or paragraph a line, found no text; is this the right file?")
-    return found
+    documents = [Document(line.strip(), None, number) for number, line in enumerate(read_lines(path, encoding), 1) if line.strip()]
+    if not documents:
+        raise UserError(f"{path}: expected one sentence or paragraph per line, found no text; is this the right file?")
+    return documents

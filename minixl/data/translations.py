@@ -4,7 +4,7 @@
     two files   text n of one file is the translation of text n of the other
     four files  two to train on and two to test on (--probe): FILE,FILE,TEST,TEST; these need not be translations
 
-A file of one language may have any form that minixl reads (minixl.data.corpus.form_of): raw text, one text per line; labelled
+A file of one language may have any form that minixl reads (minixl.data.layout): raw text, one text per line; labelled
 texts, without their labels; or columns, whose sentences are the texts, with spaces between words, without their tags.  It is
 read in the same way for every model, so that models are compared on the same texts.
 
@@ -18,10 +18,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from minixl.data.corpus import form_of, in_columns, read_unlabelled
+from minixl.data.corpus import read_unlabelled
 from minixl.data.examples import Document
-from minixl.data.hints import labels_of_texts
-from minixl.data.lines import read_lines, shown
+from minixl.data.hints import looks_like_labels
+from minixl.data.layout import detect_layout, looks_like_columns
+from minixl.data.lines import quoted, read_lines
 from minixl.errors import UserError
 
 PAIR = re.compile(r"([^-=/,\s]+)-([^-=/,\s]+)")
@@ -111,7 +112,7 @@ def _columns(path: Path, encoding: str) -> tuple[list[Document], list[Document]]
     """Read both columns of a file of pairs; a blank line is an empty pair."""
     source, target = [], []
     lines = list(read_lines(path, encoding))
-    if in_columns(TASK, [line for line in lines if line.strip()]):
+    if looks_like_columns(TASK, [line for line in lines if line.strip()]):
         raise UserError(f"{path}: expected source and target separated by a tab, found words and their tags; put the sentences "
                         "of each language in a separate file, FILE,FILE")
     for number, line in enumerate(lines, 1):
@@ -119,7 +120,7 @@ def _columns(path: Path, encoding: str) -> tuple[list[Document], list[Document]]
         if len(cells) != 2:
             problem = f"{len(cells)} columns" if len(cells) > 2 else "no tab"
             fix = "keep two columns" if len(cells) > 2 else "write the translation after a tab, or give two files, FILE,FILE"
-            raise UserError(f"{path}:{number}: expected source and target separated by a tab, found {problem} in {shown(line)}; "
+            raise UserError(f"{path}:{number}: expected source and target separated by a tab, found {problem} in {quoted(line)}; "
                             f"{fix}")
         source.append(Document(cells[0].strip(), None, number))
         target.append(Document(cells[1].strip(), None, number))
@@ -132,15 +133,15 @@ def _check_sides(pairs: Sequence[tuple[str, str]], path: Path) -> None:
     """Raise UserError when one column of a file of pairs contains labels."""
     sides = list(zip(*pairs))
     for number, (column, other) in enumerate((sides, sides[::-1]) if sides else (), 1):
-        if labels_of_texts(column, other):
-            raise UserError(f"{path}: expected source and target separated by a tab, found labels such as {shown(column[-1])} in "
+        if looks_like_labels(column, other):
+            raise UserError(f"{path}: expected source and target separated by a tab, found labels such as {quoted(column[-1])} in "
                             f"column {number}; put the texts of each language in a separate file, FILE,FILE")
 
 
 def _texts(language: str, path: Path, encoding: str) -> list[Document]:
     """Read the texts of a file in one language; in raw text a blank line is an empty text."""
     lines = list(read_lines(path, encoding))
-    if form_of(TASK, path, lines) != "lines":
+    if detect_layout(TASK, path, lines) != "lines":
         return read_unlabelled(TASK, language, path, encoding=encoding).documents()
     texts = [Document(line.strip(), None, number) for number, line in enumerate(lines, 1)]
     _check_text(texts, path, "a sentence or paragraph on each line")

@@ -32,7 +32,6 @@ from minixl.data.encoding import Encoded
 from minixl.models.bert import Bert
 from minixl.models.discriminators import (discriminator_backward, discriminator_forward, discriminator_shapes,
                                           initialise_discriminator)
-from minixl.models.transformer import Transformer
 from minixl.ops.binary_cross_entropy import binary_cross_entropy_backward, binary_cross_entropy_forward
 from minixl.ops.mean_pooling import mean_pooling_forward
 from minixl.optim import AdamW, decay_groups, linear_schedule
@@ -92,12 +91,12 @@ def sample(source: Encoded, target: Encoded, *, seed: int = 0, pieces: int = PIE
     return first, second
 
 
-def states_of(model: Transformer | Bert, encoded: Encoded, *, progress: Callable[[int], None] | None = None) -> States:
+def states_of(bert: Bert, encoded: Encoded, *, progress: Callable[[int], None] | None = None) -> States:
     """Compute the states of all texts, with a text's windows side by side.  progress: called with the pieces of each batch."""
-    xp = (model.bert if isinstance(model, Transformer) else model).store.xp
+    xp = bert.store.xp
     begins = starts_of(len(e.input_ids) for e in encoded.examples)
     out: Any = None
-    for indices, hidden, starts in hidden_batches(model, encoded.examples, progress=progress):
+    for indices, hidden, starts in hidden_batches(bert, encoded.examples, progress=progress):
         out = xp.empty((begins[-1], hidden.shape[1]), hidden.dtype) if out is None else out
         for i, first, last in zip(indices, starts[:-1], starts[1:], strict=True):
             out[begins[i]:begins[i + 1]] = hidden[first:last]

@@ -21,7 +21,6 @@ from minixl.data.batching import TOKENS, prediction_batches
 from minixl.data.encoding import Encoded, Example, PieceTokenizer, encode_documents
 from minixl.data.examples import Document
 from minixl.models.bert import WORD_TABLE, Bert
-from minixl.models.transformer import Transformer
 from minixl.ops.mean_pooling import mean_pooling_forward
 from minixl.parameters import ParameterStore
 from minixl.weights.folder import load_parameters, read_config
@@ -50,13 +49,13 @@ def load_encoder(folder: Path, *, xp: Any = np) -> tuple[Bert, Tokenizer]:
     return Bert(config, store), Tokenizer(folder, config.vocab_size)
 
 
-def encode_texts(documents: Sequence[Document], tokenizer: PieceTokenizer, model: Transformer | Bert) -> Encoded:
+def encode_texts(documents: Sequence[Document], tokenizer: PieceTokenizer, bert: Bert) -> Encoded:
     """Encode texts in windows of at most MAX_LENGTH pieces; nothing is cut off."""
-    limit = min(MAX_LENGTH, _encoder(model).config.max_position_embeddings)
+    limit = min(MAX_LENGTH, bert.config.max_position_embeddings)
     return encode_documents(documents, tokenizer, None, max_length=limit)
 
 
-def hidden_batches(model: Transformer | Bert, examples: Sequence[Example], *, tokens: int = TOKENS,
+def hidden_batches(bert: Bert, examples: Sequence[Example], *, tokens: int = TOKENS,
                    progress: Callable[[int], None] | None = None) -> Iterator[tuple[np.ndarray, Array, np.ndarray]]:
     """Compute last hidden states without dropout, in batches of about `tokens` pieces of examples of similar length.
 
@@ -64,7 +63,6 @@ def hidden_batches(model: Transformer | Bert, examples: Sequence[Example], *, to
     the number of pieces of each batch.
     Raises FloatingPointError when the states are not finite.
     """
-    bert = _encoder(model)
     for batch, indices in prediction_batches(examples, tokens, bert.store.xp, progress):
         hidden, _ = bert.forward(batch.input_ids, batch.position_ids, batch.starts, keep=False)
         if not bool(bert.store.xp.isfinite(hidden).all()):
@@ -72,12 +70,12 @@ def hidden_batches(model: Transformer | Bert, examples: Sequence[Example], *, to
         yield indices, hidden, batch.starts
 
 
-def sentence_vectors(model: Transformer | Bert, encoded: Encoded, *, tokens: int = TOKENS,
+def sentence_vectors(bert: Bert, encoded: Encoded, *, tokens: int = TOKENS,
                      progress: Callable[[int], None] | None = None) -> np.ndarray:
     """Return the mean hidden state of every text, (N, H) float64, over the pieces of all its windows."""
     sources = np.array([example.source for example in encoded.examples], int)
-    total, pieces = np.zeros((encoded.sources, _encoder(model).config.hidden_size)), np.zeros(encoded.sources)
-    for examples, hidden, starts in hidden_batches(model, encoded.examples, tokens=tokens, progress=progress):
+    total, pieces = np.zeros((encoded.sources, bert.config.hidden_size)), np.zeros(encoded.sources)
+    for examples, hidden, starts in hidden_batches(bert, encoded.examples, tokens=tokens, progress=progress):
         means, _ = mean_pooling_forward(hidden, starts)                                # (B, H)
         lengths = np.diff(starts)
         np.add.at(total, sources[examples], to_numpy(means) * lengths[:, None])
@@ -116,10 +114,6 @@ def precision_at_1(queries: np.ndarray, candidates: np.ndarray) -> float:
         rows = np.arange(len(cosines))
         correct += float((nearest[rows, first + rows] / nearest.sum(axis=1)).sum())
     return correct / len(queries)
-
-
-def _encoder(model: Transformer | Bert) -> Bert:
-    return model.bert if isinstance(model, Transformer) else model
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -1,41 +1,93 @@
-"""The methods by name: one file each, one paper each; and the terms that a setting adds to any of them."""
+"""The methods and the terms by name, and all settings that exist.
+
+A method is a file or a folder here; a new one is a line in METHODS, a new term a line in TERMS.
+
+    metrics = train(SCHEMA.recipe("finetune-ner"), inputs, Path("runs/mine"), seed=1, reporter=reporter)
+"""
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import minixl.data.reading
+import minixl.evaluation.files
+import minixl.training.loop
+import minixl.training.optimizers
+from minixl.building import FAMILIES, families
+from minixl.data.inputs import Inputs
 from minixl.methods.adversary import Adversary
-from minixl.methods.composed import Composed
-from minixl.methods.advpicker.student import Distill
+from minixl.methods.advpicker.algorithm import AdvPicker
 from minixl.methods.finetune import Finetune
 from minixl.methods.language_adversarial import LanguageAdversarial
 from minixl.methods.linkage import AverageLinkage
-from minixl.settings import Settings
+from minixl.run.job import train_run
+from minixl.run.method import Method, Term
+from minixl.run.seeds import train_seeds
+from minixl.settings import Schema, Section, Setting, Settings
+from minixl.training.metrics import Metrics
+from minixl.training.progress import Reporter
+from minixl.training import stopping
 
-# of AdvPicker it is the student's training; the stages before it: minixl/methods/advpicker/pipeline.py
-METHODS: dict[str, Any] = {"finetune": Finetune, "language-adversarial": LanguageAdversarial, "advpicker": Distill}
+TERMS: tuple[type[Term], ...] = (Adversary, AverageLinkage)
+METHODS: dict[str, Method] = {method.name: method(TERMS) for method in (Finetune, LanguageAdversarial, AdvPicker)}
 
+LOSSES = {name: loss for term in TERMS for name, loss in term.LOSSES.items()} \
+    | {name: loss for method in METHODS.values() for name, loss in method.objective.LOSSES.items()}
 
-def chosen_terms(settings: Settings) -> list[Any]:
-    """The terms that settings add to the method: a language adversary, the average linkage of two languages."""
-    terms: list[Any] = []
-    if settings["adversary.level"] != "none" and METHODS[settings["method"]] is not LanguageAdversarial:
-        terms.append(Adversary)
-    if settings["alignment.average_linkage"]:
-        terms.append(AverageLinkage)
-    return terms
-
-
-def stream_texts(settings: Settings) -> dict[str, str]:
-    """Stream -> the text it deals out: what the method and the terms added to it read."""
-    names = dict(METHODS[settings["method"]].STREAMS)
-    for term in chosen_terms(settings):
-        names |= term.STREAMS
-    return names
+RENAMED = {"alignment.average_linkage": "linkage.level, which is none, sentence or token",
+           "alignment.level": "linkage.level", "alignment.lr": "linkage.lr", "advpicker.study": "advpicker.audit"}
 
 
-def make_method(model: Any, streams: Any, settings: Settings, seed: int, total_steps: int, targets: Any = None) -> Any:
-    """settings["method"], and the terms that settings add to it.  targets: the soft labels of a student."""
-    arguments = (model, streams, settings, seed, total_steps)
-    method = METHODS[settings["method"]](*arguments, **({} if targets is None else {"targets": targets}))
-    terms = [term(*arguments) for term in chosen_terms(settings)]
-    return Composed(method, terms) if terms else method
+def upgrade(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a run of an older version under today's names."""
+    values = dict(settings)
+    if "alignment.average_linkage" in values:
+        level = values.pop("alignment.level", "sentence")
+        values["linkage.level"] = level if values.pop("alignment.average_linkage") else "none"
+    for old, new in (("alignment.lr", "linkage.lr"), ("advpicker.study", "advpicker.audit")):
+        if old in values:
+            values[new] = values.pop(old)
+    return values
+
+
+def _of_term(term: type[Term]) -> Section:
+    """Its settings matter where it is active, or where a method has a stage with it."""
+    return Section(term.SECTION.title, term.SECTION.settings,
+                   lambda settings: term.active(settings) or term in METHODS[settings["method"]].terms_of_stages)
+
+
+SCHEMA = Schema([
+    Section("run", {"method": Setting("finetune", "the method", tuple(METHODS))}),
+    minixl.data.reading.SECTION, families.SECTION, *(family.section for family in FAMILIES.values()),
+    minixl.training.loop.SECTION, stopping.section(LOSSES), minixl.training.optimizers.SECTION, minixl.evaluation.files.SECTION,
+    *(_of_term(term) for term in TERMS),
+    *(section for method in METHODS.values() for section in method.sections)], RENAMED, upgrade)
+
+
+def resolve(settings: Settings) -> tuple[Method, Settings, list[str]]:
+    """The method of these settings, the settings as it takes them, and messages for the user.
+
+    A variant may turn out to be another method, with settings of its own.
+    """
+    messages: list[str] = []
+    while True:
+        method = METHODS[settings["method"]]
+        settings, more = method.resolve(settings)
+        messages += more
+        if settings["method"] == method.name:
+            return method, settings, messages
+
+
+def train(settings: Settings, inputs: Inputs, out: Path, *, reporter: Reporter, seed: int = 1, seeds: Sequence[int] = (),
+          **options: Any) -> Metrics:
+    """A run of settings["method"] into the folder `out`, or one for each of several seeds; returns metrics.json.
+
+    options: those of run.job.train_run and run.seeds.train_seeds.
+    """
+    method, settings, messages = resolve(settings)
+    for message in messages:
+        reporter.message(message)
+    if seeds:
+        return train_seeds(method, settings, inputs, out, seeds=seeds, reporter=reporter, **options)
+    return train_run(method, settings, inputs, out, seed=seed, reporter=reporter, **options)

@@ -3,32 +3,50 @@
     discriminator   L_D = mean over source of -log p + mean over target of -log(1 - p)      p = σ(s), p("source" | x)
                     moves the discriminator only; s from the encoder's states, which are constants here
     generator       L_G = the same with the two labels exchanged
-                    moves the encoder only; the discriminator judges and stands still
+                    moves the encoder only; the discriminator is applied but not updated
 
-adversary.level "sentence" is Keung et al. 2019, algorithm 1: one judgement a sentence.  "token" is the training of
-AdvPicker's teacher (Chen et al. 2021, section 3.1): one a word piece.  The mean is over the judgements of one language, the
-sum over the two.  Each update reads fresh batches and has Adam moments of its own.  Adam's step does not depend on the scale
-of a loss: with a separate Adam for each loss, its learning rate bounds how far that loss can move a weight.
+adversary.level "sentence" is Keung et al. 2019, algorithm 1: one logit for each sentence.  "token" is the training of
+AdvPicker's teacher (Chen et al. 2021, section 3.1): one for each word piece.  The mean is over the logits of one language,
+the sum over the two languages.  Each update reads fresh batches and has Adam moments of its own.  Adam's step does not depend
+on the scale of a loss: with a separate Adam for each loss, its learning rate bounds how far that loss can move a weight.
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minixl.backend import Array, array_module
-from minixl.data.batching import Batch, Stream, split
-from minixl.errors import UserError
-from minixl.training.update import Update, lowest_rate, make_schedule, step_rng, update_parameters
-from minixl.models.discriminators import (SOURCE, TARGET, DiscriminatorCache, discriminator_backward,
-                                          discriminator_forward, judged)
-from minixl.models.transformer import Transformer
+from minixl.data.batching import Batch, split
+from minixl.methods.languages import ALL, TARGET_SIZES, both_languages, join
+from minixl.models.discriminators import (DISCRIMINATORS, SOURCE, TARGET, Discriminator, DiscriminatorCache,
+                                          discriminator_backward, discriminator_forward, judged)
 from minixl.ops.binary_cross_entropy import binary_cross_entropy_backward, binary_cross_entropy_forward
-from minixl.optim import AdamW, Group, Optimizer
-from minixl.settings import Settings
+from minixl.run.method import Term
+from minixl.run.prepared import Prepared, Texts
+from minixl.settings import Section, Setting, Settings
+from minixl.training.objective import Loss
+from minixl.training.optimizers import adam
+from minixl.training.update import Update
 
-RNG = {"discriminator": 1, "generator": 2}         # which dropout masks of a step; the task's are 0
+CHANCE = 0.5
+NO_EFFECT, NEAR_CHANCE = 0.99, (0.45, 0.55)        # mean accuracy of the discriminator
+DISCRIMINATOR_FIRST, GENERATOR_FIRST = ORDERS = ("discriminator-first", "generator-first")
+
+
+def verdict(accuracy: float, when: str) -> str:
+    """What the discriminator's mean accuracy means, and what to change if it is too high or worse than chance."""
+    line = f"discriminator: accuracy {accuracy:.3f} {when}, {CHANCE} is chance"
+    if accuracy >= NO_EFFECT:
+        return f"{line}: the adversary has no effect; raise adversary.lr"
+    if accuracy < NEAR_CHANCE[0]:
+        return f"{line}: the two languages swap sides; lower adversary.lr or raise adversary.discriminator_lr"
+    if accuracy <= NEAR_CHANCE[1]:
+        return (f"{line}: near chance, it cannot tell the languages apart, which is the aim if it could before; minixl evaluate "
+                "--probe says whether a fresh one can")
+    return line
 
 
 class Languages(NamedTuple):
@@ -56,32 +74,64 @@ class LanguageLoss(NamedTuple):
     dlogits: Array       # (N,)  gradient of the loss
 
 
-class Adversary:
+class Adversary(Term):
     """One step is an update of the discriminator and one of the encoder against it."""
 
+    SECTION = Section("adversary: a term that makes the encoder unlearn which language it reads", {
+        "adversary.level": Setting("none", "language discriminator: on the mean of a sentence (Keung et al. 2019) or on every "
+                                           "token (Chen et al. 2021)", ("none", *DISCRIMINATORS)),
+        "adversary.lr": Setting(6e-7, "learning rate of the encoder against the discriminator", at_least=0),
+        "adversary.discriminator_lr": Setting(5e-3, "learning rate of the discriminator", at_least=0),
+        "adversary.size": Setting(500, "hidden units of the discriminator on tokens", at_least=1),
+        "adversary.specials": Setting(True, "the discriminator reads [CLS] and [SEP] as well"),
+        "adversary.order": Setting(DISCRIMINATOR_FIRST, "which of the two comes first", ORDERS),
+        "adversary.weight_decay": Setting(0.0, "decoupled weight decay of the encoder in the generator's update", at_least=0),
+        "adversary.target_size": Setting(ALL, "target sentences compared with source text, here and by linkage.level: "
+                                         "all, or as many as there are source sentences, drawn by the seed, an equal share of each "
+                                         "language", TARGET_SIZES),
+        "adversary.every": Setting(1, "discriminator and generator move every N iterations", at_least=1),
+    })
+    SWITCH, ON, OFF = "adversary.level", "adversary.level=sentence", "adversary.level=none"
+    LOSSES = {"discriminator": Loss("adversary.discriminator_lr", masks=1, title="discriminator", chance=CHANCE, verdict=verdict,
+                                    accuracy="share of languages told apart, 0.5 by chance"),
+              "generator": Loss("adversary.lr", masks=2, title="generator")}
     STREAMS = {"source/discriminator": "source", "target/discriminator": "target",
                "source/generator": "source", "target/generator": "target"}
 
-    def __init__(self, model: Transformer, streams: dict[str, Stream], settings: Settings, seed: int, total_steps: int) -> None:
-        self.model, self.streams, self.settings, self.seed = model, streams, settings, seed
-        if model.discriminator == "none":
-            raise UserError("adversary.level: expected sentence or token, got 'none': this method needs a discriminator")
-        self._subsets = {"discriminator": model.discriminator_names(), "generator": model.trained_encoder_names()}
-        rates = {"discriminator": (settings["adversary.discriminator_lr"], 0.0),
-                 "generator": (settings["adversary.lr"], settings["adversary.weight_decay"])}
-        every, epoch = settings["adversary.every"], streams["source"].batches_per_epoch
-        updates = -(-total_steps // every)
-        self._optimizers = {loss: adam(model, names, *rates[loss], settings, updates, Fraction(epoch, every))
-                            for loss, names in self._subsets.items()}
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        model, settings = self.model, self.settings
+        every, epoch = settings["adversary.every"], self.streams["source"].batches_per_epoch
+        updates, epoch_updates = -(-self.total_steps // every), Fraction(epoch, every)
+        for loss, names, lr, weight_decay in (
+                ("discriminator", model.discriminator_names(), settings["adversary.discriminator_lr"], 0.0),
+                ("generator", model.trained_encoder_names(), settings["adversary.lr"], settings["adversary.weight_decay"])):
+            self.add_loss(loss, names, adam(model, names, lr, weight_decay, settings, updates, epoch_updates))
+
+    @classmethod
+    def active(cls, settings: Mapping[str, Any]) -> bool:
+        return bool(settings["adversary.level"] != "none")
+
+    @classmethod
+    def discriminator(cls, settings: Settings) -> Discriminator:
+        return Discriminator(settings["adversary.level"], settings["adversary.size"])
+
+    @classmethod
+    def texts(cls, settings: Settings, prepared: Prepared, seed: int) -> Texts:
+        return both_languages(settings, prepared, seed)
+
+    @classmethod
+    def check_model(cls, model: Any, settings: Settings) -> None:
+        model.trained_encoder_names()                              # raises if there are none
 
     def step(self, step: int) -> list[Update]:
         """The two updates of iteration `step`, in the order of adversary.order; adversary.every: only in every N-th iteration."""
         if step % self.settings["adversary.every"]:
             return []
         order = ["discriminator", "generator"]
-        if self.settings["adversary.order"] == "generator-first":
+        if self.settings["adversary.order"] == GENERATOR_FIRST:
             order.reverse()
-        return [self.update(step, loss) for loss in order]
+        return [self.update_against(step, loss) for loss in order]
 
     def discriminator_gradients(self, part: Batch, rng: Any, languages: Languages) -> LanguageLoss:
         """Gradients of L_D: nothing of the encoder's pass is kept, so none can reach it."""
@@ -101,29 +151,18 @@ class Adversary:
         self.model.encode_backward(dhidden, encoder)
         return loss
 
-    def subsets(self) -> dict[str, list[str]]:
-        """loss -> names of the parameters it moves."""
-        return self._subsets
-
-    def optimizers(self) -> dict[str, Any]:
-        """loss -> its optimiser, for checkpoints."""
-        return self._optimizers
-
-    def update(self, step: int, loss: str) -> Update:
+    def update_against(self, step: int, loss: str) -> Update:
         """A fresh batch of each language, both in one or cut into train.accumulate parts; one step of the loss's optimiser."""
         gradients = self.discriminator_gradients if loss == "discriminator" else self.generator_gradients
         source, target = next(self.streams[f"source/{loss}"]), next(self.streams[f"target/{loss}"])
-        whole, rng = join(source, target), step_rng(self.seed, step, RNG[loss], self.model.store.xp)
-        starts = logit_starts(whole.starts, self.settings["adversary.specials"], self.model.discriminator)
+        both, rng = join(source, target), self.rng(step, loss)
+        starts = logit_starts(both.starts, self.settings["adversary.specials"], self.model.discriminator)
         losses, first = [], 0
-        for part in split(whole, self.settings["train.accumulate"]):
+        for part in split(both, self.settings["train.accumulate"]):
             last = first + len(part.order)
             losses.append(gradients(part, rng, Languages.of(starts, len(source.order), first, last)))
             first = last
-        optimizer = self._optimizers[loss]
-        norm = update_parameters(self.model, optimizer, self._subsets[loss], self.settings["optim.clip"])
-        return Update(step, loss, sum(part.loss for part in losses), loss, norm, optimizer.last_lr, whole.tokens,
-                      accuracy=sum(part.correct for part in losses))
+        return self.update(step, loss, sum(part.loss for part in losses), both.tokens, sum(part.correct for part in losses))
 
     def _logits(self, hidden: Array, part: Batch) -> tuple[Array, DiscriminatorCache]:
         return discriminator_forward(hidden, self.model.store.under("discriminator"), starts=part.starts,
@@ -150,23 +189,3 @@ def languages_loss(logits: Array, languages: Languages, *, flipped: bool) -> Lan
 def logit_starts(starts: np.ndarray, specials: bool, kind: str) -> np.ndarray:
     """starts (B+1,) of the sentences -> starts (B+1,) of their logits: one a sentence, or one a judged piece."""
     return np.arange(len(starts)) if kind == "sentence" else judged(starts, specials)[1]
-
-
-def join(source: Batch, target: Batch) -> Batch:
-    """Two packed batches as one, the second behind the first: one forward pass in place of two."""
-    xp = array_module(source.input_ids)
-    shift = source.tokens
-    both = {name: xp.concatenate([getattr(source, name), getattr(target, name)])
-            for name in ("input_ids", "position_ids", "labels")}
-    bottom = None if source.bottom is None or target.bottom is None else xp.concatenate([source.bottom, target.bottom])
-    return Batch(**both, starts=np.concatenate([source.starts, target.starts[1:] + shift]),
-                 rows=xp.concatenate([source.rows, target.rows + shift]),
-                 order=np.concatenate([source.order, target.order + len(source.order)]), bottom=bottom)
-
-
-def adam(model: Transformer, names: list[str], lr: float, weight_decay: float, settings: Settings, updates: int,
-         epoch_updates: int | Fraction) -> Optimizer:
-    """AdamW over all of `names` alike, LayerNorm and biases too, as AdvPicker's code has it; with no decay it is Adam."""
-    group = Group(tuple(names), lr, weight_decay, lowest_rate(settings))
-    return AdamW(model.store, [group], make_schedule(settings, updates, epoch_updates),
-                 betas=(settings["optim.beta1"], settings["optim.beta2"]), eps=settings["optim.eps"])

@@ -11,33 +11,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from minixl.data.batching import Stream
-from minixl.training.update import Update, make_optimizer, train_step
-from minixl.models.family import Model
-from minixl.settings import Settings
+from minixl.run.method import LABELLED, Method
+from minixl.training.objective import Loss, Objective
+from minixl.training.optimizers import make_optimizer
+from minixl.training.stopping import TASK
+from minixl.training.update import Update, task_gradients
 
 
-class Finetune:
+class Supervised(Objective):
     """One step is one update of the whole model on one batch of labelled source text."""
 
-    STREAMS = {"source": "labelled"}
+    LOSSES = {TASK: Loss("optim.lr, optim.head_lr", masks=0, title="task")}
+    STREAMS = {"source": LABELLED}
 
-    def __init__(self, model: Model, streams: dict[str, Stream], settings: Settings, seed: int, total_steps: int) -> None:
-        self.model, self.source, self.settings, self.seed = model, streams["source"], settings, seed
-        self.subset = model.task_names()
-        self.optimizer = make_optimizer(model, self.subset, settings, total_steps, self.source.batches_per_epoch)
-        self.steps = 0
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        names, source = self.model.task_names(), self.streams["source"]
+        self.add_loss(TASK, names, make_optimizer(self.model, names, self.settings, self.total_steps, source.batches_per_epoch))
 
-    def step(self) -> list[Update]:
-        """One iteration of the algorithm; returns a record of each update it made."""
-        update = train_step(self.model, next(self.source), self.optimizer, self.subset, self.settings, self.seed, self.steps)
-        self.steps += 1
-        return [update]
+    def step(self, step: int) -> list[Update]:
+        batch = next(self.streams["source"])
+        loss = task_gradients(self.model, batch, self.settings["train.accumulate"], self.rng(step, TASK))
+        return [self.update(step, TASK, loss, batch.tokens)]
 
-    def subsets(self) -> dict[str, list[str]]:
-        """loss -> names of the parameters it moves."""
-        return {"task": self.subset}
 
-    def optimizers(self) -> dict[str, Any]:
-        """loss -> its optimiser, for checkpoints."""
-        return {"task": self.optimizer}
+class Finetune(Method):
+    """The baseline of every method."""
+
+    name = "finetune"
+    objective = Supervised

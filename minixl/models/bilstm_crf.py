@@ -177,7 +177,7 @@ class BilstmCrf:
         if rng is None or not self.config.word_unknown:
             return xp.asarray(rows)
         kept = dropout_mask(rows.shape, self.config.word_unknown, rng, xp)
-        return xp.where(kept | ~xp.asarray(self.lexicon.once(rows)), xp.asarray(rows), UNKNOWN)
+        return xp.where(kept | ~xp.asarray(self.lexicon.is_singleton(rows)), xp.asarray(rows), UNKNOWN)
 
     def _modules(self, *names: str) -> Modules:
         return {name: module[""] for name in names if (module := self.store.under(name))}

@@ -24,6 +24,16 @@ DISCRIMINATORS = ("sentence", "token")
 SOURCE, TARGET = 1.0, 0.0                # labels of the two languages (Keung et al. 2019, section 3.1)
 
 
+class Discriminator(NamedTuple):
+    """The language discriminator that a model has."""
+
+    kind: str = "none"                   # or one of DISCRIMINATORS
+    size: int = 500                      # hidden units of "token"
+
+
+NO_DISCRIMINATOR = Discriminator()
+
+
 class DiscriminatorCache(NamedTuple):
     rows: Array | None                   # (J,)    rows of hidden that were classified; None: all
     tokens: int                          # T

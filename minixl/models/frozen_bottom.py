@@ -34,6 +34,13 @@ from minixl.models.bert import Bert
 from minixl.packing import starts_of
 
 
+def check_frozen(bert: Bert) -> None:
+    """Raises UserError when the embeddings are trainable: then there is nothing to keep."""
+    if bert.lowest_trainable() < 0:
+        raise UserError("model.keep_frozen: expected frozen embeddings, found trainable ones, so there is nothing to keep; "
+                        "freeze them, or --set model.keep_frozen=false")
+
+
 class FrozenBottom:
     """States (n, H) of every example below `bert`'s lowest trainable layer, in the parameters' dtype.
 
@@ -45,9 +52,7 @@ class FrozenBottom:
     def __init__(self, bert: Bert, examples: Sequence[Example], *, memory_bytes: int, folder: str | Path | None = None) -> None:
         self.bert, self.examples = bert, examples
         self.layer = bert.lowest_trainable()
-        if self.layer < 0:
-            raise UserError("model.keep_frozen: expected frozen embeddings, found trainable ones, so there is nothing to keep; "
-                            "freeze them, or --set model.keep_frozen=false")
+        check_frozen(bert)
         self.offsets = starts_of(len(e.input_ids) for e in examples)
         self.states = _empty((int(self.offsets[-1]), bert.config.hidden_size), bert.store.dtype, memory_bytes, folder)
         self.groups: list[list[int]] = []                              # of examples that are computed together

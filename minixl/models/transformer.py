@@ -45,6 +45,7 @@ class Transformer:
         if pooling not in POOLINGS:
             raise ValueError(f"model.pooling: expected one of {', '.join(POOLINGS)}, got {pooling!r}")
         self.config, self.labels, self.pooling, self.discriminator = config, labels, pooling, discriminator
+        self.discriminator_size = discriminator_size
         shapes = Bert.shapes(config, pooler=pooling == "cls")
         shapes["classifier.weight"] = (len(labels), config.hidden_size)
         shapes["classifier.bias"] = (len(labels),)

@@ -7,29 +7,35 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from minixl.files import write_atomically
 from minixl.errors import UserError
 from minixl.evaluation.scores import mean_sd
-from minixl.report.curves import COLUMNS, as_csv
+from minixl.report.curves import as_csv, columns_of
 from minixl.report.folders import RunFolder, expand, read_folder
 from minixl.report.page import table, write_page
+from minixl.report.page_of_run import accuracy_plots, plot, update_curves
 from minixl.report.plots import PERCENT, Band, Curve, smooth
-from minixl.report.run import plot, update_curves
-from minixl.report.scores import MEANING, meaning, score_columns
+from minixl.report.scores import meaning, meanings, score_columns
+from minixl.settings import Schema
+from minixl.training.config import CONFIG
+from minixl.training.objective import Loss
 
-CSV = ("group", "run", "seed", "part", *COLUMNS)
-UNSEEN = ("train.score_tests", "train.checkpoint_every", "advpicker.study")        # change nothing that is compared
+CSV = ("group", "run", "seed", "part")             # before the columns of the curves
 
 Group = tuple[str, list[RunFolder]]                # name; runs that differ in their seed
 
 
-def write_comparison(folders: Sequence[Path], page: Path, table_file: Path | None = None) -> list[Group]:
-    """Write the page, and the rows behind its curves as CSV.  Raises UserError for folders without runs to compare."""
-    groups = group([read_folder(folder) for given in folders for folder in expand(given)])
+def write_comparison(folders: Sequence[Path], page: Path, table_file: Path | None = None, *, schema: Schema,
+                     losses: Mapping[str, Loss]) -> list[Group]:
+    """Write the page, and the rows behind its curves as CSV.  Raises UserError for folders without runs to compare.
+
+    schema, losses: all settings and all losses that exist.
+    """
+    groups = group([read_folder(run, schema) for folder in folders for run in expand(folder)], schema)
     runs = [run for _, members in groups for run in members]
     if len({run.figure for run in runs}) > 1:
         raise UserError(f"{runs[0].folder} has the task {runs[0].settings['task']}, "
@@ -37,19 +43,20 @@ def write_comparison(folders: Sequence[Path], page: Path, table_file: Path | Non
                         + ": their scores cannot be compared; give runs of one task")
     if not any(run.records or run.metrics for run in runs):
         raise UserError(f"{runs[0].folder}: expected a run that has made a step, found an empty log.jsonl; wait for its first step")
-    write_page(page, "Runs side by side", _body(groups), "give --out another place")
+    write_page(page, "Runs side by side", _body(groups, losses), "give --out another place")
     if table_file:
         rows = [{"group": name, "run": str(run.folder), "seed": run.seed, "part": part, **row}
-                for name, members in groups for run in members for part in ("dev", "test") for row in run.rows(part)]
-        write_atomically(table_file, as_csv(rows, CSV), "give --csv another place")
+                for name, members in groups for run in members for part in ("dev", "test") for row in run.rows(part, losses)]
+        curves = columns_of({name: value for name, value in row.items() if name not in CSV} for row in rows)
+        write_atomically(table_file, as_csv(rows, [*CSV, *curves]), "give --csv another place")
     return groups
 
 
-def group(runs: Iterable[RunFolder]) -> list[Group]:
-    """Runs that differ in their seed alone, together, under the folder's name of the first (of the folder of its seeds)."""
+def group(runs: Iterable[RunFolder], schema: Schema) -> list[Group]:
+    """Group the runs that differ only in their seed, under the name of the first one's folder (or of the folder of its seeds)."""
     groups: list[list[RunFolder]] = []
     for run in runs:
-        mates = next((members for members in groups if _alike(members[0], run)), None)
+        mates = next((members for members in groups if _alike(members[0], run, schema)), None)
         if mates is None:
             groups.append([run])
         elif run.seed in [mate.seed for mate in mates]:
@@ -57,27 +64,29 @@ def group(runs: Iterable[RunFolder]) -> list[Group]:
                             f"{next(mate.folder for mate in mates if mate.seed == run.seed)}; give each run once")
         else:
             mates.append(run)
-    paths = [(m[0].folder.parent if len(m) > 1 and _is_seed(m[0].folder) else m[0].folder).resolve() for m in groups]
-    names = [_telling(path) for path in paths]
+    paths = [(m[0].folder.parent if len(m) > 1 and _is_seed(m[0].folder.resolve()) else m[0].folder).resolve() for m in groups]
+    names = [_short_name(path) for path in paths]
     short = [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]
     return [(f"{name} ({len(members)} seeds)" if len(members) > 1 else name, members)
             for name, members in zip(short, groups, strict=True)]
 
 
 def _is_seed(folder: Path) -> bool:
-    return folder.resolve().name.startswith("seed-")
+    return folder.name.startswith("seed-")
 
 
-def _telling(folder: Path) -> str:
-    """The end of its path, from the last folder that is not one of those that minixl makes in every run of several."""
-    ours = 0
-    while ours < len(folder.parts) - 2 and (folder.parts[-1 - ours] == "teachers" or folder.parts[-1 - ours].startswith("seed-")):
-        ours += 1
-    return "/".join(folder.parts[-1 - ours:])
+def _short_name(folder: Path) -> str:
+    """The end of its path: without the folders of seeds and of stages alone, whose names other runs use too."""
+    parts = folder.parts
+    first = len(parts) - 1
+    while first > 1 and (_is_seed(Path(parts[first])) or (Path(*parts[:first]) / CONFIG).is_file()):
+        first -= 1
+    return "/".join(parts[first:])
 
 
-def _alike(one: RunFolder, other: RunFolder) -> bool:
-    return one.inputs == other.inputs and not _differing([one, other]) - set(UNSEEN)
+def _alike(one: RunFolder, other: RunFolder, schema: Schema) -> bool:
+    ignored = {name for name, setting in schema.items() if not setting.compared}
+    return one.inputs == other.inputs and not _differing([one, other]) - ignored
 
 
 def _differing(runs: Sequence[RunFolder]) -> set[str]:
@@ -87,7 +96,7 @@ def _differing(runs: Sequence[RunFolder]) -> set[str]:
 
 
 def without_scores(groups: Iterable[Group]) -> list[str]:
-    """A line for every run that has no final scores: why."""
+    """For every run that has no final scores, a line that says why."""
     runs = [run for _, members in groups for run in members]
     return ([f"{run.folder}: unfinished, {run.steps} step{'s' * (run.steps != 1)} so far, so it has no final scores"
              for run in runs if run.metrics is None]
@@ -96,32 +105,38 @@ def without_scores(groups: Iterable[Group]) -> list[str]:
 
 
 def _of_several_lengths(groups: Iterable[Group]) -> list[str]:
-    """A line for every group whose runs have not made equally many steps: how many, and what its curves are."""
-    made = {name: [run for run in runs if run.steps] for name, runs in groups}
+    """For every group whose runs differ in their number of steps, a line with these numbers and what its curves show."""
+    trained = {name: [run for run in runs if run.steps] for name, runs in groups}
     return [f"{name}: {', '.join(f'seed {run.seed} made {run.steps} steps' for run in runs)}; a point of a curve is the mean of "
             "the seeds that have a value at that step, and where only one has, there is no point"
-            for name, runs in made.items() if len({run.steps for run in runs}) > 1]
+            for name, runs in trained.items() if len({run.steps for run in runs}) > 1]
 
 
-def _body(groups: list[Group]) -> list[str]:
+def _body(groups: list[Group], losses: Mapping[str, Loss]) -> list[str]:
     figure = groups[0][1][0].figure
     missing = [f"<p>{html.escape(line)}.</p>" for line in without_scores(groups)]
     body = ["<h2>Final scores</h2>", *_scores(groups, figure), *missing, *_differences(groups),
             *(f"<p>{html.escape(line)}.</p>" for line in _of_several_lengths(groups))]
     for part in ("test", "dev"):
-        languages = sorted({row["language"] for _, runs in groups for run in runs for row in run.rows(part)})
+        languages = sorted({row["language"] for _, runs in groups for run in runs for row in run.rows(part, losses)})
         for language in languages:
-            curves = {name: band([[(row["step"], 100 * row["score"]) for row in run.rows(part) if row["language"] == language]
+            curves = {name: band([[(row["step"], 100 * row["score"]) for row in run.rows(part, losses) if row["language"] == language]
                                   for run in runs]) for name, runs in groups}
             body += plot(f"{part.title()} {figure}, {language}", {name: curve for name, curve in curves.items() if curve.mean},
                          f"{figure}, %", PERCENT)
-    accuracies = {name: curve for name, runs in groups if (curve := _accuracy(runs)).mean}
-    return body + plot("Accuracy of the discriminator", accuracies, "share of languages told apart, 0.5 by chance")
+    return body + accuracy_plots(_accuracies(groups, losses), losses)
 
 
-def _accuracy(runs: Sequence[RunFolder]) -> Band:
-    curves = {str(run.folder): update_curves(run.records)[1].get("discriminator", []) for run in runs}
-    return band(list(smooth(curves).values()))
+def _accuracies(groups: list[Group], losses: Mapping[str, Loss]) -> dict[str, dict[str, Band]]:
+    """Title of a loss -> group -> the accuracies of its runs."""
+    accuracies: dict[str, dict[str, Band]] = {}
+    for loss in losses.values():
+        for name, runs in groups if loss.accuracy else ():
+            curves = {str(run.folder): update_curves(run.records, losses)[1].get(loss.title, []) for run in runs}
+            curve = band(list(smooth(curves).values()))
+            if curve.mean:
+                accuracies.setdefault(loss.title, {})[name] = curve
+    return accuracies
 
 
 def band(curves: Sequence[Curve]) -> Band:
@@ -140,17 +155,22 @@ def band(curves: Sequence[Curve]) -> Band:
 
 def final_scores(groups: Sequence[Group], figure: str) -> list[dict[str, Any]]:
     """A row for each language and group: mean, sd and number of the runs that have a score, or None, for every heading."""
-    rows = []
+    rows, headings = [], _meanings(groups)
     languages = dict.fromkeys(language for _, runs in groups for run in runs for language in (run.metrics or {}).get("test", {}))
     for language in languages:
         for name, runs in groups:
             row: dict[str, Any] = {"language": language, "group": name}
             finished = [(run.metrics, score_columns(run.metrics)) for run in runs if run.metrics]
-            for heading in MEANING:
+            for heading in headings:
                 scores = [metrics[columns[heading]].get(language) for metrics, columns in finished if heading in columns]
                 row[heading] = _summary([score[figure] for score in scores if score])
             rows.append(row)
     return rows
+
+
+def _meanings(groups: Sequence[Group]) -> dict[str, str]:
+    """Heading -> what it means, of all columns that the table of final scores can have."""
+    return meanings(run.metrics for _, runs in groups for run in runs if run.metrics)
 
 
 def _summary(values: Sequence[float]) -> dict[str, Any] | None:
@@ -162,20 +182,21 @@ def _summary(values: Sequence[float]) -> dict[str, Any] | None:
 
 def shown_columns(rows: Sequence[dict[str, Any]]) -> list[str]:
     """The headings of which any row of final_scores has a score."""
-    return [heading for heading in MEANING if any(row[heading] for row in rows)]
+    headings = [heading for heading in rows[0] if heading not in ("language", "group")] if rows else []
+    return [heading for heading in headings if any(row[heading] for row in rows)]
 
 
-def cell(found: dict[str, Any] | None) -> str | None:
-    """A mean of final_scores in percent, with its deviation where there are several runs; None for none."""
-    if not found:
+def cell(score: dict[str, Any] | None) -> str | None:
+    """A mean of final_scores in percent, with its deviation if there are several runs; None for none."""
+    if not score:
         return None
-    return f"{100 * found['mean']:.1f}" + (f" ± {100 * found['sd']:.1f}" if found["runs"] > 1 else "")
+    return f"{100 * score['mean']:.1f}" + (f" ± {100 * score['sd']:.1f}" if score["runs"] > 1 else "")
 
 
 def _scores(groups: list[Group], figure: str) -> list[str]:
     rows = final_scores(groups, figure)
     columns, several = shown_columns(rows), any(len(runs) > 1 for _, runs in groups)
-    caption = f"Test {figure}, %{', mean ± standard deviation over the seeds' if several else ''}.  {meaning(columns)}"
+    caption = f"Test {figure}, %{', mean ± standard deviation over the seeds' if several else ''}.  {meaning(columns, _meanings(groups))}"
     cells = [[row["language"], row["group"], *(cell(row[heading]) for heading in columns)] for row in rows]
     return [table(caption, ["language", "run", *columns], cells)] if rows else []
 

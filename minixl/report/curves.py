@@ -1,95 +1,74 @@
-"""What log.jsonl says over time: scores beside the losses and the discriminator's accuracy."""
+"""Scores, losses and accuracies over the steps, as rows and as CSV."""
 from __future__ import annotations
 
 import csv
 import io
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from minixl.files import write_atomically
-from minixl.errors import UserError
-from minixl.evaluation.scores import main_figure
+from minixl.training.log import Record
+from minixl.training.objective import Loss
 
-if TYPE_CHECKING:
-    from minixl.training.loop import Evaluation
-
-COLUMNS = ("step", "language", "score", "source_dev", "loss_task", "loss_discriminator", "loss_generator",
-           "discriminator_accuracy")
-
-Record = dict[str, Any]
+COLUMNS = ("step", "language", "score", "source_dev")      # and loss_NAME of every loss, NAME_accuracy of those that have one
 
 
-def read_log(folder: Path) -> list[Record]:
-    """log.jsonl of a run whose training is over.  Raises UserError for a damaged line."""
-    path = folder / "log.jsonl"
-    return parse_log(path, path.read_text(encoding="utf-8", errors="replace"), _has_kind, "an update or an evaluation",
-                     "put the whole file back, and --resume finishes the run, or start again with a new --out folder; the trained "
-                     f"model is in {folder / 'model'}")
+def columns_of(rows: Iterable[Mapping[str, object]]) -> list[str]:
+    """The columns of these rows: COLUMNS, then losses, then accuracies."""
+    names = list(dict.fromkeys(name for row in rows for name in row if name not in COLUMNS))
+    return [*COLUMNS, *sorted(names, key=lambda name: not name.startswith("loss_"))]       # stable
 
 
-def parse_log(path: Path, text: str, is_record: Callable[[Any], bool], expected: str, cure: str) -> list[Record]:
-    """The records in the text of a log, without a last line that is being written.
+def curve_rows(records: Sequence[Record], figure: str, sources: Sequence[str], losses: Mapping[str, Loss],
+               part: str = "test") -> list[Record]:
+    """A row for every evaluation and language of `part` ("test" needs train.score_tests, or "dev").
 
-    Raises UserError for a line that is no JSON or no record, ending with `cure`.
-    """
-    records = []
-    for number, line in enumerate(text.split("\n")[:-1], 1):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        if not is_record(record):
-            raise UserError(f"{path}:{number}: expected {expected}, found {line[:40]!r}; the file is damaged: {cure}")
-        records.append(record)
-    return records
-
-
-def _has_kind(record: Any) -> bool:
-    return isinstance(record, dict) and record.get("kind") in ("update", "evaluation")
-
-
-def curve_rows(records: Sequence[Record], figure: str, sources: Sequence[str], part: str = "test") -> list[Record]:
-    """A row with COLUMNS for every evaluation and language of `part` ("test" needs train.score_tests, or "dev").
-
-    score: the figure of that language; source_dev: its mean over the source languages' dev files; losses and accuracy are
-    means over the updates since the evaluation before.  None where there is nothing to average.  An evaluation that scored
+    score: the figure of that language; source_dev: its mean over the source languages' dev files; losses and accuracies are
+    means over the updates since the last evaluation.  None if there is nothing to average.  An evaluation that scored
     nothing of `part`, and the updates after the last one, have one row each, without language and score.
+    losses: which of them have an accuracy.
     """
     rows: list[Record] = []
     since: list[Record] = []
+    names = _columns_of_updates(records, losses)
     for record in records:
         if record["kind"] == "update":
             since.append(record)
             continue
-        source_dev = _mean(record["dev"][language][figure] for language in sources if language in record["dev"])
-        means = {"source_dev": source_dev, **_means(since)}
+        source_dev = _mean([record["dev"][language][figure] for language in sources if language in record["dev"]])
+        means = {"source_dev": source_dev, **_means(since, names)}
         scores = [(language, score[figure]) for language, score in record.get(part, {}).items()] or [(None, None)]
         rows += [{"step": record["step"], "language": language, "score": score, **means} for language, score in scores]
         since = []
     if since:
-        rows.append({"step": since[-1]["step"] + 1, "language": None, "score": None, "source_dev": None, **_means(since)})
+        rows.append({"step": since[-1]["step"] + 1, "language": None, "score": None, "source_dev": None, **_means(since, names)})
     return rows
 
 
-def _means(updates: Sequence[Record]) -> dict[str, float | None]:
-    """The columns of losses and accuracy."""
-    means = {f"loss_{loss}": _mean(u["value"] for u in updates if u["loss"] == loss)
-             for loss in ("task", "discriminator", "generator")}
-    return {**means, "discriminator_accuracy": _mean(u["accuracy"] for u in updates if u["loss"] == "discriminator")}
+def _columns_of_updates(records: Sequence[Record], losses: Mapping[str, Loss]) -> dict[str, tuple[str, str]]:
+    """Column -> loss and field of an update, for what the updates have."""
+    updates = [record for record in records if record["kind"] == "update"]
+    names = {loss: loss.replace(" ", "_") for loss in dict.fromkeys(update["loss"] for update in updates)}
+    return {**{f"loss_{name}": (loss, "value") for loss, name in names.items()},
+            **{f"{name}_accuracy": (loss, "accuracy") for loss, name in names.items() if loss in losses and losses[loss].accuracy}}
 
 
-def _mean(values: Any) -> float | None:
-    found = list(values)
-    return sum(found) / len(found) if found else None
+def _means(updates: Sequence[Record], names: Mapping[str, tuple[str, str]]) -> dict[str, float | None]:
+    return {column: _mean([update[field] for update in updates if update["loss"] == loss])
+            for column, (loss, field) in names.items()}
 
 
-def write_curves(folder: Path, records: Sequence[Record], evaluation: Evaluation) -> None:
-    """curves.csv, where there was an update or an evaluation."""
-    rows = curve_rows(records, main_figure(evaluation.task), evaluation.sources)
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def write_curves(folder: Path, records: Sequence[Record], figure: str, sources: Sequence[str],
+                 losses: Mapping[str, Loss]) -> None:
+    """Write curves.csv, if there was an update or an evaluation."""
+    rows = curve_rows(records, figure, sources, losses)
     if rows:
-        write_atomically(folder / "curves.csv", as_csv(rows, COLUMNS))
+        write_atomically(folder / "curves.csv", as_csv(rows, columns_of(rows)))
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""A run folder as such: begun, held by one process, read back, and continued only if nothing it was begun with has changed.
+"""A run folder: created, locked, and continued only if nothing has changed since the run began.
 
 A folder holds a run from the moment its config.toml is there, which is written after everything else that a run begins
 with.  The run is finished when metrics.json is there, which is written last of all.
@@ -7,77 +7,49 @@ from __future__ import annotations
 
 import fcntl
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from hashlib import sha256
-from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-from minixl import __version__
-from minixl.files import write_atomically
-from minixl.errors import UserError
 from minixl.data.inputs import Inputs
-from minixl.settings import Settings, flatten
+from minixl.errors import UserError
+from minixl.files import write_atomically
+from minixl.settings import Settings
+from minixl.training.config import CONFIG, config_digest, config_text, read_config
+from minixl.training.log import Log
+from minixl.training.metrics import is_finished
 
 BEFORE_CONFIG = {".lock", "log.jsonl", "inputs.json", "inputs.json.new", "config.toml.new"}
-CONFIG = "config.toml"                 # in inputs.json, where every other name is an absolute path
 
 
 def begin(out: Path, settings: Settings, inputs: Inputs, seed: int, fingerprints: Mapping[str, str]) -> None:
-    """What a run finds in its folder."""
-    config = _config(settings, inputs, seed)
-    (out / "log.jsonl").write_text("", encoding="utf-8")
-    write_atomically(out / "inputs.json", json.dumps({**fingerprints, CONFIG: _digest(tomllib.loads(config))}, indent=2))
-    write_atomically(out / "config.toml", config)                                      # last: from here on it can be resumed
+    """Write an empty log, inputs.json and config.toml."""
+    config = config_text(settings, inputs, seed)
+    Log(out).clear()
+    # in inputs.json config.toml has its bare name, all other files have absolute paths
+    write_atomically(out / "inputs.json", json.dumps({**fingerprints, CONFIG: config_digest(config)}, indent=2))
+    write_atomically(out / CONFIG, config)                         # last: from here on the run can be resumed
 
 
-def _config(settings: Settings, inputs: Inputs, seed: int) -> str:
-    versions = {"minixl": __version__} | {name: metadata.version(name) for name in
-                                          ("numpy", "scipy", "tokenizers", "safetensors", "seqeval")}
-    table = "\n".join(f"{name} = {json.dumps(version)}" for name, version in versions.items())
-    return f"seed = {seed}\n{settings.to_toml()}\n{inputs.to_toml()}\n[versions]\n{table}\n"
-
-
-def _digest(table: Mapping[str, Any]) -> str:
-    """Of all that config.toml says but the versions, which may change in the life of a run, and comments."""
-    kept = {name: value for name, value in table.items() if name != "versions"}
-    return sha256(json.dumps(kept, sort_keys=True).encode("utf-8")).hexdigest()
-
-
-def read_run(out: Path) -> tuple[Settings, Inputs, int]:
-    """Settings, inputs and seed of a run folder's config.toml."""
-    path = out / "config.toml"
-    if not path.is_file():
-        raise UserError(f"--resume: {path} is not there, so {out} holds no run to continue")
-    try:
-        table = _read_config(out)
-        inputs, seed = Inputs.from_table(table["inputs"]), int(table["seed"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: expected the settings of a run as minixl wrote them, found a damaged file ({error}); "
-                        "start again with a new --out folder") from None
-    return Settings(flatten({key: value for key, value in table.items() if key != "seed"}), str(path)), inputs, seed
-
-
-def _read_config(out: Path) -> dict[str, Any]:
-    return tomllib.loads((out / "config.toml").read_text(encoding="utf-8"))
+def holds_run(out: Path) -> bool:
+    """Whether a run was begun in the folder."""
+    return (out / CONFIG).is_file()
 
 
 def read_digests(out: Path) -> dict[str, str]:
-    """inputs.json: what the run in the folder began with.  Raises UserError where it is missing or damaged."""
+    """inputs.json: digests of what the run in the folder began with.  Raises UserError if it is missing or damaged."""
     path = out / "inputs.json"
     try:
         digests = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        found = "none"
+        problem = "no file"
     except ValueError as error:
-        found = f"a damaged file ({error})"
+        problem = f"a damaged file ({error})"
     else:
         if isinstance(digests, dict):
             return digests
-        found = "something else"
-    raise UserError(f"{path}: expected the digests of the files that this run began with, found {found}; put it back, or choose "
+        problem = "other content"
+    raise UserError(f"{path}: expected the digests of the files that this run began with, found {problem}; put it back, or choose "
                     "a new --out folder")
 
 
@@ -86,14 +58,9 @@ def began_with(out: Path, digest: str) -> bool:
     return digest in read_digests(out).values()
 
 
-def is_finished(out: Path) -> bool:
-    """Whether the run in the folder has its scores."""
-    return (out / "metrics.json").is_file()
-
-
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process.  Raises UserError when another one holds it."""
+    """Lock the folder for this process.  Raises UserError if another one has it."""
     with open(folder / ".lock", "w", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -102,27 +69,27 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def make(out: Path) -> None:
-    """The folder, if it is not there."""
+def create(out: Path) -> None:
+    """Create the folder if it is not there."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--out {out}: the folder cannot be made ({error.strerror or error}); choose another") from None
+        raise UserError(f"--out {out}: the folder cannot be created ({error.strerror or error}); choose another") from None
 
 
 def check_unused(out: Path) -> None:
-    """Raises UserError for a folder with anything in it but the beginnings of a run that was killed before its config.toml."""
+    """Raises UserError unless the folder is new, or holds only the beginnings of a run that was killed before its config.toml."""
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: expected a folder, found a file; choose another name")
     names = {entry.name for entry in out.iterdir()} if out.exists() else set()
     if names - BEFORE_CONFIG:
-        raise UserError(f"--out {out}: the folder is in use; choose another{_cure_in_use(out)}")
+        raise UserError(f"--out {out}: the folder is in use; choose another{_how_to_continue(out)}")
 
 
-def _cure_in_use(out: Path) -> str:
-    """How what is in the folder could be continued, if it could."""
-    seeds = len(list(out.glob("seed-*/config.toml")))
-    if is_finished(out) or not (seeds or (out / CONFIG).is_file()):
+def _how_to_continue(out: Path) -> str:
+    """How to continue what is in the folder, if that is possible."""
+    seeds = len(list(out.glob(f"seed-*/{CONFIG}")))
+    if is_finished(out) or not (seeds or holds_run(out)):
         return ""
     return f", or continue {f'these runs with --resume --seeds {seeds}' if seeds else 'that run with --resume'} --out {out}"
 
@@ -135,26 +102,26 @@ def check_resumable(out: Path, settings: Settings, inputs: Inputs, seed: int) ->
 
 
 def check_same(out: Path, settings: Settings, inputs: Inputs, seed: int) -> None:
-    """Raises UserError unless the run in the folder was begun with these settings, inputs and seed.
+    """Raises UserError unless the run in the folder began with these settings, inputs and seed.
 
-    A value in config.toml that was edited since then is none it was begun with.
+    A config.toml that was edited since then is an error too.
     """
-    before, files, number = read_run(out)
+    before, files, number = read_config(out, settings.schema)
     changed = [name for name in settings if settings[name] != before[name]]
     if changed:
         name = changed[0]
         raise UserError(f"--resume: {name} was {before[name]!r} when the run began, now it is {settings[name]!r}; leave it "
                         "out to continue that run, or choose a new --out folder")
     if seed != number or files.to_toml() != inputs.to_toml():
-        raise UserError(f"--resume: the inputs or the seed differ from those in {out / 'config.toml'}; leave them out to "
+        raise UserError(f"--resume: the inputs or the seed differ from those in {out / CONFIG}; leave them out to "
                         f"continue that run")
-    config = _digest(_read_config(out))
-    if read_digests(out).get(CONFIG, config) != config:                    # runs of older versions have none
-        raise UserError(f"--resume: {out / 'config.toml'} was changed since the run began; undo that, or choose a new --out folder")
+    digest = config_digest((out / CONFIG).read_text(encoding="utf-8"))
+    if read_digests(out).get(CONFIG, digest) != digest:                    # runs of older versions have none
+        raise UserError(f"--resume: {out / CONFIG} was changed since the run began; undo that, or choose a new --out folder")
 
 
 def check_unchanged(out: Path, fingerprints: Mapping[str, str]) -> None:
-    """Raises UserError for the first file that is not as it was when the run in the folder began."""
+    """Raises UserError for the first file that has changed since the run in the folder began."""
     before = read_digests(out)
     changed = next((path for path, digest in before.items() if path != CONFIG and fingerprints.get(path) != digest), None)
     if changed:

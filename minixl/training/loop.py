@@ -1,90 +1,67 @@
-"""The loop around a method: evaluation, model selection, early stopping, checkpoints, log and metrics.
+"""The loop around an objective: evaluation, model selection, early stopping, checkpoints, log and metrics.
 
-It runs a method and does not know which: it calls step(), writes down the Update records, and asks for optimizers().
-What a run leaves in its folder is described in docs/runs.md.
+It trains one stage, whatever the method: it calls step(), writes the Update records to the log, and saves the optimisers.
+docs/runs.md describes what a run leaves in its folder.
 """
 from __future__ import annotations
 
-import json
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from minixl.evaluation.balance import verdict
-from minixl.files import write_atomically
-from minixl.training.checkpoint import Checkpoint
-from minixl.data.corpus import Corpus
-from minixl.data.encoding import Encoded
-from minixl.errors import UserError
-from minixl.evaluation.scores import Score, main_figure, score
-from minixl.training.memory import peak_memory
-from minixl.training.update import Update
+from minixl.data.batching import Stream
+from minixl.evaluation.files import Evaluation
+from minixl.evaluation.scores import main_figure
 from minixl.models.family import Model
-from minixl.prediction import predict_labels
+from minixl.settings import Section, Setting, Settings
+from minixl.training.checkpoint import Checkpoint
+from minixl.training.log import Log
+from minixl.training.memory import peak_memory
+from minixl.training.objective import Objective
 from minixl.training.progress import Reporter, Stop, Stopped, over_pieces
-from minixl.settings import Settings
-from minixl.training.stopping import Patience
+from minixl.training.stopping import FIGURES, Patience
 
-Progress = Callable[[int], None] | None
+SECTION = Section("training", {
+    "train.epochs": Setting(3, "passes over the labelled source sentences, or over the text that the last stage of the method learns from",
+                            at_least=0),
+    "train.max_steps": Setting(0, "at most N steps; with train.epochs=0 exactly N; 0: no limit. A step is one update for the task "
+                               "and those that the method adds to it; of a method with stages only the last one is limited", at_least=0),
+    "train.batch_size": Setting(32, "sentences in a batch", at_least=1),
+    "train.accumulate": Setting(1, "split a batch into N parts whose gradients are added up, to save memory; has no effect on "
+                                "terms that compare all pairs of a batch", at_least=1),
+    "train.eval_every": Setting(0, "evaluate every N steps; 0: after every epoch", at_least=0),
+    "train.score_tests": Setting(False, "score the test files at every evaluation as well, for curves", compared=False),
+    "train.max_minutes": Setting(0.0, "end after N minutes of training, not counting evaluations but counting those before "
+                                      "--resume; 0: no limit. Such a run ends at another step each time", at_least=0),
+    "train.checkpoint_every": Setting(0, "write a checkpoint every N steps; 0: at every evaluation", at_least=0, compared=False),
+})
 
 STATE = ("steps", "tokens", "seconds", "best", "best_step", "finished")    # of a Training, in its checkpoints
 
 
-class Method(Protocol):
-    """What the loop needs of a method."""
-
-    steps: int           # iterations so far; resuming sets it
-
-    def step(self) -> list[Update]: ...
-    def optimizers(self) -> dict[str, Any]: ...
-
-
-class Evaluation:
-    """The dev and test files of a run, encoded once."""
-
-    def __init__(self, task: str, scheme: str, settings: Settings, sources: list[str]) -> None:
-        self.task, self.scheme, self.settings, self.sources = task, scheme, settings, sources
-        self.files: dict[str, dict[str, tuple[Corpus, Encoded]]] = {"dev": {}, "test": {}}
-
-    def add(self, part: str, corpus: Corpus, encoded: Encoded) -> None:
-        """A dev or test file."""
-        self.files[part][corpus.language] = (corpus, encoded)
-
-    def run(self, model: Model, part: str, *, progress: Progress = None) -> dict[str, Score]:
-        """language -> score on its dev or test file.  progress: called with the number of pieces of every batch."""
-        return {language: self.one(model, part, language, progress=progress) for language in self.files[part]}
-
-    def one(self, model: Model, part: str, language: str, *, progress: Progress = None) -> Score:
-        """The score of one language's file."""
-        corpus, encoded = self.files[part][language]
-        predicted = predict_labels(model, encoded, self.scheme, constrained=self.settings["decode.constrained"], progress=progress)
-        return score(self.task, corpus.gold(), predicted)
-
-
 class Training:
-    """One run of one method over its steps."""
+    """Trains one stage in a folder."""
 
-    def __init__(self, model: Model, method: Method, streams: dict[str, Any], evaluation: Evaluation, settings: Settings,
-                 folder: Path, reporter: Reporter, *, total_steps: int, eval_every: int,
+    def __init__(self, model: Model, objective: Objective, streams: Mapping[str, Stream], evaluation: Evaluation,
+                 settings: Settings, folder: Path, reporter: Reporter, *, total_steps: int, eval_every: int,
                  stop: Stop = lambda: False) -> None:
-        self.model, self.method, self.streams, self.evaluation = model, method, streams, evaluation
+        self.model, self.objective, self.streams, self.evaluation = model, objective, streams, evaluation
         self.settings, self.folder, self.reporter, self.stop = settings, folder, reporter, stop
         self.total_steps, self.eval_every = total_steps, eval_every
         self.checkpoint = Checkpoint(folder / "checkpoint")
-        self.log = folder / "log.jsonl"
+        self.log = Log(folder, self.checkpoint.cure)
         self.figure = main_figure(evaluation.task)
-        watches_discriminator = settings["train.patience"] and settings["train.stop_on"] == "discriminator"
-        if watches_discriminator and "discriminator" not in method.optimizers():            # the student of advpicker
-            reporter.message("train.patience has no effect: there is no discriminator to watch in this stage")
+        watched = settings["train.stop_on"]
+        if settings["train.patience"] and watched not in FIGURES and watched not in objective.losses:
+            reporter.message(f"train.patience has no effect: there is no {watched} to watch in this stage")
         # everything below is the state of the run, saved with every checkpoint
         self.steps = 0
         self.tokens = 0
         self.seconds = 0.0
         self.best: dict[str, float] = {}           # "best" and "oracle-LANGUAGE" -> highest dev score so far
         self.best_step: dict[str, int] = {}
-        self.patience = Patience(settings, evaluation.sources)
+        self.patience = Patience(settings, evaluation.sources, objective.losses)
         self.finished = False                      # before the last step
 
     def resume(self) -> None:
@@ -92,25 +69,15 @@ class Training:
 
         Raises UserError for a checkpoint or log that is damaged or was made with other data.
         """
-        state = self.checkpoint.load(self.model.store, self.method.optimizers())
+        state = self.checkpoint.load(self.model.store, self.objective.optimizers)
         with self.checkpoint.readable():
             for name, stream in self.streams.items():
                 stream.load_state_dict(state["streams"][name])
             for name in STATE:
                 setattr(self, name, state["run"][name])
             self.patience.load_state_dict(state["patience"])
-            self._shorten_log(state["log_bytes"])
-        self.method.steps = self.steps
+            self.log.shorten(state["log_bytes"])
         self.reporter.message(f"continuing at step {self.steps} of {self.total_steps}")
-
-    def _shorten_log(self, size: int) -> None:
-        """What was logged after the checkpoint will be logged again."""
-        found = self.log.stat().st_size if self.log.is_file() else 0
-        if found < size:
-            raise UserError(f"{self.log}: expected the {size} bytes that were there at the last checkpoint, found {found}; put the "
-                            "whole file back, or start again with a new --out folder")
-        with open(self.log, "r+b") as log:
-            log.truncate(size)
 
     def run(self) -> dict[str, Any]:
         """All remaining steps, then the scores: returns the content of metrics.json."""
@@ -121,13 +88,13 @@ class Training:
         finally:
             self.reporter.finish()
         if self.best.get("best") == 0:
-            self.reporter.message(f"no evaluation had a source dev {self.figure} above 0, so the model has learnt next to nothing: "
+            self.reporter.message(f"no evaluation had a source dev {self.figure} above 0, so the model has learned next to nothing: "
                                   "train longer (train.epochs) or with a higher learning rate (optim.lr, optim.head_lr)")
         return self._final_scores()
 
     def _step(self) -> None:
         begin = time.perf_counter()
-        updates = self.method.step()
+        updates = self.objective.step(self.steps)
         seconds = time.perf_counter() - begin
         self.steps += 1
         tokens = sum(update.tokens for update in updates)
@@ -135,7 +102,7 @@ class Training:
         self.seconds += seconds
         self.patience.note(updates)
         for update in updates:
-            self._write({"kind": "update", **update._asdict()})
+            self.log.update(update)
         self.reporter.step(self.tokens / max(self.seconds, 1e-9))
         limit = self.settings["train.max_minutes"]
         if limit and self.seconds >= 60 * limit and self.steps < self.total_steps:
@@ -153,7 +120,7 @@ class Training:
     def _evaluate(self) -> None:
         scores = self.evaluation.run(self.model, "dev")
         tests = {"test": self.evaluation.run(self.model, "test")} if self.settings["train.score_tests"] else {}
-        self._write({"kind": "evaluation", "step": self.steps, "dev": scores, **tests})
+        self.log.evaluation(self.steps, {"dev": scores, **tests})
         source = [scores[language][self.figure] for language in self.evaluation.sources if language in scores]
         if source:
             mean = sum(source) / len(source)
@@ -162,16 +129,19 @@ class Training:
         for language, result in scores.items():
             if language not in self.evaluation.sources:
                 self._keep_if_better(f"oracle-{language}", result[self.figure])
-        self._say_balance()
+        self._report_accuracy()
         reason = self.patience.evaluated(scores)
         if reason and not self.finished:
             self._finish_early(reason)
 
-    def _say_balance(self) -> None:
-        """How the discriminator does, once on the way, while there is time to start again: after a quarter of the steps."""
-        accuracy = self.patience.mean("discriminator")
-        if accuracy is not None and self.steps - self.eval_every < self.total_steps / 4 <= self.steps < self.total_steps:
-            self.reporter.message(verdict(accuracy, "since the last evaluation"))
+    def _report_accuracy(self) -> None:
+        """Say what the accuracies mean, once, after a quarter of the steps, while there is time to start again."""
+        if not self.steps - self.eval_every < self.total_steps / 4 <= self.steps < self.total_steps:
+            return
+        for name, loss in self.objective.losses.items():
+            accuracy = self.patience.mean_accuracy(name)
+            if loss.verdict and accuracy is not None:
+                self.reporter.message(loss.verdict(accuracy, "since the last evaluation"))
 
     def _finish_early(self, reason: str) -> None:
         self.reporter.message(f"stopping: {reason}")
@@ -183,12 +153,10 @@ class Training:
             self.checkpoint.snapshot(name, self.steps, self.model.store)
 
     def _save(self) -> None:
-        with open(self.log, "ab") as log:
-            os.fsync(log.fileno())                 # a checkpoint that outlives a power cut must not find a shorter log
         state = {"run": {name: getattr(self, name) for name in STATE}, "patience": self.patience.state_dict(),
                  "streams": {name: stream.state_dict() for name, stream in self.streams.items()},
-                 "log_bytes": self.log.stat().st_size}
-        self.checkpoint.save(self.steps, self.model.store, self.method.optimizers(), state)
+                 "log_bytes": self.log.sync()}
+        self.checkpoint.save(self.steps, self.model.store, self.objective.optimizers, state)
 
     def _final_scores(self) -> dict[str, Any]:
         """Test scores of the last parameters, of the best on target dev (oracle), and of those selected on source dev.
@@ -211,20 +179,8 @@ class Training:
                 self.checkpoint.restore("best", self.model.store)
                 metrics["test"] = self.evaluation.run(self.model, "test", progress=progress)
             elif oracles:                                                      # an oracle's are in the model
-                self.checkpoint.load(self.model.store, self.method.optimizers())
+                self.checkpoint.load(self.model.store, self.objective.optimizers)
         metrics.update(steps=self.steps, selected_step=self.best_step.get("best", self.steps), seconds=round(self.seconds, 3),
                        tokens_per_second=round(self.tokens / max(self.seconds, 1e-9), 1),
                        peak_memory_bytes=peak_memory())
         return metrics
-
-    def _write(self, record: dict[str, Any]) -> None:
-        try:
-            with open(self.log, "a", encoding="utf-8") as log:
-                log.write(json.dumps(record) + "\n")
-        except OSError as error:                   # of a full disk, which names no file
-            raise UserError(f"{self.log}: cannot be written ({error.strerror or error}); {self.checkpoint.cure}") from None
-
-
-def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
-    """metrics.json, in one go."""
-    write_atomically(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""How much memory a process has held.  Imports nothing of minixl, so that a benchmark can ask it for another engine."""
+"""The peak memory of a process.  Imports nothing of minixl, so that a benchmark can use it for other engines too."""
 import contextlib
 import resource
 import sys
@@ -6,11 +6,11 @@ from pathlib import Path
 
 
 def peak_memory() -> int:
-    """The most resident memory of the host that this process has held, in bytes; a GPU's own memory is not counted.
+    """The largest resident memory of this process on the host, in bytes; GPU memory is not counted.
 
-    On Linux that is since reset_peak_memory(), elsewhere since the process began.
+    On Linux since reset_peak_memory(), elsewhere since the process began.
 
-    getrusage also counts what the process that started this one held, so Linux is asked for VmHWM.
+    getrusage also counts memory of the parent process, so on Linux this reads VmHWM.
     """
     status = Path("/proc/self/status")
     if status.is_file():
@@ -20,6 +20,6 @@ def peak_memory() -> int:
 
 
 def reset_peak_memory() -> None:
-    """From here on the peak counts anew, from what is held now.  Where the system is not Linux, or forbids it, nothing happens."""
+    """Start counting the peak again, from the memory held now.  Does nothing where the system is not Linux, or forbids it."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", "ascii")

@@ -1,4 +1,4 @@
-"""Where a run's progress goes, and how a run is asked to stop."""
+"""Where a run reports its progress, and how it is asked to stop."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -10,11 +10,11 @@ Stop = Callable[[], bool]
 
 
 class Stopped(Exception):
-    """The run was asked to stop; what it needs to continue is on disk."""
+    """The run was asked to stop; everything it needs to continue is on disk."""
 
 
 class Reporter(Protocol):
-    """Where progress goes; cli/train.py shows it on the terminal."""
+    """Receives the progress of a run; cli/train.py shows it on the terminal."""
 
     def message(self, text: str) -> None: ...
     def start(self, total: int, done: int, what: str) -> None: ...
@@ -22,26 +22,29 @@ class Reporter(Protocol):
     def finish(self) -> None: ...
 
 
-def stop_here(stop: Stop) -> None:
-    """Called where everything is on disk, or can be done again: raises Stopped if the run was asked to stop."""
+def check_stop(stop: Stop) -> None:
+    """Raise Stopped if the run was asked to stop; called only where nothing that is not on disk would be lost."""
     if stop():
         raise Stopped
 
 
 @contextmanager
 def over_pieces(total: int, what: str, reporter: Reporter, stop: Stop) -> Iterator[Callable[[int], None]]:
-    """A bar over `total` word pieces.  Yields what is called with a batch's count after each; it raises Stopped between two."""
+    """Show a bar over `total` word pieces.
+
+    Yields a function to call after every batch with its number of pieces; it raises Stopped between two batches.
+    """
     if not total:                                                      # nothing to do, nothing to show
         yield lambda count: None
         return
-    done, begun = 0, perf_counter()
+    done, begin = 0, perf_counter()
 
     def progress(count: int) -> None:
         nonlocal done
         done += count
-        reporter.step(done / max(perf_counter() - begun, 1e-9), count)
+        reporter.step(done / max(perf_counter() - begin, 1e-9), count)
         if done < total:
-            stop_here(stop)
+            check_stop(stop)
 
     reporter.start(total, 0, what)
     try:

@@ -1,75 +1,88 @@
-"""When a run ends before its last step: after train.patience evaluations in which train.stop_on made no progress.
+"""Early stopping: a run ends after train.patience evaluations in which what train.stop_on names made no progress.
 
-    source-dev      mean score of the source languages' dev files, the higher the better
-    target-dev      mean score of the target languages' dev files: an oracle, as it uses target labels
-    loss            mean of the task's loss since the evaluation before, the lower the better
-    discriminator   |a - 1/2|, a its mean accuracy since the evaluation before; the lower the better
+    source-dev      mean score of the source languages' dev files; higher is better
+    target-dev      mean score of the target languages' dev files; an oracle, since it uses target labels
+    loss            mean of the task's loss since the last evaluation; lower is better
+    NAME            a loss with an accuracy that should be at chance, such as discriminator: distance of its mean accuracy
+                    since the last evaluation from chance; lower is better
 
-Keung et al. 2019 train "until converged" (algorithm 1) and leave open by which sign.  Which parameters are kept as the model
-is another question: those of the best source dev score, whatever ends the run.
+Keung et al. 2019 train "until converged" (algorithm 1) without saying what that means.  Early stopping does not choose the
+model: whatever ends a run, the parameters with the best source dev score are kept.
 """
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from minixl.errors import UserError
 from minixl.evaluation.scores import Score, main_figure
+from minixl.settings import Section, Setting, Settings
+from minixl.training.objective import Loss
 from minixl.training.update import Update
-from minixl.settings import Settings
 
+TASK = "task"                          # the loss whose mean `train.stop_on=loss` watches
+FIGURES = ("source-dev", "target-dev", "loss")
 NO_PROGRESS = {"source-dev": "no better source dev {figure}", "target-dev": "no better target dev {figure} (of target labels)",
-               "loss": "no lower loss of the task", "discriminator": "the discriminator came no nearer to chance"}
+               "loss": "no lower loss of the task"}
 
 
-def check_stopping(settings: Settings, sources: Container[str], dev: Iterable[str]) -> None:
-    """Raises UserError where train.stop_on watches what there is not.  dev: the languages of the dev files."""
+def section(losses: Mapping[str, Loss]) -> Section:
+    """The settings of early stopping; losses: all that exist."""
+    return Section("training: early stopping", {
+        "train.patience": Setting(0, "stop after N evaluations in which train.stop_on made no progress; 0: never", at_least=0),
+        "train.stop_on": Setting("source-dev", "what train.patience watches: the mean score of the source or (an oracle, since it "
+                                 "uses their labels) target dev files; the task's mean loss, or the distance of a discriminator's "
+                                 "accuracy from 1/2, since the last evaluation. The source dev files select the model in any case",
+                                 (*FIGURES, *(name for name, loss in losses.items() if loss.chance is not None))),
+    })
+
+
+def check_stopping(settings: Settings, sources: Container[str], dev: Iterable[str], losses: Mapping[str, Loss], method: str,
+                   cure: str) -> None:
+    """Raises UserError if train.stop_on watches something that this run does not have.
+
+    dev: the languages of the dev files; losses: those of all stages; cure: how a run gets the loss that is watched.
+    """
     if not settings["train.patience"]:
         return
-    languages = list(dev)
-    if settings["train.stop_on"] == "target-dev" and all(language in sources for language in languages):
+    languages, watched = list(dev), settings["train.stop_on"]
+    if watched == "target-dev" and all(language in sources for language in languages):
         raise UserError("train.stop_on: target-dev expected a dev file of a target language (--dev; its labels are used), found "
                         f"{'only ' + ', '.join(languages) if languages else 'no dev file'}; give one, or "
                         "--set train.stop_on=source-dev")
-    adversarial = settings["adversary.level"] != "none" or settings["method"] == "advpicker"      # whose teachers have one
-    if settings["train.stop_on"] == "discriminator" and not adversarial:
-        raise UserError(f"train.stop_on: discriminator expected a method that has one, found {settings['method']} with "
-                        "adversary.level=none; --set adversary.level=sentence, or --set train.stop_on=source-dev")
+    if watched not in FIGURES and watched not in losses:
+        raise UserError(f"train.stop_on: {watched} expected a method that has one, found {method}; {cure}, or "
+                        "--set train.stop_on=source-dev")
 
 
 class Patience:
-    """Counts the evaluations without progress."""
+    """Counts the evaluations without progress, and keeps the means since the last one."""
 
-    def __init__(self, settings: Settings, sources: Container[str]) -> None:
-        self.watched, self.patience, self.sources = settings["train.stop_on"], settings["train.patience"], sources
+    def __init__(self, settings: Settings, sources: Container[str], losses: Mapping[str, Loss]) -> None:
+        self.watched, self.patience, self.sources, self.losses = settings["train.stop_on"], settings["train.patience"], sources, losses
         self.figure = main_figure(settings["task"])
         # the state, saved with every checkpoint
-        self.best: float | None = None             # the higher the better
+        self.best: float | None = None             # higher is better
         self.without_progress = 0
-        self.since = {"loss": [0.0, 0], "discriminator": [0.0, 0]}         # sum and number since the last evaluation
+        self.values: dict[str, list[float]] = {}       # loss -> sum and number of its values since the last evaluation
+        self.accuracies: dict[str, list[float]] = {}   # the same of its accuracies
 
     def note(self, updates: Iterable[Update]) -> None:
-        """What an iteration did."""
+        """Add the updates of an iteration to the means."""
         for update in updates:
-            if update.loss == "task":
-                self._add("loss", update.value)
-            elif update.loss == "discriminator" and update.accuracy is not None:
-                self._add("discriminator", update.accuracy)
+            _add(self.values, update.loss, update.value)
+            if update.accuracy is not None:
+                _add(self.accuracies, update.loss, update.accuracy)
 
-    def _add(self, name: str, value: float) -> None:
-        total, number = self.since[name]
-        self.since[name] = [total + value, number + 1]
-
-    def mean(self, name: str) -> float | None:
-        """Of the loss of the task, or the accuracy of the discriminator, since the last evaluation; None without an update."""
-        total, number = self.since[name]
-        return total / number if number else None
+    def mean_accuracy(self, loss: str) -> float | None:
+        """Since the last evaluation; None if there was no update of this loss."""
+        return _mean(self.accuracies.get(loss))
 
     def evaluated(self, dev: Mapping[str, Score]) -> str | None:
         """Count an evaluation, dev: its scores by language.  Returns why the run should end, or None."""
-        value = self._value(dev)
-        self.since = {name: [0.0, 0] for name in self.since}
-        if value is None:                          # nothing to watch: no dev file, or no update of the discriminator yet
+        value = self._progress(dev)
+        self.values, self.accuracies = {}, {}
+        if value is None:                          # nothing to watch: no dev file, or no update of this loss yet
             return None
         if self.best is None or value > self.best:
             self.best, self.without_progress = value, 0
@@ -77,23 +90,37 @@ class Patience:
             self.without_progress += 1
         if not self.patience or self.without_progress < self.patience:
             return None
-        return f"{NO_PROGRESS[self.watched].format(figure=self.figure)} in {self.patience} evaluations"
+        reason = NO_PROGRESS.get(self.watched, f"the {self.watched} came no nearer to chance")
+        return f"{reason.format(figure=self.figure)} in {self.patience} evaluations"
 
-    def _value(self, dev: Mapping[str, Score]) -> float | None:
-        """What is watched, the higher the better."""
-        if self.watched in self.since:
-            mean = self.mean(self.watched)
-            if mean is None:
-                return None
-            return -mean if self.watched == "loss" else -abs(mean - 0.5)
-        scores = [score[self.figure] for language, score in dev.items()
-                  if (language in self.sources) == (self.watched == "source-dev")]
+    def _progress(self, dev: Mapping[str, Score]) -> float | None:
+        """What is watched; higher is better."""
+        if self.watched == "loss":
+            mean = _mean(self.values.get(TASK))
+            return None if mean is None else -mean
+        if self.watched not in FIGURES:
+            accuracy = self.mean_accuracy(self.watched)
+            chance = self.losses[self.watched].chance if self.watched in self.losses else None
+            return None if accuracy is None or chance is None else -abs(accuracy - chance)
+        scores: Sequence[float] = [score[self.figure] for language, score in dev.items()
+                                   if (language in self.sources) == (self.watched == "source-dev")]
         return sum(scores) / len(scores) if scores else None
 
     def state_dict(self) -> dict[str, Any]:
         """For checkpoints, ready for JSON."""
-        return {"best": self.best, "without_progress": self.without_progress, "since": self.since}
+        return {"best": self.best, "without_progress": self.without_progress, "values": self.values,
+                "accuracies": self.accuracies}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The opposite of state_dict."""
-        self.best, self.without_progress, self.since = state["best"], state["without_progress"], dict(state["since"])
+        self.best, self.without_progress = state["best"], state["without_progress"]
+        self.values, self.accuracies = dict(state["values"]), dict(state["accuracies"])
+
+
+def _add(sums: dict[str, list[float]], loss: str, value: float) -> None:
+    total, number = sums.get(loss, (0.0, 0))
+    sums[loss] = [total + value, number + 1]
+
+
+def _mean(total_and_number: Sequence[float] | None) -> float | None:
+    return total_and_number[0] / total_and_number[1] if total_and_number else None

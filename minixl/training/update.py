@@ -1,103 +1,93 @@
-"""One update and the record of it: what the log, the report and the tests look at, whatever the method."""
+"""One update: the gradients are there; observers look at them, they are clipped, the optimiser steps, gradients are zeroed.
+
+    loss_forward, loss_backward     of each part of the batch; their gradients add up
+    observers                       see the gradients as they are, before anything changes them
+    clip, step, zero                update_parameters
+
+update_parameters is the one place where parameters change.  Whoever has to look into a step, or to add up gradients of
+several workers, does it there, before the clipping.
+"""
 from __future__ import annotations
 
-from collections.abc import Sequence
-from fractions import Fraction
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minixl.data.batching import Batch, split
 from minixl.models.family import Model
-from minixl.optim import (SGD, AdamW, Group, Optimizer, Schedule, clip_gradients, constant, decay_groups,
-                          gradient_norm, inverse_schedule, linear_schedule)
-from minixl.settings import Settings
+from minixl.optim import Optimizer, clip_gradients, gradient_norm
+from minixl.parameters import ParameterStore
 
 
-RATES = {"task": "optim.lr, optim.head_lr", "discriminator": "adversary.discriminator_lr", "generator": "adversary.lr",
-         "average linkage": "alignment.lr"}                # loss -> the settings that are its learning rates
+class Update(NamedTuple):
+    """The record of one update: what the log, the report and the tests read, whatever the method."""
+
+    step: int             # iteration of the method, from 0
+    loss: str             # which loss: "task", "discriminator", ..., a key of the method's LOSSES
+    value: float          # its value before the update
+    gradient_norm: float  # of the parameters that it moves, before clipping
+    lr: float             # learning rate of the optimiser's first group
+    tokens: int           # word pieces read
+    accuracy: float | None = None     # of a loss that has one
+
+
+class PendingUpdate(NamedTuple):
+    """An update whose gradients are complete and not yet used, as an observer sees it.
+
+    An observer may read everything; what it writes to the gradients is what the optimiser uses.
+    """
+
+    step: int
+    loss: str
+    names: Sequence[str]           # the parameters it moves
+    store: ParameterStore          # with their gradients
+    optimizer: Optimizer
+
+
+Observer = Callable[[PendingUpdate], None]
 
 
 class Diverged(FloatingPointError):
     """A gradient became infinite or not a number."""
 
-    optimizer: Optimizer | None = None                     # the one that was to use it
+    loss = ""                      # whose update was to use it
 
 
-class Update(NamedTuple):
-    """What one update did."""
+def step_rng(seed: int, step: int, masks: int, xp: Any) -> Any:
+    """The generator of the dropout masks of one update: a function of seed and step, so that any step can be replayed.
 
-    step: int            # iteration of the method, from 0
-    loss: str            # which loss: "task", "discriminator", "generator", ...
-    value: float         # its value before the update
-    subset: str          # which parameters moved: a key of the method's subsets()
-    gradient_norm: float  # of that subset, before clipping
-    lr: float            # learning rate of the first group of the optimiser
-    tokens: int          # word pieces that were read
-    accuracy: float | None = None     # of the discriminator, where there is one
-
-
-def step_rng(seed: int, step: int, loss: int, xp: Any) -> Any:
-    """The generator of one update's dropout masks: a function of seed and step, so any step can be replayed."""
+    masks: which of the step's updates this is (Loss.masks).
+    """
     if xp is np:
-        return np.random.Generator(np.random.SFC64([seed, step, loss]))
-    return xp.random.Generator(xp.random.Philox4x3210(np.random.SeedSequence([seed, step, loss])))
+        return np.random.Generator(np.random.SFC64([seed, step, masks]))
+    return xp.random.Generator(xp.random.Philox4x3210(np.random.SeedSequence([seed, step, masks])))
 
 
-def train_step(model: Model, batch: Batch, optimizer: Optimizer, subset: Sequence[str], settings: Settings, seed: int,
-               step: int) -> Update:
-    """The task's loss of one labelled batch, backward, clip, update, gradients back to zero."""
-    rng = step_rng(seed, step, 0, model.store.xp)
+def task_gradients(model: Model, batch: Batch, parts: int, rng: Any) -> float:
+    """Add the gradients of the task's loss of a labelled batch, computed in `parts` parts; returns the loss."""
     total = 0.0
-    for part in split(batch, settings["train.accumulate"]):
+    for part in split(batch, parts):
         share = model.loss_share(part, batch)                              # the loss is a mean over the whole batch
         loss, cache = model.loss_forward(part, rng=rng)
         model.loss_backward(share, cache)
         del cache                                                          # before the next part makes its own
         total += loss * share
-    norm = update_parameters(model, optimizer, subset, settings["optim.clip"])
-    return Update(step, "task", total, "task", norm, optimizer.last_lr, batch.tokens)
+    return total
 
 
-def update_parameters(model: Model, optimizer: Optimizer, subset: Sequence[str], clip: float) -> float:
-    """Clip, step, zero the gradients; returns the norm of the subset's gradients before clipping.  Raises Diverged."""
-    norm = clip_gradients(model.store, subset, clip) if clip else gradient_norm(model.store, subset)
+def update_parameters(pending: PendingUpdate, clip: float, observers: Sequence[Observer] = ()) -> float:
+    """Let the observers look, clip, step, zero the gradients; returns their norm before clipping.  Raises Diverged.
+
+    clip: largest norm of the gradients together; 0: no limit.
+    """
+    for observer in observers:
+        observer(pending)
+    norm = clip_gradients(pending.store, pending.names, clip) if clip else gradient_norm(pending.store, pending.names)
     if not np.isfinite(norm):
         error = Diverged(f"the gradient became {norm}")
-        error.optimizer = optimizer
+        error.loss = pending.loss
         raise error
-    optimizer.step()
-    model.store.zero_grad()
+    pending.optimizer.step()
+    pending.store.zero_grad()
     return norm
-
-
-def make_optimizer(model: Model, names: Sequence[str], settings: Settings, total_steps: int, epoch_steps: int) -> Optimizer:
-    """The optimiser of settings [optim] over `names`, the head with its own learning rate.  epoch_steps: see make_schedule."""
-    head = set(model.head_names())
-    decay = settings["optim.weight_decay"] if settings["optim.name"] == "adamw" else 0.0
-    groups: list[Group] = []
-    for part, lr in (([n for n in names if n not in head], settings["optim.lr"]),
-                     ([n for n in names if n in head], settings["optim.head_lr"] or settings["optim.lr"])):
-        groups += decay_groups(model.store, part, lr, decay, lowest_rate(settings))
-    schedule = make_schedule(settings, total_steps, epoch_steps)
-    if settings["optim.name"] == "sgd":
-        return SGD(model.store, groups, schedule)
-    return AdamW(model.store, groups, schedule, betas=(settings["optim.beta1"], settings["optim.beta2"]),
-                 eps=settings["optim.eps"])
-
-
-def make_schedule(settings: Settings, total_steps: int, epoch_steps: int | Fraction) -> Schedule:
-    """Update -> factor of the learning rate: optim.schedule and optim.warmup, the same for every loss of a method.
-
-    epoch_steps: updates in an epoch of the stream "source"; not a whole number where a loss moves in some iterations only.
-    """
-    warmup = round(settings["optim.warmup"] * total_steps)
-    if settings["optim.schedule"] == "linear":
-        return linear_schedule(total_steps, warmup)
-    shape = inverse_schedule(epoch_steps, settings["optim.decay"]) if settings["optim.schedule"] == "inverse" else constant
-    return (lambda step: min(1.0, step / warmup) * shape(step)) if warmup else shape
-
-
-def lowest_rate(settings: Settings) -> float:
-    """What no learning rate falls below: optim.floor, which is the inverse schedule's alone."""
-    return float(settings["optim.floor"]) if settings["optim.schedule"] == "inverse" else 0.0

@@ -2,12 +2,12 @@
 import numpy as np
 import pytest
 
-from minixl.building import build
-from minixl.data.corpus import labels_of, read_corpus
+from minixl.building import FAMILIES, Request, build
+from minixl.data.corpus import collect_labels, read_corpus
 from minixl.errors import UserError
 from minixl.data.inputs import Inputs
 from minixl.models.bilstm_crf_config import BilstmCrfConfig
-from minixl.settings import Settings
+from minixl.methods import SCHEMA
 from tests.tiny import write_encoder, write_ner, write_topics, write_vectors
 
 SMALL = {"model.type": "bilstm-crf", "model.word_size": 6, "model.word_hidden": 5, "model.dense_size": 4, "model.char_size": 3,
@@ -27,13 +27,14 @@ def folder(tmp_path_factory):
 
 
 def built(folder, *, encoder=None, vectors=(), **changes):
-    settings = Settings({**SMALL, **{name.replace("__", "."): value for name, value in changes.items()}})
+    settings = SCHEMA.settings({**SMALL, **{name.replace("__", "."): value for name, value in changes.items()}})
     suffix = "tsv" if settings["task"] == "classification" else "txt"
     source = read_corpus(settings["task"], "en", folder / f"en.{suffix}")
     others = [read_corpus("ner", "es", folder / "es.txt")] if suffix == "txt" else []
     scheme = "IOBES" if suffix == "txt" else "none"
     inputs = Inputs(encoder, [("en", folder / f"en.{suffix}")], vectors=[(language, folder / name) for language, name in vectors])
-    return build(settings, inputs, [source], others, labels_of(settings["task"], [source], scheme), scheme, 1)
+    FAMILIES[settings["model.type"]].check(settings, inputs)
+    return build(Request(settings, inputs, [source], others, collect_labels(settings["task"], [source], scheme), scheme, 1))
 
 
 def test_sizes_and_switches_reach_the_model(folder):
@@ -72,7 +73,6 @@ MISTAKES = {
     "an encoder": ({"encoder": "encoder"}, "--encoder .*encoder: a bilstm-crf reads word vectors .--vectors., no encoder; leave"),
     "classification": ({"task": "classification"}, "^model.type: bilstm-crf tags words, it does not fit task classification; use"),
     "pooling": ({"model__pooling": "mean"}, "^model.pooling: mean does not fit task ner; expected token$"),
-    "adversary": ({"adversary__level": "token"}, "^adversary.level, .* expected a transformer, found a bilstm-crf"),
     "layers": ({"model__freeze": ["bottom:2"]}, "^model.freeze: bottom:2: a bilstm-crf model has no layers to count"),
     "all frozen": ({"model__freeze": ["*"]}, r"^model.freeze: \* leaves no parameter to train"),
     "no such file": ({"vectors": [("en", "none.vec")]}, "none.vec: expected a file, found nothing"),

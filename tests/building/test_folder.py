@@ -11,7 +11,7 @@ from minixl.data.batching import pack
 from minixl.data.encoding import Example
 from minixl.data.lexicon import Lexicon
 from minixl.errors import UserError
-from minixl.building.folder import ModelInfo, load_model, read_info, save_model
+from minixl.building import ModelInfo, load_info, load_model, save_model
 from minixl.models.bilstm_crf import BilstmCrf
 from minixl.models.bilstm_crf_config import BilstmCrfConfig
 from minixl.models.transformer import Transformer
@@ -80,15 +80,15 @@ def test_broken_descriptions_are_one_line(saved, tmp_path):
     folder, _, _ = saved
     (folder / "minixl.json").write_text("{")
     with pytest.raises(UserError, match="minixl.json: not a model description of minixl"):
-        read_info(folder)
+        load_info(folder)
     (folder / "minixl.json").write_text(json.dumps({"labels": []}))
-    with pytest.raises(UserError, match="minixl.json: expected task, scheme, pooling, max_length, found a description without"):
-        read_info(folder)
+    with pytest.raises(UserError, match="minixl.json: missing: task, scheme, pooling, max_length; "):
+        load_info(folder)
     (folder / "minixl.json").write_text(json.dumps({**vars(saved[2]), "pooling": "max"}))
     with pytest.raises(UserError, match="found '(ner|classification)' with 'max'"):
-        read_info(folder)
+        load_info(folder)
     with pytest.raises(UserError, match="expected a model folder with minixl.json, found no such folder"):
-        read_info(tmp_path / "none")
+        load_info(tmp_path / "none")
 
 
 def tagger(folder, vocabulary=("anna", "paris"), labels=("O", "B-PER", "I-PER", "E-PER", "S-PER"), **sizes):
@@ -163,7 +163,7 @@ DAMAGED = {
                  "minixl.json: discriminator_size: expected a whole number above 0, found 0"),
     "long": (changed("minixl.json", on_long="cut"), "minixl.json: on_long: expected one of window, truncate, error, found 'cut'"),
     "labels": (changed("minixl.json", labels="O"), "minixl.json: labels: expected a list of names, found 'O'"),
-    "scheme": (changed("minixl.json", scheme="IOB2"), "minixl.json: scheme: expected tags of IOB2 .*found 'E-PER'"),
+    "scheme": (changed("minixl.json", scheme="IOB2"), "minixl.json: scheme: expected IOB2 tags .*found 'E-PER'"),
     "one label more": (changed("minixl.json", labels=["O", "S-LOC", "B-PER", "I-PER", "E-PER", "S-PER"]),
                        r"classifier.weight has shape \(5, 3\), the model needs \(6, 3\)"),
 }
@@ -200,6 +200,5 @@ def test_where_a_model_is(tmp_path):
 def test_an_empty_description_is_one_line(tmp_path):
     tagger(tmp_path / "m")
     (tmp_path / "m" / "minixl.json").write_text("{}")
-    with pytest.raises(UserError, match="minixl.json: expected task, labels, scheme, pooling, max_length, found a description "
-                                        "without; copy the model folder again$"):
+    with pytest.raises(UserError, match="minixl.json: missing: task, labels, scheme, pooling, max_length; copy the model folder again$"):
         load_model(tmp_path / "m")

@@ -133,11 +133,11 @@ FILES = {
 }
 MISTAKES = {
     "long": (["--source=en=long.txt", "--set=data.on_long=error"],
-             "long.txt:3: the sentence has 300 words, data.max_length is 250; --set data.on_long=window reads it in windows"),
+             "long.txt:3: the sentence has 300 words, but data.max_length is 250; split it into windows with --set data.on_long="),
     "long test": (["--test=es=long.txt", "--set=data.on_long=error"], "long.txt:3: the sentence has 300 words"),
     "long, constrained": (["--source=en=long.txt", "--set=model.constrained_training=true"], "--set data.max_length=300"),
-    "no word": (["--source=en=empty.txt"], "empty.txt:2: expected a word in column 1, found nothing; write a word there or make"),
-    "mixed schemes": (["--source=en=mixed.txt"], "mixed.txt:4: expected IOBES tags, as E-PER at mixed.txt:2 is one, found 'B-LOC'"),
+    "no word": (["--source=en=empty.txt"], "empty.txt:2: expected a word in column 1, found nothing; add the word or make"),
+    "mixed schemes": (["--source=en=mixed.txt"], "mixed.txt:4: expected IOBES tags like E-PER at mixed.txt:2, found 'B-LOC'"),
     "mixed test file": (["--test=es=mixed.txt"], "mixed.txt:4: expected IOBES tags"),
     "plain and span tags": (["--source=en=half.txt"], "half.txt:2: expected a span tag such as B-PER (half.txt:1), found 'PER'"),
     "tag not in training": (["--test=es=new.txt"],
@@ -150,7 +150,7 @@ MISTAKES = {
                              "--vectors es=es.vec: expected vectors of 3 numbers as in en.vec, found 4; all files of a run must"),
     "no vectors": (["--vectors=en=none.vec"], "none.vec: expected a file, found nothing"),
     "a folder": (["--vectors=en=."], "expected a file, found a directory"),
-    "vectors twice": (["--vectors=en=en.vec", "--vectors=en=es.vec"], "--vectors en=...: given twice; one file a language"),
+    "vectors twice": (["--vectors=en=en.vec", "--vectors=en=es.vec"], "--vectors en=...: given twice; expected one file"),
     "encoder": (["--encoder=encoder"], "--encoder encoder: a bilstm-crf reads word vectors (--vectors), no encoder; leave it out"),
     "classification": (["--set=task=classification", "--source=en=en.tsv"],
                        "model.type: bilstm-crf tags words, it does not fit task classification; use a transformer"),
@@ -208,7 +208,7 @@ def test_a_long_line_is_named_where_it_is_an_error(minixl, folder, here):
     model = shutil.copytree(folder / "txt" / "model", here / "model")
     info = json.loads((model / "minixl.json").read_text())
     (model / "minixl.json").write_text(json.dumps({**info, "on_long": "error"}))
-    said = "the sentence has 300 words, data.max_length is 250; split it; a model that was trained with"
+    said = "the sentence has 300 words, but data.max_length is 250; split it; a model that was trained with"
     assert f"standard input:3: {said}" in minixl("predict", model, stdin="anna\n\n" + "anna " * 300)[2]
     (here / "texts").write_text("anna\n" * 300 + "\n" + "anna " * 300 + "\n")
     assert f"texts:302: {said}" in minixl("predict", model, "texts")[2]
@@ -218,7 +218,7 @@ def test_a_long_line_is_named_where_it_is_an_error(minixl, folder, here):
 def test_schemes_go_in_and_iob2_comes_out(minixl, folder, tmp_path):
     """Trained on IOB1, worked in IOBES, read back as IOB2."""
     (tmp_path / "en.txt").write_text((folder / "en.txt").read_text().replace("\tB-", "\tI-"))      # no name follows its like
-    assert read_conll(tmp_path / "en.txt").found == "IOB1"
+    assert read_conll(tmp_path / "en.txt").file_scheme == "IOB1"
     code, _, err = minixl("train", *NER, f"--source=en={tmp_path}/en.txt", "--set=train.epochs=12", "--out", tmp_path / "run")
     assert code == 0, err
     assert json.loads((tmp_path / "run" / "model" / "minixl.json").read_text())["scheme"] == "IOBES"

@@ -110,10 +110,19 @@ def test_a_folder_in_use(minixl, trained):
 
 
 def test_show_lists_every_setting(minixl):
-    from minixl.settings import SETTINGS
-    code, out, _ = minixl("train", "finetune-ner", "--show", "--set", "train.epochs=7")
+    from minixl.building import FAMILIES
+    from minixl.methods import SCHEMA
+    code, out, err = minixl("train", "finetune-ner", "--show", "--set", "train.epochs=7")
     assert code == 0 and "train.epochs = 7" in out
-    assert all(f"{name} = " in out for name in SETTINGS)
+    unused = {name for name in SCHEMA if name.startswith(("adversary.", "linkage.", "advpicker.", "distill."))}
+    unused |= set(FAMILIES["bilstm-crf"].section.settings)
+    assert {name for name in SCHEMA if f"\n{name} = " in out} == set(SCHEMA) - unused
+    assert f"{len(unused)} settings that this recipe does not use" in err and "# optimiser" in out
+    code, out, _ = minixl("train", "finetune-ner", "--show", "--all")
+    assert code == 0 and all(f"\n{name} = " in out for name in SCHEMA)
+    for recipe, term in (("advpicker", "adversary.lr"), ("language-adversarial-ner", "adversary.lr"), ("bilstm-crf-ner", "model.tied")):
+        assert f"\n{term} = " in minixl("train", recipe, "--show")[1], recipe
+    assert minixl("train", "finetune-ner", "--all")[0] == 2
 
 
 def test_evaluate(minixl, trained):
@@ -141,7 +150,7 @@ def test_strict_is_for_entities(minixl, trained):
 
 def test_evaluate_says_how_many_tags_break_the_scheme(minixl, trained):
     code, out, err = minixl("evaluate", trained / "tagger" / "model", f"en={trained}/en.txt", "--scheme", "IOBES")
-    assert code == 0 and "tags break IOBES and were repaired\n" in err
+    assert code == 0 and "tags violate IOBES and were repaired\n" in err
 
 
 def test_evaluate_with_other_labels(minixl, trained, tmp_path):
@@ -213,7 +222,7 @@ def test_sample_and_stats(minixl, tmp_path):
     code, out, _ = minixl("data", "stats", "ner", f"es={tmp_path}/sample/ner/es/test.txt")
     assert code == 0 and out.startswith("es: 200 inputs") and "PER" in out
     code, out, err = minixl("data", "stats", "pos", f"es={tmp_path}/sample/ner/es/test.txt")
-    assert code == 0 and out and err == "warning: es: these look like entity tags; the task for them is ner\n"
+    assert code == 0 and out and err == "warning: es: these look like entity tags; use the task ner\n"
 
 
 def test_python_api(trained):

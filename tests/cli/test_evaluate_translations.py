@@ -202,10 +202,10 @@ def test_fixes_are_those_of_this_command(minixl, data, tmp_path):
     save(tmp_path / "strict", data / "encoder", "ner", labels, "token", max_length=8, on_long="error")
     mixed = "anna\tB-PER\nben\tS-PER\n.\tO\n\nparis\tI-LOC\n"
     for content, model, said in [
-            ("anna\tO\n" * 9, "strict", "the sentence has 11 word pieces, data.max_length is 8; split it; a model that was"),
-            (mixed, data / "tagger", "or --scheme IOBES reads it as conlleval does"),
-            ("anna\tNOUN\nben\tVERB\n", data / "tagger", "part-of-speech tags are of the task pos"),
-            ("anna\tB-PER\nlives\tVERB\n", data / "tagger", "plain tags are of the task pos")]:
+            ("anna\tO\n" * 9, "strict", "the sentence has 11 word pieces, but data.max_length is 8; split it; a model that was"),
+            (mixed, data / "tagger", "or read it as conlleval does with --scheme IOBES"),
+            ("anna\tNOUN\nben\tVERB\n", data / "tagger", "use the task pos for part-of-speech tags"),
+            ("anna\tB-PER\nlives\tVERB\n", data / "tagger", "use the task pos for plain tags")]:
         (tmp_path / "en.txt").write_text(content)
         code, out, err = minixl("evaluate", tmp_path / model, f"en={tmp_path}/en.txt")
         assert (code, out) == (1, "") and said in err and len(err.splitlines()) == 1, err

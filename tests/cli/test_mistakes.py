@@ -54,7 +54,7 @@ def tagger(data):
     ("optim.beta1=1", "optim.beta1: expected less than 1, got 1.0"),
     ("optim.beta2=1", "optim.beta2: expected less than 1, got 1.0"),
     ("optim.lr=inf", "optim.lr: expected a finite number, got inf"),
-    ("optim.clip=inf", "optim.clip: expected a finite number, got inf (limit on the norm of all gradients together; 0: none)"),
+    ("optim.clip=inf", "optim.clip: expected a finite number, got inf (limit on the norm of all gradients together; 0: no limit)"),
     ("optim.eps=nan", "optim.eps: expected a finite number, got nan"),
     ("model.freeze=*", "model.freeze: * leaves no parameter to train"),
     ("data.max_length=65", "65 word pieces are more than the encoder's 64 positions"),
@@ -80,10 +80,10 @@ def test_absurd_learning_rate(train, data, recwarn, warmup, steps, said):
 def test_data_of_the_other_task(train):
     code, line, made = train(recipe="finetune-classification-cpu")
     assert (code, made) == (1, False)
-    assert "en.txt:1: expected a label and a text, found a word and the tag 'B-PER'; entity tags are of the task ner" in line
+    assert "en.txt:1: expected a label and a text, found a word and the tag 'B-PER'; use the task ner for entity tags" in line
     code, line, made = train(source="en.tsv")
     assert (code, made) == (1, False) and "en.tsv:1: expected entity tags" in line
-    assert "labelled texts of the task classification" in line
+    assert "classification for labelled texts" in line
 
 
 def test_weights_that_are_not_finite(train, data, tmp_path):
@@ -105,7 +105,7 @@ def test_out_that_cannot_be_a_folder(train, minixl, data, tmp_path):
     code, line, _ = train("--seeds", "2", out=file)
     assert code == 1 and "expected a folder, found a file" in line
     code, line, made = train(out=file / "run")
-    assert (code, made) == (1, False) and "the folder cannot be made (Not a directory); choose another" in line
+    assert (code, made) == (1, False) and "the folder cannot be created (Not a directory); choose another" in line
     code, line, _ = train(out=data / "ENC")                            # in use, but by no run that could be continued
     assert code == 1 and line.endswith("the folder is in use; choose another")
 
@@ -164,7 +164,7 @@ def test_resume_with_some_of_the_inputs(minixl, data, tmp_path):
 
 
 def test_encoding_is_named_as_the_command_has_it(minixl, tagger, data, train):
-    cure = "latin.txt:1: expected utf-8, found byte 0xe9 after 'ann'; name the file's encoding, for example "
+    cure = "latin.txt:1: expected utf-8, found byte 0xe9 after 'ann'; give the file's encoding, for example "
     for call in (["predict", tagger, data / "latin.txt"], ["evaluate", tagger, f"es={data}/latin.txt"],
                  ["data", "stats", "ner", f"es={data}/latin.txt"]):
         code, _, err = minixl(*call)
@@ -176,7 +176,7 @@ def test_encoding_is_named_as_the_command_has_it(minixl, tagger, data, train):
 
 def test_evaluate_a_language_twice(minixl, tagger, data):
     code, out, err = minixl("evaluate", tagger, f"es={data}/es.txt", f"es={data}/es.txt")
-    assert (code, out) == (1, "") and "evaluate es=...: given twice; one file a language" in err
+    assert (code, out) == (1, "") and "evaluate es=...: given twice; expected one file per language" in err
 
 
 def test_standard_input(minixl, tagger):

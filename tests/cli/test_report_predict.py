@@ -105,7 +105,7 @@ def test_predict_prints_no_control_characters(minixl, folder, model):
 def warned(result):
     code, out, err = result
     assert code == 0 and out
-    return [line for line in err.splitlines() if "every line is read as a text" in line]
+    return [line for line in err.splitlines() if "each line is read as one text" in line]
 
 
 @pytest.mark.parametrize("task", ["ner", "pos"])
@@ -115,8 +115,8 @@ def test_columns_that_are_read_as_texts(minixl, folder, tmp_path, task, output):
     write = write_ner if task == "ner" else write_pos
     file, model = write(tmp_path / "en.txt", "en"), folder / task / "model"
     found = minixl("predict", model, file, "--format", output)
-    assert warned(found) == [f"{file}: these lines look like columns, a word and its tag each, but every line is read as a text; "
-                             "--format conll reads columns (--input text: no such message)"]
+    assert warned(found) == [f"{file}: the lines look like columns of words and tags, but each line is read as one text; "
+                             "use --format conll for columns (--input text turns this warning off)"]
     assert len(found[1].splitlines()) == len(file.read_text().splitlines())
     assert warned(minixl("predict", model, "--format", output, stdin=file.read_text()))[0].startswith("standard input: ")
     for options in (["--format", output, "--input", "text"], ["--format", "conll"]):
@@ -131,22 +131,23 @@ def test_texts_are_no_columns(minixl, folder):
         assert warned(minixl("predict", folder / "topics" / "model", stdin=text)) == []
 
 
-ALONE = "give the texts alone, one a line"
+TEXTS_ONLY = "give only the texts, one per line"
 
 
-@pytest.mark.parametrize(("lines", "what", "cure"), [
-    (["travel\tanna visited paris", "home\tben lives"], "labels and texts", f"{ALONE}, for example with cut -f 2"),
-    (["anna visited paris\ttravel", "ben\thome", "ben lives\thome"], "labels and texts", f"{ALONE}, for example with cut -f 1"),
-    (["id\tlabel\ttext", "1\thome\tben"], "labels and texts", f"{ALONE}, for example with tail -n +2 | cut -f 3"),
-    (["label,text", "travel,anna visited paris"], "comma-separated values", ALONE),
-    (["Text;Label", "anna visited paris;travel"], "comma-separated values", ALONE),
-    (['{"label": "home", "text": "ben lives"}'], "JSON", ALONE)])
+@pytest.mark.parametrize(("lines", "what", "fix"), [
+    (["travel\tanna visited paris", "home\tben lives"], "labels and texts", f"{TEXTS_ONLY}, for example with cut -f 2"),
+    (["anna visited paris\ttravel", "ben\thome", "ben lives\thome"], "labels and texts",
+     f"{TEXTS_ONLY}, for example with cut -f 1"),
+    (["id\tlabel\ttext", "1\thome\tben"], "labels and texts", f"{TEXTS_ONLY}, for example with tail -n +2 | cut -f 3"),
+    (["label,text", "travel,anna visited paris"], "comma-separated values", TEXTS_ONLY),
+    (["Text;Label", "anna visited paris;travel"], "comma-separated values", TEXTS_ONLY),
+    (['{"label": "home", "text": "ben lives"}'], "JSON", TEXTS_ONLY)])
 @pytest.mark.parametrize("model", ["ner", "pos", "topics"])
-def test_labelled_files_that_are_read_as_texts(minixl, folder, model, lines, what, cure):
+def test_labelled_files_that_are_read_as_texts(minixl, folder, model, lines, what, fix):
     text = "\n".join(lines)
     found = minixl("predict", folder / model / "model", stdin=text)
-    assert warned(found) == [f"standard input: these lines look like {what}, but every line is read as a text; {cure} "
-                             "(--input text: no such message)"]
+    assert warned(found) == [f"standard input: the lines look like {what}, but each line is read as one text; {fix} "
+                             "(--input text turns this warning off)"]
     assert len(found[1].splitlines()) == len(lines)
     assert warned(minixl("predict", folder / model / "model", "--input", "text", stdin=text)) == []
 
@@ -156,14 +157,15 @@ def test_names_of_labelled_files(minixl, folder, tmp_path):
                                 ("b.csv", "ben lives\n", "")):
         (tmp_path / name).write_text(content)
         found = warned(minixl("predict", folder / "topics" / "model", tmp_path / name))
-        assert [line.split(",")[0] for line in found] == [f"{tmp_path / name}: these lines look like {what}"] * bool(what)
+        assert [line.split(",")[0] for line in found] == [f"{tmp_path / name}: the lines look like {what}"] * bool(what)
 
 
 def test_columns_for_a_classifier_and_one_column_for_a_tagger(minixl, folder):
     said, = warned(minixl("predict", folder / "topics" / "model", stdin="anna\tB-PER\nlives\tO\n"))
-    assert f"look like columns, a word and its tag each, but every line is read as a text; {ALONE} (" in said
+    assert f"look like columns of words and tags, but each line is read as one text; {TEXTS_ONLY} (" in said
     said, = warned(minixl("predict", folder / "ner" / "model", stdin="anna\nlives\n\n" * 10))
-    assert said.startswith("standard input: nearly every line is one word, but every line is read as a text; --format conll reads")
+    assert said.startswith("standard input: nearly every line is a single word, but each line is read as one text; "
+                           "use --format conll")
 
 
 @pytest.mark.parametrize("model", ["ner", "pos"])
@@ -172,8 +174,8 @@ def test_numbers_of_words_are_no_words(minixl, folder, tmp_path, model):
     conllu = tmp_path / "es.conllu"
     conllu.write_text("# text = anna lives\n1-2\tannalives\t_\n1\tanna\tPROPN\n2\tlives\tVERB\n\n1\tben\tPROPN\n")
     assert minixl("predict", folder / model / "model", conllu, "--format", "conll") == (
-        1, "", f"Error: {conllu}:2: expected words in the first column, found none that has a letter, but '1-2'; keep the columns "
-        "of words and tags, for example of CoNLL-U with cut -f 2,4\n")
+        1, "", f"Error: {conllu}:2: expected words in the first column, found no letters but entries such as '1-2'; keep only the "
+        "columns of words and tags (for CoNLL-U: cut -f 2,4)\n")
     code, out, _ = minixl("predict", folder / model / "model", "--format", "conll", stdin="1\n2\n\n3\n")
     assert code == 0 and [line.split("\t")[0] for line in out.splitlines()] == ["1", "2", "", "3"]
 

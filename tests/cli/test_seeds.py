@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-import minixl.run.seeds
 from minixl.training.progress import Stopped
-from minixl.run.folder import read_run
+from minixl.methods import SCHEMA
+from minixl.training.config import read_config
 from tests.whole_runs import settings, stopped, write_data
 
 
@@ -30,13 +30,13 @@ def test_seed_zero_is_a_seed(train, tmp_path):
 
 
 def test_one_seed_where_none_is_given(train, tmp_path):
-    assert train("--out", tmp_path / "run")[0] == 0 and read_run(tmp_path / "run")[2] == 1
+    assert train("--out", tmp_path / "run")[0] == 0 and read_config(tmp_path / "run", SCHEMA)[2] == 1
 
 
 def test_so_many_seeds_from_one(train, tmp_path):
     assert train("--seeds", 2, "--out", tmp_path / "runs")[0] == 0
     assert sorted(path.name for path in tmp_path.glob("runs/*") if path.is_dir()) == ["seed-1", "seed-2"]
-    assert [read_run(tmp_path / "runs" / f"seed-{seed}")[2] for seed in (1, 2)] == [1, 2]
+    assert [read_config(tmp_path / "runs" / f"seed-{seed}", SCHEMA)[2] for seed in (1, 2)] == [1, 2]
 
 
 def test_a_run_is_resumed_with_its_own_seed(minixl, folder, tmp_path):
@@ -44,7 +44,7 @@ def test_a_run_is_resumed_with_its_own_seed(minixl, folder, tmp_path):
     stopped(folder, out, settings(train__max_steps=2), 1, seed=7)
     code, _, err = minixl("train", "--resume", "--out", out)
     assert code == 0, err
-    assert read_run(out)[2] == 7 and (out / "metrics.json").is_file()
+    assert read_config(out, SCHEMA)[2] == 7 and (out / "metrics.json").is_file()
 
 
 @pytest.mark.parametrize("damage", [b"\0" * 40, b'{"method": "fine', b"\xff", b"[]"])
@@ -55,7 +55,7 @@ def test_damaged_scores_of_an_earlier_seed(train, minixl, tmp_path, damage):
     before = json.loads(scores.read_text())
     scores.write_bytes(damage)
     code, _, err = minixl("train", "--resume", "--out", tmp_path / "runs", "--seeds", 1)
-    said = rf"Error: {scores}: expected the scores of a finished run, found .*; delete this file, and --resume writes it again"
+    said = rf"Error: {scores}: expected the f1 of one run for test, last, oracle, found .*; delete this file, and --resume writes it again"
     assert code == 1 and re.fullmatch(said, err.splitlines()[-1])
     scores.unlink()
     assert minixl("train", "--resume", "--out", tmp_path / "runs", "--seeds", 1)[0] == 0
@@ -68,8 +68,8 @@ def test_a_stop_names_what_continues(train, tmp_path, monkeypatch):
     def stop(*args, **how):
         raise Stopped
 
-    monkeypatch.setattr(minixl.run.seeds, "train_seeds", stop)
-    monkeypatch.setattr("minixl.run.job.train_run", stop)
+    monkeypatch.setattr("minixl.methods.train_seeds", stop)
+    monkeypatch.setattr("minixl.methods.train_run", stop)
     for given, hint in ((["--seeds", 3], " --seeds 3"), (["--seed", 3], "")):
         code, _, err = train(*given, "--out", tmp_path / "run")
         assert code == 130 and err.endswith(f"stopped; continue with: minixl train --resume --out {tmp_path}/run{hint}\n")

@@ -71,7 +71,7 @@ def test_every_cell_of_a_run(capsys):
 def test_scores_of_teachers_are_not_shown_as_those_of_a_step(capsys, steps, f1):
     """advpicker.variant=without-kd: nothing is trained.  Also with --seeds 1."""
     scores = {"es": {"f1": f1}}
-    print_table({"task": "ner", "test": scores, "last": scores, "oracle": {}, "steps": steps})
+    print_table({"task": "ner", "test": scores, "last": scores, "oracle": {}, "steps": steps, "scored": {"teachers": "the teachers"}})
     head, row = capsys.readouterr().out.splitlines()
     assert head.split() == ["test", "f1", "teachers"] and row.split()[:2] == ["es", "50.0"]
 

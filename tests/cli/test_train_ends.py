@@ -103,7 +103,7 @@ def test_a_new_bar_does_not_begin_with_the_speed_of_the_one_before(monkeypatch):
     ("train.score_tests=yes", "train.score_tests: expected true or false, got 'yes'"),
     ("train.epochs=two", "train.epochs: expected a whole number, got 'two'"),
     ("optim.lr=small", "optim.lr: expected a number, got 'small'"), ("data.encoding=8", "data.encoding: expected text, got 8"),
-    ("model.freeze=3", "model.freeze: expected names with commas between them, got 3")])
+    ("model.freeze=3", "model.freeze: expected names separated by commas, got 3")])
 def test_settings_of_another_kind(train, given, said):
     code, _, err = train("--set", given)
     assert code == 1 and err.startswith(f"Error: --set: {said} (")
@@ -113,5 +113,5 @@ def test_stopped_by_no_signal(train, monkeypatch):
     def stop(*_, **__):
         raise Stopped
 
-    monkeypatch.setattr(minixl.run.job, "train_run", stop)
+    monkeypatch.setattr("minixl.methods.train_run", stop)
     assert train()[0] == 130

@@ -1,4 +1,4 @@
-"""Labelled texts: the three formats agree, headers, texts without labels, and the text of every error."""
+"""Labelled texts: the three formats agree; headers; texts without labels; the text of every error."""
 import csv
 import gzip
 import json
@@ -8,7 +8,7 @@ import pytest
 
 from minixl.data.classification import check_document_labels, read_classification
 from minixl.data.examples import Document
-from minixl.data.lines import kind_of
+from minixl.data.lines import file_format
 from minixl.errors import UserError
 
 TSV = "travel\tDie Stadt \"Köln\", am Rhein\nsport\tEin Tor\n"
@@ -20,7 +20,7 @@ LABELS = ["travel", "sport"]
 
 @pytest.fixture
 def write(tmp_path):
-    """Writes text (or bytes) under a name and gives the path."""
+    """Writes text (or bytes) to a file and returns its path."""
     def write(content, name="topics.tsv"):
         (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
         return tmp_path / name
@@ -53,8 +53,8 @@ def test_every_format_gives_the_same_documents(write, content, name, first):
     ('text,id,label\nEin,1,sport\nZwei,2,travel\n', "a.csv"),
 ])
 def test_a_header_gives_the_columns(write, content, name):
-    found = read_classification(write(content, name))
-    assert [(document.text, document.label) for document in found] == [("Ein", "sport"), ("Zwei", "travel")]
+    documents = read_classification(write(content, name))
+    assert [(document.text, document.label) for document in documents] == [("Ein", "sport"), ("Zwei", "travel")]
 
 
 def test_further_tabs_belong_to_the_text(write):
@@ -69,18 +69,18 @@ def test_further_tabs_belong_to_the_text(write):
     ('{"text": "Ein Tor, und noch eins"}\n{"text": "Zwei"}\n', "a.jsonl"),
 ])
 def test_texts_alone(write, content, name):
-    found = read_classification(write(content, name), labels=False)
-    assert [(document.text, document.label) for document in found] == [("Ein Tor, und noch eins", None), ("Zwei", None)]
+    documents = read_classification(write(content, name), labels=False)
+    assert [(document.text, document.label) for document in documents] == [("Ein Tor, und noch eins", None), ("Zwei", None)]
 
 
 def test_a_csv_text_over_several_lines(write):
-    found = read_classification(write('a,"one\ntwo, three"\nb,four\n', "a.csv"))
-    assert found == [Document("one\ntwo, three", "a", 1), Document("four", "b", 3)]
+    documents = read_classification(write('a,"one\ntwo, three"\nb,four\n', "a.csv"))
+    assert documents == [Document("one\ntwo, three", "a", 1), Document("four", "b", 3)]
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl"])
 def test_a_long_text(write, name):
-    """Longer than the limit of Python's csv, which is as it was afterwards, also after an error."""
+    """Longer than the limit of Python's csv, which is restored afterwards, even after an error."""
     text, limit = "lang " * 40_000 + "e", csv.field_size_limit()
     line = {"a.csv": f'b,"{text}"', "a.tsv": f"b\t{text}", "a.jsonl": json.dumps({"label": "b", "text": text})}[name]
     assert read_classification(write(line, name)) == [Document(text, "b", 1)]
@@ -96,65 +96,66 @@ def test_a_number_is_a_label_in_jsonl(write):
 
 @pytest.mark.parametrize("content, name, message", [
     ("a\tx\nno label\n", "a.tsv", "a.tsv:2: expected label and text separated by a tab, found 1 column in 'no label'; "
-     "write the label before the text"),
+     "put the label before the text"),
     ("one\ntwo\n", "a.tsv", "a.tsv:1: expected label and text separated by a tab, found 'one'; "
-     "write the label before the text"),
-    ("a\tx\na\t \n", "a.tsv", "a.tsv:2: expected a text after the label 'a', found nothing; write it or delete the line"),
-    ("a\tx\n\ty\n", "a.tsv", "a.tsv:2: expected a label, found nothing before 'y'; write the label"),
-    ("", "a.tsv", "a.tsv: expected a text a line, found none; is this the right file?"),
-    ("label\ttext\n", "a.tsv", "a.tsv: expected a text a line, found none; is this the right file?"),
-    ("", "a.csv", "a.csv: expected a text a line, found none; is this the right file?"),
-    ("\n", "a.jsonl", "a.jsonl: expected a text a line, found none; is this the right file?"),
+     "put the label before the text"),
+    ("a\tx\na\t \n", "a.tsv", "a.tsv:2: expected a text after the label 'a', found nothing; add it or delete the line"),
+    ("a\tx\n\ty\n", "a.tsv", "a.tsv:2: expected a label before 'y', found none; add the label"),
+    ("", "a.tsv", "a.tsv: expected one text per line, found none; is this the right file?"),
+    ("label\ttext\n", "a.tsv", "a.tsv: expected one text per line, found none; is this the right file?"),
+    ("", "a.csv", "a.csv: expected one text per line, found none; is this the right file?"),
+    ("\n", "a.jsonl", "a.jsonl: expected one text per line, found none; is this the right file?"),
     ("a,x\nb,y, z\n", "a.csv", "a.csv:2: expected label and text separated by commas, found 3 columns in 'b y  z'; "
-     "quote texts with commas, or name the columns in a first line"),
-    ('a,x\nb,"y\nz\n', "a.csv", "a.csv:2: expected comma-separated values, found a row that is not (unexpected end of data); "
-     "put texts with commas in double quotes and double the quotes within"),
+     "quote texts with commas, or name the columns in a header line"),
+    ('a,x\nb,"y\nz\n', "a.csv", "a.csv:2: expected comma-separated values, found an invalid row (unexpected end of data); "
+     "put texts with commas in double quotes and double any quotes inside them"),
     ("label,text,id\na,x,1\nb,y\n", "a.csv", "a.csv:3: expected 3 columns separated by commas, found 2 columns in 'b y'; "
-     "write the label before the text"),
+     "put the label before the text"),
     ("a;x\nb;y, z\n", "a.csv", "a.csv:1: expected label and text separated by commas, found semicolons in 'a;x'; "
-     "write the file again with tabs, as .tsv, or with commas, as .csv"),
+     "convert the file to tabs (.tsv) or commas (.csv)"),
     ("label;text\na;x, y\n", "a.csv", "a.csv:1: expected label and text separated by commas, found semicolons in 'label;text'; "
-     "write the file again with tabs, as .tsv, or with commas, as .csv"),
+     "convert the file to tabs (.tsv) or commas (.csv)"),
     ("id;label;text\n1;a;x\n", "a.txt", "a.txt:1: expected label and text separated by a tab, found semicolons in "
-     "'id;label;text'; write the file again with tabs, as .tsv, or with commas, as .csv"),
+     "'id;label;text'; convert the file to tabs (.tsv) or commas (.csv)"),
     ("Label,Text\na,x\n", "a.tsv", "a.tsv:1: expected label and text separated by a tab, found commas in 'Label,Text'; "
-     "give the file a name that ends in .csv"),
+     "rename the file to end in .csv"),
     ("a,x y\nb,z\n", "a", "a:1: expected label and text separated by a tab, found commas in 'a,x y'; "
-     "give the file a name that ends in .csv"),
+     "rename the file to end in .csv"),
     ("a\tx, y\nb\tz\n", "a.csv", "a.csv:1: expected label and text separated by commas, found a tab in 'a\\tx, y'; "
-     "give the file a name that ends in .tsv"),
+     "rename the file to end in .tsv"),
     ("so, one\nBut then, two\n", "a.tsv", "a.tsv:1: expected label and text separated by a tab, found 'so, one'; "
-     "write the label before the text"),
+     "put the label before the text"),
     ('"a, b"\n"c, d"\n', "a.csv", "a.csv:1: expected label and text separated by commas, found 'a, b'; "
-     "write the label before the text"),
-    ('{"label": "a", "text": "x"}\n{"label": "a",\n', "a.jsonl", "a.jsonl:2: expected a JSON object a line, found "
-     "'{\"label\": \"a\",' (Expecting property name enclosed in double quotes, column 15); write it on one line"),
+     "put the label before the text"),
+    ('{"label": "a", "text": "x"}\n{"label": "a",\n', "a.jsonl", "a.jsonl:2: expected one JSON object per line, found "
+     "'{\"label\": \"a\",' (Expecting property name enclosed in double quotes, column 15); put each object on one line"),
     ('["a", "x"]\n', "a.jsonl", "a.jsonl:1: expected a JSON object with the keys label and text, found '[\"a\", \"x\"]'; "
      'write {"label": ..., "text": ...}'),
-    ('{"text": "x", "tag": "a"}\n', "a.jsonl", "a.jsonl:1: expected the key 'label', found 'text', 'tag'; name it 'label'"),
+    ('{"text": "x", "tag": "a"}\n', "a.jsonl", "a.jsonl:1: expected the key 'label', found 'text', 'tag'; "
+     "add it, or rename the key that holds it"),
     ('{"label": "a", "text": null}\n', "a.jsonl", "a.jsonl:1: expected a string for 'text', found 'null'; correct it"),
     ('{"label": true, "text": "x"}\n', "a.jsonl", "a.jsonl:1: expected a string or a number for 'label', found 'true'; "
      "correct it"),
-    ('{"label": "a", "text": "x\\ud83d"}\n', "a.jsonl", "a.jsonl:1: expected whole characters in 'text', found half of a "
-     "surrogate pair; write the file again with the other half"),
+    ('{"label": "a", "text": "x\\ud83d"}\n', "a.jsonl", "a.jsonl:1: expected valid Unicode in 'text', found half of a "
+     "surrogate pair; export the file again with complete characters"),
 ])
 def test_a_file_that_is_wrong(write, content, name, message):
     assert error_of(write(content, name)) == message
 
 
 def test_some_texts_with_labels_and_some_without(write):
-    """Not even labels=False may guess what stands before the only tab."""
+    """labels=False must not guess either what stands before the only tab."""
     assert error_of(write("a\tx\ny\n"), labels=False) == \
-        "topics.tsv:2: expected label and text separated by a tab, found 1 column in 'y'; give every line a label, or none"
+        "topics.tsv:2: expected label and text separated by a tab, found 1 column in 'y'; label every line or none"
 
 
 def test_other_dividers_in_texts_and_labels(write):
-    """Commas and semicolons may stand in both; without labels, only a header says what they divide."""
-    found = read_classification(write("a;b,c\tx;y\nd;e,f\tz\n"))
-    assert [(document.label, document.text) for document in found] == [("a;b,c", "x;y"), ("d;e,f", "z")]
+    """Both may contain commas and semicolons; without labels, only a header shows what they separate."""
+    documents = read_classification(write("a;b,c\tx;y\nd;e,f\tz\n"))
+    assert [(document.label, document.text) for document in documents] == [("a;b,c", "x;y"), ("d;e,f", "z")]
     assert [d.text for d in read_classification(write("so, one\nthen; two\n"), labels=False)] == ["so, one", "then; two"]
     assert error_of(write("label;text\na;x\n"), labels=False).startswith(
-        "topics.tsv:1: expected label and text separated by a tab, found semicolons in 'label;text'; write")
+        "topics.tsv:1: expected label and text separated by a tab, found semicolons in 'label;text'; convert")
 
 
 def test_wrong_encoding_names_the_line(write):
@@ -178,9 +179,9 @@ def test_unknown_label(write):
 def test_real_files_hold_what_their_lines_say(shared):
     for path, count, kinds in [("sib200/th/train.tsv", 701, 7), ("mtod/es/test.tsv", 3043, 11)]:
         path = shared / "data" / path
-        found = read_classification(path)
-        assert len(found) == count and len({document.label for document in found}) == kinds
-        assert [f"{document.label}\t{document.text}" for document in found] == \
+        documents = read_classification(path)
+        assert len(documents) == count and len({document.label for document in documents}) == kinds
+        assert [f"{document.label}\t{document.text}" for document in documents] == \
             [line.rstrip() for line in path.read_text("utf-8").rstrip("\n").split("\n")]
 
 
@@ -192,4 +193,4 @@ def test_jsonl_takes_any_text(write):
 @pytest.mark.parametrize("name, kind", [("a.tsv", ".tsv"), ("b.c/A.CSV.GZ", ".csv"), ("a.b.ndjson.gz", ".jsonl"),
                                         ("a.jsonl", ".jsonl"), ("a.gz", ""), ("a.csv/text", "")])
 def test_the_name_says_what_a_file_holds(name, kind):
-    assert kind_of(name) == kind_of(Path(name)) == kind
+    assert file_format(name) == file_format(Path(name)) == kind

@@ -16,7 +16,7 @@ TAGS = [("O", "O", "B-LOC"), ("B-PER", "I-PER")]
 
 @pytest.fixture
 def write(tmp_path):
-    """Writes text (or bytes) and gives the path."""
+    """Writes text (or bytes) to a file and returns its path."""
     def write(content, name="corpus.txt"):
         (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
         return tmp_path / name
@@ -56,7 +56,7 @@ def test_reads_the_same_sentences(write, content):
     path = write(content)
     file = read_conll(path)
     assert (words_of(file), tags_of(file)) == (WORDS, TAGS)
-    assert (file.scheme, file.found, file.repaired, file.path) == ("IOB2", "IOB2", 0, str(path))
+    assert (file.scheme, file.file_scheme, file.repaired, file.path) == ("IOB2", "IOB2", 0, str(path))
     unlabelled = read_conll(path, tags=False)
     assert (words_of(unlabelled), tags_of(unlabelled), unlabelled.scheme) == (WORDS, [None, None], "none")
 
@@ -103,30 +103,30 @@ def test_tags_that_are_not_read_may_be_missing():
     assert words_of(parse("Die\tO\nStadt\nin\tx\ty", tags=False)) == [("Die", "Stadt", "in")]
 
 
-@pytest.mark.parametrize("tags, found, repaired", [
+@pytest.mark.parametrize("tags, file_scheme, repaired", [
     ("I-PER I-PER B-PER O I-LOC", "IOB1", 0), ("B-PER E-PER S-PER O S-LOC", "IOBES", 0),
     ("B-PER L-PER U-PER O U-LOC", "BIOUL", 0), ("B-PER I-PER B-PER O I-LOC", "IOB2", 1),
 ])
-def test_span_tags_become_iob2(tags, found, repaired):
+def test_span_tags_become_iob2(tags, file_scheme, repaired):
     file = parse("\n".join(f"w {tag}" for tag in tags.split()))
     assert tags_of(file) == [("B-PER", "I-PER", "B-PER", "O", "B-LOC")]
-    assert (file.scheme, file.found, file.repaired) == ("IOB2", found, repaired)
+    assert (file.scheme, file.file_scheme, file.repaired) == ("IOB2", file_scheme, repaired)
 
 
 def test_plain_tags_stay():
     file = parse("Hunde NOUN\nbellen VERB\n. PUNCT")
-    assert tags_of(file) == [("NOUN", "VERB", "PUNCT")] and (file.scheme, file.found) == ("none", "none")
+    assert tags_of(file) == [("NOUN", "VERB", "PUNCT")] and (file.scheme, file.file_scheme) == ("none", "none")
 
 
 def test_a_named_scheme_is_not_detected():
     mixed = "a S-PER\n\nb B-LOC\nc I-LOC"
-    assert "corpus.txt:4: expected IOBES tags, as S-PER at corpus.txt:1 is one, found 'I-LOC'" \
+    assert "corpus.txt:4: expected IOBES tags like S-PER at corpus.txt:1, found 'I-LOC'" \
         in error_of(lambda: parse(mixed))
     file = parse(mixed, scheme="IOBES")
-    assert tags_of(file) == [("B-PER",), ("B-LOC", "I-LOC")] and (file.found, file.repaired) == ("IOBES", 1)
+    assert tags_of(file) == [("B-PER",), ("B-LOC", "I-LOC")] and (file.file_scheme, file.repaired) == ("IOBES", 1)
     assert tags_of(parse(mixed, scheme="none")) == [("S-PER",), ("B-LOC", "I-LOC")]
     assert error_of(lambda: parse(mixed, scheme="IOB2")) == \
-        "corpus.txt: the sentence on line 1: scheme: expected tags of IOB2 (B, I, O), found 'S-PER'"
+        "corpus.txt: the sentence on line 1: scheme: expected IOB2 tags (B, I, O), found 'S-PER'"
 
 
 @pytest.mark.parametrize("text, message", [
@@ -137,12 +137,12 @@ def test_a_named_scheme_is_not_detected():
     ("a\tN\tO\nb\tN\tO\nc\tO", "3: expected 3 columns separated by tabs as on line 1, found 2 in 'c O'; "
      "give every line the same columns"),
     ("a O\nNew York B-LOC\nb O", "2: expected 2 columns separated by spaces as on line 1, found 3 in 'New York B-LOC'; "
-     "a word with spaces needs tabs between the columns"),
+     "if words contain spaces, separate the columns by tabs"),
     ("a O\nb\nc O", "2: expected 2 columns separated by spaces as on line 1, found 1 in 'b'; complete the line"),
-    ("a\tO\n\tO", "2: expected a word in column 1, found nothing; write a word there or make it a blank line"),
-    ("a\tN\tO\nb\tN\t", "2: expected a tag in column 3, found nothing; write the tag, or O outside names"),
+    ("a\tO\n\tO", "2: expected a word in column 1, found nothing; add the word or make the line blank"),
+    ("a\tN\tO\nb\tN\t", "2: expected a tag in column 3, found nothing; add the tag (O outside entities)"),
     ("a\tB-PER\n\nb\tPER", "3: expected a span tag such as B-PER (corpus.txt:1), found 'PER'; "
-     "correct it; plain tags are of the task pos"),
+     "correct it, or use the task pos for plain tags"),
 ], ids=["one column", "space among tabs", "fewer columns", "space in a word", "no tag", "empty word", "empty tag", "plain"])
 def test_a_line_that_is_wrong(text, message):
     assert error_of(lambda: parse(text)) == f"corpus.txt:{message}"
@@ -156,7 +156,7 @@ def test_raw_text_is_not_taken_for_words():
 def test_no_sentence(write, content):
     path = write(content)
     assert error_of(lambda: read_conll(path)) == \
-        f"{path}: expected a word a line, found no sentence; is this the right file?"
+        f"{path}: expected one word per line, found no sentence; is this the right file?"
 
 
 def test_wrong_encoding_names_the_line(write):

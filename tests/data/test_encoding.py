@@ -1,4 +1,4 @@
-"""From words to pieces: labels on first pieces, and windows that lose nothing and score every word once."""
+"""Encoding as word pieces: labels on first pieces; windows lose nothing and score every word once."""
 from dataclasses import replace
 
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minixl.data.corpus import encode, read_corpus, read_unlabelled
+from minixl.data.corpus import encode_corpus, read_corpus, read_unlabelled
 from minixl.data.encoding import IGNORED, Encoded, encode_documents, encode_sentences, word_windows
 from minixl.data.examples import Document, Sentence
 from minixl.data.lexicon import Lexicon
@@ -33,7 +33,7 @@ def test_labels_stand_on_first_pieces():
     np.testing.assert_array_equal(first.rows, [1, 3, 4])
     np.testing.assert_array_equal(first.labels, [1, 2, 0])
     assert (first.source, second.source, first.first_word) == (0, 1, 0)
-    assert (encoded.sources, encoded.words, encoded.pieces, encoded.long, encoded.cut_words) == (2, 4, 11, 0, 0)
+    assert (encoded.sources, encoded.words, encoded.pieces, encoded.long_inputs, encoded.cut_words) == (2, 4, 11, 0, 0)
     assert encoded.report("train") == "train: 2 inputs, 11 pieces"
 
 
@@ -46,8 +46,8 @@ def test_unknown_labels(tags, ids):
 def test_exactly_as_long_as_the_limit():
     for text, windows in (("ab cdef", 1), ("ab cdefg", 2)):
         encoded = encode_sentences([sentence(text)], LetterTokenizer(), None, max_length=8)
-        assert (len(encoded.examples), encoded.long) == (windows, windows - 1)
-    assert encoded.report("test") == "test: 1 input, 11 pieces, 1 longer than the limit, read in windows, nothing cut"
+        assert (len(encoded.examples), encoded.long_inputs) == (windows, windows - 1)
+    assert encoded.report("test") == "test: 1 input, 11 pieces, 1 longer than the limit, split into windows, nothing cut"
 
 
 @settings(deadline=None, derandomize=True)
@@ -67,7 +67,7 @@ def test_every_word_is_scored_where_it_has_the_most_context(room, count):
     windows = word_windows([1] * count, room)
 
     def context(word: int, window) -> int:
-        """Words to the nearer end of the window; an end of the sentence is no loss."""
+        """Words to the nearer end of the window, where the ends of the sentence do not count."""
         first, last = window[:2]
         return min(word - first if first else count, last - 1 - word if last < count else count)
 
@@ -103,55 +103,55 @@ def test_a_word_longer_than_a_window_is_cut_and_keeps_its_label():
     encoded = encode_sentences([sentence("a bbbbbbbbbb c", "O B-X O")], LetterTokenizer(), TAGS, max_length=8)
     assert [read(e) for e in encoded.examples] == ["a", "bbbbbb", "c"]
     assert [e.labels.tolist() for e in encoded.examples] == [[0], [1], [0]]
-    assert encoded.report("dev") == "dev: 1 input, 14 pieces, 1 longer than the limit, read in windows, 4 word pieces cut"
+    assert encoded.report("dev") == "dev: 1 input, 14 pieces, 1 longer than the limit, split into windows, 4 word pieces cut"
 
 
 def test_words_too_long_for_a_window_are_counted_where_sentences_are_truncated():
-    """The pieces of words that are kept; never is it said that there were windows."""
+    """Counts the pieces of the words that are kept; the report does not mention windows."""
     rows = [sentence("bbbbbbb"), sentence("bbbbbbbbb c bbbbbbbbbb"), sentence("abc")]
     encoded = encode_sentences(rows, LetterTokenizer(), None, max_length=8, on_long="truncate")
     assert [read(e) for e in encoded.examples] == ["bbbbbb", "bbbbbb", "abc"]
-    assert (encoded.long, encoded.cut_words, encoded.cut_pieces) == (2, 2, 1 + 3)
+    assert (encoded.long_inputs, encoded.cut_words, encoded.cut_pieces) == (2, 2, 1 + 3)
     assert encoded.report("dev") == "dev: 3 inputs, 21 pieces, 2 longer than the limit, 2 words and 4 word pieces cut"
     alone = encode_sentences(rows[:1], LetterTokenizer(), None, max_length=8, on_long="truncate")
     assert alone.report("dev") == "dev: 1 input, 8 pieces, 1 longer than the limit, 1 word piece cut"
 
 
-@pytest.mark.parametrize(("scheme", "tags", "said"), [
-    ("auto", "B-PER I-PER O", ""), ("auto", "B-PER O I-PER", ", 1 tag breaks IOB2 and was repaired"),
-    ("auto", "B-PER O I-LOC I-PER", ", 2 tags break IOB2 and were repaired"),
-    ("IOBES", "I-PER S-LOC O", ", 2 tags break IOBES and were repaired")])
-def test_repaired_tags_are_reported(tmp_path, scheme, tags, said):
-    """As many as there are in the whole file, whatever part of it is used; where tags are not read there are none."""
+@pytest.mark.parametrize(("scheme", "tags", "ending"), [
+    ("auto", "B-PER I-PER O", ""), ("auto", "B-PER O I-PER", ", 1 tag violates IOB2 and was repaired"),
+    ("auto", "B-PER O I-LOC I-PER", ", 2 tags violate IOB2 and were repaired"),
+    ("IOBES", "I-PER S-LOC O", ", 2 tags violate IOBES and were repaired")])
+def test_repaired_tags_are_reported(tmp_path, scheme, tags, ending):
+    """Counts those of the full file, even if only part of it is used; none if the tags are not read."""
     path = tmp_path / "es.txt"
     path.write_text("x B-PER\n\n" + "".join(f"w {tag}\n" for tag in tags.split()))
     corpus, text = read_corpus("ner", "es", path, scheme=scheme), read_unlabelled("ner", "es", path)
-    for read_as, end in ((corpus, said), (corpus.limited(1), said), (text, "")):
+    for read_as, end in ((corpus, ending), (corpus.limited(1), ending), (text, "")):
         labels = None if read_as is text else ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
-        found = encode(read_as, LetterTokenizer(), labels, max_length=30, on_long="window")
-        assert found.report("es").endswith(f" pieces{end}")
+        encoded = encode_corpus(read_as, LetterTokenizer(), labels, max_length=30, on_long="window")
+        assert encoded.report("es").endswith(f" pieces{end}")
 
 
 def test_figures_of_several_files_add_up():
-    how = {"max_length": 9, "on_long": "truncate"}
+    options = {"max_length": 9, "on_long": "truncate"}
     rows = [sentence("ab cd ef gh"), sentence("bbbbbbbbb"), sentence("a")]
     total = Encoded([], 0, on_long="truncate")
     for row in rows:
-        total.count(encode_sentences([row], LetterTokenizer(), None, **how))
-    whole = encode_sentences(rows, LetterTokenizer(), None, **how)
-    assert replace(whole, examples=[]) == total and whole.cut_words and whole.cut_pieces
+        total.add_counts(encode_sentences([row], LetterTokenizer(), None, **options))
+    together = encode_sentences(rows, LetterTokenizer(), None, **options)
+    assert replace(together, examples=[]) == total and together.cut_words and together.cut_pieces
     lexicon = Lexicon(["a"], ["a"])
     for _ in range(2):
-        total.count(encode_sentences([sentence("a b")], lexicon, None, **how))
-    assert total.unknown == 2
+        total.add_counts(encode_sentences([sentence("a b")], lexicon, None, **options))
+    assert total.unknown_words == 2
 
 
 def test_one_word_longer_than_a_window_is_long():
-    """Also alone in its sentence: it is counted, and an error where long sentences are."""
+    """Even if it is the only word: it is counted, and an error with on_long="error"."""
     word = sentence("bbbbbbbbbb", "B-X")
     encoded = encode_sentences([word], LetterTokenizer(), TAGS, max_length=8)
-    assert [read(e) for e in encoded.examples] == ["bbbbbb"] and encoded.long == 1
-    with pytest.raises(UserError, match="has 12 word pieces, data.max_length is 8"):
+    assert [read(e) for e in encoded.examples] == ["bbbbbb"] and encoded.long_inputs == 1
+    with pytest.raises(UserError, match="has 12 word pieces, but data.max_length is 8"):
         encode_sentences([word], LetterTokenizer(), TAGS, max_length=8, on_long="error")
 
 
@@ -161,8 +161,8 @@ def test_long_inputs_as_an_error(encode, item):
     what = "sentence" if isinstance(item, Sentence) else "text"
     with pytest.raises(UserError) as error:
         encode([item], LetterTokenizer(), None, max_length=9, on_long="error", path="some.txt")
-    assert str(error.value) == (f"some.txt:7: the {what} has 10 word pieces, data.max_length is 9; "
-                                f"--set data.on_long=window reads it in windows")
+    assert str(error.value) == (f"some.txt:7: the {what} has 10 word pieces, but data.max_length is 9; "
+                                f"split it into windows with --set data.on_long=window")
 
 
 @pytest.mark.parametrize("encode", [encode_sentences, encode_documents])

@@ -1,4 +1,4 @@
-"""Lexicon: ids, the look-up chain, spellings, singletons, what is stored and what is said of a damaged file."""
+"""Lexicon: ids, lookup, spellings, singletons, saving, and errors about a damaged file."""
 import json
 
 import numpy as np
@@ -27,7 +27,7 @@ def test_vocabulary_and_alphabet_by_frequency():
 
 @pytest.mark.parametrize("word, row", [("Cab", 1), ("CAB", 2), ("A-12", 3), ("a-12", 3), ("٣x", 4), ("dog", 0), ("", 0)])
 def test_look_up(word, row):
-    """As it is, in lower case, with digits as 0 (of any script), unknown; the first that is found."""
+    """As written, in lower case, with digits (of any script) as 0, unknown; the first form that is found counts."""
     lexicon = Lexicon(["Cab", "cab", "a-00", "0x"], "abc")
     assert lexicon.rows(ids_of(lexicon, [word])).tolist() == [row]
 
@@ -63,7 +63,7 @@ def test_singletons_are_rows_that_training_text_looks_up_once():
     vectors = Lexicon.for_vectors(["the", "cab", "0000", "elephant", "in"], "abc", TEXT)
     assert vectors.vocabulary == ("the", "cab", "0000", "elephant", "in")
     assert vectors.singletons.tolist() == [3, 5]                       # The and Cab are further uses of the and cab
-    assert vectors.once(np.array([3, 0, 3, 1])).tolist() == [True, False, True, False]
+    assert vectors.is_singleton(np.array([3, 0, 3, 1])).tolist() == [True, False, True, False]
     assert len(Lexicon.for_vectors(["the"], "abc").singletons) == 0
     assert len(Lexicon.for_vectors(["cab"], "abc", [["dog"]]).singletons) == 0          # the unknown word is never one
 

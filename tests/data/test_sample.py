@@ -16,7 +16,7 @@ FROZEN_ORDER = [3, 7, 5, 2, 4, 1, 6, 0]
 
 
 def names_of(sentence):
-    """[(words of the name, type)], read off the tags without the engine's own reader."""
+    """[(words of the name, type)], from the tags, independently of the code under test."""
     names = []
     for word, tag in zip(sentence.words, sentence.tags, strict=True):
         if tag.startswith("B-"):
@@ -53,7 +53,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
 
 
 def test_chance_is_the_same_in_every_python_version():
-    """Frozen: another draw here means that published figures for the sample corpus no longer hold."""
+    """If this draw changes, published figures for the sample corpus no longer hold."""
     assert sample._shuffled(sample.Random(0), range(8)) == FROZEN_ORDER
 
 
@@ -141,7 +141,7 @@ def test_half_of_the_names_in_test_are_new(language):
 
 
 def test_the_same_rows_are_held_out_in_every_language():
-    """Otherwise English train could give away the names that Spanish test is to be new with."""
+    """Otherwise English train could contain the names that must be new in Spanish test."""
     rows = {language: sample._split_names(language, 4)["country"][1] for language in LANGUAGES}
     table = [line.split(" | ") for line in sample._read_text("names")["country"].strip().splitlines()]
     held = [row for row in table if row[0] in rows["en"]]
@@ -185,7 +185,7 @@ def test_a_list_of_the_names_in_train_does_not_solve_ner(language):
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_no_single_word_gives_the_topic_away(language):
-    """Each text gets the topic of its one most telling word in train (precision, one count added to each topic)."""
+    """Each text gets the topic that its most indicative word has in train (precision, with one count added per topic)."""
     counts = defaultdict(Counter)
     for document in sample_documents(language, "train"):
         for word in set(re.findall(r"\w+", document.text.lower())):
@@ -271,14 +271,14 @@ def test_files_hold_what_the_functions_give(tmp_path):
 ])
 @pytest.mark.parametrize("draw", [sample_sentences, sample_documents])
 def test_wrong_arguments(draw, arguments, message):
-    given = {"language": "en", "split": "dev"} | arguments
+    options = {"language": "en", "split": "dev"} | arguments
     with pytest.raises(UserError, match=re.escape(message)):
-        draw(given.pop("language"), given.pop("split"), **given)
+        draw(options.pop("language"), options.pop("split"), **options)
 
 
 def test_more_than_the_templates_give(monkeypatch):
     monkeypatch.setattr(sample, "_split_templates", lambda *_: ([("On {day}.", None)], [("On {day}.", None)]))
-    with pytest.raises(UserError, match=r"sizes: the templates gave 7 different sentences in 'en' .*ask for fewer"):
+    with pytest.raises(UserError, match=r"sizes: the templates allow only about 7 different sentences in 'en'; ask for fewer"):
         sample_sentences("en", "train", sizes={"train": 8})
 
 

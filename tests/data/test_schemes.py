@@ -91,7 +91,7 @@ def test_types_are_compared_as_a_whole():
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_stray_tags_become_proper_ones(scheme):
-    """Converting a scheme to itself repairs: what comes out is a legal path and keeps the lenient spans."""
+    """Converting a scheme to itself repairs it: the result is a legal path with the same lenient spans."""
     letters = "BIOUL" if scheme == "BIOUL" else "BIESO" if scheme == "IOBES" else "BIO"
     labels = ["O"] + [f"{letter}-{kind}" for letter in letters if letter != "O" for kind in "AB"]
     legal = legal_transitions(labels, scheme)
@@ -105,7 +105,7 @@ def test_stray_tags_become_proper_ones(scheme):
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_legal_paths_are_exactly_the_written_ones(scheme):
-    """Brute force: of all paths of length up to 4, those allowed are those some list of spans is written as."""
+    """Brute force: of all paths of length up to 4, the legal ones are exactly those that write some list of spans."""
     letters = {"IOB1": "BI", "IOB2": "BI", "IOBES": "BIES", "BIOUL": "BIUL"}[scheme]
     labels = ["O"] + [f"{letter}-{kind}" for letter in letters for kind in ("ORG", "ORG-GPE")]
     legal = legal_transitions(labels, scheme)
@@ -133,7 +133,7 @@ def test_detects_each_scheme(scheme):
 @TIMELESS
 @given(st.lists(span_lists(), min_size=1), st.sampled_from(SCHEMES))
 def test_detection_never_loses_a_span(corpus, scheme):
-    """A small file may obey two schemes (a lone I- free span list); whichever is found reads the same spans."""
+    """A small file may be valid in two schemes; either gives the same spans."""
     sequences = [convert(in_iob2(*spanned), "IOB2", scheme) for spanned in corpus]
     found = detect_scheme(sequences)
     assert [spans(convert(tags, found, "IOB2")) for tags in sequences] == [found for found, _ in corpus]
@@ -166,15 +166,15 @@ def test_mixed_schemes_are_refused(sequences, place, found):
     with pytest.raises(UserError) as error:
         detect_scheme(sequences)
     assert str(error.value) == (
-        f"{place}: expected {scheme} tags, as {sign} at sequence 1, tag 1 is one, found '{found}' of another scheme; "
-        f"write the file in one, or --set data.scheme={scheme} reads it as conlleval does")
+        f"{place}: expected {scheme} tags like {sign} at sequence 1, tag 1, found '{found}' of another scheme; "
+        f"use one scheme in the file, or read it as conlleval does with --set data.scheme={scheme}")
 
 
 def test_a_plain_tag_among_span_tags_is_refused():
     with pytest.raises(UserError) as error:
         detect_scheme([["B-PER", "I-PER", "O"], ["O", "0"]], lambda i, j: f"corpus.txt:{4 * i + j + 1}")
     assert str(error.value) == ("corpus.txt:6: expected a span tag such as B-PER (corpus.txt:1), found '0'; "
-                                "correct it; plain tags are of the task pos")
+                                "correct it, or use the task pos for plain tags")
 
 
 def test_a_span_tag_among_plain_tags_is_refused():
@@ -188,8 +188,8 @@ def test_label_set_completes_every_type():
 
 
 @pytest.mark.parametrize("call, message", [
-    (lambda: convert(["E-PER"], "IOB2", "IOB1"), r"expected tags of IOB2 \(B, I, O\), found 'E-PER'"),
-    (lambda: convert(["NOUN"], "none", "IOB2"), "expected two schemes of spans, found none and IOB2"),
+    (lambda: convert(["E-PER"], "IOB2", "IOB1"), r"expected IOB2 tags \(B, I, O\), found 'E-PER'"),
+    (lambda: convert(["NOUN"], "none", "IOB2"), "expected two span schemes, found none and IOB2"),
     (lambda: convert(["O"], "IOB2", "BMES"), "expected IOB1, IOB2, IOBES, BIOUL or none, found 'BMES'"),
     (lambda: spans(["O", "B-"]), "found 'B-'"),
     (lambda: spans(["S-PER"], strict=True), "expected IOB2 tags for strict spans, found 'S-PER'"),

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from minixl.data.lines import raw_lines, read_lines, shown
+from minixl.data.lines import quoted, raw_lines, read_lines
 from minixl.data.text import read_text
 from minixl.errors import UserError, nearest
 
@@ -35,8 +35,8 @@ def error_of(call):
     (gzip.compress("Größe\n".encode()) + gzip.compress("Ähre\n".encode()), "utf-8"),
 ], ids=["blank lines", "mark and CRLF", "latin-1", "utf-16", "utf-16-le", "gzip", "two gzip members"])
 def test_reads_the_same_text(write, content, encoding):
-    found = read_text(write(content), encoding=encoding)
-    assert [document.text for document in found] == ["Größe", "Ähre"] and found[0].line == 1 < found[1].line
+    documents = read_text(write(content), encoding=encoding)
+    assert [document.text for document in documents] == ["Größe", "Ähre"] and documents[0].line == 1 < documents[1].line
 
 
 def test_only_a_line_feed_ends_a_line(write):
@@ -67,27 +67,27 @@ def test_a_missing_file_and_its_neighbour(write, tmp_path):
 def test_a_directory(write, tmp_path):
     path = write(b"a\n")
     assert error_of(lambda: read_text(tmp_path)) == \
-        f"{tmp_path}: expected a file, found a directory; name a file in it, such as {path}"
+        f"{tmp_path}: expected a file, found a directory; give a file in it, such as {path}"
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n", gzip.compress(b"")], ids=["nothing", "blank", "gzip of nothing"])
 def test_an_empty_file(write, content):
     path = write(content)
     assert error_of(lambda: read_text(path)) == \
-        f"{path}: expected a sentence or paragraph a line, found no text; is this the right file?"
+        f"{path}: expected one sentence or paragraph per line, found no text; is this the right file?"
 
 
 @pytest.mark.parametrize("content, encoding, message", [
     (b"a\nGr\xf6\xdfe\n", "utf-8", "2: expected utf-8, found byte 0xf6 after 'Gr'; "
-     "name the file's encoding, for example --set data.encoding=latin-1"),
+     "give the file's encoding, for example --set data.encoding=latin-1"),
     (b"a \x93quoted\x94\n", "utf-8", "1: expected utf-8, found byte 0x93 after 'a '; "
-     "name the file's encoding, for example --set data.encoding=cp1252"),
+     "give the file's encoding, for example --set data.encoding=cp1252"),
     ("a\n".encode("utf-16"), "utf-8", "1: expected utf-8, found byte 0xff after ''; "
-     "name the file's encoding, for example --set data.encoding=utf-16"),
+     "give the file's encoding, for example --set data.encoding=utf-16"),
     ("a\nGröße\n".encode(), "ascii", "2: expected ascii, found byte 0xc3 after 'Gr'; "
-     "name the file's encoding, for example --set data.encoding=utf-8"),
-    ("a\nb".encode("utf-16") + b"x", "utf-16", "2: expected utf-16, found bytes that are not; "
-     "name the file's encoding, for example --set data.encoding=utf-8"),
+     "give the file's encoding, for example --set data.encoding=utf-8"),
+    ("a\nb".encode("utf-16") + b"x", "utf-16", "2: expected utf-16, found bytes that are not valid in it; "
+     "give the file's encoding, for example --set data.encoding=utf-8"),
     ("a\nb\n".encode("utf-16-le"), "utf-8", "1: expected text, found a zero byte; "
      "give a text file (or, for UTF-16 text, --set data.encoding=utf-16)"),
 ], ids=["latin-1", "cp1252", "utf-16", "ascii", "odd utf-16", "zero byte"])
@@ -111,4 +111,4 @@ def test_a_gzip_file_cut_short(write):
 def test_helpers_of_messages():
     assert nearest("B-PRE", ["B-PER", "O"]) == "; did you mean B-PER?"
     assert nearest("zzz", ["B-PER", "O"]) == ""
-    assert shown("a\nb") == r"'a\nb'" and shown("x" * 50, 3) == "'xxx…'"
+    assert quoted("a\nb") == r"'a\nb'" and quoted("x" * 50, 3) == "'xxx…'"

@@ -1,10 +1,10 @@
-"""Unlabelled text in every form it comes in, and classes too small to be meant."""
+"""Unlabelled text in every layout, and classes that are suspiciously small."""
 import gzip
 import json
 
 import pytest
 
-from minixl.data.corpus import Corpus, check_classes, read_corpus, read_unlabelled
+from minixl.data.corpus import Corpus, check_class_counts, read_corpus, read_unlabelled
 from minixl.data.examples import Document
 from minixl.errors import UserError
 
@@ -13,10 +13,10 @@ CONLL = ["Anna\tB-PER", "vive\tO", "en\tO", "París\tB-LOC", ".\tO", "", "Ben\tB
 POS = ["Anna\tPROPN", "vive\tVERB", "en\tADP", "París\tPROPN", ".\tPUNCT", "", "Ben\tPROPN"]
 
 
-def read(tmp_path, text, task="ner", name="es.txt", **how):
+def read(tmp_path, text, task="ner", name="es.txt", **options):
     path = tmp_path / name
     path.write_text(text if isinstance(text, str) else "\n".join(text) + "\n", encoding="utf-8")
-    return read_unlabelled(task, "es", path, **how)
+    return read_unlabelled(task, "es", path, **options)
 
 
 def words(corpus):
@@ -41,7 +41,7 @@ def test_a_tagger_of_parts_of_speech_reads_words(tmp_path, content):
 
 
 def test_raw_text_that_looks_like_columns_in_part(tmp_path):
-    """Equally many words a line are not columns without tags; a tab in one line does not make the others columns."""
+    """Lines with the same number of words but no tags are not columns, nor are lines of which only one has a tab."""
     assert words(read(tmp_path, ["Anna vive", "Ben vive"])) == [("Anna", "vive"), ("Ben", "vive")]
     assert words(read(tmp_path, ["Anna vive", "Ben vive"], "pos")) == [("Anna", "vive"), ("Ben", "vive")]
     assert words(read(tmp_path, ["Anna\tvive", "Ben vive en París"])) == [("Anna", "vive"), ("Ben", "vive", "en", "París")]
@@ -51,7 +51,7 @@ def test_raw_text_that_looks_like_columns_in_part(tmp_path):
 @pytest.mark.parametrize("task", ["ner", "pos"])
 @pytest.mark.parametrize("label", ["viaje", "1", "two words"])
 def test_a_tagger_reads_the_texts_of_a_labelled_file(tmp_path, task, label):
-    """Their labels are no words, also where some text is one word; so with a header, and in Chinese, which has no spaces."""
+    """Labels are not words, even if a text is a single word, with a header, or in Chinese, which has no spaces."""
     lines = [f"{label}\tAnna vive en París.", f"{label}\tBen"]
     assert words(read(tmp_path, lines, task)) == WORDS
     assert words(read(tmp_path, ["label\ttext", *lines], task, name="es.tsv")) == WORDS
@@ -64,34 +64,34 @@ CONLLU = ["# text = Anna vive.", "1\tAnna\tAnna\tPROPN\t_", "2\tvive\tvivir\tVER
 
 @pytest.mark.parametrize("task", ["ner", "pos"])
 def test_numbers_of_words_are_no_words(tmp_path, task):
-    """CoNLL-U has them first; its columns of words and tags, as cut prints them, are read."""
-    said = (f"{tmp_path}/es.txt:2: expected words in the first column, found none that has a letter, but '1'; "
-            "keep the columns of words and tags, for example of CoNLL-U with cut -f 2,4")
+    """The first column of CoNLL-U numbers the words; its columns of words and tags, taken with cut, are read."""
+    message = (f"{tmp_path}/es.txt:2: expected words in the first column, found no letters but entries such as '1'; "
+               "keep only the columns of words and tags (for CoNLL-U: cut -f 2,4)")
     with pytest.raises(UserError) as error:
         read(tmp_path, CONLLU, task)
-    assert str(error.value) == said
+    assert str(error.value) == message
     with pytest.raises(UserError) as error:
         read_corpus("pos", "es", tmp_path / "es.txt")
-    assert str(error.value) == said
+    assert str(error.value) == message
     cut = ["\t".join(line.split("\t")[1:4:2]) if "\t" in line else line for line in CONLLU]
     assert words(read(tmp_path, cut, task)) == [("Anna", "vive", ".")]
     assert read_corpus("pos", "es", tmp_path / "es.txt").gold() == [["PROPN", "VERB", "PUNCT"]]
 
 
-@pytest.mark.parametrize(("lines", "number", "found"), [
+@pytest.mark.parametrize(("lines", "number", "row"), [
     (["viaje\tAnna vive.", "viaje\tBen vive.\tes"], 2, "'viaje TAB Ben vive. TAB es'"),
     (["", "Anna vive.\tviaje", "Ben vive.\tcasa"], 2, "'Anna vive. TAB viaje'"),
     (["Hola\tsaludo", "Anna vive.\tviaje", "Ben vive.\tcasa"], 1, "'Hola TAB saludo'"),
 ], ids=["three columns", "text first", "text first, one of them a word"])
-def test_texts_with_something_else_beside_them_are_an_error(tmp_path, lines, number, found):
+def test_texts_with_something_else_beside_them_are_an_error(tmp_path, lines, number, row):
     with pytest.raises(UserError) as error:
         read(tmp_path, lines)
     assert str(error.value) == (f"{tmp_path}/es.txt:{number}: expected a word and its tag, or a label, a tab and a text, found "
-                                f"{found}; give the texts alone, one a line")
+                                f"{row}; give only the texts, one per line")
 
 
 def test_columns_with_tabs_may_have_any_tags(tmp_path):
-    """Of another task, words with spaces, tags with accents, lines of different length."""
+    """Tags of another task, words with spaces, tags with accents, lines of different length."""
     for lines in (POS, ["Anna\tprop", "vive\tverb"], ["Nueva York\tB-LUGAR", "vive\tO"], ["Anna\tx\tB-ÉL", "vive\tO"]):
         for task in ("ner", "pos"):
             assert read(tmp_path, lines, task).inputs[0].words[0] in ("Anna", "Nueva York")
@@ -101,8 +101,8 @@ def test_a_classifier_reads_texts(tmp_path):
     texts = ["Anna vive.", "Ben, en París"]
     lines = [json.dumps({"text": text}) for text in texts]
 
-    def read_texts(*args, **how):
-        corpus = read(tmp_path, *args, "classification", **how)
+    def read_texts(*args, **options):
+        corpus = read(tmp_path, *args, "classification", **options)
         assert all(document.label is None for document in corpus.inputs)
         return [document.text for document in corpus.inputs]
     assert read_texts(texts) == texts
@@ -148,14 +148,14 @@ def topics(path, *labels):
 def test_a_class_that_occurs_once(tmp_path):
     one, two = topics(tmp_path / "en.tsv", "home", "travel", "home", "travle"), topics(tmp_path / "de.tsv", "travel")
     with pytest.raises(UserError) as error:
-        check_classes([one, two], 2)
+        check_class_counts([one, two], 2)
     assert str(error.value) == (f"{tmp_path}/en.tsv:4: expected at least 2 texts of every class, found 1 of 'travle'; "
-                                "correct the label, or --set data.min_count=1 allows it")
-    check_classes([one, two], 1)
-    check_classes([topics(tmp_path / "en.tsv", "home", "travel", "home"), two], 2)       # counted over all files
-    with pytest.raises(UserError, match=r"en.tsv:1: expected at least 3 texts of every class, found 2 of 'home'; .*=2 allows"):
-        check_classes([one, two], 3)
+                                "correct the label, or allow it with --set data.min_count=1")
+    check_class_counts([one, two], 1)
+    check_class_counts([topics(tmp_path / "en.tsv", "home", "travel", "home"), two], 2)       # counted over all files
+    with pytest.raises(UserError, match=r"en.tsv:1: expected at least 3 texts of every class, found 2 of 'home'; .*min_count=2$"):
+        check_class_counts([one, two], 3)
 
 
 def test_tags_are_not_counted(tmp_path):
-    check_classes([read(tmp_path, CONLL)], 100)
+    check_class_counts([read(tmp_path, CONLL)], 100)

@@ -1,4 +1,4 @@
-"""Words of raw text: punctuation, numbers, scripts with marks, and characters that nobody sees."""
+"""Words of raw text: punctuation, numbers, scripts with marks, and invisible characters."""
 import sys
 import unicodedata
 
@@ -26,12 +26,12 @@ def test_words_of_a_text(text, expected):
     "می\u200cخواهم بروم", "ශ්\u200dරී ලංකා",
     unicodedata.normalize("NFD", "Ésta visitó l'Été là-bas"), "Donau\u00addampf\u00adschiff"])
 def test_marks_and_joiners_belong_to_their_word(text):
-    """Hindi, Tamil, Hebrew and Arabic with vowel signs, Persian and Sinhala with joiners, taken-apart accents, soft hyphens."""
+    """Hindi, Tamil, Hebrew and Arabic with vowel signs, Persian and Sinhala with joiners, decomposed accents, soft hyphens."""
     assert words(text) == text.split()
 
 
 def test_marks_after_other_characters():
-    """Emoji with their variants, keycaps and joiners, Chinese with a variation selector: nothing of them stands alone."""
+    """Emoji with their variants, keycaps and joiners, Chinese with a variation selector: no part of them is a word of its own."""
     assert words("❤\ufe0f 1\ufe0f\u20e3👩\u200d👧") == ["❤\ufe0f", "1\ufe0f\u20e3", "👩\u200d", "👧"]
     assert words("葛\U000e0100飾") == ["葛\U000e0100", "飾"]
 
@@ -45,8 +45,8 @@ def test_what_nobody_sees_is_no_word(unseen):
 
 
 def test_no_mark_is_missed():
-    """All planes of Unicode are looked at here."""
+    """Against a search of all Unicode planes."""
     expected = [chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == "M"]
-    found = marks()
-    assert len(found) % 3 == 0 and set(found[1::3]) == {"-"}
-    assert [chr(code) for i in range(0, len(found), 3) for code in range(ord(found[i]), ord(found[i + 2]) + 1)] == expected
+    ranges = marks()
+    assert len(ranges) % 3 == 0 and set(ranges[1::3]) == {"-"}
+    assert [chr(code) for i in range(0, len(ranges), 3) for code in range(ord(ranges[i]), ord(ranges[i + 2]) + 1)] == expected

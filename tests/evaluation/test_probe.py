@@ -132,22 +132,21 @@ def test_identical_texts_are_at_chance_not_below():
     """A text and its copy are in the same half; in different halves a discriminator that memorises texts would score 0."""
     rows = documents(ODD, 40, 0)
     for level in LEVELS:
-        assert through(model(), rows, rows, level).accuracy == pytest.approx(0.5, abs=1e-6)
+        assert through(model().bert, rows, rows, level).accuracy == pytest.approx(0.5, abs=1e-6)
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_through_an_encoder(xp, level):
     source, target = documents(ODD, 120, 0), documents(EVEN, 150, 1)   # different letters, different numbers of texts
     assert any(e.source == f.source for e, f in zip(source.examples, source.examples[1:], strict=False))     # windows
-    found = through(model(xp=xp), source, target, level)
+    found = through(model(xp=xp).bert, source, target, level)
     assert found.accuracy > 0.85 and found.trained == 60
     assert level == "token" or found.tested == 120
-    assert through(model(xp=xp).bert, source, target, level) == found
 
 
 def test_states_are_those_of_whole_texts_in_a_common_order():
     made, rows = model(), documents(ODD, 12, 0)
-    first, second = (states_of(made, side) for side in sample(rows, rows))
+    first, second = (states_of(made.bert, side) for side in sample(rows, rows))
     np.testing.assert_array_equal(first.hidden, second.hidden)
     order = np.random.default_rng([0, 0]).permutation(12)
     assert (order != np.arange(12)).any()
@@ -172,7 +171,7 @@ def test_the_number_of_pieces_is_limited():
     first, second = sample(rows, few, equal=False)
     assert (first.sources, first.pieces, second.sources, second.pieces) == (30, rows.pieces, 25, few.pieces)
     seen = []
-    states_of(made, first, progress=seen.append)
+    states_of(made.bert, first, progress=seen.append)
     assert sum(seen) == rows.pieces
 
 

@@ -1,7 +1,7 @@
 """Two planted languages: the same words, but every word vector of the second is moved by one and the same offset.
 
 A linear probe tells their sentences apart at once, and nothing but the offset lies between them: what a language adversary
-or an alignment loss is to remove.  Also the small random model that the tests of these methods share.
+or a linkage is to remove.  Also the small random model that the tests of these methods share.
 """
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from minixl.data.batching import Batch, Stream, pack
+from minixl.data.batching import Stream, pack
 from minixl.data.encoding import Example
 from minixl.models.bert import WORD_TABLE
 from minixl.models.bert_config import BertConfig
@@ -35,16 +35,6 @@ def make_model(settings: Settings, pooling: str = "token", freeze: Iterable[str]
     if freeze:
         made.store.freeze(freeze)
     return made
-
-
-class Dealt:
-    """A stream that deals the given batches, `batches_per_epoch` of them an epoch."""
-
-    def __init__(self, batches: Iterable[Batch], batches_per_epoch: int = 1) -> None:
-        self.batches, self.batches_per_epoch = iter(batches), batches_per_epoch
-
-    def __next__(self) -> Batch:
-        return next(self.batches)
 
 
 def sentences(rng: np.random.Generator, count: int, language: int) -> list[Example]:

@@ -10,21 +10,23 @@ from minixl.errors import UserError
 from minixl.methods import linkage
 from minixl.methods.linkage import AverageLinkage
 from minixl.models.transformer import Transformer
+from minixl.methods import SCHEMA
 from minixl.settings import Settings
-from tests.methods.planted_languages import Dealt, make_model, make_streams, told_apart
+from tests.methods.planted_languages import make_model, make_streams, told_apart
 from tests.methods.twin_language_adversarial import Twin, mean
 from tests.models.hugging_face import random_examples
 from tests.mutants import mutant
+from tests.training.one_update import Dealt
 from tests.ops.energy_reference import energy_distance
 
 SHIFT = "bert.encoder.layer.2.output.LayerNorm.bias"                   # moves both clouds alike: no distance changes
 LEVELS = ["sentence", "token"]
 PLAIN = {"optim.name": "adam", "optim.schedule": "constant", "optim.warmup": 0.0, "optim.clip": 0.0,
-         "alignment.average_linkage": True, "alignment.lr": 1e-3}
+         "linkage.lr": 1e-3}
 
 
 def settings(level: str, **changed) -> Settings:
-    return Settings(PLAIN | {"adversary.level": "sentence", "alignment.level": level} | changed)
+    return SCHEMA.settings(PLAIN | {"adversary.level": "sentence", "linkage.level": level} | changed)
 
 
 def make_batches(rng, count: int):
@@ -43,11 +45,11 @@ def assert_equals_twin(rng, level: str, steps: int, module=linkage, **changed) -
     made, batches = make_model(chosen), make_batches(rng, steps)
     before = {p.name: p.value.copy() for p in made.store}
     twin, ours = Twin(made), method(made, batches, chosen, steps, module)
-    optimizer = torch.optim.Adam(twin.bert.parameters(), lr=chosen["alignment.lr"])
+    optimizer = torch.optim.Adam(twin.bert.parameters(), lr=chosen["linkage.lr"])
     for step in range(steps):
         clouds = []
         for side in ("source", "target"):
-            states, mask = twin.encode(batches[f"{side}/alignment"][step])
+            states, mask = twin.encode(batches[f"{side}/linkage"][step])
             clouds.append(mean(states, mask) if level == "sentence" else states[mask.bool()])
         value = energy_distance(*clouds)
         value.backward()
@@ -56,7 +58,7 @@ def assert_equals_twin(rng, level: str, steps: int, module=linkage, **changed) -
         optimizer.zero_grad()
         (update,) = ours.step(step)
         assert (update.value, update.gradient_norm) == (pytest.approx(value.item(), rel=1e-7), pytest.approx(norm, rel=1e-6))
-        assert (update.loss, update.subset, update.step, update.lr) == ("average linkage", "average linkage", step, 1e-3)
+        assert (update.loss, update.step, update.lr) == ("average linkage", step, 1e-3)
     for name, parameter in twin.named_parameters():
         expected = parameter.detach().numpy()
         way = max(np.abs(expected - before[name]).max(), 1e-4)
@@ -79,9 +81,8 @@ MISTAKES = [
     ("border at the wrong piece", "border, pooling = source.tokens, None", "border, pooling = source.tokens + 1, None"),
     ("pooling's gradient forgotten", "mean_pooling_backward(dpoints, pooling)[0]",
      "mean_pooling_backward(dpoints, pooling)[0] * len(points)"),
-    ("gradients not set to zero", "norm = update_parameters(model, self.optimizer, self.subset, self.settings[\"optim.clip\"])",
-     "norm = self.optimizer.step()"),
-    ("one language twice", "self.streams[\"target/alignment\"]", "self.streams[\"source/alignment\"]"),
+    ("gradients not set to zero", "return [self.update(step, LOSS,", "self.optimizers[LOSS].step(); return [Update(step, LOSS, 0.0, 0.0,"),
+    ("one language twice", "self.streams[\"target/linkage\"]", "self.streams[\"source/linkage\"]"),
 ]
 
 
@@ -105,7 +106,7 @@ def test_only_the_trainable_encoder_moves_and_no_gradient_is_left(rng, level):
         (update,) = ours.step(step)
     assert update.gradient_norm > 0 and update.accuracy is None
     moved = {name for name, value in before.items() if (made.store[name].value != value).any()}
-    assert moved == set(ours.subsets()["average linkage"]) and ours.optimizers().keys() == {"average linkage"}
+    assert moved == set(ours.subsets["average linkage"]) and ours.optimizers.keys() == {"average linkage"}
     assert all(name.startswith(("bert.encoder.layer.1", "bert.encoder.layer.2")) for name in moved)
     assert not made.store.grads.any()
 
@@ -120,13 +121,13 @@ def test_dropout_is_on_and_replays(rng):
 def test_nothing_to_move():
     made = make_model(settings("token"), freeze=["bert.*"])
     with pytest.raises(UserError, match="^model.freeze: all parameters of the encoder are frozen, .*; freeze fewer$"):
-        AverageLinkage(made, {}, settings("token"), 1, 1)
+        AverageLinkage.check_model(made, settings("token"))
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_planted_languages_are_drawn_together(level):
     """A fresh linear probe tells two planted languages apart before, and is near chance afterwards."""
-    chosen = settings(level, **{"optim.schedule": "linear", "alignment.lr": 3e-3, "optim.beta2": 0.9})
+    chosen = settings(level, **{"optim.schedule": "linear", "linkage.lr": 3e-3, "optim.beta2": 0.9})
     made, streams = make_streams(["source", *AverageLinkage.STREAMS], chosen)
     before = told_apart(made, level)
     ours = AverageLinkage(made, streams, chosen, 1, 200)

@@ -3,28 +3,32 @@ import numpy as np
 import pytest
 
 from minixl.data.batching import Stream, split
-from minixl.methods import make_method, stream_texts
-from minixl.settings import Settings
+from minixl.methods import METHODS as ALL
+from minixl.methods import SCHEMA
+from minixl.methods.advpicker.student import Distillation
 from tests.methods.advpicker.tiny_teachers import teacher
 from tests.models.hugging_face import LABELS, make_batch, random_examples
 
-STILL = {"optim.lr": 0.0, "adversary.lr": 0.0, "adversary.discriminator_lr": 0.0, "alignment.lr": 0.0, "train.batch_size": 4}
+STILL = {"optim.lr": 0.0, "adversary.lr": 0.0, "adversary.discriminator_lr": 0.0, "linkage.lr": 0.0, "train.batch_size": 4}
 METHODS = {                                                    # name -> settings, the losses of one step
     "finetune": ({}, ["task"]),
     "language-adversarial": ({"method": "language-adversarial", "adversary.level": "token"},
                              ["task", "discriminator", "generator"]),
-    "terms": ({"adversary.level": "token", "alignment.average_linkage": True},
+    "terms": ({"adversary.level": "token", "linkage.level": "sentence"},
               ["task", "discriminator", "generator", "average linkage"]),
-    "distill": ({"method": "advpicker"}, ["task"]),
+    "distillation": ({"method": "advpicker"}, ["task"]),
 }
 
 
 def method(made, examples, changes, seed: int):
     """A method none of whose updates moves anything; all of its streams deal the same batches, whatever its seed."""
-    chosen = Settings(STILL | changes)
-    streams = {name: Stream(examples, chosen["train.batch_size"], 5) for name in stream_texts(chosen)}
-    targets = np.random.default_rng(1).dirichlet(np.ones(len(LABELS)), len(LABELS))
-    return make_method(made, streams, chosen, seed, 10, targets if chosen["method"] == "advpicker" else None)
+    chosen = SCHEMA.settings(STILL | changes)
+    of_run = ALL[chosen["method"]]
+    streams = {name: Stream(examples, chosen["train.batch_size"], 5) for name in of_run.streams(chosen)}
+    if chosen["method"] == "advpicker":
+        targets = np.random.default_rng(1).dirichlet(np.ones(len(LABELS)), len(LABELS))
+        return Distillation(made, streams, chosen, seed, 10, targets=targets)
+    return of_run.make_objective(made, streams, chosen, seed, 10)
 
 
 def encoded(made, monkeypatch):
@@ -53,8 +57,7 @@ def test_dropout_is_a_function_of_seed_and_step(rng, name):
 
     def values(seed: int, step: int) -> list[float]:
         ready = method(made, examples, changes, seed)
-        ready.steps = step
-        updates = ready.step()
+        updates = ready.step(step)
         assert [(update.loss, update.step) for update in updates] == [(loss, step) for loss in losses]
         return [update.value for update in updates]
 
@@ -67,19 +70,19 @@ def test_dropout_is_a_function_of_seed_and_step(rng, name):
 def test_the_losses_of_a_step_draw_masks_of_their_own(rng, monkeypatch):
     made, examples = teacher(), random_examples(rng, (5, 5, 5, 5))
     passes = encoded(made, monkeypatch)
-    method(made, examples, METHODS["terms"][0], 1).step()
+    method(made, examples, METHODS["terms"][0], 1).step(0)
     task, *others = (hidden for _, hidden in passes)                   # the others read a batch of each language at once
     assert len(others) == 3 and all_different(others) and all_different([task, *(hidden[:len(task)] for hidden in others)])
 
 
-@pytest.mark.parametrize("name", ["finetune", "language-adversarial", "distill"])
+@pytest.mark.parametrize("name", ["finetune", "language-adversarial", "distillation"])
 def test_parts_of_a_batch_draw_one_after_another(rng, monkeypatch, name):
     """Parts of the same sentences have different states: one generator serves them all, none begins anew."""
     made, (changes, losses) = teacher(), METHODS[name]
     example, = random_examples(rng, (6,))
     example.labels[...] = 1
     passes = encoded(made, monkeypatch)
-    method(made, [example] * 4, changes | {"train.accumulate": 4}, 1).step()
+    method(made, [example] * 4, changes | {"train.accumulate": 4}, 1).step(0)
     assert len(passes) == 4 * len(losses)
     for i in range(0, len(passes), 4):
         generators, states = zip(*passes[i:i + 4], strict=True)

@@ -172,7 +172,7 @@ def test_mbert_at_full_size(rng, tmp_path):
     theirs.save_pretrained(tmp_path / "new")
     ours = Transformer(read_config(tmp_path / "new"), LABELS, "token")
     report = load_parameters(tmp_path / "new", {p.name: p.value for p in ours.store})
-    assert (len(report.loaded), report.new, report.left_out) == (len(ours.store), (), ())
+    assert (len(report.loaded), report.missing, report.unused) == (len(ours.store), (), ())
     check_old_names(theirs, ours, tmp_path)
 
     batch = make_batch(rng, lengths=(3, 17, 9, 9, 1, 30), vocabulary=119547)

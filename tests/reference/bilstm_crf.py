@@ -15,7 +15,7 @@ import torch
 
 from minixl.bench.training.work_bilstm_crf import words_of
 from minixl.bench.training.torch_bilstm_crf import BilstmCrfModule, pad, train_step
-from minixl.data.corpus import encode, labels_of, read_corpus
+from minixl.data.corpus import encode_corpus, collect_labels, read_corpus
 from minixl.data.lexicon import Lexicon
 from minixl.data.schemes import convert
 from minixl.evaluation.scores import main_figure, score
@@ -61,10 +61,10 @@ def run(task, seed, epochs, limits, files, *, optim="sgd", lr=None, batch_size=1
     train, dev, test = (read_corpus(task, part, Path(file)).limited(limit) for part, file, limit
                         in zip(("train", "dev", "test"), files, (limits[0], limits[1], limits[1]), strict=True))
     scheme = "IOBES" if task == "ner" else "none"
-    labels = labels_of(task, [train], scheme)
+    labels = collect_labels(task, [train], scheme)
     lexicon = Lexicon.from_sentences(sentence.words for sentence in train.sentences())
-    encoded = {corpus.language: encode(corpus, lexicon, labels if corpus is train else None, max_length=LONGEST,
-                                       on_long="truncate", scheme=scheme).examples for corpus in (train, dev, test)}
+    encoded = {corpus.language: encode_corpus(corpus, lexicon, labels if corpus is train else None, max_length=LONGEST,
+                                              on_long="truncate", scheme=scheme).examples for corpus in (train, dev, test)}
     words = words_of(lexicon, [example for examples in encoded.values() for example in examples])
     config = BilstmCrfConfig(lexicon.vocabulary_size, lexicon.alphabet_size)
     model = BilstmCrfModule(config, len(labels), lexicon.singletons)

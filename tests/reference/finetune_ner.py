@@ -11,11 +11,11 @@ import numpy as np
 import torch
 import transformers
 
-from minixl.data.corpus import Corpus, labels_of, read_corpus
+from minixl.data.corpus import Corpus, collect_labels, read_corpus
 from minixl.data.encoding import IGNORED
 from minixl.evaluation.scores import score_entities
 from minixl.prediction import decode_tags
-from minixl.data.inputs import parse_named
+from minixl.data.inputs import parse_language_file
 
 MAX_LENGTH, BATCH, EPOCHS, LR, HEAD_LR, DECAY = 128, 32, 3, 1e-4, 2e-3, 0.01
 
@@ -79,14 +79,14 @@ def main() -> None:
     """Train once, score every test file."""
     encoder, seed, limit, test_limit, source, *tests = sys.argv[1:]
     torch.manual_seed(int(seed))
-    corpus = read_corpus("ner", *parse_named(source, "source")).limited(int(limit))
-    labels = labels_of("ner", [corpus])
+    corpus = read_corpus("ner", *parse_language_file(source, "source")).limited(int(limit))
+    labels = collect_labels("ner", [corpus])
     tokenizer = transformers.AutoTokenizer.from_pretrained(encoder)
     model = transformers.BertForTokenClassification.from_pretrained(encoder, num_labels=len(labels), dtype=torch.float32)
     train(model, tokenizer, corpus, labels, int(seed))
     results = {}
     for pair in tests:
-        test = read_corpus("ner", *parse_named(pair, "test")).limited(int(test_limit))
+        test = read_corpus("ner", *parse_language_file(pair, "test")).limited(int(test_limit))
         results[test.language] = scores(model, tokenizer, test, labels)
     print(json.dumps({"seed": int(seed), **results}))
 

@@ -6,7 +6,7 @@ import torch
 from minixl.bench.training.work_bilstm_crf import words_of
 from minixl.bench.training.torch_bilstm_crf import BilstmCrfModule, pad
 from minixl.data.batching import pack
-from minixl.data.corpus import encode, labels_of, read_corpus
+from minixl.data.corpus import collect_labels, encode_corpus, read_corpus
 from minixl.data.lexicon import Lexicon
 from minixl.models.bilstm_crf import BilstmCrf
 from minixl.models.bilstm_crf_config import BilstmCrfConfig
@@ -17,9 +17,9 @@ from tests.tiny import write_ner
 @pytest.fixture
 def examples(tmp_path):
     corpus = read_corpus("ner", "en", write_ner(tmp_path / "en.txt", "en"))
-    labels = labels_of("ner", [corpus], "IOBES")
+    labels = collect_labels("ner", [corpus], "IOBES")
     lexicon = Lexicon.from_sentences(sentence.words for sentence in corpus.sentences())
-    return encode(corpus, lexicon, labels, max_length=50, on_long="error", scheme="IOBES").examples, labels, lexicon
+    return encode_corpus(corpus, lexicon, labels, max_length=50, on_long="error", scheme="IOBES").examples, labels, lexicon
 
 
 def test_equal_parameters_give_equal_losses_and_gradients(examples, rng):

@@ -8,11 +8,12 @@ from click.testing import CliRunner
 from minixl import __version__
 from minixl.cli.report import report
 from minixl.errors import UserError
-from minixl.methods.advpicker.page import studies_html
-from minixl.report.comparison import group, without_scores, write_comparison
-from minixl.report.folders import expand, read_folder
-from minixl.report.run import write_report
+from minixl.methods.advpicker.algorithm import NO_TRAINING
+from minixl.methods.advpicker.page import audit_html
+from minixl.report.comparison import without_scores
+from minixl.report.folders import expand
 from minixl.run.folder import begin
+from tests.report.compared import group, read_folder, write_comparison, write_report
 from tests.whole_runs import inputs, settings
 
 SCORES = {"en": {"f1": 0.5}, "es": {"f1": 0.25}}
@@ -49,16 +50,16 @@ def compared(tmp_path, *folders):
 
 
 def test_a_run_of_another_version(tmp_path):
-    """A setting had another type, one is gone, one was not there yet: the first is the same, and the run is the same run."""
+    """A setting had another type, one was not there yet, a section had another name: it is the same run with another seed."""
     new = write_run(tmp_path / "a" / "new", 1)
-    old = edit(write_run(tmp_path / "a" / "old", 2), ("average_linkage = false", "average_linkage = 0.0"),
-               ("max_minutes = 0.0\n", ""))
+    old = edit(write_run(tmp_path / "a" / "old", 2), ("constrained = true", "constrained = 1"), ("max_minutes = 0.0\n", ""),
+               ("[linkage]\nlevel = \"none\"\n", "[alignment]\naverage_linkage = false\nlevel = \"sentence\"\n"))
     assert read_folder(old).settings["train.max_minutes"] == 0.0
     assert [name for name, _ in group([read_folder(new), read_folder(old)])] == ["new (2 seeds)"]
     edit(old, ("[train]", "[train]\nolder = 1979-05-27\nmax_minutes = 'many'"))
     page = compared(tmp_path, new, old)
     assert "<td>train.older</td><td>–</td><td>&quot;1979-05-27&quot;</td>" in page
-    assert "<td>train.max_minutes</td><td>0.0</td><td>&quot;many&quot;</td>" in page and "average_linkage" not in page
+    assert "<td>train.max_minutes</td><td>0.0</td><td>&quot;many&quot;</td>" in page and "linkage" not in page
 
 
 @pytest.mark.parametrize(("old", "new", "found"), [
@@ -75,7 +76,7 @@ def test_a_config_that_cannot_be_read(tmp_path, old, new, found):
 
 @pytest.mark.parametrize(("line", "number"), [
     ("{", 4), ("[]", 4), ("{}", 4), ('{"kind": "update", "step": 1, "loss": "task"}', 4),
-    ('{"kind": "update", "step": 1, "loss": "discriminator", "value": 1.0, "accuracy": null}', 4),
+    ('{"kind": "update", "step": 1, "loss": "discriminator", "value": 1.0, "accuracy": "high"}', 4),
     ('{"kind": "update", "step": 1, "loss": "task", "value": NaN}', 4), ('{"kind": "evaluation", "step": 1}', 4),
     ('{"kind": "evaluation", "step": 1, "dev": {"en": {"accuracy": 0.5}}}', 4),
     ('{"kind": "evaluation", "step": 1, "dev": {}, "test": {"en": 1}}', 4)])
@@ -95,7 +96,7 @@ def test_a_log_that_is_not_there(tmp_path):
 
 
 @pytest.mark.parametrize(("metrics", "found"), [
-    ("{", "other content"), ("[]", "other content"), ({**METRICS, "test": {"en": {"accuracy": 0.5}}}, "other content"),
+    ("{", "a damaged file .*"), ("[]", "other content"), ({**METRICS, "test": {"en": {"accuracy": 0.5}}}, "other content"),
     ({name: value for name, value in METRICS.items() if name != "oracle"}, "other content"),
     ({**METRICS, "seeds": [1, 2], "test": {"en": {"f1": {"mean": 0.5, "sd": 0.1}}}}, "the summary of several seeds")])
 def test_scores_that_are_damaged(tmp_path, metrics, found):
@@ -133,7 +134,7 @@ def test_runs_without_final_scores(tmp_path):
 
 def test_a_finished_run_without_training_is_compared(tmp_path):
     """Its log is empty (variant without-kd), but it has scores: the teachers', under no step that was never made."""
-    none = write_run(tmp_path / "none", log=(), metrics={**METRICS, "method": "advpicker", "steps": 0})
+    none = write_run(tmp_path / "none", log=(), metrics={**METRICS, "method": "advpicker", **NO_TRAINING})
     page = compared(tmp_path, none)
     assert re.findall("<th>(.*?)</th>", page) == ["language", "run", "teachers"] and "<td>none</td><td>50.0</td></tr>" in page
     assert captions(page)[0] == ("Test f1, %.  teachers: AdvPicker&#x27;s teachers together, each sentence tagged by the one that "
@@ -145,6 +146,7 @@ def test_a_finished_run_without_training_is_compared(tmp_path):
 
 
 def test_names_tell_which_run_is_meant(tmp_path):
+    write_run(tmp_path / "big", 7)                                     # whose stages the teachers are
     for seed in (1, 2):
         write_run(tmp_path / "big" / "teachers" / f"seed-{seed}", seed)
         write_run(tmp_path / "small" / f"seed-{seed}", seed, optim__lr=0.1)
@@ -178,10 +180,10 @@ def test_every_table_says_what_it_shows(tmp_path):
 @pytest.mark.parametrize(("metrics", "heads", "said"), [
     (METRICS, ["language", "selected", "last"], "2 steps, the model is that after 1; "),
     ({**METRICS, "oracle": {"es": {"f1": 0.75}}}, ["language", "selected", "last", "oracle"], "<td>–</td>"),
-    ({**METRICS, "method": "advpicker", "steps": 0}, ["language", "teachers"], "No student was trained (advpicker.variant=without"),
+    ({**METRICS, "method": "advpicker", **NO_TRAINING}, ["language", "teachers"], "No student was trained (advpicker.variant=without"),
     ({**METRICS, "test": {}, "last": {}}, [], "No test file was given")])
 def test_the_page_of_a_run_shows_what_there_is(tmp_path, metrics, heads, said):
-    folder = edit(write_run(tmp_path / "run", metrics=metrics), ("average_linkage = false", "average_linkage = 0.0"))
+    folder = edit(write_run(tmp_path / "run", metrics=metrics), ("[linkage]", "[linkage]\nfuture = 0.0"))
     write_report(folder, metrics)
     page = (folder / "report.html").read_text()
     assert re.findall("<th>(.*?)</th>", page) == heads and said in page
@@ -211,11 +213,11 @@ def test_a_runs_own_files_are_not_replaced(tmp_path, option, name, finished):
 
 
 def test_the_words_of_the_studies_are_explained():
-    """They are those of studies.json, and a part is called the same in every table and picture."""
+    """They are those of audit.json, and a part is called the same in every table and picture."""
     part = [{"part": name, "sentences": count, "f1": 0.5} for name, count in (("selected", 0), ("other", 3), ("all", 3))]
     row = {"sizes": {"selected": 2, "other": 0, "all": 2}, "histogram": [], "pseudo_labels": part, "sweep": [],
            "teachers": [{"teacher": 0, "chosen": 2, "confidence": 0.5, "agreement": 0.5}]}
-    page = studies_html({"languages": {"es": row}, "test": {"es": {"teachers": part}}}, "f1")
+    page = audit_html({"languages": {"es": row}, "test": {"es": {"teachers": part}}}, "f1")
     assert page.count("<table>") == len(captions(page)) == 4 and "kept" not in page and "left out" not in page
     for word in ("selected: ", "other: ", "teachers: ", "surest in: ", "confidence: ", "merged: ", "share ρ "):
         assert sum(word in caption for caption in captions(page)) >= 1, word

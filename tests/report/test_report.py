@@ -7,14 +7,16 @@ import statistics
 
 import pytest
 
-from minixl.evaluation.balance import balance
 from minixl.errors import UserError
 from minixl.data.inputs import Inputs
-from minixl.report.comparison import band, expand, final_scores, group, read_folder, write_comparison
-from minixl.report.curves import COLUMNS, as_csv, curve_rows, read_log
+from minixl.methods.adversary import verdict
+from minixl.report.comparison import band, expand, final_scores
+from minixl.report.curves import COLUMNS, as_csv, columns_of, curve_rows
 from minixl.report.plots import PERCENT, Band, bars, smooth, svg
-from minixl.report.run import score_curves, update_curves
-from minixl.run.seeds import train_seeds
+from minixl.report.page_of_run import score_curves
+from minixl.training.log import last_accuracy, read_log
+from minixl.methods import LOSSES, train
+from tests.report.compared import group, read_folder, update_curves, write_comparison
 from tests.whole_runs import Quiet, advpicker, assert_same_run, inputs, records, run, settings, stopped, write_data
 
 ADVERSARIAL = {"method": "language-adversarial", "adversary__level": "sentence"}
@@ -24,6 +26,7 @@ def update(step, loss, value, accuracy=None):
     return {"kind": "update", "step": step, "loss": loss, "value": value, "accuracy": accuracy}
 
 
+ALL_COLUMNS = [*COLUMNS, "loss_task", "loss_discriminator", "loss_generator", "discriminator_accuracy"]
 LOG = [update(0, "task", 4.0), update(0, "discriminator", 1.0, 0.5), update(0, "generator", 7.0, 0.1),
        update(1, "task", 2.0), update(1, "discriminator", 3.0, 0.75), update(1, "generator", 9.0, 0.2),
        {"kind": "evaluation", "step": 2, "dev": {"en": {"f1": 0.5}, "de": {"f1": 0.7}, "es": {"f1": 0.9}},
@@ -43,28 +46,35 @@ def runs(folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs")
     scored = {"train__score_tests": True, "train__eval_every": 2}
     for name, changes in (("with", ADVERSARIAL), ("without", {})):
-        train_seeds(settings(**changes, **scored), inputs(folder), out / name, seeds=[1, 2], reporter=Quiet())
+        train(settings(**changes, **scored), inputs(folder), out / name, seeds=[1, 2], reporter=Quiet())
     stopped(folder, out / "stopped", settings(**scored, optim__lr=0.1), 3)
     return out
 
 
 def test_rows_are_means_since_the_evaluation_before():
-    rows = curve_rows(LOG, "f1", ["en", "de"])
+    rows = curve_rows(LOG, "f1", ["en", "de"], LOSSES)
     first = {"step": 2, "source_dev": 0.6, "loss_task": 3.0, "loss_discriminator": 2.0, "loss_generator": 8.0,
              "discriminator_accuracy": 0.625}
     assert rows[:2] == [{**first, "language": "es", "score": 0.25}, {**first, "language": "fr", "score": 0.75}]
     assert rows[2:] == [{"step": 3, "language": "es", "score": 0.5, "source_dev": None, "loss_task": 1.0,
                          "loss_discriminator": 5.0, "loss_generator": None, "discriminator_accuracy": 1.0}]
-    assert [row["language"] for row in curve_rows(LOG, "f1", ["en"], "dev")] == ["en", "de", "es", None]
-    assert as_csv(rows[2:], COLUMNS) == f"{','.join(COLUMNS)}\n3,es,0.5,,1.0,5.0,,1.0\n"
+    assert [row["language"] for row in curve_rows(LOG, "f1", ["en"], LOSSES, "dev")] == ["en", "de", "es", None]
+    assert columns_of(rows) == ALL_COLUMNS
+    assert as_csv(rows[2:], ALL_COLUMNS) == f"{','.join(ALL_COLUMNS)}\n3,es,0.5,,1.0,5.0,,1.0\n"
 
 
 def test_rows_without_scores():
     """An evaluation that scored no test file, and the updates after the last evaluation, have a row all the same."""
     log = [{k: v for k, v in record.items() if k != "test"} for record in LOG] + [update(3, "task", 8.0), update(4, "task", 6.0)]
-    rows = curve_rows(log, "f1", ["en", "de"])
-    assert as_csv(rows, COLUMNS).splitlines()[1:] == ["2,,,0.6,3.0,2.0,8.0,0.625", "3,,,,1.0,5.0,,1.0", "5,,,,7.0,,,"]
-    assert curve_rows([], "f1", ["en"]) == []
+    rows = curve_rows(log, "f1", ["en", "de"], LOSSES)
+    assert as_csv(rows, columns_of(rows)).splitlines()[1:] == ["2,,,0.6,3.0,2.0,8.0,0.625", "3,,,,1.0,5.0,,1.0", "5,,,,7.0,,,"]
+    assert curve_rows([], "f1", ["en"], LOSSES) == []
+
+
+def balance(log):
+    """What a run says of its discriminator at its end; None if it has none."""
+    accuracy = last_accuracy(log, "discriminator")
+    return None if accuracy is None else verdict(accuracy, "over the last tenth of the run")
 
 
 @pytest.mark.parametrize(("accuracies", "said"), [
@@ -73,7 +83,7 @@ def test_rows_without_scores():
     ([0.1] * 18 + [1.0, 0.97], "accuracy 0.985 .*0.5 is chance$"),
     ([0.1] * 18 + [0.55, 0.57], "accuracy 0.560 .*0.5 is chance$"),
     ([0.9] * 18 + [0.5, 0.6], "accuracy 0.550 .*: near chance, it cannot tell the languages apart, which is the aim if it could "
-                              "before; whether a fresh one can, minixl evaluate --probe says$"),
+                              "before; minixl evaluate --probe says whether a fresh one can$"),
     ([0.9] * 18 + [0.5, 0.42], "accuracy 0.460 .*: near chance"),
     ([0.9] * 18 + [0.5, 0.38], "accuracy 0.440 .*: the two languages swap sides; lower adversary.lr or raise "
                                "adversary.discriminator_lr$"),
@@ -114,18 +124,18 @@ def test_the_discriminator_is_spoken_of_once_on_the_way(folder, tmp_path, every,
 
 
 def test_a_line_that_is_being_written_is_left_out(tmp_path):
-    (tmp_path / "log.jsonl").write_text('{"kind": "update"}\n{"kind": "upd')
-    assert read_log(tmp_path) == [{"kind": "update"}]
+    (tmp_path / "log.jsonl").write_text(json.dumps(LOG[0]) + '\n{"kind": "upd')
+    assert read_log(tmp_path, "f1") == LOG[:1]
 
 
 @pytest.mark.parametrize("damage", [b"\0" * 9, b'{"kind": "upd', b"\xff\xfe", b"[]", b'{"kind": "\xff"}'])
 def test_a_line_that_is_damaged_is_named(tmp_path, damage):
     """As a power cut leaves it."""
-    (tmp_path / "log.jsonl").write_bytes(b'{"kind": "update"}\n' + damage + b'\n{"kind": "evaluation"}\n')
-    with pytest.raises(UserError, match=r"^[^\n]*/log.jsonl:2: expected an update or an evaluation, found [^\n]*; the file is "
+    (tmp_path / "log.jsonl").write_bytes(json.dumps(LOG[0]).encode() + b"\n" + damage + b"\n" + json.dumps(LOG[6]).encode() + b"\n")
+    with pytest.raises(UserError, match=r"^[^\n]*/log.jsonl:2: expected an update or an evaluation with its f1, found [^\n]*; the file is "
                                         r"damaged: put the whole file back, and --resume finishes the run, or start again with a "
                                         r"new --out folder; the trained model is in [^\n]*/model$"):
-        read_log(tmp_path)
+        read_log(tmp_path, "f1")
 
 
 def test_what_a_damaged_log_is_said_to_need_helps(folder, tmp_path):
@@ -207,7 +217,7 @@ def test_curves_of_a_run(folder, tmp_path):
     out = tmp_path / "run"
     run(folder, out, settings(**ADVERSARIAL, train__score_tests=True, train__eval_every=2))
     rows = list(csv.DictReader(io.StringIO((out / "curves.csv").read_text())))
-    assert tuple(rows[0]) == COLUMNS and [(row["step"], row["language"]) for row in rows] == [
+    assert list(rows[0]) == ALL_COLUMNS and [(row["step"], row["language"]) for row in rows] == [
         (step, language) for step in "246" for language in ("en", "es")]
     log = records(out)
     evaluations = [r for r in log if r["kind"] == "evaluation"]
@@ -241,10 +251,10 @@ def test_scoring_tests_on_the_way_changes_no_training(folder, tmp_path):
 
 
 def test_the_report_of_a_study(folder, tmp_path):
-    run(folder, tmp_path / "run", advpicker(advpicker__study=True),
+    run(folder, tmp_path / "run", advpicker(advpicker__audit=True),
         inputs=inputs(folder, unlabelled=[("es", folder / "es.txt"), ("fr", folder / "fr.raw")]))
     page = (tmp_path / "run" / "report.html").read_text()
-    studies = json.loads((tmp_path / "run" / "studies.json").read_text())
+    studies = json.loads((tmp_path / "run" / "audit.json").read_text())
     selected = studies["languages"]["es"]["pseudo_labels"][0]
     assert f"<tr><td>es</td><td>selected</td><td>4</td><td>{100 * selected['f1']:.1f}</td></tr>" in page
     assert "<tr><td>fr</td><td>selected</td><td>1</td><td>–</td></tr>" in page
@@ -275,7 +285,7 @@ def test_runs_side_by_side(runs, tmp_path):
     row = next(row for row in final_scores(groups, "f1") if (row["language"], row["group"]) == ("es", "with (2 seeds)"))
     assert row["selected"] == {"mean": pytest.approx(stored["mean"]), "sd": pytest.approx(stored["sd"]), "runs": 2}
     assert all(row[name] is None for row in final_scores(groups, "f1") if row["group"] == "stopped"
-               for name in ("selected", "last", "oracle", "teachers"))
+               for name in ("selected", "last", "oracle"))
 
 
 def test_grouping(runs):

@@ -5,12 +5,12 @@ import statistics
 
 import pytest
 
-import minixl.report.run as report
+import minixl.report.page_of_run as report
 from minixl.errors import UserError
-from minixl.report.comparison import band, final_scores, group, read_folder, write_comparison
+from minixl.report.comparison import band, final_scores
 from minixl.report.plots import PERCENT, Band, bars, svg
-from minixl.report.run import write_report
 from minixl.run.folder import begin
+from tests.report.compared import group, read_folder, write_comparison, write_report
 from tests.whole_runs import inputs, settings
 
 SPREAD = statistics.stdev([1, 2, 6])               # mean 3, median 2
@@ -153,7 +153,7 @@ def test_runs_on_other_data_are_another_group(tmp_path, role, file):
 
 
 @pytest.mark.parametrize(("changed", "groups"), [({"train__score_tests": True}, 1), ({"train__checkpoint_every": 7}, 1),
-                                                 ({"advpicker__study": True}, 1), ({"optim__lr": 0.1}, 2)])
+                                                 ({"advpicker__audit": True}, 1), ({"optim__lr": 0.1}, 2)])
 def test_settings_that_change_no_figure_divide_no_group(tmp_path, changed, groups):
     folders = [write_run(tmp_path / "one", 1), write_run(tmp_path / "two", 2, **changed)]
     assert len(group(map(read_folder, folders))) == groups

@@ -4,10 +4,9 @@ from pathlib import Path
 import pytest
 
 from minixl.errors import UserError
-from minixl.data.inputs import Inputs, parse_named
-from minixl.run.folder import read_run
-from minixl.run.seeds import train_seeds
-from minixl.methods.advpicker.variants import resolved
+from minixl.data.inputs import Inputs, parse_language_file
+from minixl.training.config import read_config
+from minixl.methods import SCHEMA, resolve, train
 from tests.whole_runs import Quiet, advpicker, assert_same_run, inputs, records, run, settings, stopped, write_data
 
 SHORT = settings(train__max_steps=3, train__eval_every=100)
@@ -27,7 +26,7 @@ def out(folder, tmp_path):
 
 def resume(folder, out, **how):
     """As --resume does: with what stands in config.toml."""
-    chosen, files, seed = read_run(out)
+    chosen, files, seed = read_config(out, SCHEMA)
     return run(folder, out, how.pop("chosen", chosen), inputs=files, seed=seed, resume=True, **how)
 
 
@@ -55,7 +54,7 @@ def test_a_setting_that_is_given_anew_is_named(folder, out):
         resume(folder, out, chosen=settings(train__max_steps=3, train__eval_every=100, optim__lr=0.5))
 
 
-@pytest.mark.parametrize(("content", "found"), [(None, "none"), ('{"a"', "a damaged file .*"), ("[]", "something else")])
+@pytest.mark.parametrize(("content", "found"), [(None, "no file"), ('{"a"', "a damaged file .*"), ("[]", "other content")])
 def test_digests_that_are_missing_or_damaged(folder, out, content, found):
     (out / "inputs.json").unlink()
     if content is not None:
@@ -73,7 +72,7 @@ def test_it_continues_from_another_directory(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
     stopped(folder, tmp_path / "run", chosen, 2, inputs=relative)
     monkeypatch.chdir(tmp_path)
-    assert read_run(tmp_path / "run")[1] == files
+    assert read_config(tmp_path / "run", SCHEMA)[1] == files
     resume(folder, tmp_path / "run")
     assert_same_run(tmp_path / "whole", tmp_path / "run")
 
@@ -86,8 +85,8 @@ def test_the_same_files_may_be_named_otherwise(folder, out, monkeypatch):
 
 def test_the_folder_of_other_teachers_is_known_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert resolved(advpicker(advpicker__teachers_from="runs/one"))["advpicker.teachers_from"] == str(tmp_path / "runs" / "one")
-    assert resolved(advpicker())["advpicker.teachers_from"] == ""
+    assert resolve(advpicker(advpicker__teachers_from="runs/one"))[1]["advpicker.teachers_from"] == str(tmp_path / "runs" / "one")
+    assert resolve(advpicker())[1]["advpicker.teachers_from"] == ""
 
 
 @pytest.mark.parametrize("resume", [False, True])
@@ -95,14 +94,14 @@ def test_several_seeds_do_not_move_in_with_one_run(folder, tmp_path, resume):
     run(folder, tmp_path / "run", SHORT)
     before = {path: path.read_bytes() for path in (tmp_path / "run").glob("*.*")}
     with pytest.raises(UserError, match="^--seeds: .*run holds one run of seed 3; choose a new --out folder for several seeds$"):
-        train_seeds(SHORT, inputs(folder), tmp_path / "run", seeds=[1, 2], reporter=Quiet(), resume=resume)
+        train(SHORT, inputs(folder), tmp_path / "run", seeds=[1, 2], reporter=Quiet(), resume=resume)
     assert before == {path: path.read_bytes() for path in (tmp_path / "run").glob("*.*")}
     assert not list((tmp_path / "run").glob("seed-*"))
 
 
 def test_what_was_read_is_said_once_for_all_seeds(folder, tmp_path):
     reporter = Quiet()
-    train_seeds(settings(train__max_steps=1), inputs(folder), tmp_path / "runs", seeds=[1, 2], reporter=reporter)
+    train(settings(train__max_steps=1), inputs(folder), tmp_path / "runs", seeds=[1, 2], reporter=reporter)
     assert sum(message.startswith("source en:") for message in reporter.messages) == 1
     assert [message for message in reporter.messages if message.startswith("seed ")] == ["seed 1 (1 of 2)", "seed 2 (2 of 2)"]
 
@@ -151,8 +150,8 @@ def test_a_run_that_diverges_names_the_update_and_its_rate(folder, tmp_path, nam
 @pytest.mark.parametrize("text", ["e s=x", "=x", "es", "es=", "e.s=x", "e/s=x"])
 def test_names_of_languages(text):
     with pytest.raises(UserError, match=f"--test {text}: expected "):
-        parse_named(text, "--test")
-    assert [parse_named(f"{name}=x", "--test")[0] for name in ("es", "pt-BR", "zh_2")] == ["es", "pt-BR", "zh_2"]
+        parse_language_file(text, "--test")
+    assert [parse_language_file(f"{name}=x", "--test")[0] for name in ("es", "pt-BR", "zh_2")] == ["es", "pt-BR", "zh_2"]
 
 
 @pytest.mark.parametrize(("old", "new"), [("seed = 3\n", 'seed = "x"\n'), ("source = [", "source = [3, "),
@@ -167,7 +166,7 @@ def test_a_config_that_cannot_be_understood_is_one_line(folder, out, old, new):
 
 def test_a_name_that_is_not_utf8_is_refused_before_the_folder_is_made(folder, tmp_path):
     path = Path(str(tmp_path / "d\udcfcsseldorf.txt"))
-    with pytest.raises(UserError, match=r"^--test es='.*d\\udcfcsseldorf.txt': expected a name in UTF-8, as config.toml holds it"):
+    with pytest.raises(UserError, match=r"^--test es='.*d\\udcfcsseldorf.txt': expected a path in UTF-8, as config.toml requires"):
         run(folder, tmp_path / "run", SHORT, inputs=inputs(folder, test=[("es", path)]))
     assert not (tmp_path / "run").exists()
 

@@ -12,10 +12,10 @@ from minixl.evaluation.scores import score
 from minixl.data.inputs import Inputs
 from minixl.prediction import Predictor
 from minixl.training.progress import Stopped
-from minixl.run.folder import locked, read_run
-from minixl.run.job import train_run
-from minixl.run.seeds import summarise, train_seeds
-from minixl.settings import Settings
+from minixl.run.folder import locked
+from minixl.training.config import read_config
+from minixl.methods import SCHEMA, train
+from minixl.run.seeds import summarise
 from tests.tiny import write_encoder, write_ner, write_topics
 from tests.whole_runs import Quiet, assert_same_run
 
@@ -38,12 +38,12 @@ def ner_inputs(folder):
 def settings(**changes):
     base = {"task": "ner", "train.epochs": 3, "train.batch_size": 4, "optim.lr": 1e-3, "optim.head_lr": 1e-2,
             "train.eval_every": 4, "data.max_length": 32}
-    return Settings({**base, **{name.replace("__", "."): value for name, value in changes.items()}})
+    return SCHEMA.settings({**base, **{name.replace("__", "."): value for name, value in changes.items()}})
 
 
 def run(folder, out, **how):
     how = {"seed": 3, "reporter": Quiet(), **how}
-    return train_run(how.pop("settings", settings()), how.pop("inputs", ner_inputs(folder)), out, **how)
+    return train(how.pop("settings", settings()), how.pop("inputs", ner_inputs(folder)), out, **how)
 
 
 def arrays(out):
@@ -167,10 +167,10 @@ def test_classification(folder, tmp_path, pooling):
 
 
 def test_seeds_give_mean_and_sd(folder, tmp_path):
-    metrics = train_seeds(settings(train__max_steps=4), ner_inputs(folder), tmp_path / "runs", seeds=[1, 2], reporter=Quiet())
+    metrics = train(settings(train__max_steps=4), ner_inputs(folder), tmp_path / "runs", seeds=[1, 2], reporter=Quiet())
     figure = metrics["test"]["en"]["f1"]
     assert figure["mean"] == pytest.approx(sum(figure["runs"]) / 2) and len(figure["runs"]) == 2
-    again = train_seeds(settings(train__max_steps=4), ner_inputs(folder), tmp_path / "runs", seeds=[1, 2], reporter=Quiet(),
+    again = train(settings(train__max_steps=4), ner_inputs(folder), tmp_path / "runs", seeds=[1, 2], reporter=Quiet(),
                         resume=True)
     assert again["test"] == metrics["test"]
 
@@ -182,9 +182,9 @@ def test_summarise_uses_the_sample_standard_deviation():
 
 def test_seeds_resume_refuses_finished_runs_of_other_settings(folder, tmp_path):
     how = {"seeds": [1], "reporter": Quiet()}
-    train_seeds(settings(train__max_steps=2), ner_inputs(folder), tmp_path / "runs", **how)
+    train(settings(train__max_steps=2), ner_inputs(folder), tmp_path / "runs", **how)
     with pytest.raises(UserError, match="train.max_steps was 2 when the run began, now it is 3"):
-        train_seeds(settings(train__max_steps=3), ner_inputs(folder), tmp_path / "runs", resume=True, **how)
+        train(settings(train__max_steps=3), ner_inputs(folder), tmp_path / "runs", resume=True, **how)
 
 
 def test_summarise_leaves_out_what_only_some_runs_have():
@@ -195,7 +195,7 @@ def test_summarise_leaves_out_what_only_some_runs_have():
 
 def test_config_can_be_read_back(folder, tmp_path):
     run(folder, tmp_path / "run")
-    stored, inputs, seed = read_run(tmp_path / "run")
+    stored, inputs, seed = read_config(tmp_path / "run", SCHEMA)
     assert dict(stored) == dict(settings()) and inputs == ner_inputs(folder) and seed == 3
 
 
@@ -222,7 +222,7 @@ def test_long_sentences_are_all_scored(folder, tmp_path):
     assert window["test"]["en"]["support"] == 60
     cut = run(folder, tmp_path / "cut", inputs=inputs, settings=settings(data__on_long="truncate"))
     assert 0 < cut["test"]["en"]["support"] < 30
-    with pytest.raises(UserError, match=r"long.txt:1: the sentence has \d+ word pieces, data.max_length is 32"):
+    with pytest.raises(UserError, match=r"long.txt:1: the sentence has \d+ word pieces, but data.max_length is 32"):
         run(folder, tmp_path / "error", inputs=inputs, settings=settings(data__on_long="error"))
 
 

@@ -6,7 +6,7 @@ import pytest
 import transformers
 from safetensors.numpy import load_file
 
-from minixl.data.corpus import encode, read_corpus
+from minixl.data.corpus import encode_corpus, read_corpus
 from minixl.evaluation.scores import score
 from minixl.prediction import Predictor, predict_labels
 from tests.whole_runs import Quiet, assert_same_run, inputs, records, run, settings, stopped, write_data
@@ -17,13 +17,13 @@ METHODS = {                                        # name -> settings, the losse
     "sentence": ({"method": "language-adversarial", "adversary__level": "sentence"}, ["task", *ADVERSARIAL]),
     "token": ({"method": "language-adversarial", "adversary__level": "token"}, ["task", *ADVERSARIAL]),
     "finetune+adversary": ({"adversary__level": "token"}, ["task", *ADVERSARIAL]),
-    "finetune+linkage": ({"alignment__average_linkage": True}, ["task", "average linkage"]),
-    "all": ({"method": "language-adversarial", "adversary__level": "sentence", "alignment__average_linkage": True},
+    "finetune+linkage": ({"linkage__level": "sentence"}, ["task", "average linkage"]),
+    "all": ({"method": "language-adversarial", "adversary__level": "sentence", "linkage__level": "sentence"},
             ["task", *ADVERSARIAL, "average linkage"]),
     "token+frozen": ({"method": "language-adversarial", "adversary__level": "token", **FROZEN}, ["task", *ADVERSARIAL]),
     "sentence+accumulate": ({"method": "language-adversarial", "adversary__level": "sentence", "train__accumulate": 2},
                             ["task", *ADVERSARIAL]),
-    "linkage+frozen": ({"alignment__average_linkage": True, **FROZEN}, ["task", "average linkage"]),
+    "linkage+frozen": ({"linkage__level": "sentence", **FROZEN}, ["task", "average linkage"]),
 }
 
 
@@ -97,7 +97,7 @@ def test_the_model_folder_holds_the_discriminator(folder, whole, level):
         np.testing.assert_array_equal(predictor.model.store[name].value, array)
     assert len(predictor.predict(["anna visita madrid ."])[0]["tags"]) == 4
     corpus = read_corpus("ner", "es", folder / "es.txt")
-    encoded = encode(corpus, predictor.tokenizer, predictor.info.labels, max_length=32, on_long="window")
+    encoded = encode_corpus(corpus, predictor.tokenizer, predictor.info.labels, max_length=32, on_long="window")
     again = score("ner", corpus.gold(), predict_labels(predictor.model, encoded, "IOB2"))
     assert again == json.loads((out / "metrics.json").read_text())["test"]["es"]
 

@@ -10,11 +10,9 @@ from minixl.data.lexicon import Lexicon
 from minixl.data.schemes import convert
 from minixl.errors import UserError
 from minixl.data.inputs import Inputs
-from minixl.building.folder import read_info
+from minixl.building import load_info
 from minixl.prediction import Predictor
-from minixl.run.job import train_run
-from minixl.run.seeds import train_seeds
-from minixl.settings import Settings, load_recipe
+from minixl.methods import SCHEMA, train
 from minixl.weights.word_vectors import read_vectors
 from tests.tiny import write_ner, write_pos, write_vectors
 from tests.weights.test_fasttext_binary import model as fasttext_bytes
@@ -42,12 +40,12 @@ def inputs(data, suffix="txt", **roles):
 
 def settings(**changes):
     given = {name.replace("__", "."): value for name, value in changes.items()}
-    return Settings({"task": "ner", "model.type": "bilstm-crf", **SMALL, **ADAM, **given})
+    return SCHEMA.settings({"task": "ner", "model.type": "bilstm-crf", **SMALL, **ADAM, **given})
 
 
 def run(files, out, chosen=None, **how):
     how = {"seed": 3, "reporter": Quiet(), **how}
-    return train_run(chosen or settings(), files, out, **how)
+    return train(chosen or settings(), files, out, **how)
 
 
 def parameters(out):
@@ -60,10 +58,10 @@ def losses(out):
 
 @pytest.mark.parametrize("recipe, suffix, figure", [("bilstm-crf-ner", "txt", "f1"), ("bilstm-crf-pos", "pos", "accuracy")])
 def test_the_recipes_learn_and_the_saved_model_is_the_one_that_was_scored(data, tmp_path, recipe, suffix, figure):
-    chosen = Settings({**load_recipe(recipe), **SMALL, **ADAM, "train.epochs": 15})
+    chosen = SCHEMA.settings({**SCHEMA.recipe(recipe), **SMALL, **ADAM, "train.epochs": 15})
     metrics = run(inputs(data, suffix), tmp_path / "run", chosen)
     assert metrics["test"]["en"][figure] > 0.9
-    info = read_info(tmp_path / "run" / "model")
+    info = load_info(tmp_path / "run" / "model")
     assert info.family == "bilstm-crf" and info.scheme == {"ner": "IOBES", "pos": "none"}[info.task]
     predictor = Predictor.load(tmp_path / "run" / "model", device="cpu")
     gold = [list(s.tags) for s in read_conll(data / f"en.{suffix}", scheme=None if info.task == "ner" else "none").sentences]
@@ -107,21 +105,21 @@ def test_every_setting_of_the_model(data, tmp_path, plain, name):
 
 def run_scores(folder, data):
     """What `minixl evaluate` computes."""
-    from minixl.data.corpus import encode, read_corpus
+    from minixl.data.corpus import encode_corpus, read_corpus
     from minixl.evaluation.scores import score
     from minixl.prediction import predict_labels
     predictor = Predictor.load(folder, device="cpu")
     info, results = predictor.info, {}
     for language in ("en", "es"):
         corpus = read_corpus(info.task, language, data / f"{language}.txt")
-        encoded = encode(corpus, predictor.tokenizer, info.labels, max_length=info.max_length, on_long=info.on_long)
+        encoded = encode_corpus(corpus, predictor.tokenizer, info.labels, max_length=info.max_length, on_long=info.on_long)
         results[language] = score(info.task, corpus.gold(), predict_labels(predictor.model, encoded, info.scheme,
                                                                            constrained=info.constrained))
     return results
 
 
 def test_labels_are_iobes_and_so_is_what_is_learnt(plain):
-    info = read_info(plain / "model")
+    info = load_info(plain / "model")
     assert info.labels == ["O", *(f"{letter}-{kind}" for kind in ("LOC", "PER") for letter in "BIES")]
     classifier = parameters(plain)["classifier.bias"]
     gold = classifier[[info.labels.index(f"S-{kind}") for kind in ("LOC", "PER")]]
@@ -138,7 +136,7 @@ def test_the_scheme_of_the_files_makes_no_difference(data, tmp_path, plain, sche
         (folder / f"{language}.txt").write_text("\n".join(
             "".join(f"{word}\t{tag}\n" for word, tag in zip(s.words, convert(s.tags, "IOB2", scheme), strict=True))
             for s in sentences))
-    assert read_conll(folder / "en.txt").found == scheme
+    assert read_conll(folder / "en.txt").file_scheme == scheme
     run(inputs(folder), tmp_path / "run")
     assert_same_run(plain, tmp_path / "run")
 
@@ -207,7 +205,7 @@ def test_vectors_of_another_language(data, tmp_path):
     run(with_vectors(data, tmp_path, en={"дом": [1.0] * 6, "мир": [2.0] * 6}), tmp_path / "run",
         settings(train__max_steps=1), reporter=reporter)
     assert [m for m in reporter.messages if "warning" in m] == [
-        f"warning: --vectors en={tmp_path}/en.vec: none of the words of the en texts is in it; is it the file of this language?"]
+        f"warning: --vectors en={tmp_path}/en.vec: it has none of the words of the en texts; is it the file of this language?"]
 
 
 def test_unknown_words_are_counted_for_every_file(data, tmp_path):
@@ -244,7 +242,7 @@ def test_resume_refuses_other_vectors(data, tmp_path):
 
 
 def test_seeds(data, tmp_path):
-    metrics = train_seeds(settings(train__max_steps=4), inputs(data), tmp_path / "runs", seeds=[1, 2], reporter=Quiet())
+    metrics = train(settings(train__max_steps=4), inputs(data), tmp_path / "runs", seeds=[1, 2], reporter=Quiet())
     assert len(metrics["test"]["es"]["f1"]["runs"]) == 2
     one, two = (parameters(tmp_path / "runs" / f"seed-{seed}") for seed in (1, 2))
     assert not np.array_equal(one[TABLE], two[TABLE]) and one.keys() == two.keys()
@@ -269,11 +267,11 @@ def test_long_sentences(data, tmp_path):
     few = {"train__epochs": 1, "data__max_length": 32}
     window = run(files, tmp_path / "window", settings(**few), reporter=reporter)
     assert window["test"]["en"]["support"] == 61
-    assert any("1 longer than the limit, read in windows, nothing cut" in m for m in reporter.messages)
+    assert any("1 longer than the limit, split into windows, nothing cut" in m for m in reporter.messages)
     cut = run(files, tmp_path / "cut", settings(**few, data__on_long="truncate"), reporter=reporter)
     assert cut["test"]["en"]["support"] == 8                           # one, and those that begin in the first 32 words
     assert any("1 longer than the limit, 268 words cut" in m for m in reporter.messages)
-    for changes, message in (({"data__on_long": "error"}, "long.txt:4: the sentence has 300 words, data.max_length is 32; --set"),
+    for changes, message in (({"data__on_long": "error"}, "long.txt:4: the sentence has 300 words, but data.max_length is 32; "),
                              ({"model__constrained_training": True}, "long.txt:4: the sentence has 300 words, data.max_length "
                               "is 32, and model.constrained_training needs whole sentences.*--set data.max_length=300$")):
         with pytest.raises(UserError, match=message):

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
+import minixl.building.transformer
 import minixl.run.job
 from minixl.errors import UserError
-from minixl.run.prepare import prepare
-from minixl.run.job import make_streams
-from minixl.methods.advpicker.variants import resolved
-from tests.whole_runs import advpicker, assert_same_run, inputs, records, run, settings, stopped, write_data
+from minixl.run.stage import make_streams
+from minixl.methods import resolve
+from tests.whole_runs import advpicker, assert_same_run, inputs, prepared, records, run, settings, stopped, texts, write_data
 
 TOKEN = {"method": "language-adversarial", "adversary__level": "token"}
 
@@ -22,11 +22,11 @@ def folder(tmp_path_factory):
 
 def test_the_ablation_ft_is_plain_fine_tuning():
     """Whatever terms the student was to have."""
-    asked = advpicker(advpicker__variant="ft", adversary__level="token", alignment__average_linkage=True)
-    found = resolved(asked)
+    asked = advpicker(advpicker__variant="ft", adversary__level="token", linkage__level="sentence")
+    found = resolve(asked)[1]
     changed = {name: found[name] for name in found if found[name] != asked[name]}
-    assert changed == {"method": "finetune", "adversary.level": "none", "alignment.average_linkage": False, "train.epochs": 1}
-    assert dict(resolved(found)) == dict(found)                        # as --resume reads it in config.toml
+    assert changed == {"method": "finetune", "adversary.level": "none", "linkage.level": "none", "train.epochs": 1}
+    assert dict(resolve(found)[1]) == dict(found)                        # as --resume reads it in config.toml
 
 
 def test_without_an_adversary_the_adversarial_method_is_fine_tuning(folder, tmp_path):
@@ -43,36 +43,36 @@ def test_without_an_adversary_the_adversarial_method_is_fine_tuning(folder, tmp_
 
 def test_a_term_on_fine_tuning_stays():
     chosen = settings(adversary__level="token")
-    assert dict(resolved(chosen)) == dict(chosen)
+    assert dict(resolve(chosen)[1]) == dict(chosen)
 
 
 def drawn(folder, seed, text, **changes):
     """language -> which sentences of its text the discriminator reads; and everything that was prepared."""
     files = inputs(folder, unlabelled=[("es", text), ("fr", folder / "fr.raw")])
-    prepared = prepare(settings(**TOKEN, **changes), files, seed)
+    read, prepared = texts(settings(**TOKEN, **changes), files, seed)
     found, start = {}, 0
-    for language, whole in prepared.texts.items():
+    for language, whole in prepared.unlabelled_targets.items():
         ours = {id(example): example.source for example in whole.encoded.examples}
-        found[language] = sorted({ours[id(example)] for example in prepared.examples["target"] if id(example) in ours})
-        start += sum(id(example) in ours for example in prepared.examples["target"])
-    assert start == len(prepared.examples["target"])
-    return found, prepared
+        found[language] = sorted({ours[id(example)] for example in read["target"] if id(example) in ours})
+        start += sum(id(example) in ours for example in read["target"])
+    assert start == len(read["target"])
+    return found, prepared, read["target"]
 
 
 def test_as_much_target_text_as_source_text(folder, tmp_path):
     """12 source sentences and two languages: 6 of the 20 in Spanish, one of them in windows, and all 2 of the French."""
     text = tmp_path / "es.raw"
     text.write_text("anna visita madrid " * 40 + "\n" + "".join(f"anna vive en paris {i}\n" for i in range(19)))
-    found, prepared = drawn(folder, 1, text)
+    found, prepared, target = drawn(folder, 1, text)
     assert found == {"es": list(range(20)), "fr": [0, 1]}
     seen = set()
     for seed in range(1, 6):
-        found, prepared = drawn(folder, seed, text, adversary__target_size="source")
+        found, prepared, target = drawn(folder, seed, text, adversary__target_size="source")
         assert len(found["es"]) == 6 and found["fr"] == [0, 1]
         assert drawn(folder, seed, text, adversary__target_size="source")[0] == found          # by the seed alone
-        assert {name: whole.encoded.sources for name, whole in prepared.texts.items()} == {"es": 20, "fr": 2}   # stage B has all
-        windows = sum(example.source == 0 for example in prepared.texts["es"].encoded.examples)
-        assert windows > 1 and len(prepared.examples["target"]) == 8 + (windows - 1) * (0 in found["es"])
+        assert {name: whole.encoded.sources for name, whole in prepared.unlabelled_targets.items()} == {"es": 20, "fr": 2}   # stage B has all
+        windows = sum(example.source == 0 for example in prepared.unlabelled_targets["es"].encoded.examples)
+        assert windows > 1 and len(target) == 8 + (windows - 1) * (0 in found["es"])
         seen |= {tuple(found["es"])}
     assert len(seen) == 5 and any(0 in chosen for chosen in seen)
 
@@ -101,28 +101,28 @@ def test_a_folder_that_another_process_finished_in_the_meantime_is_left_alone(fo
 def test_texts_share_the_memory_for_frozen_states(folder, tmp_path, monkeypatch):
     """And the files beyond it lie in the run's own folder."""
     frozen = settings(**TOKEN, model__freeze=["bottom:1"], model__keep_frozen=True, model__keep_frozen_mb=1)
-    prepared = prepare(frozen, inputs(folder), 1)
+    examples, prepared = texts(frozen, inputs(folder))
     names = {"source": "labelled", "target": "target", "again": "target"}
-    once = make_streams(names, prepared.examples, prepared.model, frozen, 1, tmp_path)
+    once = make_streams(names, examples, prepared.model, frozen, 1, tmp_path)
     sizes = {name: once[name].bottom.states.nbytes for name in names}
     assert once["target"].bottom is once["again"].bottom and not any(isinstance(s.bottom.states, np.memmap) for s in once.values())
 
-    made, real = [], minixl.run.job.FrozenBottom
+    made, real = [], minixl.building.transformer.FrozenBottom
 
     def small(bert, examples, *, memory_bytes, folder):
         """A budget of MiB in bytes that hold the first text and all but one byte of the second."""
         made.append((1 << 20) - memory_bytes)
         return real(bert, examples, memory_bytes=memory_bytes - (1 << 20) + sum(sizes.values()) - sizes["again"] - 1, folder=folder)
 
-    monkeypatch.setattr(minixl.run.job, "FrozenBottom", small)
+    monkeypatch.setattr(minixl.building.transformer, "FrozenBottom", small)
     out = tmp_path / "out"
     out.mkdir()
-    streams = make_streams(names, prepared.examples, prepared.model, frozen, 1, out)
+    streams = make_streams(names, examples, prepared.model, frozen, 1, out)
     assert made == [0, sizes["source"]]                                # what the first took is not there for the second
     assert not isinstance(streams["source"].bottom.states, np.memmap) and isinstance(streams["target"].bottom.states, np.memmap)
     missing = tmp_path / "missing"
     with pytest.raises(UserError, match=f"cannot be created in {missing} "):
-        make_streams(names, prepared.examples, prepared.model, frozen, 1, missing)
+        make_streams(names, examples, prepared.model, frozen, 1, missing)
 
 
 def lines(*tags):
@@ -145,24 +145,23 @@ def test_a_limit_that_leaves_labels_out_is_blamed(folder, tmp_path, limit, sourc
     (tmp_path / "new.txt").write_text(test)
     given = inputs(folder, source=[("en", tmp_path / "source.txt")], dev=[], unlabelled=[], test=[("es", tmp_path / "new.txt")])
     with pytest.raises(UserError, match=said):
-        prepare(settings(data__limit=limit), given, 1)
+        prepared(settings(data__limit=limit), given)
 
 
 def test_a_dev_file_that_selects_nothing_is_said(folder):
     files = [("en", folder / "en.txt"), ("ne", folder / "en.txt"), ("es", folder / "es.txt")]
-    messages = prepare(settings(), inputs(folder, dev=files, test=[("es", folder / "es.txt")]), 1).messages
-    assert [message for message in messages if "selects nothing" in message] == [
-        "--dev ne: selects nothing, since ne is no language of --source (en), and not of --test either, where it would add the "
-        "column oracle"]
+    messages = prepared(settings(), inputs(folder, dev=files, test=[("es", folder / "es.txt")])).messages
+    assert [message for message in messages if "--dev" in message] == [
+        "--dev ne has no effect: it is neither a source language (en) nor a test language, whose column oracle it would add"]
 
 
 def test_a_language_has_one_spelling(folder):
-    with pytest.raises(UserError, match="^--dev EN=...: expected en, as --source has it, found EN; the case counts$"):
-        prepare(settings(), inputs(folder, dev=[("EN", folder / "en.txt")]), 1)
+    with pytest.raises(UserError, match="^--dev EN=...: expected en as in --source, found EN; language names are case-sensitive$"):
+        prepared(settings(), inputs(folder, dev=[("EN", folder / "en.txt")]))
 
 
 def test_the_setting_that_compares_languages_is_named(folder):
-    for chosen, name in ((settings(alignment__average_linkage=True), "alignment.average_linkage"),
+    for chosen, name in ((settings(linkage__level="sentence"), "linkage.level"),
                          (settings(adversary__level="sentence"), "adversary.level")):
-        with pytest.raises(UserError, match=f"^--unlabelled: {name} compares languages, so it needs text of another one than en"):
-            prepare(chosen, inputs(folder, unlabelled=[]), 1)
+        with pytest.raises(UserError, match=f"^--unlabelled: {name} compares languages, so it needs text in another one than en"):
+            prepared(chosen, inputs(folder, unlabelled=[]))

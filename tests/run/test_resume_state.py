@@ -58,14 +58,14 @@ def test_checkpoints_are_written_as_often_as_asked(tmp_path, every, eval_every, 
     """A kill after step 5 loses the steps since."""
     how = {"total": 6, "eval_every": eval_every, "train__checkpoint_every": every}
     killed = training(tmp_path, PLATEAU, **how)
-    step = killed.method.step
+    real = killed.objective.step
 
-    def die():
-        if killed.method.steps == 5:
+    def die(step):
+        if step == 5:
             raise KeyboardInterrupt
-        return step()
+        return real(step)
 
-    killed.method.step = die
+    killed.objective.step = die
     with pytest.raises(KeyboardInterrupt):
         killed.run()
     resumed = training(tmp_path, PLATEAU, **how)
@@ -170,7 +170,7 @@ def test_a_model_that_learnt_nothing_is_said(tmp_path):
 def test_a_log_that_cannot_be_written_names_itself_and_the_cure(tmp_path):
     """A full disk: the system's own error names no file."""
     loop = training(tmp_path, PLATEAU, total=2)
-    loop.log = Path("/dev/full")
+    loop.log.path = Path("/dev/full")
     with pytest.raises(UserError, match=r"^/dev/full: cannot be written \(No space left on device\); make room and continue with "
                                         f"minixl train --resume --out {tmp_path}$"):
         loop.run()

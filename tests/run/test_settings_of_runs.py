@@ -5,17 +5,17 @@ from statistics import stdev
 import numpy as np
 import pytest
 
-import minixl.run.job
+import minixl.building.transformer
 from minixl.data.batching import split
-from minixl.training.update import make_optimizer
-from minixl.run.prepare import prepare
-from minixl.run.folder import read_run
-from minixl.run.job import make_streams
-from minixl.run.seeds import summarise, train_seeds
-from minixl.settings import Settings
-from minixl.methods.advpicker.variants import resolved, teacher_settings
+from minixl.training.optimizers import make_optimizer
+from minixl.training.config import read_config
+from minixl.run.seeds import summarise
+from minixl.run.stage import make_streams
+from minixl.methods import SCHEMA, train
+from minixl.methods import resolve
+from minixl.methods.advpicker.teachers import teacher_settings
 from tests.methods.advpicker.tiny_teachers import teacher
-from tests.whole_runs import Quiet, advpicker, inputs, records, run, settings, write_data
+from tests.whole_runs import Quiet, advpicker, inputs, records, run, settings, texts, write_data
 
 STREAMS = {"source": "labelled", "source/discriminator": "source", "target/discriminator": "target", "again": "target"}
 
@@ -49,7 +49,7 @@ def test_the_seed_of_a_run_is_that_of_its_streams(folder, tmp_path):
         out = tmp_path / str(seed)
         run(folder, out, chosen, seed=seed)
         orders.append({name: stream["order"] for name, stream in latest(out)["streams"].items()})
-        assert read_run(out)[2] == seed and json.loads((out / "metrics.json").read_text())["seed"] == seed
+        assert read_config(out, SCHEMA)[2] == seed and json.loads((out / "metrics.json").read_text())["seed"] == seed
     assert len(orders[0]) == 5
     for name in orders[0]:
         assert orders[0][name] != orders[1][name] != orders[2][name] != orders[0][name], name
@@ -62,11 +62,11 @@ def test_limits(folder, limit):
     names = {"data.limit": ["source en"], "data.test_limit": ["dev en", "test es"], "data.unlabelled_limit": ["unlabelled es"]}
     en, es, raw = ("en", folder / "en.txt"), ("es", folder / "es.txt"), ("es", folder / "es.raw")
     files = inputs(folder, dev=[en], test=[es], unlabelled=[raw])
-    prepared = prepare(settings(adversary__level="token", **{limit.replace(".", "__"): 2}), files, 1)
+    examples, prepared = texts(settings(adversary__level="token", **{limit.replace(".", "__"): 2}), files)
     expected = counts | dict.fromkeys(names[limit], 2)
     scored = prepared.evaluation.files
-    assert expected == {"source en": len(prepared.examples["labelled"]), "dev en": scored["dev"]["en"][1].sources,
-                        "test es": len(scored["test"]["es"][0].inputs), "unlabelled es": len(prepared.examples["target"])}
+    assert expected == {"source en": len(examples["labelled"]), "dev en": scored["dev"]["en"][1].sources,
+                        "test es": len(scored["test"]["es"][0].inputs), "unlabelled es": len(examples["target"])}
     said = {message.split(":")[0]: message for message in prepared.messages}
     for name, count in expected.items():
         assert f"{name}: {count} " in said[name]
@@ -84,12 +84,12 @@ def test_how_long_a_run_is_and_when_it_is_evaluated(folder, tmp_path, changes, s
     assert [r["step"] for r in records(tmp_path / "run") if r["kind"] == "evaluation"] == evaluations
 
 
-@pytest.mark.parametrize(("made", "steps"), [(teacher_settings, 0), (resolved, 3)], ids=["teacher", "ft and tladv"])
+@pytest.mark.parametrize(("made", "steps"), [(teacher_settings, 0), (lambda asked: resolve(asked)[1], 3)], ids=["teacher", "ft and tladv"])
 def test_the_limit_of_the_students_steps_is_that_of_a_run_of_one_stage_but_not_of_the_teachers(made, steps):
     for variant in ("ft", "tladv"):
         found = made(advpicker(advpicker__variant=variant, advpicker__epochs=7, train__max_steps=3, train__epochs=2))
         assert (found["train.max_steps"], found["train.epochs"]) == (steps, 7)
-    assert resolved(advpicker(train__max_steps=3))["train.max_steps"] == 3
+    assert resolve(advpicker(train__max_steps=3))[1]["train.max_steps"] == 3
 
 
 def test_what_minixl_json_says_of_the_run(folder, tmp_path):
@@ -106,16 +106,16 @@ def test_what_minixl_json_says_of_the_run(folder, tmp_path):
 
 
 def test_kept_states_have_the_memory_that_is_asked_for_and_reach_every_part(folder, tmp_path, monkeypatch):
-    asked, real = [], minixl.run.job.FrozenBottom
+    asked, real = [], minixl.building.transformer.FrozenBottom
 
     def spy(bert, examples, *, memory_bytes, **how):
         asked.append(memory_bytes)
         return real(bert, examples, memory_bytes=memory_bytes, **how)
 
-    monkeypatch.setattr(minixl.run.job, "FrozenBottom", spy)
+    monkeypatch.setattr(minixl.building.transformer, "FrozenBottom", spy)
     frozen = settings(model__freeze=["bottom:1"], model__keep_frozen=True, model__keep_frozen_mb=3)
-    prepared = prepare(frozen, inputs(folder), 1)
-    stream = make_streams({"source": "labelled"}, prepared.examples, prepared.model, frozen, 1, tmp_path)["source"]
+    examples, prepared = texts(frozen, inputs(folder))
+    stream = make_streams({"source": "labelled"}, examples, prepared.model, frozen, 1, tmp_path)["source"]
     assert asked == [3 << 20]
     batch = next(stream)
     states = prepared.model.bert.frozen_bottom(batch.input_ids, batch.position_ids, batch.starts)
@@ -127,7 +127,7 @@ def test_kept_states_have_the_memory_that_is_asked_for_and_reach_every_part(fold
 def test_the_warm_up_is_the_nearest_whole_number_of_updates(warmup, updates):
     """Of 10: the learning rate rises from 0 in these updates and is whole in the next."""
     made = teacher()
-    chosen = Settings({"optim.warmup": warmup, "optim.schedule": "constant"})
+    chosen = SCHEMA.settings({"optim.warmup": warmup, "optim.schedule": "constant"})
     schedule = make_optimizer(made, made.store.names(), chosen, 10, 5).schedule
     assert [schedule(step) for step in range(4)] == [min(1, step / updates) if updates else 1 for step in range(4)]
 
@@ -140,6 +140,6 @@ def test_summarise():
 
 
 def test_every_seed_has_a_folder_and_no_other_is_there(folder, tmp_path):
-    train_seeds(settings(train__max_steps=1), inputs(folder), tmp_path / "runs", seeds=[1, 2], reporter=Quiet())
+    train(settings(train__max_steps=1), inputs(folder), tmp_path / "runs", seeds=[1, 2], reporter=Quiet())
     assert sorted(path.name for path in tmp_path.glob("runs/seed-*")) == ["seed-1", "seed-2"]
-    assert [read_run(tmp_path / "runs" / f"seed-{seed}")[2] for seed in (1, 2)] == [1, 2]
+    assert [read_config(tmp_path / "runs" / f"seed-{seed}", SCHEMA)[2] for seed in (1, 2)] == [1, 2]

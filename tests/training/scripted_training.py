@@ -11,8 +11,10 @@ import numpy as np
 from minixl.evaluation.scores import Score
 from minixl.training.update import Update
 from minixl.parameters import ParameterStore
+from minixl.methods import SCHEMA
 from minixl.settings import Settings
-from minixl.training.loop import Evaluation, Training
+from minixl.evaluation.files import Evaluation
+from minixl.training.loop import Training
 from tests.whole_runs import Quiet
 
 TEST = {"en": 100, "de": 200, "es": 300, "fr": 400}    # plus the step: the score of a test file, rising all the time
@@ -20,19 +22,18 @@ STEP_SECONDS, PIECES = 2.0, 10
 
 
 class Counting:
-    """A method that adds 1 to the weight; a step takes STEP_SECONDS of `clock` and reads 10 times its number of tokens."""
+    """An objective that adds 1 to the weight; a step takes STEP_SECONDS of `clock` and reads 10 times its number of tokens."""
 
     def __init__(self, store: ParameterStore, clock: list[float]) -> None:
         self.store, self.clock, self.steps = store, clock, 0
+        self.losses: dict[str, Any] = {}
+        self.optimizers: dict[str, Any] = {}
 
-    def step(self) -> list[Update]:
+    def step(self, step: int) -> list[Update]:
         self.store["weight"].value += 1
         self.clock[0] += STEP_SECONDS
-        self.steps += 1
-        return [Update(self.steps - 1, "task", 1 / self.steps, "task", 1.0, 0.1, 10 * self.steps)]
-
-    def optimizers(self) -> dict[str, Any]:
-        return {}
+        self.steps = step + 1
+        return [Update(step, "task", 1 / self.steps, 1.0, 0.1, 10 * self.steps)]
 
 
 class Scripted(Evaluation):
@@ -55,7 +56,7 @@ def training(folder: Path, dev: Mapping[str, Sequence[float]], *, total: int, so
              test: Sequence[str] = ("en", "es"), eval_every: int = 1, clock: list[float] | None = None, stop_at: int | None = None,
              **changes: Any) -> Training:
     """The loop over `total` steps; stop_at: it is asked to stop after so many."""
-    chosen = Settings({name.replace("__", "."): value for name, value in changes.items()})
+    chosen = SCHEMA.settings({name.replace("__", "."): value for name, value in changes.items()})
     store = ParameterStore({"weight": (1,)}, dtype=np.float64)
     method, model = Counting(store, [0.0] if clock is None else clock), SimpleNamespace(store=store)
     return Training(model, method, {}, Scripted(chosen, sources, dev, test), chosen, folder, Quiet(), total_steps=total,

@@ -5,10 +5,10 @@ import torch
 from transformers import get_linear_schedule_with_warmup
 
 from minixl.data.batching import Stream
-from minixl.methods.advpicker.student import Distill
-from minixl.methods.finetune import Finetune
+from minixl.methods.advpicker.student import Distillation
+from minixl.methods.finetune import Supervised
 from minixl.methods.linkage import AverageLinkage
-from minixl.settings import Settings
+from minixl.methods import SCHEMA
 from tests.methods.planted_languages import make_model
 from tests.models.hugging_face import LABELS, random_examples
 
@@ -23,8 +23,8 @@ def streams(rng, names, count=10, batch_size=3):
 @pytest.mark.parametrize("warmup", [0.0, 0.3])
 def test_the_linkage_declines_over_the_steps_of_the_run(rng, warmup):
     """As transformers' schedule has it, down to almost nothing in the last step; every parameter that moves follows it."""
-    chosen = Settings({"optim.name": "adam", "optim.schedule": "linear", "optim.warmup": warmup, "optim.clip": 0.0,
-                       "alignment.level": "token", "alignment.lr": 1e-3, "adversary.level": "sentence"})
+    chosen = SCHEMA.settings({"optim.name": "adam", "optim.schedule": "linear", "optim.warmup": warmup, "optim.clip": 0.0,
+                       "linkage.level": "token", "linkage.lr": 1e-3, "adversary.level": "sentence"})
     made = make_model(chosen)
     ours = AverageLinkage(made, streams(rng, ["source", *AverageLinkage.STREAMS]), chosen, 1, STEPS)
     theirs = torch.optim.SGD([torch.zeros(1)], 1e-3)
@@ -40,19 +40,19 @@ def test_the_linkage_declines_over_the_steps_of_the_run(rng, warmup):
     assert expected == pytest.approx(1e-3 / (STEPS - round(warmup * STEPS)))
 
 
-@pytest.mark.parametrize("method", [Finetune, Distill])
+@pytest.mark.parametrize("method", [Supervised, Distillation])
 def test_the_inverse_schedule_is_constant_within_an_epoch(rng, method):
     """Four updates an epoch: 1, 1/2, 1/3 of the learning rate in epochs 0, 1, 2."""
-    chosen = Settings({"optim.schedule": "inverse", "optim.decay": 1.0, "optim.warmup": 0.0, "optim.lr": 1e-3,
+    chosen = SCHEMA.settings({"optim.schedule": "inverse", "optim.decay": 1.0, "optim.warmup": 0.0, "optim.lr": 1e-3,
                        "optim.head_lr": 2e-3})
     given = streams(rng, ["source"])
     more = {}
-    if method is Distill:
+    if method is Distillation:
         rows = iter(range(1000))
         for example in given["source"].examples:
             example.labels[...] = [next(rows) for _ in example.labels]
         more = {"targets": rng.dirichlet(np.ones(len(LABELS)), next(rows))}
     ours = method(make_model(chosen), given, chosen, 1, STEPS, **more)
     assert given["source"].batches_per_epoch == 4
-    assert [ours.step()[0].lr for _ in range(STEPS)] == pytest.approx([1e-3 / (1 + step // 4) for step in range(STEPS)])
-    assert [ours.optimizers()["task"].schedule(step) for step in (3, 4, 8)] == pytest.approx([1, 1 / 2, 1 / 3])
+    assert [ours.step(step)[0].lr for step in range(STEPS)] == pytest.approx([1e-3 / (1 + step // 4) for step in range(STEPS)])
+    assert [ours.optimizers["task"].schedule(step) for step in (3, 4, 8)] == pytest.approx([1, 1 / 2, 1 / 3])

@@ -52,7 +52,7 @@ def test_target_dev_alone_selects_nothing(tmp_path, dev):
 def test_the_model_folder_holds_the_last_parameters_where_only_target_dev_is_given(tmp_path, monkeypatch):
     folder = write_data(tmp_path / "data")
     dev = iter([0.9, 0.1, 0.1])
-    monkeypatch.setattr(minixl.training.loop.Evaluation, "one", lambda self, model, part, language, **how:
+    monkeypatch.setattr(minixl.evaluation.files.Evaluation, "one", lambda self, model, part, language, **how:
                         {"f1": next(dev) if part == "dev" else 0.5})
     run(folder, tmp_path / "run", settings(train__max_steps=3, train__eval_every=1),
         inputs=inputs(folder, dev=[("es", folder / "es.txt")]))

@@ -9,8 +9,9 @@ import pytest
 from minixl.errors import UserError
 from minixl.training.update import Update
 from minixl.training.progress import Stopped
-from minixl.settings import Settings
-from minixl.training.stopping import Patience, check_stopping
+from minixl.methods import LOSSES, METHODS, SCHEMA
+from minixl.run.prepare import check_dev_files
+from minixl.training.stopping import Patience
 from tests.mutants import mutant
 from tests.whole_runs import Quiet, advpicker, assert_same_run, inputs, records, run, settings, stopped, write_data
 
@@ -25,9 +26,9 @@ def folder(tmp_path_factory):
 
 def updates(loss: float, accuracy: float | None) -> list[Update]:
     """What an iteration did."""
-    made = [Update(0, "task", loss, "task", 1.0, 1.0, 1)]
+    made = [Update(0, "task", loss, 1.0, 1.0, 1)]
     if accuracy is not None:
-        made += [Update(0, kind, 9.0, kind, 1.0, 1.0, 1, told) for kind, told in (("discriminator", accuracy), ("generator", 0.0))]
+        made += [Update(0, kind, 9.0, 1.0, 1.0, 1, told) for kind, told in (("discriminator", accuracy), ("generator", 0.0))]
     return made
 
 
@@ -47,7 +48,7 @@ EVALUATIONS = [
 
 def follow(module, sign: str) -> list[int | None]:
     """1 for progress, 0 for none, None where nothing was counted."""
-    made = module.Patience(Settings({"train.stop_on": sign}), ["en", "de"])
+    made = module.Patience(SCHEMA.settings({"train.stop_on": sign}), ["en", "de"], LOSSES)
     found: list[int | None] = []
     for iterations, scores, _ in EVALUATIONS:
         for iteration in iterations:
@@ -67,12 +68,12 @@ def test_what_counts_as_progress(sign):
 
 MISTAKES = [
     ("equal is progress", "value > self.best:", "value >= self.best:"),
-    ("higher losses are better", "return -mean if", "return mean if"),
-    ("distance without its sign", "-abs(mean - 0.5)", "mean - 0.5"),
-    ("a far discriminator is better", "-abs(mean - 0.5)", "abs(mean - 0.5)"),
-    ("means over the whole run", "self.since = {name: [0.0, 0] for name in self.since}", "pass"),
-    ("the generator's accuracy as well", "elif update.loss == \"discriminator\" and", "elif"),
-    ("every loss", "if update.loss == \"task\":", "if update.value:"),
+    ("higher losses are better", "else -mean", "else mean"),
+    ("distance without its sign", "-abs(accuracy - chance)", "accuracy - chance"),
+    ("a far discriminator is better", "-abs(accuracy - chance)", "abs(accuracy - chance)"),
+    ("means over the whole run", "self.values, self.accuracies = {}, {}\n        if value", "if value"),
+    ("the generator's accuracy as well", "_add(self.accuracies, update.loss,", "_add(self.accuracies, self.watched,"),
+    ("every loss", "_add(self.values, update.loss,", "_add(self.values, TASK,"),
     ("source and target exchanged", "== (self.watched == \"source-dev\")", "!= (self.watched == \"source-dev\")"),
     ("the last language alone", "sum(scores) / len(scores) if", "scores[-1] if"),
     ("nothing to watch is no progress", "return None\n        if self.best is None", "value = -9.0\n        if self.best is None"),
@@ -90,7 +91,7 @@ def test_a_planted_mistake_is_caught(what, old, new):
     ("target-dev", "no better target dev f1 (of target labels) in 2 evaluations"),
     ("discriminator", "the discriminator came no nearer to chance in 2 evaluations")])
 def test_patience_ends_a_run_and_says_why(sign, said):
-    patience = Patience(Settings({"train.stop_on": sign, "train.patience": 2}), ["en"])
+    patience = Patience(SCHEMA.settings({"train.stop_on": sign, "train.patience": 2}), ["en"], LOSSES)
     found = []
     for _ in range(3):
         patience.note(updates(1.0, 0.7))
@@ -99,7 +100,7 @@ def test_patience_ends_a_run_and_says_why(sign, said):
 
 
 def test_progress_starts_the_count_again():
-    patience = Patience(Settings({"train.patience": 2}), ["en"])
+    patience = Patience(SCHEMA.settings({"train.patience": 2}), ["en"], LOSSES)
     reasons = [patience.evaluated({"en": {"f1": value}}) for value in (0.5, 0.4, 0.6, 0.6, 0.7, 0.1, 0.2)]
     assert [reason is not None for reason in reasons] == [False] * 6 + [True]
 
@@ -107,17 +108,24 @@ def test_progress_starts_the_count_again():
 def test_the_state_continues_in_the_middle_of_an_evaluation():
     states = []
     for again in (False, True):
-        patience = Patience(Settings({"train.stop_on": "loss", "train.patience": 2}), ["en"])
+        patience = Patience(SCHEMA.settings({"train.stop_on": "loss", "train.patience": 2}), ["en"], LOSSES)
         patience.note(updates(0.1, 0.7))
         patience.evaluated({})
         patience.note(updates(0.7, 0.3))
         if again:
             state = json.loads(json.dumps(patience.state_dict()))
-            patience = Patience(Settings({"train.stop_on": "loss", "train.patience": 2}), ["en"])
+            patience = Patience(SCHEMA.settings({"train.stop_on": "loss", "train.patience": 2}), ["en"], LOSSES)
             patience.load_state_dict(state)
         patience.note(updates(0.3, None))
-        states.append((patience.mean("loss"), patience.mean("discriminator"), patience.evaluated({}), patience.state_dict()))
+        states.append((patience.values["task"][0] / patience.values["task"][1], patience.mean_accuracy("discriminator"),
+                       patience.evaluated({}), patience.state_dict()))
     assert states[0] == states[1] and states[0][0] == 0.5
+
+
+def check(changes: dict, dev: list[str]) -> None:
+    """check_stopping of these settings and dev files; English is the source."""
+    chosen, evaluation = SCHEMA.settings(changes), SimpleNamespace(files={"dev": dev, "test": dev}, sources=["en"])
+    check_dev_files(METHODS[chosen["method"]], chosen, evaluation)
 
 
 @pytest.mark.parametrize(("changes", "languages", "said"), [
@@ -128,10 +136,10 @@ def test_the_state_continues_in_the_middle_of_an_evaluation():
      "finetune with adversary.level=none; --set adversary.level=sentence, or --set train.stop_on=source-dev$")])
 def test_what_cannot_work(changes, languages, said):
     with pytest.raises(UserError, match=said):
-        check_stopping(Settings({"train.patience": 1, **changes}), ["en"], languages)
-    check_stopping(Settings(changes), ["en"], languages)                   # train.patience=0: nothing is watched
-    check_stopping(Settings({"train.patience": 1, **changes, "adversary.level": "token"}), ["en"], [*languages, "es"])
-    check_stopping(Settings({"train.patience": 1, "train.stop_on": "discriminator", "method": "advpicker"}), ["en"], [])
+        check({"train.patience": 1, **changes}, languages)
+    check(changes, languages)                                                     # train.patience=0: nothing is watched
+    check({"train.patience": 1, **changes, "adversary.level": "token"}, [*languages, "es"])
+    check({"train.patience": 1, "train.stop_on": "discriminator", "method": "advpicker"}, [])
 
 
 STILL = {"optim__lr": 0.0, "optim__head_lr": 1e-12, "adversary__lr": 0.0, "adversary__discriminator_lr": 0.0, "model__dropout": 0.0,
@@ -144,7 +152,7 @@ def test_a_run_ends_by_each_sign(folder, tmp_path, sign):
     reporter = Quiet()
     metrics = run(folder, tmp_path / "run", settings(**ADVERSARIAL, **STILL, train__stop_on=sign), reporter=reporter)
     log = records(tmp_path / "run")
-    patience, reasons, last = Patience(settings(train__patience=2, train__stop_on=sign), ["en"]), [], 0
+    patience, reasons, last = Patience(settings(train__patience=2, train__stop_on=sign), ["en"], LOSSES), [], 0
     for record in log:
         if record["kind"] == "update":
             patience.note([SimpleNamespace(**record)])

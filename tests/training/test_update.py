@@ -3,12 +3,14 @@ import numpy as np
 import pytest
 
 from minixl.data.batching import Batch, pack
-from minixl.training.update import make_optimizer, step_rng, train_step, update_parameters
 from minixl.models.bert_config import BertConfig
 from minixl.models.transformer import Transformer
 from minixl.optim import SGD, AdamW
-from minixl.settings import Settings
+from minixl.methods import SCHEMA
+from minixl.training.optimizers import make_optimizer
+from minixl.training.update import PendingUpdate, step_rng, update_parameters
 from tests.models.hugging_face import LABELS, TINY, make_batch, random_examples
+from tests.training.one_update import supervised, train_step
 
 
 def model(pooling: str = "token", dropout: float = 0.0) -> Transformer:
@@ -21,10 +23,8 @@ def model(pooling: str = "token", dropout: float = 0.0) -> Transformer:
 
 def one_step(made: Transformer, batch: Batch, *assignments: str, step: int = 0, seed: int = 7):
     """The update record and the parameters after one step."""
-    settings = Settings({"optim.name": "sgd", "optim.lr": 0.1, "optim.schedule": "constant", "optim.warmup": 0.0})
-    settings = settings.override(assignments)
-    names = made.store.names(trainable=True)
-    update = train_step(made, batch, make_optimizer(made, names, settings, 10, 1), names, settings, seed, step)
+    settings = SCHEMA.settings({"optim.name": "sgd", "optim.lr": 0.1, "optim.schedule": "constant", "optim.warmup": 0.0})
+    update = train_step(made, batch, settings.override(assignments), seed=seed, step=step)
     return update, {p.name: p.value.copy() for p in made.store}
 
 
@@ -50,7 +50,7 @@ def test_accumulation_changes_nothing(rng, pooling, parts):
 def test_the_record_of_an_update(rng):
     made, batch = model(), make_batch(rng)
     update, _ = one_step(made, batch, "optim.clip=0.0", step=4)
-    assert (update.step, update.loss, update.subset, update.lr, update.tokens) == (4, "task", "task", 0.1, batch.tokens)
+    assert (update.step, update.loss, update.lr, update.tokens) == (4, "task", 0.1, batch.tokens)
     assert update.value > 0 and update.gradient_norm > 0
     again, _ = one_step(made, batch)
     assert again.value < update.value, "a small step downhill"
@@ -97,13 +97,51 @@ def test_a_gradient_that_is_not_finite(bad):
     made.store["classifier.bias"].grad[0] = bad
     before = made.store.values.copy()
     with pytest.raises(FloatingPointError, match=f"^the gradient became {bad}$"):
-        update_parameters(made, make_optimizer(made, names, Settings({}), 10, 1), names, 1.0)
+        optimizer = make_optimizer(made, names, SCHEMA.settings({}), 10, 1)
+        update_parameters(PendingUpdate(0, "task", names, made.store, optimizer), 1.0)
     np.testing.assert_array_equal(made.store.values, before)
+
+
+def test_observers_see_the_gradients_before_they_are_used(rng):
+    """An observer that records norms by parameter: their squares add up to the update's, unclipped, and nothing is changed."""
+    norms: list[dict[str, float]] = []
+
+    def record(pending: PendingUpdate) -> None:
+        assert (pending.loss, pending.optimizer.steps) == ("task", len(norms))
+        grads = {name: pending.store[name].grad for name in pending.names}
+        norms.append({name: float(np.linalg.norm(getattr(grad, "values", grad))) for name, grad in grads.items()})
+
+    settings = SCHEMA.settings({"optim.clip": 0.1, "optim.warmup": 0.0})
+    batches, stores = [make_batch(rng), make_batch(rng)], []
+    for observers in ([], [record]):
+        objective = supervised(model(dropout=0.3), batches, settings)
+        objective.observers += observers
+        updates = [objective.step(step)[0] for step in range(2)]
+        stores.append(objective.model.store)
+    for update, recorded in zip(updates, norms, strict=True):
+        assert set(recorded) == set(objective.subsets["task"])
+        assert update.gradient_norm == pytest.approx(np.sqrt(sum(norm ** 2 for norm in recorded.values())))
+        assert update.gradient_norm > 0.1, "clipped afterwards"
+    np.testing.assert_array_equal(stores[0].values, stores[1].values)
+
+
+def test_an_observer_may_change_the_gradients_that_are_used(rng):
+    """As a sum over workers will: halved gradients, with SGD, move the parameters half as far."""
+    ways = []
+    for factor in (1.0, 0.5):
+        settings = SCHEMA.settings({"optim.name": "sgd", "optim.lr": 0.1, "optim.schedule": "constant", "optim.warmup": 0.0,
+                                    "optim.clip": 0.0})
+        objective = supervised(model(), [make_batch(np.random.default_rng(3))], settings)
+        before = objective.model.store.values.copy()
+        objective.observers.append(lambda pending, factor=factor: pending.store.grads.__imul__(factor))
+        objective.step(0)
+        ways.append(objective.model.store.values - before)
+    np.testing.assert_allclose(ways[1], ways[0] / 2, rtol=1e-9, atol=1e-15)
 
 
 def test_groups_of_the_optimiser():
     made = model("cls")
-    settings = Settings({"optim.lr": 1e-3, "optim.head_lr": 5e-3, "optim.weight_decay": 0.2, "optim.beta1": 0.8, "optim.eps": 1e-6})
+    settings = SCHEMA.settings({"optim.lr": 1e-3, "optim.head_lr": 5e-3, "optim.weight_decay": 0.2, "optim.beta1": 0.8, "optim.eps": 1e-6})
     optimizer = make_optimizer(made, made.store.names(), settings, 10, 1)
     assert isinstance(optimizer, AdamW) and (optimizer.betas, optimizer.eps) == ((0.8, 0.999), 1e-6)
     assert sorted(optimizer.names) == sorted(made.store.names())
@@ -111,14 +149,14 @@ def test_groups_of_the_optimiser():
         for name in group.names:
             assert group.lr == (5e-3 if name.startswith(("classifier", "bert.pooler")) else 1e-3), name
             assert group.weight_decay == (0 if name.endswith("bias") or "LayerNorm" in name else 0.2), name
-    same = make_optimizer(made, made.store.names(), Settings({"optim.lr": 1e-3}), 10, 1)
+    same = make_optimizer(made, made.store.names(), SCHEMA.settings({"optim.lr": 1e-3}), 10, 1)
     assert {group.lr for group in same.groups} == {1e-3}, "head_lr = 0 stands for optim.lr"
 
 
 @pytest.mark.parametrize("name, kind, decay", [("adamw", AdamW, 0.2), ("adam", AdamW, 0.0), ("sgd", SGD, 0.0)])
 def test_optimisers_by_name(name, kind, decay):
     made = model()
-    optimizer = make_optimizer(made, ["classifier.weight"], Settings({"optim.name": name, "optim.weight_decay": 0.2}), 10, 1)
+    optimizer = make_optimizer(made, ["classifier.weight"], SCHEMA.settings({"optim.name": name, "optim.weight_decay": 0.2}), 10, 1)
     assert type(optimizer) is kind and optimizer.groups[0].weight_decay == decay and optimizer.names == ["classifier.weight"]
 
 
@@ -128,7 +166,7 @@ def test_optimisers_by_name(name, kind, decay):
     ("constant", 0.4, [0, 0.25, 0.5, 0.75, 1, 1, 1, 1, 1, 1, 1]), ("constant", 0.0, [1] * 11)])
 def test_schedules(schedule, warmup, factors):
     made = model()
-    optimizer = make_optimizer(made, made.store.names(), Settings({"optim.schedule": schedule, "optim.warmup": warmup}), 10, 1)
+    optimizer = make_optimizer(made, made.store.names(), SCHEMA.settings({"optim.schedule": schedule, "optim.warmup": warmup}), 10, 1)
     assert [optimizer.schedule(step) for step in range(11)] == pytest.approx(factors)
 
 
@@ -136,7 +174,7 @@ def test_schedules(schedule, warmup, factors):
 def test_the_inverse_schedule_goes_by_epochs(warmup):
     """4 updates an epoch: 1/1 in the first, 1/1.5 in the second, 1/2 in the third."""
     made = model()
-    settings = Settings({"optim.schedule": "inverse", "optim.decay": 0.5, "optim.warmup": warmup})
+    settings = SCHEMA.settings({"optim.schedule": "inverse", "optim.decay": 0.5, "optim.warmup": warmup})
     optimizer = make_optimizer(made, made.store.names(), settings, 10, 4)
     rising = [0, 1 / 3, 2 / 3] if warmup else [1, 1, 1]
     assert [optimizer.schedule(step) for step in range(10)] == pytest.approx([*rising, 1, *4 * [1 / 1.5], 1 / 2, 1 / 2])
@@ -149,7 +187,7 @@ def test_the_inverse_schedule_goes_by_epochs(warmup):
 def test_the_floor_is_that_of_every_learning_rate(rng, schedule, floor, ends):
     """The encoder's is 0.1, the head's 0.5; after 20 epochs of one update 1/11 is left.  SGD: a way is a rate times a gradient."""
     made = model()
-    settings = Settings({"optim.name": "sgd", "optim.lr": 0.1, "optim.head_lr": 0.5, "optim.schedule": schedule,
+    settings = SCHEMA.settings({"optim.name": "sgd", "optim.lr": 0.1, "optim.head_lr": 0.5, "optim.schedule": schedule,
                          "optim.decay": 0.5, "optim.floor": floor, "optim.warmup": 0.0})
     optimizer = make_optimizer(made, made.store.names(), settings, 20, 1)
     optimizer.steps = 20

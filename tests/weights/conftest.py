@@ -1,4 +1,4 @@
-"""Small model folders made on the spot."""
+"""Small model folders for the tests."""
 import json
 
 import numpy as np

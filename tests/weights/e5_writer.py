@@ -1,4 +1,4 @@
-"""Writes small files in the E5S1 format, to test the reader without the package that brings the real one."""
+"""Write small files in the E5S1 format, to test the reader without the package that has the real one."""
 import struct
 
 import numpy as np
@@ -25,7 +25,7 @@ def shapes(sizes=SIZES):
 
 
 def quantised(rng, shape):
-    """Random blocks and, written out weight by weight, the values they stand for."""
+    """Random blocks and their values, computed weight by weight."""
     data, values = b"", []
     for _ in range(int(np.prod(shape)) // 32):
         scale, weights = np.float16(rng.uniform(0.01, 0.1)), rng.integers(0, 16, 32)
@@ -48,7 +48,7 @@ def tensor_data(rng, sizes=SIZES):
 
 def e5_bytes(tensors, *, magic=b"E5S1", version=1, sizes=SIZES, eps=1e-12, block=32, pieces=PIECES,
              specials=(0, 2, 1, 3), normaliser=NORMALISER, table_extra=b"", count=None, offsets=None):
-    """The bytes of a file; each keyword spoils one thing."""
+    """The bytes of a file; each keyword introduces one fault."""
     texts = [piece.encode() if isinstance(piece, str) else piece for piece, _ in pieces]
     blob = b"".join(texts)
     offsets = np.cumsum([0, *map(len, texts)]) if offsets is None else offsets

@@ -1,4 +1,4 @@
-"""The character map: `tokenizers` reads back every entry of the table it was made from."""
+"""The character map: `tokenizers` reads back every entry of the original table."""
 import random
 import unicodedata
 

@@ -1,4 +1,4 @@
-"""Converting: shards to one file, old names to today's, dtypes."""
+"""Conversion: shards to one file, old names to current ones, dtypes."""
 import json
 
 import numpy as np
@@ -24,10 +24,10 @@ def test_old_shards_to_one_folder(encoder, tensors, config_json, tmp_path):
     assert convert(encoder, tmp_path / "new", "float16") == len(tensors)
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["config.json", "model.safetensors", "vocab.txt"]
     assert json.loads((tmp_path / "new/config.json").read_text()) == config_json | {"torch_dtype": "float16"}
-    found = load_file(tmp_path / "new/model.safetensors")
-    assert set(found) == set(tensors)
+    converted = load_file(tmp_path / "new/model.safetensors")
+    assert set(converted) == set(tensors)
     for name, value in tensors.items():
-        np.testing.assert_array_equal(found[name], value.astype(np.float16), err_msg=name)
+        np.testing.assert_array_equal(converted[name], value.astype(np.float16), err_msg=name)
     targets = {name: np.empty(value.shape, np.float32) for name, value in tensors.items()}
     load_parameters(tmp_path / "new", targets)
     assert Tokenizer(tmp_path / "new").pieces_batch([["Sevilla"]])[0] == [[5]]
@@ -38,9 +38,9 @@ def test_one_file(tmp_path, dtype, expected):
     values = {"w": torch.randn(3, 4).bfloat16(), "ids": torch.arange(5)}
     save_torch(values, tmp_path / "a.safetensors")
     convert(tmp_path / "a.safetensors", tmp_path / "deep/b.safetensors", dtype)
-    found = load_file(tmp_path / "deep/b.safetensors")
-    assert found["w"].dtype == expected and found["ids"].dtype == np.int64         # whole numbers stay as they are
-    np.testing.assert_array_equal(found["w"], values["w"].to(getattr(torch, expected)).numpy())
+    converted = load_file(tmp_path / "deep/b.safetensors")
+    assert converted["w"].dtype == expected and converted["ids"].dtype == np.int64         # whole numbers stay as they are
+    np.testing.assert_array_equal(converted["w"], values["w"].to(getattr(torch, expected)).numpy())
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["b.safetensors"]
 
 
@@ -51,12 +51,12 @@ def test_what_float16_cannot_hold(tmp_path):
     assert not (tmp_path / "b.safetensors").exists()
 
 
-@pytest.mark.parametrize("name, found", [("new", "new or empty folder, found one in use"),
-                                         ("new.safetensors", "new file, found one that is there")])
-def test_what_is_there_is_not_replaced(encoder, tmp_path, name, found):
+@pytest.mark.parametrize("name, expected", [("new", "new or empty folder, found one with files"),
+                                            ("new.safetensors", "new file, found an existing one")])
+def test_what_is_there_is_not_replaced(encoder, tmp_path, name, expected):
     (tmp_path / "new").mkdir()                                          # an empty folder is as good as none
     convert(encoder, tmp_path / name)
-    with pytest.raises(UserError, match=f"{name}: expected a {found}; choose another, or remove it first$"):
+    with pytest.raises(UserError, match=f"{name}: expected a {expected}; choose another, or remove it first$"):
         convert(encoder, tmp_path / name, "float16")
     file = tmp_path / "new" / "model.safetensors" if name == "new" else tmp_path / name
     assert {value.dtype for value in load_file(file).values()} == {np.dtype(np.float32)}
@@ -80,7 +80,7 @@ def test_what_a_folder_lacks(tmp_path, files, missing):
 
 
 def test_onto_itself(encoder):
-    with pytest.raises(UserError, match="expected another place than the source"):
+    with pytest.raises(UserError, match="expected a target other than the source"):
         convert(encoder, encoder.parent / "." / "encoder")
 
 

@@ -12,7 +12,7 @@ from minixl.errors import UserError
 from minixl.models.bert_config import encoder_shapes
 from minixl.weights import e5
 from minixl.weights.folder import load_parameters, read_config
-from minixl.weights.safetensors_reader import Checkpoint
+from minixl.weights.safetensors_reader import SafetensorsReader
 from minixl.weights.tokenizer import Tokenizer
 
 from .e5_writer import e5_bytes, tensor_data
@@ -51,7 +51,7 @@ def test_a_small_file_becomes_a_folder(source, tmp_path, rng):
     assert [tokenizer._backend.id_to_token(id) for id in tokenizer.encode_texts([text])[0][0]] == ["▁New", "▁York", "▁", "fi", "é"]
     model, theirs = AutoModel.from_pretrained(out), AutoTokenizer.from_pretrained(out)
     assert theirs(text).input_ids == [0, *tokenizer.encode_texts([text])[0][0], 2]
-    assert model.config.model_type == "bert" and Checkpoint(out).dtype(Checkpoint(out).names()[0]) == "F16"
+    assert model.config.model_type == "bert" and SafetensorsReader(out).dtype(SafetensorsReader(out).names()[0]) == "F16"
 
 
 def test_nothing_is_done_when_it_is_there(source, tmp_path):
@@ -99,7 +99,7 @@ def real_lines(shared, language, count):
 
 @pytest.mark.parametrize("language", ["en", "de", "es", "nl"])
 def test_real_pieces(unpacked, shared, language):
-    """The encoder beside the checkout has fewer pieces.  Where it has all of ours, it must cut the text as we do."""
+    """The encoder beside the checkout has fewer pieces.  Where it has all of ours, it must split the text as we do."""
     ours, theirs = Tokenizer(unpacked), Tokenizer(shared / "models/e5-small")
     small = set(theirs._backend.get_vocab())
     lines = real_lines(shared, language, 5000)
@@ -127,8 +127,8 @@ def test_real_normaliser(unpacked, shared):
 
 
 def test_real_weights(unpacked, shared):
-    """Layers are the same numbers; so are the rows of the pieces that both vocabularies have."""
-    ours, theirs = Checkpoint(unpacked), Checkpoint(shared / "models/e5-small")
+    """The layers are equal, and so are the rows of the pieces in both vocabularies."""
+    ours, theirs = SafetensorsReader(unpacked), SafetensorsReader(shared / "models/e5-small")
     stored = {name.removeprefix("bert."): name for name in theirs.names()}
     word = "bert.embeddings.word_embeddings.weight"
     for name in ours.names():

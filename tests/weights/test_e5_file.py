@@ -1,4 +1,4 @@
-"""The E5S1 parser on small written files, whole and spoiled in every way."""
+"""The E5S1 parser on small files, valid and with every kind of fault."""
 import numpy as np
 import pytest
 
@@ -53,7 +53,7 @@ SPOILED = {
     "magic": (dict(magic=b"GGUF"), "expected b'E5S1' at the beginning, found b'GGUF'"),
     "version": (dict(version=2), "version: expected 1, found 2"),
     "sizes": (dict(sizes=(-64, *SIZES[1:])), "hidden_size: expected 1 to 2^24, found -64"),
-    "block": (dict(block=64), "weights a block: expected 32, found 64"),
+    "block": (dict(block=64), "weights per block: expected 32, found 64"),
     "eps": (dict(eps=float("nan")), "layer_norm_eps: expected 0 < eps < 1, found nan"),
     "special": (dict(specials=(0, 99, 1, 3)), "id of eos: expected 0 to 10, found 99"),
     "no pieces": (dict(count=0), "pieces: expected 1 to 14, found 0"),

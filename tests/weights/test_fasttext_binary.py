@@ -1,4 +1,4 @@
-"""fastText .bin files, written here value by value as the format says, against an n-gram look-up by string slices.
+"""fastText .bin files, written here value by value as the format says, against n-gram lookup by string slices.
 
 That the two agree with fastText itself was checked with models that fasttext 0.9.2 trained (n-grams of 3 to 6 and 1 to 2
 characters, none, and a supervised model): every vector, of known and unknown words, to 2e-9.
@@ -44,7 +44,7 @@ def expected_ngrams(word, minn, maxn):
 
 def model(words=WORDS, labels=(), *, dim=3, bucket=11, minn=3, maxn=6, model=2, version=12, magic=793712314, pruned=None,
           quantised=0, rows=None, columns=None, matrix=None, entries=None, kind=0):
-    """The bytes of a model and its matrix; each argument can be made a lie."""
+    """The bytes of a model and its matrix; each argument can hold a wrong value."""
     known = len(words) + (len(pruned) if pruned is not None else bucket if maxn > 0 else 0)
     if matrix is None:
         matrix = np.random.default_rng(5).normal(size=(known, dim)).astype("<f4")
@@ -176,7 +176,7 @@ def test_undecodable_words_are_reported(write):
     reports = []
     path = write(model([b"\xff", "de", b"\xc3", "", "la", "de"])[0])
     assert read_vectors(path, report=reports.append).words == ["de", "la"]
-    assert reports == [f"{path}: 2 words that are not utf-8 were left out"]
+    assert reports == [f"{path}: 2 words that are not UTF-8 were left out"]
     assert read_vectors(path, report=reports.append, top=2).words == ["de"] and "1 words" in reports[1]
 
 
@@ -225,7 +225,7 @@ def test_every_truncation_is_noticed(write):
 
 
 def test_other_files(tmp_path, write):
-    with pytest.raises(UserError, match="unpack it first"):
+    with pytest.raises(UserError, match="unpack it with gunzip"):
         read_vectors(write(gzip.compress(model()[0]), "a.bin.gz"))
     with pytest.raises(UserError, match="expected a file, found nothing"):
         read_vectors(tmp_path / "none.bin")

@@ -11,7 +11,7 @@ from transformers import AutoModel, AutoModelForTokenClassification, AutoTokeniz
 from minixl.errors import UserError
 from minixl.models.bert_config import encoder_shapes
 from minixl.weights.folder import load_parameters, read_config, save_folder
-from minixl.weights.safetensors_reader import Checkpoint
+from minixl.weights.safetensors_reader import SafetensorsReader
 from minixl.weights.tokenizer import Tokenizer
 
 
@@ -55,12 +55,12 @@ def test_a_folder_that_is_none(tmp_path):
 
 
 def test_the_encoder_that_minixl_makes(tmp_path):
-    """A newcomer gives its name where its folder is asked for: what is said is where that folder comes from."""
+    """A new user may give its name instead of its folder: the message says how to make the folder."""
     for path in (tmp_path / "e5-small", Path("e5-small")):
         with pytest.raises(UserError) as error:
             read_config(path)
-        assert str(error.value) == (f"{path}: no such folder; minixl weights fetch e5-small makes this encoder's folder and "
-                                    "prints where it is; give that folder")
+        assert str(error.value) == (f"{path}: no such folder; make this encoder's folder with minixl weights fetch e5-small "
+                                    "and give the path that it prints")
 
 
 @pytest.mark.parametrize("rename", [str, lambda name: name.removeprefix("bert."), old_name],
@@ -73,11 +73,11 @@ def test_loading_under_every_spelling(encoder, tensors, rename):
     report = load_parameters(encoder, targets, optional=["classifier."])
     assert_loaded(targets, tensors)
     assert (targets["classifier.weight"] == 7).all()
-    assert report.loaded == tuple(tensors) and report.new == ("classifier.weight", "classifier.bias")
+    assert report.loaded == tuple(tensors) and report.missing == ("classifier.weight", "classifier.bias")
     assert report.weights == sum(value.size for value in tensors.values())
-    first, left_out, new = str(report).splitlines()
-    assert first == f"loaded 39 parameters (0.0 M weights) from {encoder}" and new == "newly initialised: classifier.* (2)"
-    assert left_out == "left out: bert.embeddings.position_ids, cls.* (2)"
+    first, unused, missing = str(report).splitlines()
+    assert first == f"loaded 39 parameters (0.0 M weights) from {encoder}" and missing == "newly initialised: classifier.* (2)"
+    assert unused == "unused: bert.embeddings.position_ids, cls.* (2)"
 
 
 def test_loading_shards(encoder, tensors):
@@ -99,7 +99,7 @@ def test_a_missing_parameter_is_named_and_nothing_is_written(encoder, tensors):
         load_parameters(encoder, targets)
     assert all(np.isnan(value).all() for value in targets.values())
     report = load_parameters(encoder, targets, optional=["bert.pooler.dense.weight", "bert.pooler.dense.bias"])
-    assert report.new == ("bert.pooler.dense.weight", "bert.pooler.dense.bias")
+    assert report.missing == ("bert.pooler.dense.weight", "bert.pooler.dense.bias")
     assert_loaded(targets, kept)
 
 
@@ -141,10 +141,10 @@ def test_what_is_saved_is_what_transformers_loads(encoder, tensors, config_json,
     assert json.loads((out / "minixl.json").read_text()) == {"task": "ner"}
     theirs, info = AutoModelForTokenClassification.from_pretrained(out, output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"] and theirs.config.id2label == {0: "O", 1: "B-LOC"}
-    found = theirs.state_dict()
+    state = theirs.state_dict()
     for name, value in everything.items():
-        assert found[name].dtype == torch.float32
-        np.testing.assert_array_equal(found[name].numpy(), value, err_msg=name)
+        assert state[name].dtype == torch.float32
+        np.testing.assert_array_equal(state[name].numpy(), value, err_msg=name)
     text = "Madrid, Sevilla 北京 é."
     assert AutoTokenizer.from_pretrained(out)(text, add_special_tokens=False).input_ids == Tokenizer(
         encoder).encode_texts([text])[0][0]
@@ -162,4 +162,4 @@ def test_the_shared_encoder(shared):
     theirs = AutoModel.from_pretrained(folder, dtype=torch.float32).state_dict()
     for name, value in targets.items():
         np.testing.assert_array_equal(theirs[name.removeprefix("bert.")].numpy(), value, err_msg=name)
-    assert len(Checkpoint(folder).names()) == len(report.loaded) + len(report.left_out)
+    assert len(SafetensorsReader(folder).names()) == len(report.loaded) + len(report.unused)

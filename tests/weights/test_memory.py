@@ -1,4 +1,4 @@
-"""Loading a checkpoint of mBERT's size costs the buffers and little more."""
+"""Loading a checkpoint of mBERT's size takes little memory besides the buffers."""
 import json
 import struct
 import subprocess

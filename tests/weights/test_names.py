@@ -2,7 +2,7 @@
 import pytest
 
 from minixl.errors import UserError
-from minixl.weights.names import canonical, canonical_names, summary
+from minixl.weights.names import canonical_name, canonical_names, summarise_names
 
 
 @pytest.mark.parametrize("stored, expected", [
@@ -16,8 +16,8 @@ from minixl.weights.names import canonical, canonical_names, summary
     ("classifier.weight", "classifier.weight"), ("discriminator.gamma", "discriminator.gamma"),
     ("mapping.encoder.weight", "mapping.encoder.weight")])
 def test_canonical(stored, expected):
-    assert canonical(stored) == expected
-    assert canonical(expected) == expected
+    assert canonical_name(stored) == expected
+    assert canonical_name(expected) == expected
 
 
 def test_two_names_for_one_parameter():
@@ -27,6 +27,6 @@ def test_two_names_for_one_parameter():
 
 def test_summary():
     names = ["cls.a", "cls.b.c", "bert.pooler.dense.weight", "bert.pooler.dense.bias", "extra", "x.y"]
-    assert summary(names) == "cls.* (2), bert.pooler.* (2), extra, x.y"
-    assert summary(names, most=1) == "cls.* (2) and 4 more"
-    assert summary([]) == ""
+    assert summarise_names(names) == "cls.* (2), bert.pooler.* (2), extra, x.y"
+    assert summarise_names(names, most=1) == "cls.* (2) and 4 more"
+    assert summarise_names([]) == ""

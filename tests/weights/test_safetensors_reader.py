@@ -1,4 +1,4 @@
-"""The safetensors reader: one malformed file for each promise of the format, and values against the official library."""
+"""The safetensors reader: one malformed file for each rule of the format, and values against the official library."""
 import json
 import shutil
 import struct
@@ -13,7 +13,7 @@ from safetensors.torch import save_file as save_torch
 
 from minixl.errors import UserError
 from minixl.weights.safetensors_header import MAX_HEADER, read_header
-from minixl.weights.safetensors_reader import BLOCK, Checkpoint
+from minixl.weights.safetensors_reader import BLOCK, SafetensorsReader
 
 F32 = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 
@@ -94,7 +94,7 @@ def test_an_intact_header_is_accepted(tmp_path):
 
 def test_a_missing_file(tmp_path):
     with pytest.raises(UserError, match="no such file or folder"):
-        Checkpoint(tmp_path / "none.safetensors")
+        SafetensorsReader(tmp_path / "none.safetensors")
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int64", "int32", "int8", "uint8", "bool"])
@@ -102,12 +102,12 @@ def test_values_are_those_that_were_written(tmp_path, rng, dtype):
     values = {"empty": np.zeros((0, 3), dtype), "scalar": np.array(3, dtype),
               "w": (rng.normal(size=(5, 7)) * 3).astype(dtype)}
     save_file(values, tmp_path / "a.safetensors")
-    checkpoint = Checkpoint(tmp_path / "a.safetensors")
+    checkpoint = SafetensorsReader(tmp_path / "a.safetensors")
     for name, expected in values.items():
-        found = checkpoint.read(name)
-        assert found.dtype == dtype and found.shape == expected.shape == checkpoint.shape(name)
-        np.testing.assert_array_equal(found, expected)
-        assert found.flags.owndata                             # not a view of a file that may go away
+        loaded = checkpoint.read(name)
+        assert loaded.dtype == dtype and loaded.shape == expected.shape == checkpoint.shape(name)
+        np.testing.assert_array_equal(loaded, expected)
+        assert loaded.flags.owndata                             # not a view of a file that may go away
 
 
 @pytest.mark.parametrize("source", ["float32", "float16", "bfloat16"])
@@ -117,7 +117,7 @@ def test_conversion_over_several_blocks(tmp_path, source, target):
     torch.manual_seed(3)
     values = torch.randn(2 * BLOCK // 1000 + 7, 1000).to(getattr(torch, source))
     save_torch({"a": torch.zeros(3, dtype=torch.uint8), "w": values}, tmp_path / "a.safetensors")
-    checkpoint = Checkpoint(tmp_path / "a.safetensors")
+    checkpoint = SafetensorsReader(tmp_path / "a.safetensors")
     out = np.full(tuple(values.shape), np.nan, target)
     assert checkpoint.read("w", out=out) is out
     np.testing.assert_array_equal(out, values.to(getattr(torch, target)).numpy())
@@ -125,16 +125,16 @@ def test_conversion_over_several_blocks(tmp_path, source, target):
 
 def test_bfloat16_without_out_is_float32(tmp_path):
     save_torch({"w": torch.tensor([1.5, -2.0, float("inf"), 1e-39], dtype=torch.bfloat16)}, tmp_path / "a.safetensors")
-    found = Checkpoint(tmp_path / "a.safetensors").read("w")
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, torch.tensor([1.5, -2.0, float("inf"), 1e-39]).bfloat16().float().numpy())
+    values = SafetensorsReader(tmp_path / "a.safetensors").read("w")
+    assert values.dtype == np.float32
+    np.testing.assert_array_equal(values, torch.tensor([1.5, -2.0, float("inf"), 1e-39]).bfloat16().float().numpy())
 
 
 def test_read_into_the_array_module_under_test(tmp_path, xp, rng):
     values = rng.normal(size=(3, 4)).astype(np.float16)
     save_file({"w": values}, tmp_path / "a.safetensors")
     out = xp.zeros((3, 4), np.float32)
-    Checkpoint(tmp_path / "a.safetensors").read("w", out=out)
+    SafetensorsReader(tmp_path / "a.safetensors").read("w", out=out)
     np.testing.assert_array_equal(out if xp is np else out.get(), values)
 
 
@@ -142,7 +142,7 @@ def test_read_into_the_array_module_under_test(tmp_path, xp, rng):
 def test_an_unfit_out_is_refused(tmp_path, out):
     save_file({"w": np.zeros((3, 4), np.float32)}, tmp_path / "a.safetensors")
     with pytest.raises(ValueError, match=r"C-contiguous out of shape \(3, 4\)"):
-        Checkpoint(tmp_path / "a.safetensors").read("w", out=out)
+        SafetensorsReader(tmp_path / "a.safetensors").read("w", out=out)
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def change_index(folder, weight_map):
 
 def test_shards(shards):
     folder, values, files = shards
-    checkpoint = Checkpoint(folder)
+    checkpoint = SafetensorsReader(folder)
     assert sorted(checkpoint.names()) == sorted(values)
     for name, expected in values.items():
         np.testing.assert_array_equal(checkpoint.read(name), expected)
@@ -173,8 +173,8 @@ def test_a_missing_shard(shards):
     folder, _, files = shards
     (folder / files["w2"]).unlink()
     with pytest.raises(UserError) as error:
-        Checkpoint(folder)
-    assert_one_line(error, folder / files["w2"], "missing; model.safetensors.index.json names 2 shards")
+        SafetensorsReader(folder)
+    assert_one_line(error, folder / files["w2"], "missing; it is one of the 2 shards that model.safetensors.index.json lists")
 
 
 @pytest.mark.parametrize("change, text", [
@@ -186,7 +186,7 @@ def test_an_index_that_is_not_true(shards, change, text):
     folder, _, files = shards
     change_index(folder, files | change)
     with pytest.raises(UserError) as error:
-        Checkpoint(folder)
+        SafetensorsReader(folder)
     assert_one_line(error, folder, text)
 
 
@@ -195,7 +195,7 @@ def test_a_broken_index(shards, content):
     folder = shards[0]
     (folder / "model.safetensors.index.json").write_text(content)
     with pytest.raises(UserError) as error:
-        Checkpoint(folder)
+        SafetensorsReader(folder)
     assert_one_line(error, folder / "model.safetensors.index.json", "")
 
 
@@ -203,24 +203,24 @@ def test_a_tensor_in_two_shards(shards):
     folder, values, files = shards
     save_file({"w1": values["w1"], "w2": values["w2"]}, folder / files["w2"])
     with pytest.raises(UserError, match="tensor 'w1' is also in model-00001-of-00002.safetensors"):
-        Checkpoint(folder)
+        SafetensorsReader(folder)
 
 
 def test_no_weights(tmp_path):
     with pytest.raises(UserError, match="no weights found; expected model.safetensors"):
-        Checkpoint(tmp_path)
+        SafetensorsReader(tmp_path)
 
 
-def test_a_pickle_is_refused_and_the_cure_works(tmp_path):
+def test_a_pickle_is_refused_and_the_fix_works(tmp_path):
     folder = tmp_path / "a folder"
     folder.mkdir()
     values = torch.randn(3, 2)
     torch.save({"w": values.T, "tied": values}, folder / "pytorch_model.bin")
     with pytest.raises(UserError) as error:
-        Checkpoint(folder)
-    assert_one_line(error, folder / "pytorch_model.bin", "refused: it is a pickle")
-    command = str(error.value).split("this makes it: ")[1]
+        SafetensorsReader(folder)
+    assert_one_line(error, folder / "pytorch_model.bin", "expected model.safetensors, found a pickle")
+    command = str(error.value).split("convert it with: ")[1]
     assert command.startswith("python -c ")
     subprocess.run(["bash", "-c", command.replace("python", sys.executable, 1)], check=True)
     shutil.move(folder / "pytorch_model.bin", tmp_path / "elsewhere")
-    np.testing.assert_array_equal(Checkpoint(folder).read("w"), values.T.numpy())
+    np.testing.assert_array_equal(SafetensorsReader(folder).read("w"), values.T.numpy())

@@ -1,4 +1,4 @@
-"""Pieces against transformers: on small vocabularies here, and on mBERT's over all the real text beside the checkout."""
+"""Word pieces against transformers: with small vocabularies, and with mBERT's on all the real text beside the checkout."""
 import gzip
 import json
 
@@ -50,8 +50,8 @@ def test_results_belong_to_the_caller(tokenizer):
 
 
 def test_special_ids_and_no_special_tokens_added(tokenizer):
-    found = (tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id)
-    assert found == (0, 1, 2, 3, 4)
+    ids = (tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id)
+    assert ids == (0, 1, 2, 3, 4)
     assert tokenizer.encode_texts([""])[0] == ([], []) and tokenizer.vocab_size == len(VOCABULARY)
 
 

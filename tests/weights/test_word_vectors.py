@@ -1,4 +1,4 @@
-"""Word vectors as text: what is kept, what is reported, what is refused, and how words are looked up."""
+"""Word vectors as text: what is kept, reported and rejected, and how words are looked up."""
 import gzip
 from collections import Counter
 
@@ -24,17 +24,17 @@ def write(tmp_path):
     return write_file
 
 
-def read(path, **how):
-    """The vectors and what was reported, without the path."""
+def read(path, **options):
+    """The vectors and the reports, without the path."""
     reports = []
-    vectors = read_vectors(path, report=reports.append, **how)
+    vectors = read_vectors(path, report=reports.append, **options)
     assert all(report.startswith(f"{path}:") and "\n" not in report for report in reports), reports
     return vectors, [report.removeprefix(f"{path}:") for report in reports]
 
 
-def refused(path, **how):
+def refused(path, **options):
     with pytest.raises(UserError) as error:
-        read_vectors(path, report=lambda message: None, **how)
+        read_vectors(path, report=lambda message: None, **options)
     message = str(error.value)
     assert "\n" not in message, message
     return message.replace(f"{path}:", "")
@@ -99,21 +99,21 @@ def test_duplicates_are_reported_and_the_first_counts(write):
     vectors, reports = read(write("5 2\nde 1 2\nla 3 4\nde 5 6\nla 7 8\nel 9 9\n"))
     assert vectors.words == ["de", "la", "el"]
     np.testing.assert_array_equal(vectors.matrix, [[1, 2], [3, 4], [9, 9]])
-    assert reports == ["4: a word that appeared before was left out, the first one counts (2 such lines)"]
+    assert reports == ["4: a repeated word was left out; the first one counts (2 such lines)"]
 
 
 def test_empty_and_undecodable_words_are_reported(write):
     vectors, reports = read(write(b"5 2\n 1 2\nde 3 4\n\xff\xfe 5 6\n  7 8\nsi\xc3 9 9\n"))
     assert vectors.words == ["de"]
     assert reports == ["2: a line without a word was left out (2 such lines)",
-                       "4: a word that is not utf-8 was left out (2 such lines)"]
+                       "4: a word that is not UTF-8 was left out (2 such lines)"]
 
 
-@pytest.mark.parametrize("promised, hint", [(9, "; it may have been cut short, download it again"), (1, "")])
+@pytest.mark.parametrize("promised, hint", [(9, "; it may be truncated, download it again"), (1, "")])
 def test_another_number_of_words_than_promised(write, promised, hint):
     vectors, reports = read(write(f"{promised} 2\nde 1 2\nla 3 4\n"))
     assert len(vectors) == 2
-    assert reports == [f" the header promises {promised} words, the file has 2{hint}"]
+    assert reports == [f" the header promises {promised} words, but the file has 2{hint}"]
 
 
 WRONG = {
@@ -133,7 +133,7 @@ WRONG = {
     "decimal comma": ("1 2\nde 0,5 1\n", "found '0,5' as number 1"),
     "empty": ("", "expected word vectors, found an empty file"),
     "blank": ("\n \n", "expected word vectors, found an empty file"),
-    "header only": ("2,5 3\n".replace(",", ""), "expected 25 word vectors, found a header only"),
+    "header only": ("2,5 3\n".replace(",", ""), "expected 25 word vectors, found only a header"),
     "dimension 0": ("2 0\nde\n", "1: expected a header 'words dimension' or a word and its numbers, found '2 0'"),
     "no vectors": ("<!doctype html>\n<p>404\n", "1: expected a header 'words dimension'"),
     "git lfs": ("version https://git-lfs.github.com/spec/v1\nsize 3\n", "1: expected a header 'words dimension'"),
@@ -158,7 +158,7 @@ def test_the_range_of_float32(write):
 def test_files_that_cannot_be_read(tmp_path, write):
     path = write(FASTTEXT, "es.vec")
     assert "did you mean es.vec?" in refused(tmp_path / "se.vec")
-    assert "found a directory; name a file in it, such as" in refused(tmp_path)
+    assert "found a directory; give a file in it, such as" in refused(tmp_path)
     packed = gzip.compress(FASTTEXT.encode())
     assert "expected a complete gzip file, found a damaged one" in refused(write(packed[:-12], "cut.vec.gz"))
     assert "expected a complete gzip file, found a damaged one" in refused(write(packed[:9], "cut.vec.gz"))
@@ -212,7 +212,7 @@ def test_reports_go_to_stderr_by_default(write, capsys):
     path = write("3 1\nde 1\n")
     read_vectors(path)
     out, err = capsys.readouterr()
-    assert out == "" and err.startswith(f"{path}: the header promises 3 words, the file has 1") and err.count("\n") == 1
+    assert out == "" and err.startswith(f"{path}: the header promises 3 words, but the file has 1") and err.count("\n") == 1
 
 
 PIECES = st.sampled_from([b"2 2\n", b"de", b" ", b"\n", b"1", b"-.5", b"1e3", b"\xc2\xa0", b"\xff", b"\r", b"\t", b"_", b"nan",

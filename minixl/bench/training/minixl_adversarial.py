@@ -17,16 +17,17 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from minixl.bench.training.minixl_tagger import FixedStream
 from minixl.bench.training.minixl_bert import load_model
 from minixl.bench.training.work import AdversarialWork, Iteration
 from minixl.data.batching import Batch, pack
-from minixl.methods.adversary import RNG, Languages, join, logit_starts, languages_loss
-from minixl.methods.language_adversarial import LanguageAdversarial
+from minixl.methods import METHODS, SCHEMA
+from minixl.methods.adversary import Languages, languages_loss, logit_starts
+from minixl.methods.languages import join
 from minixl.models.discriminators import discriminator_backward, discriminator_forward
 from minixl.models.heads import head_backward, head_forward
 from minixl.ops.softmax_cross_entropy import softmax_cross_entropy_backward, softmax_cross_entropy_forward
-from minixl.settings import Settings
-from minixl.training.update import step_rng, update_parameters
+from minixl.training.update import PendingUpdate, update_parameters
 
 T = TypeVar("T")
 
@@ -44,25 +45,16 @@ class Stopwatch:
         return result
 
 
-class FixedStream:
-    """A stream that always yields its current batch."""
-
-    batch: Batch
-    batches_per_epoch = 1              # the schedule of the learning rate needs a value; any will do
-
-    def __next__(self) -> Batch:
-        return self.batch
-
-
 class MinixlAdversarial:
     """See minixl/bench/training/contender.py.  The environment of the process sets the number of threads."""
 
     def __init__(self, work: AdversarialWork, threads: int) -> None:
-        self.settings = Settings(work.settings)
+        self.settings = SCHEMA.settings(work.settings)
         self.model = load_model(work, {**work.start, **work.discriminator}, self.settings)
-        self.fixed = {name: FixedStream() for name in LanguageAdversarial.STREAMS}
+        method = METHODS["language-adversarial"]
+        self.fixed = {name: FixedStream() for name in method.streams(self.settings)}
         streams: dict[str, Any] = self.fixed
-        self.method = LanguageAdversarial(self.model, streams, self.settings, work.seed, total_steps=1)
+        self.objective: Any = method.make_objective(self.model, streams, self.settings, work.seed, 1)
 
     def prepare(self, batch: Iteration) -> dict[str, Batch]:
         """Packed, shortest first."""
@@ -72,12 +64,12 @@ class MinixlAdversarial:
         """Run one iteration as in training."""
         for name, batch in prepared.items():
             self.fixed[name].batch = batch
-        return {update.loss: update.value for update in self.method.step()}
+        return {update.loss: update.value for update in self.objective.step(0)}
 
     def loss(self, prepared: dict[str, Batch]) -> dict[str, float]:
         """The losses of T, D and G at the same weights."""
         losses = {"task": self.model.loss_forward(prepared["source"])[0]}
-        adversary = self.method.adversary
+        _, adversary = self.objective.parts
         for loss, gradients in (("discriminator", adversary.discriminator_gradients), ("generator", adversary.generator_gradients)):
             both, languages = self._both(prepared, loss)
             losses[loss] = gradients(both, None, languages).loss
@@ -97,7 +89,7 @@ class MinixlAdversarial:
         return both, Languages.of(starts, len(source.order), 0, len(both.order))
 
     def _task(self, batch: Batch) -> dict[str, float]:
-        watch, model, rng = Stopwatch(), self.model, step_rng(self.method.seed, 0, 0, np)
+        watch, model, rng = Stopwatch(), self.model, self.objective.rng(0, "task")
         hidden, encoder = watch("encoder", model.encode, batch, rng=rng)
 
         def judge() -> tuple[Any, Any]:
@@ -119,7 +111,7 @@ class MinixlAdversarial:
 
     def _adversarial(self, loss: str, both: Batch, languages: Languages) -> dict[str, float]:
         watch, model, generator = Stopwatch(), self.model, loss == "generator"
-        hidden, encoder = watch("encoder", model.encode, both, rng=step_rng(self.method.seed, 0, RNG[loss], np), keep=generator)
+        hidden, encoder = watch("encoder", model.encode, both, rng=self.objective.rng(0, loss), keep=generator)
 
         def judge() -> tuple[Any, Any]:
             logits, cache = discriminator_forward(hidden, model.store.under("discriminator"), starts=both.starts,
@@ -140,5 +132,5 @@ class MinixlAdversarial:
 
     def _update(self, watch: Stopwatch, loss: str) -> None:
         """Clip, update, zero."""
-        watch("update", update_parameters, self.model, self.method.optimizers()[loss], self.method.subsets()[loss],
-              self.settings["optim.clip"])
+        pending = PendingUpdate(0, loss, self.objective.subsets[loss], self.model.store, self.objective.optimizers[loss])
+        watch("update", update_parameters, pending, self.settings["optim.clip"])

@@ -9,6 +9,7 @@ import numpy as np
 from minixl.bench.training.minixl_tagger import MinixlTagger, load_start
 from minixl.bench.training.work import BertWork, Examples
 from minixl.models.transformer import Transformer
+from minixl.methods import SCHEMA
 from minixl.settings import Settings
 from minixl.weights.folder import load_parameters, read_config
 
@@ -30,7 +31,7 @@ class MinixlBert(MinixlTagger):
     """BERT with a linear head on every word."""
 
     def __init__(self, work: BertWork, threads: int) -> None:
-        super().__init__(load_model(work, work.start, Settings(work.settings)), work.settings, work.seed)
+        super().__init__(load_model(work, work.start, SCHEMA.settings(work.settings)), work.settings, work.seed)
 
     def predict(self, batches: Sequence[Examples]) -> list[np.ndarray]:
         """Log-probabilities."""

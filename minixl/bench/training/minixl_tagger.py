@@ -12,8 +12,8 @@ from minixl.data.batching import Batch, pack
 from minixl.data.encoding import Encoded, Example
 from minixl.models.family import Model
 from minixl.prediction import source_scores
-from minixl.settings import Settings
-from minixl.training.update import make_optimizer, train_step
+from minixl.methods import SCHEMA
+from minixl.methods.finetune import Supervised
 
 
 def load_start(model: Model, start: Mapping[str, np.ndarray], frozen: Sequence[str]) -> None:
@@ -24,13 +24,23 @@ def load_start(model: Model, start: Mapping[str, np.ndarray], frozen: Sequence[s
         model.store[name].trainable = False
 
 
+class FixedStream:
+    """A stream that always deals the batch it was given."""
+
+    batch: Batch
+    batches_per_epoch = 1              # only for the learning rate's schedule, which does not change the time
+
+    def __next__(self) -> Batch:
+        return self.batch
+
+
 class MinixlTagger:
     """See minixl/bench/training/contender.py.  The environment of the process sets the number of threads."""
 
     def __init__(self, model: Model, settings: dict[str, Any], seed: int) -> None:
-        self.model, self.settings, self.seed, self.steps = model, Settings(settings), seed, 0
-        self.subset = model.store.names(trainable=True)
-        self.optimizer = make_optimizer(model, self.subset, self.settings, total_steps=1, epoch_steps=1)
+        self.model, self.stream, self.steps = model, FixedStream(), 0
+        streams: dict[str, Any] = {"source": self.stream}
+        self.objective = Supervised(model, streams, SCHEMA.settings(settings), seed, 1)
 
     def prepare(self, batch: Sequence[Example]) -> Batch:
         """Packed, shortest first."""
@@ -39,7 +49,8 @@ class MinixlTagger:
     def step(self, prepared: Batch) -> float:
         """One update as in training."""
         self.steps += 1
-        return train_step(self.model, prepared, self.optimizer, self.subset, self.settings, self.seed, self.steps).value
+        self.stream.batch = prepared
+        return self.objective.step(self.steps)[0].value
 
     def loss(self, prepared: Batch) -> float:
         """The task's loss without dropout."""

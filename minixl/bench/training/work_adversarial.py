@@ -15,7 +15,9 @@ from minixl.data.encoding import Example
 from minixl.data.inputs import Inputs
 from minixl.data.sample import LANGUAGES
 from minixl.errors import UserError
-from minixl.methods.language_adversarial import LanguageAdversarial
+from minixl.methods import METHODS
+from minixl.methods.adversary import Adversary
+from minixl.methods.finetune import Supervised
 from minixl.models.transformer import Transformer
 from minixl.run.prepare import prepare
 
@@ -33,8 +35,9 @@ def make_work(options: Options, scratch: Path, say: Say) -> tuple[AdversarialWor
     level = options.level or LEVEL
     settings = make_settings(options, {**RATES, "method": "language-adversarial", "adversary.level": level,
                                        "data.unlabelled_limit": options.limit})
-    prepared = prepare(settings, Inputs(encoder, [source], unlabelled=[target]), options.seed)
-    model, examples = prepared.model, prepared.examples
+    method = METHODS[settings["method"]]
+    prepared = prepare(method, settings, Inputs(encoder, [source], unlabelled=[target]), options.seed)
+    model, examples = prepared.model, method.texts(settings, prepared, options.seed)
     assert isinstance(model, Transformer)
     check_enough(examples["source"], options, source[1])
     check_enough(examples["target"], options, target[1])
@@ -49,11 +52,14 @@ def make_work(options: Options, scratch: Path, say: Say) -> tuple[AdversarialWor
                   "target": str(target[1])}
 
 
+STREAMS = {**Supervised.STREAMS, **Adversary.STREAMS}               # of language-adversarial
+
+
 def choose_iterations(examples: dict[str, list[Example]], options: Options, kind: str) -> list[Iteration]:
     """Shuffle each stream separately and choose full batches; grouped batches of one iteration have similar length ranks."""
     streams = {name: choose_batches(examples[text], kind, batch_size=options.batch_size, count=options.steps,
                                     seed=[options.seed, number])
-               for number, (name, text) in enumerate(LanguageAdversarial.STREAMS.items())}
+               for number, (name, text) in enumerate(STREAMS.items())}
     return [dict(zip(streams, batches, strict=True)) for batches in zip(*streams.values(), strict=False)]
 
 

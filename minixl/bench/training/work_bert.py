@@ -11,6 +11,8 @@ from minixl.data.inputs import Inputs
 from minixl.data.sample import LANGUAGES, write_sample
 from minixl.models.transformer import Transformer
 from minixl.run.prepare import prepare
+from minixl.methods import METHODS, SCHEMA
+from minixl.run.prepared import examples_of
 from minixl.settings import Settings
 
 FREEZE = ("bottom:3",)
@@ -20,8 +22,8 @@ def make_work(options: Options, scratch: Path, say: Say) -> tuple[BertWork, dict
     """Read, check and tokenise as `minixl train` does; choose the batches."""
     encoder, source = find_inputs(options, scratch, say)
     settings = make_settings(options, {"optim.lr": 1e-4, "optim.head_lr": 2e-3})
-    prepared = prepare(settings, Inputs(encoder, [source]), options.seed)
-    model, examples = prepared.model, prepared.examples["labelled"]
+    prepared = prepare(METHODS[settings["method"]], settings, Inputs(encoder, [source]), options.seed)
+    model, examples = prepared.model, examples_of(prepared.sources)
     assert isinstance(model, Transformer)
     check_enough(examples, options, source[1])
     batches = {kind: choose_batches(examples, kind, batch_size=options.batch_size, count=options.steps, seed=options.seed)
@@ -36,7 +38,7 @@ def make_work(options: Options, scratch: Path, say: Say) -> tuple[BertWork, dict
 
 def make_settings(options: Options, values: dict[str, Any]) -> Settings:
     """Combine `values` with the options; the learning rate is constant."""
-    return Settings({"task": "ner", "data.max_length": options.max_length, "data.limit": options.limit,
+    return SCHEMA.settings({"task": "ner", "data.max_length": options.max_length, "data.limit": options.limit,
                      "train.batch_size": options.batch_size, "optim.schedule": "constant", "optim.warmup": 0.0,
                      "model.freeze": list(FREEZE if options.freeze is None else options.freeze), **values})
 

@@ -9,13 +9,13 @@ import numpy as np
 
 from minixl.bench.training.work import BilstmCrfWork, Examples, Options, Say, Words, check_enough, choose_batches
 from minixl.bench.training.work_bert import sample_file
-from minixl.data.corpus import encode, labels_of, read_corpus
+from minixl.data.corpus import encode_corpus, collect_labels, read_corpus
 from minixl.data.lexicon import Lexicon
 from minixl.data.sample import LANGUAGES
 from minixl.errors import UserError
 from minixl.models.bilstm_crf import BilstmCrf
 from minixl.models.bilstm_crf_config import BilstmCrfConfig
-from minixl.settings import Settings
+from minixl.methods import SCHEMA
 
 SCHEME = "IOBES"
 # SGD as in the first epoch of Lample et al. 2016 and Bari et al. 2020
@@ -32,9 +32,9 @@ def make_work(options: Options, scratch: Path, say: Say) -> tuple[BilstmCrfWork,
         raise UserError(f"--encoder {options.encoder}: a bilstm-crf model has no encoder; leave it out, or choose --model bert")
     language, path = options.source or sample_file(scratch, LANGUAGES[0])
     corpus = read_corpus("ner", language, path).limited(options.limit)
-    labels = labels_of("ner", [corpus], SCHEME)
+    labels = collect_labels("ner", [corpus], SCHEME)
     lexicon = Lexicon.from_sentences(sentence.words for sentence in corpus.sentences())
-    examples = encode(corpus, lexicon, labels, max_length=options.max_length, on_long="truncate", scheme=SCHEME).examples
+    examples = encode_corpus(corpus, lexicon, labels, max_length=options.max_length, on_long="truncate", scheme=SCHEME).examples
     check_enough(examples, options, path)
     choose = lambda kind, count: choose_batches(examples, kind, batch_size=options.batch_size, count=count, seed=options.seed)
     config = BilstmCrfConfig(lexicon.vocabulary_size, lexicon.alphabet_size, two_biases=True, start_end=True)
@@ -44,7 +44,7 @@ def make_work(options: Options, scratch: Path, say: Say) -> tuple[BilstmCrfWork,
     store.freeze(options.freeze or ())
     work = BilstmCrfWork(config=config, labels=labels, lexicon=pickle.dumps(lexicon), words=words_of(lexicon, examples),
                          start={parameter.name: parameter.value.copy() for parameter in store},
-                         frozen=store.names(trainable=False), settings=dict(Settings(SETTINGS)), seed=options.seed,
+                         frozen=store.names(trainable=False), settings=dict(SCHEMA.settings(SETTINGS)), seed=options.seed,
                          batches={kind: choose(kind, options.steps) for kind in options.batch_kinds},
                          predicted={kind: choose(kind, len(examples)) for kind in options.batch_kinds})
     sizes = (f"words {config.word_size}, characters 2 x {config.char_hidden}, states 2 x {config.word_hidden}, "

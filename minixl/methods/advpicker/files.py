@@ -1,46 +1,43 @@
-"""Pseudo-labels on disk: written in one go, and never used for text or teachers they were not made from.
+"""AdvPicker's scores and pseudo-labels on disk, never used for text or teachers they were not made from (run/once.py).
 
-    NAME.safetensors     probabilities (W, K), starts (N+1,), p_bar (N,), teacher (N,), selected (N,)
-                         in its metadata, under "minixl", JSON: labels, what it was made from, a digest of the arrays
-    NAME.conll           the selected sentences as labelled text, to look at and to train on
+    LANGUAGE.TEACHER.safetensors     what one teacher says: probabilities (W, K), starts (N+1,), p_bar (N,), max_logit (N,)
+    LANGUAGE.safetensors             probabilities (W, K), starts (N+1,), p_bar (N,), teacher (N,), selected (N,); notes: labels,
+                                     teachers
+    LANGUAGE.conll                   the selected sentences as labelled text, to look at and to train on
 
-A word a line in NAME.conll, columns separated by tabs: the word, the probability of its tag, the tag.  Before each
-sentence stands a comment such as
+In LANGUAGE.conll each line has a word, the probability of its tag and the tag, separated by tabs.  A comment such as
 
     # sentence 12: teacher seed-550, source probability 0.4132, independence 0.9132
 
-where 12 is its place in the text, the sentences that were not selected counted.
-
-What one teacher says of the text before it is merged with the others (`Scored`) is stored in the same way, so that a run
-that was stopped scores the text with the remaining teachers only.  Test: tests/methods/advpicker/test_files.py.
+stands before each sentence; 12 is its place in the text, counting the sentences that were not selected.
+Test: tests/methods/advpicker/test_files.py.
 """
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-from minixl import __version__
+from minixl.building import load_model
+from minixl.data.corpus import Corpus
+from minixl.data.encoding import Encoded
 from minixl.data.examples import Sentence
-from minixl.data.schemes import written
-from minixl.errors import UserError
-from minixl.methods.advpicker.labels import Merged, Scored, best_labels, independence
+from minixl.data.inputs import path_key
+from minixl.data.schemes import paths_to_tags
 from minixl.files import replaced_file
+from minixl.methods.advpicker.labels import Merged, Scored, best_labels, independence, score_sentences
+from minixl.methods.advpicker.teachers import Teacher
+from minixl.run.method import Job
+from minixl.run.once import CURE, Content, Origin, damaged, read, settings_of, where
+from minixl.training.progress import over_pieces
 
+SCORED, LABELS = "scores of a teacher", "pseudo-labels"                # the kinds of files
 SCORING = ("data.max_length", "data.on_long", "data.encoding", "adversary.specials")
 SELECTING = (*SCORING, "data.unlabelled_limit", "advpicker.merge", "advpicker.rho")
-
-CURE = "make room and continue with --resume"                           # where a file cannot be written
-UNREADABLE = (OSError, SafetensorError, ValueError, KeyError, TypeError)   # what reading a file that is not ours raises
-
-Origin = dict[str, str]                # "unlabelled es", "teacher seed-1", "setting data.max_length" -> digest or value
 
 
 @dataclass(frozen=True)
@@ -53,119 +50,118 @@ class PseudoLabels:
     teachers: list[str]                # their names, by the index in merged.teacher
 
 
-def origin(texts: Mapping[str, str], teachers: Mapping[str, str], settings: Mapping[str, Any], names: Sequence[str]) -> Origin:
-    """What pseudo-labels are made from: digests of texts by role and language and of teachers by name, and settings."""
-    return {**texts, **{f"teacher {name}": digest for name, digest in teachers.items()},
-            **{f"setting {name}": json.dumps(settings[name]) for name in names}}
+class ScoredTexts:
+    """Texts that every teacher scores, and where the scores are: in this run's folder, or in that of advpicker.teachers_from."""
+
+    def __init__(self, job: Job, role: str, texts: Mapping[str, tuple[Corpus, Encoded]], teachers: Mapping[str, Teacher]) -> None:
+        """role: "unlabelled" or "test"."""
+        self.job, self.role, self.texts, self.teachers = job, role, texts, teachers
+        others = [Path(job.settings["advpicker.teachers_from"])] if job.settings["advpicker.teachers_from"] else []
+        self.folder, *self.elsewhere = [root / "pseudo-labels" / ("test" if role == "test" else "") for root in (job.shared, *others)]
+        self.digests = {language: job.prepared.fingerprints[path_key(path)] for language, path in getattr(job.inputs, role)}
+
+    def without_labels(self) -> list[str]:
+        """The languages that have no merged labels yet."""
+        return [language for language in self.texts if not (self.folder / f"{language}.safetensors").is_file()]
+
+    def score(self, languages: Iterable[str]) -> None:
+        """Stage B for some of the languages; stored scores are used again."""
+        for name, teacher in self.teachers.items():
+            missing = [language for language in languages if not self._stored(language, name).is_file()]
+            model = load_model(teacher.folder, xp=self.job.xp)[0] if missing else None         # once for all languages
+            for language in missing:
+                self.job.once(self._stored(language, name), SCORED, self._made_from(language, name),
+                              partial(self._score, name, model, language))
+
+    def read(self, language: str) -> list[Scored]:
+        """What each teacher says of a language's text."""
+        return [read_scored(self._stored(language, name), self._made_from(language, name)) for name in self.teachers]
+
+    def origin(self, language: str) -> dict[str, str]:
+        """The part of an origin that records a language's text and all teachers."""
+        return {f"{self.role} {language}": self.digests[language],
+                **{f"teacher {name}": teacher.digest for name, teacher in self.teachers.items()}}
+
+    def _score(self, name: str, model: Any, language: str) -> Content:
+        _, encoded = self.texts[language]
+        self.job.reporter.message(f"teacher {name} labels {encoded.sources} {self.role} sentences in {language}")
+        with over_pieces(encoded.pieces, "labelling", self.job.reporter, self.job.stop) as progress:
+            scored = score_sentences(model, encoded, specials=self.job.settings["adversary.specials"], progress=progress)
+        return content_of_scores(scored)
+
+    def _stored(self, language: str, name: str) -> Path:
+        """Where a teacher's scores are, or are to be written."""
+        path, *others = [folder / f"{language}.{name}.safetensors" for folder in (self.folder, *self.elsewhere)]
+        return where(path, self._made_from(language, name), others)
+
+    def _made_from(self, language: str, name: str) -> Origin:
+        return {f"{self.role} {language}": self.digests[language], f"teacher {name}": self.teachers[name].digest,
+                **settings_of(self.job.settings, (*SCORING, f"data.{self.role}_limit"))}
 
 
-def is_made_from(path: Path, made_from: Origin) -> bool:
-    """Whether the file holds what was made from just this.  Reads its header alone: the arrays may be damaged."""
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return bool(_header(file)["made_from"] == made_from)
-    except UNREADABLE:
-        return False
+def kept_labels(texts: ScoredTexts, language: str, pick: Callable[[str], PseudoLabels]) -> PseudoLabels:
+    """The pseudo-labels of a language, made by pick(language) unless they are stored."""
+    job, path = texts.job, texts.folder / f"{language}.safetensors"
+    made_from = {**texts.origin(language), **settings_of(job.settings, SELECTING)}
+
+    def make() -> Content:
+        labels = pick(language)
+        write_conll(path.with_suffix(".conll"), texts.texts[language][0].sentences(), labels, job.prepared.evaluation.scheme,
+                    constrained=job.settings["decode.constrained"])
+        return content_of_labels(labels)
+
+    labels = _labels(path, job.once(path, LABELS, made_from, make))        # written last: then this language is finished
+    job.reporter.message(f"pseudo-labels {language}: {int(labels.selected.sum())} of {len(labels.selected)} sentences selected")
+    return labels
 
 
-# One file each
-
-def write_scored(path: Path, scored: Scored, made_from: Origin) -> None:
-    """What one teacher says, in one go."""
-    _write(path, "scores of a teacher", scored._asdict(), {"made_from": made_from})
+def content_of_scores(scored: Scored) -> Content:
+    """What is stored of a teacher's scores."""
+    return Content(scored._asdict(), {})
 
 
-def read_scored(path: Path, made_from: Origin) -> Scored:
-    """The opposite of write_scored.  Raises UserError as read_pseudo_labels does."""
-    arrays, _ = _read(path, "scores of a teacher", made_from)
-    return Scored(*_checked(path, arrays, Scored._fields, ("p_bar", "max_logit")))
+def content_of_labels(labels: PseudoLabels) -> Content:
+    """What is stored of merged labels."""
+    return Content({**labels.merged._asdict(), "selected": labels.selected}, {"labels": labels.labels, "teachers": labels.teachers})
 
 
-def write_pseudo_labels(path: Path, labels: PseudoLabels, made_from: Origin) -> None:
-    """All of it, in one go."""
-    _write(path, "pseudo-labels", {**labels.merged._asdict(), "selected": labels.selected},
-           {"labels": labels.labels, "teachers": labels.teachers, "made_from": made_from})
+def read_scored(path: Path, made_from: Origin | None = None) -> Scored:
+    """What one teacher says.  Raises UserError as run.once.read does, and for arrays that do not fit each other."""
+    content = read(path, SCORED, made_from)
+    return Scored(*_checked(path, content.arrays, Scored._fields, ("p_bar", "max_logit")))
 
 
 def read_pseudo_labels(path: Path, made_from: Origin | None = None) -> PseudoLabels:
-    """The opposite of write_pseudo_labels.
+    """The merged labels of a language.  Raises UserError as read_scored does."""
+    return _labels(path, read(path, LABELS, made_from))
 
-    Raises UserError for a file that is damaged or, where made_from is given, was made from something else.
-    """
-    arrays, header = _read(path, "pseudo-labels", made_from)
-    *merged, selected = _checked(path, arrays, (*Merged._fields, "selected"), ("p_bar", "teacher", "selected"))
-    labels, teachers = header.get("labels"), header.get("teachers")
+
+def _labels(path: Path, content: Content) -> PseudoLabels:
+    *merged, selected = _checked(path, content.arrays, (*Merged._fields, "selected"), ("p_bar", "teacher", "selected"))
+    labels, teachers = content.notes.get("labels"), content.notes.get("teachers")
     if not isinstance(labels, list) or not isinstance(teachers, list) or len(labels) != merged[0].shape[1] \
             or not np.isin(merged[3], np.arange(len(teachers))).all():
-        raise _damaged(path, "labels or teachers do not fit the arrays")
+        raise damaged(path, "labels or teachers do not fit the arrays")
     return PseudoLabels(Merged(*merged), selected, labels, teachers)
 
 
-def _write(path: Path, kind: str, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    described = {"kind": kind, **header, "arrays": _arrays_digest(arrays), "version": __version__}
-    with replaced_file(path, CURE) as fresh:
-        save_file(arrays, fresh, {"minixl": json.dumps(described, ensure_ascii=False)})
-
-
-def _header(file: Any) -> dict[str, Any]:
-    """What minixl wrote into an open file's metadata.  Raises one of UNREADABLE for a file of someone else."""
-    header: dict[str, Any] = json.loads((file.metadata() or {})["minixl"])
-    return header
-
-
-def _read(path: Path, kind: str, made_from: Origin | None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    if not path.is_file():
-        raise UserError(f"{path}: expected {kind}, found {'a folder' if path.is_dir() else 'no file'}")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            header = _header(file)
-            arrays = {name: file.get_tensor(name) for name in file.keys()}
-        found, stored, checksum = header["kind"], header["made_from"], header["arrays"]
-    except UNREADABLE as error:
-        raise _damaged(path, str(error) if isinstance(error, SafetensorError | OSError) else "no header of minixl") from None
-    if found != kind:
-        raise UserError(f"{path}: expected {kind}, found {found}")
-    if checksum != _arrays_digest(arrays):
-        raise _damaged(path, "the arrays have changed")
-    if made_from is not None and stored != made_from:
-        name = next(name for name in [*made_from, *stored] if made_from.get(name) != stored.get(name))
-        change = "is new" if name not in stored else "is gone" if name not in made_from else "has changed"
-        raise UserError(f"{path}: made from something else: {name} {change}; delete the file to have it made again")
-    return arrays, header
-
-
 def _checked(path: Path, arrays: Mapping[str, np.ndarray], names: Sequence[str], by_sentence: Sequence[str]) -> list[np.ndarray]:
-    """The arrays in this order.  Raises UserError where one is missing or their shapes do not fit each other."""
+    """The arrays in this order.  Raises UserError if one is missing or their shapes do not fit each other."""
     missing = [name for name in names if name not in arrays]
     if missing:
-        raise _damaged(path, f"{missing[0]} is missing")
+        raise damaged(path, f"{missing[0]} is missing")
     starts, probabilities = arrays["starts"], arrays["probabilities"]
     fits = (starts.ndim == 1 and len(starts) and starts[0] == 0 and (np.diff(starts) >= 0).all()
             and probabilities.ndim == 2 and starts[-1] == len(probabilities)
             and all(arrays[name].shape == (len(starts) - 1,) for name in by_sentence))
     if not fits:
-        raise _damaged(path, "the arrays do not fit each other")
+        raise damaged(path, "the arrays do not fit each other")
     return [arrays[name] for name in names]
 
 
-def _arrays_digest(arrays: Mapping[str, np.ndarray]) -> str:
-    content = hashlib.sha256()
-    for name in sorted(arrays):
-        content.update(f"{name} {arrays[name].dtype} {arrays[name].shape}\n".encode())
-        content.update(arrays[name].tobytes())
-    return content.hexdigest()
-
-
-def _damaged(path: Path, why: str) -> UserError:
-    return UserError(f"{path}: the file is damaged ({why}); delete it to have it made again")
-
-
-# For people
-
 def write_conll(path: Path, sentences: Sequence[Sentence], labels: PseudoLabels, scheme: str = "IOB2", *,
                 constrained: bool = True) -> None:
-    """NAME.conll, in one go.  sentences: all of the text, of which the selected ones are written.
+    """Write LANGUAGE.conll atomically.  sentences: the complete text, of which only the selected ones are written.
 
     Words of a truncated sentence that no teacher read are left out, and the comment says so.
     """
@@ -177,7 +173,7 @@ def _conll_lines(sentences: Sequence[Sentence], labels: PseudoLabels, scheme: st
     merged = labels.merged
     best = best_labels(merged, labels.labels, scheme, constrained=constrained)                 # (W,)
     probabilities = merged.probabilities[np.arange(len(best)), best]                           # (W,)
-    tags, scores = written(best, merged.starts, labels.labels, scheme), independence(merged.p_bar)
+    tags, scores = paths_to_tags(best, merged.starts, labels.labels, scheme), independence(merged.p_bar)
     for i, (sentence, sequence) in enumerate(zip(sentences, tags, strict=True)):
         if not labels.selected[i]:
             continue

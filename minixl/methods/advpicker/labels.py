@@ -1,6 +1,5 @@
-"""AdvPicker: learn from pseudo-labels of sentences whose language shows least.  Chen et al. 2021, sections 3.2 and 4.1.
+"""Stages B, C and D of AdvPicker on arrays, and what the paper's tables 4, 5 and 7 count.  Chen et al. 2021, sections 3.2, 4.1.
 
-    A   teachers: taggers trained on labelled source text, each against a discriminator of the language
     B   for each teacher, for each unlabelled sentence x, without dropout:
             h ← encoder(x)
             ŷ ← softmax(classifier(h)) at the first piece of every word                  soft labels, eq. 2
@@ -8,11 +7,8 @@
     C   for each x: ŷ and p̄ ← those of the one teacher that is surest of its labels
     D   for each x: ℓ ← 1 - |p̄ - ½|                                                      language independence, eq. 6
         keep the int(ρN) sentences with the highest ℓ
-    E   student: a fresh tagger that learns ŷ of the kept sentences                      methods/distill.py
 
-Stage A is methods/language_adversarial.py; minixl/methods/advpicker/pipeline.py runs the stages one after another.  This file is B, C and D
-on arrays, and what the paper's tables 4, 5 and 7 count.  How the paper is read where it is silent: docs/methods.md.
-Test: tests/methods/advpicker/test_labels.py.
+algorithm.py runs the stages one after another.  Test: tests/methods/advpicker/test_labels.py.
 """
 from __future__ import annotations
 
@@ -24,16 +20,16 @@ import numpy as np
 from minixl.backend import to_numpy
 from minixl.data.batching import TOKENS, Batch, prediction_batches
 from minixl.data.encoding import Encoded
-from minixl.data.schemes import legal_transitions, written
+from minixl.data.schemes import legal_transitions, paths_to_tags
 from minixl.errors import UserError
 from minixl.evaluation.scores import score
-from minixl.methods.advpicker.student import scored_starts
 from minixl.models.discriminators import discriminator_forward, judged
 from minixl.models.transformer import Transformer
 from minixl.ops.binary_cross_entropy import sigmoid
 from minixl.ops.linear import linear_forward
 from minixl.ops.softmax import softmax_forward
 from minixl.ops.viterbi import viterbi
+from minixl.packing import starts_of
 
 RULES = ("max_probability", "max_logit")
 SHARES = tuple(round(0.1 * i, 1) for i in range(1, 11))
@@ -58,6 +54,14 @@ class Merged(NamedTuple):
 
 
 # Stage B
+
+def scored_starts(encoded: Encoded) -> np.ndarray:
+    """(N+1,): where each sentence's words begin when those that are scored, in all its windows, stand one after another."""
+    words = np.zeros(encoded.sources, np.int64)
+    for example in encoded.examples:
+        words[example.source] += len(example.rows)
+    return starts_of(words)
+
 
 def score_sentences(model: Transformer, encoded: Encoded, *, specials: bool = True, tokens: int = TOKENS,
                     progress: Callable[[int], None] | None = None) -> Scored:
@@ -191,7 +195,7 @@ def best_labels(labelled: Scored | Merged, labels: Sequence[str], scheme: str, *
 
 def pseudo_tags(labelled: Scored | Merged, labels: Sequence[str], scheme: str, *, constrained: bool = True) -> list[list[str]]:
     """best_labels as the tags of every sentence, spans in IOB2.  scheme: that of the labels."""
-    return written(best_labels(labelled, labels, scheme, constrained=constrained), labelled.starts, labels, scheme)
+    return paths_to_tags(best_labels(labelled, labels, scheme, constrained=constrained), labelled.starts, labels, scheme)
 
 
 def split_scores(task: str, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]],

@@ -1,4 +1,4 @@
-"""A student learns the soft labels of others: AdvPicker's last stage.  Chen et al. 2021, section 3.3.
+"""A student learns the soft labels of others: stage E of AdvPicker.  Chen et al. 2021, section 3.3.
 
     for each batch of unlabelled text whose words have soft labels ŷ:
         logits ← classifier(encoder(x))
@@ -11,53 +11,56 @@ tests/methods/advpicker/test_student.py.
 """
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from minixl.backend import Array, array_module
-from minixl.data.batching import Batch, Stream, split
+from minixl.data.batching import Batch, split
 from minixl.data.encoding import Encoded, Example
-from minixl.training.update import Update, make_optimizer, step_rng, update_parameters
-from minixl.models.transformer import Transformer
+from minixl.methods.advpicker.files import PseudoLabels
+from minixl.methods.advpicker.labels import scored_starts
 from minixl.ops.soft_squared_error import soft_squared_error_backward, soft_squared_error_forward
-from minixl.packing import starts_of
+from minixl.run.method import Method, Term
+from minixl.run.prepared import Prepared, Text, Texts
 from minixl.settings import Settings
+from minixl.training.objective import Loss, Objective
+from minixl.training.optimizers import make_optimizer
+from minixl.training.stopping import TASK
+from minixl.training.update import Update
+
+PSEUDO = "pseudo"                      # the text that the student learns from
 
 
-class Distill:
+class Distillation(Objective):
     """One step is one update of encoder and head on one batch of text with soft labels.
 
     targets (W, K): the soft labels of all words; the labels in the stream's batches are rows of it (pseudo_examples).
     """
 
-    STREAMS = {"source": "pseudo"}
+    LOSSES = {TASK: Loss("optim.lr, optim.head_lr", masks=0, title="task")}
+    STREAMS = {"source": PSEUDO}
 
-    def __init__(self, model: Transformer, streams: dict[str, Stream], settings: Settings, seed: int, total_steps: int, *,
-                 targets: np.ndarray) -> None:
+    def __init__(self, *arguments: Any, targets: np.ndarray) -> None:
+        super().__init__(*arguments)
+        model = self.model
         if targets.shape[1:] != (len(model.labels),):
             raise ValueError(f"targets: expected (words, {len(model.labels)}), one column a label, got {targets.shape}")
-        self.model, self.source, self.settings, self.seed = model, streams["source"], settings, seed
-        self.temperature = settings["distill.temperature"]
+        self.temperature = self.settings["distill.temperature"]
         self.targets = softened(model.store.xp.asarray(targets, model.store.dtype), self.temperature)
-        self.subset = model.task_names()
-        self.optimizer = make_optimizer(model, self.subset, settings, total_steps, self.source.batches_per_epoch)
-        self.steps = 0
+        names, source = model.task_names(), self.streams["source"]
+        self.add_loss(TASK, names, make_optimizer(model, names, self.settings, self.total_steps, source.batches_per_epoch))
 
-    def step(self) -> list[Update]:
-        """One iteration of the algorithm; returns a record of each update it made."""
-        batch, model = next(self.source), self.model
-        rng = step_rng(self.seed, self.steps, 0, model.store.xp)
-        total = 0.0
+    def step(self, step: int) -> list[Update]:
+        batch = next(self.streams["source"])
+        rng, total = self.rng(step, TASK), 0.0
         for part in split(batch, self.settings["train.accumulate"]):
             if len(part.labels):                                       # a part without scored words has no mean of its own
                 share = len(part.labels) / len(batch.labels)           # the loss is a mean over the whole batch
                 total += share * self._gradients(part, share, rng)
-        norm = update_parameters(model, self.optimizer, self.subset, self.settings["optim.clip"])
-        update = Update(self.steps, "task", total, "task", norm, self.optimizer.last_lr, batch.tokens)
-        self.steps += 1
-        return [update]
+        return [self.update(step, TASK, total, batch.tokens)]
 
     def _gradients(self, part: Batch, share: float, rng: Any) -> float:
         """Add the gradient of share * loss of a part of the batch; returns its loss."""
@@ -67,13 +70,35 @@ class Distill:
         self.model.backward(dlogits / self.temperature, cache)
         return float(loss)
 
-    def subsets(self) -> dict[str, list[str]]:
-        """loss -> names of the parameters it moves."""
-        return {"task": self.subset}
 
-    def optimizers(self) -> dict[str, Any]:
-        """loss -> its optimiser, for checkpoints."""
-        return {"task": self.optimizer}
+class Student(Method):
+    """The stage that learns the selected sentences of all languages."""
+
+    name = "advpicker"
+    objective = Distillation
+
+    def __init__(self, terms: Sequence[type[Term]], texts: Mapping[str, Text], labels: Mapping[str, PseudoLabels]) -> None:
+        super().__init__(terms)
+        self.examples, self.targets = student_examples(texts, labels)
+
+    def own_objective(self, *arguments: Any) -> Distillation:
+        return Distillation(*arguments, targets=self.targets)
+
+    def texts(self, settings: Settings, prepared: Prepared, seed: int) -> Texts:
+        return super().texts(settings, prepared, seed) | {PSEUDO: self.examples}
+
+
+def student_examples(texts: Mapping[str, Text], labels: Mapping[str, PseudoLabels]) -> tuple[list[Example], np.ndarray]:
+    """The selected sentences of all languages, and the soft labels (W, K) that their labels are rows of."""
+    examples: list[Example] = []
+    targets: list[np.ndarray] = []
+    for language, text in texts.items():
+        merged = labels[language].merged
+        before = sum(map(len, targets))
+        examples += [replace(example, labels=example.labels + before)
+                     for example in pseudo_examples(text.encoded, merged.starts, labels[language].selected)]
+        targets.append(merged.probabilities)
+    return examples, np.concatenate(targets)
 
 
 def softened(probabilities: Array, temperature: float) -> Array:
@@ -98,11 +123,3 @@ def pseudo_examples(encoded: Encoded, starts: np.ndarray, selected: np.ndarray) 
                          f"them of {len(starts) - 1} and {starts[-1]}, or in other lengths, and a selection of {len(selected)}")
     return [replace(example, labels=starts[example.source] + example.first_word + np.arange(len(example.rows)))
             for example in encoded.examples if selected[example.source]]
-
-
-def scored_starts(encoded: Encoded) -> np.ndarray:
-    """(N+1,): where each sentence's words begin when those that are scored, in all its windows, stand one after another."""
-    words = np.zeros(encoded.sources, np.int64)
-    for example in encoded.examples:
-        words[example.source] += len(example.rows)
-    return starts_of(words)

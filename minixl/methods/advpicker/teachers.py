@@ -1,20 +1,19 @@
-"""AdvPicker's teachers: trained for the run, or taken from another one.  Stage A of minixl/methods/advpicker/pipeline.py."""
+"""AdvPicker's teachers: trained for the run, or taken from another one.  Stage A of algorithm.py."""
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from minixl.files import folder_digest
+from minixl.building import load_info
+from minixl.data.inputs import Inputs, path_key
 from minixl.errors import UserError
-from minixl.data.inputs import Inputs, key
-from minixl.building.folder import read_info
-from minixl.training.progress import Reporter, Stop, stop_here
-from minixl.run.folder import began_with, check_same, check_unchanged, is_finished
+from minixl.files import folder_digest
+from minixl.methods.language_adversarial import LanguageAdversarial
+from minixl.run.folder import began_with, holds_run
+from minixl.run.method import Job, Term
 from minixl.settings import Settings
-from minixl.methods.advpicker.variants import teacher_settings
-
-Train = Callable[..., dict[str, Any]]      # minixl.run.job.train_run
+from minixl.training.metrics import is_finished
 
 
 class Teacher(NamedTuple):
@@ -24,77 +23,65 @@ class Teacher(NamedTuple):
     digest: str
 
 
-def train_teachers(settings: Settings, inputs: Inputs, fingerprints: Mapping[str, str], folder: Path, train: Train,
-                   reporter: Reporter, *, stop: Stop, **how: Any) -> dict[str, Path]:
-    """Stage A.  name -> model folder of every teacher; those that are finished are left as they are.
+def teacher_settings(settings: Settings) -> Settings:
+    """Those of a teacher: the task's updates in turn with those of a discriminator on tokens."""
+    level = settings["adversary.level"] if settings["adversary.level"] != "none" else "token"
+    return settings.override([f"method={LanguageAdversarial.name}", f"adversary.level={level}",
+                              f"train.epochs={settings['advpicker.epochs']}", "train.max_steps=0"])
 
-    fingerprints: those of the inputs.  Raises UserError where a finished teacher was trained on or for something else.
-    """
-    chosen, teachers = teacher_settings(settings), {}
-    for seed in range(1, settings["advpicker.teachers"] + 1):
-        name = f"seed-{seed}"
-        out = folder / "teachers" / name
-        if is_finished(out):
-            check_same(out, chosen, inputs, seed)
-            check_unchanged(out, fingerprints)
-        else:
-            stop_here(stop)
-            reporter.message(f"teacher {seed} of {settings['advpicker.teachers']}")
-            train(chosen, inputs, out, seed=seed, reporter=reporter, resume=(out / "config.toml").is_file(), stop=stop, **how)
-        teachers[name] = out / "model"
-    return teachers
+
+def make_teachers(job: Job, terms: Sequence[type[Term]]) -> dict[str, Teacher]:
+    """name -> teacher: those of advpicker.teachers_from, or new ones.  From here on they must not change."""
+    folders = existing_teachers(job.settings)
+    count = job.settings["advpicker.teachers"]
+    for seed in range(1, count + 1) if not folders else ():
+        trained = job.train(LanguageAdversarial(terms), f"teachers/seed-{seed}", settings=teacher_settings(job.settings), seed=seed,
+                            shared=True, title=f"teacher {seed} of {count}")
+        folders[f"seed-{seed}"] = trained.model
+    return {name: Teacher(folder, folder_digest(folder)) for name, folder in folders.items()}
 
 
 def existing_teachers(settings: Settings) -> dict[str, Path]:
-    """name -> model folder of the teachers of advpicker.teachers_from; none where it is not set.
+    """name -> model folder of the teachers of advpicker.teachers_from; none if it is not set.
 
     Raises UserError for one that is not there or not finished.
     """
-    if settings["method"] != "advpicker" or not settings["advpicker.teachers_from"]:
+    if not settings["advpicker.teachers_from"]:
         return {}
     count, teachers = settings["advpicker.teachers"], {}
     for seed in range(1, count + 1):
-        out = Path(settings["advpicker.teachers_from"]) / "teachers" / f"seed-{seed}"
-        if not is_finished(out):
-            begun = (out / "config.toml").is_file()
-            found, cure = ("an unfinished one", "finish that run with --resume") if begun else \
-                          ("none", f"name the folder that holds teachers/, or lower advpicker.teachers={count}")
-            raise UserError(f"advpicker.teachers_from: expected a finished teacher in {out}, found {found}; {cure}")
-        teachers[out.name] = out / "model"
+        folder = Path(settings["advpicker.teachers_from"]) / "teachers" / f"seed-{seed}"
+        if not is_finished(folder):
+            problem, cure = ("an unfinished one", "finish that run with --resume") if holds_run(folder) else \
+                            ("none", f"name the folder that holds teachers/, or lower advpicker.teachers={count}")
+            raise UserError(f"advpicker.teachers_from: expected a finished teacher in {folder}, found {problem}; {cure}")
+        teachers[folder.name] = folder / "model"
     return teachers
 
 
 def check_teachers(settings: Settings, inputs: Inputs, labels: list[str], fingerprints: Mapping[str, str]) -> None:
-    """Raises UserError where a teacher of advpicker.teachers_from does not fit this run's task, labels or encoder.
+    """Raises UserError if a teacher of advpicker.teachers_from does not fit this run's task, labels or encoder.
 
-    The encoder's vocabulary: a teacher is given the pieces of this run's tokenizer.
+    The encoder matters because a teacher reads the pieces of this run's tokenizer.
     """
     for folder in existing_teachers(settings).values():
-        info, encoder = read_info(folder), str(inputs.encoder)
-        for what, expected, found, same in (
+        info, encoder = load_info(folder), str(inputs.encoder)
+        for what, expected, actual, fits in (
                 ("task", settings["task"], info.task, info.task == settings["task"]),
                 ("labels", ", ".join(labels), ", ".join(info.labels), info.labels == labels),
-                ("encoder", encoder, "another", began_with(folder.parent, fingerprints[key(Path(encoder))]))):
-            if not same:
+                ("encoder", encoder, "another", began_with(folder.parent, fingerprints[path_key(Path(encoder))]))):
+            if not fits:
                 raise UserError(f"advpicker.teachers_from: {folder.parent}: expected a teacher with the {what} {expected}, found "
-                                f"{found}; give the --source and --encoder of that run, or train new teachers without this setting")
-
-
-def make_teachers(settings: Settings, inputs: Inputs, fingerprints: Mapping[str, str], folder: Path, train: Train,
-                  reporter: Reporter, *, stop: Stop, **how: Any) -> dict[str, Teacher]:
-    """Stage A: the teachers of advpicker.teachers_from, or new ones in `folder`.  From here on they must not change."""
-    teachers = existing_teachers(settings) or train_teachers(settings, inputs, fingerprints, folder, train, reporter, stop=stop,
-                                                             **how)
-    return {name: Teacher(path, folder_digest(path)) for name, path in teachers.items()}
+                                f"{actual}; give the --source and --encoder of that run, or train new teachers without this setting")
 
 
 def common_labels(teachers: Mapping[str, Teacher]) -> list[str]:
     """The labels of all teachers, which must be the same in the same order."""
     (first, teacher), *others = teachers.items()
-    labels = read_info(teacher.folder).labels
+    labels = load_info(teacher.folder).labels
     for name, other in others:
-        found = read_info(other.folder).labels
-        if found != labels:
+        of_other = load_info(other.folder).labels
+        if of_other != labels:
             raise UserError(f"{other.folder}: expected the labels of teacher {first} ({', '.join(labels)}), found those of teacher "
-                            f"{name}: {', '.join(found)}; train the teachers on the same data")
+                            f"{name}: {', '.join(of_other)}; train the teachers on the same data")
     return labels

@@ -12,7 +12,8 @@ from minixl.bench.training.work import Options, padded, pieces
 from minixl.bench.training.work_adversarial import make_work
 from minixl.data.batching import pack
 from minixl.errors import UserError
-from minixl.methods.language_adversarial import LanguageAdversarial
+from minixl.methods.adversary import Adversary
+from minixl.methods.finetune import Supervised
 from minixl.weights.folder import read_config
 from tests.bench.training.inputs import write_encoder, write_sentences
 from tests.bench.training.worker_process import imported_by
@@ -141,7 +142,7 @@ def test_a_part_left_out_is_caught(options, tmp_path, old, new):
 
 def test_an_iteration_has_five_different_batches(work):
     iterations = work.batches["random"]
-    assert len(iterations) == 3 and all(list(iteration) == list(LanguageAdversarial.STREAMS) for iteration in iterations)
+    assert len(iterations) == 3 and all(list(iteration) == list(Supervised.STREAMS | Adversary.STREAMS) for iteration in iterations)
     dealt = {name: [example.source for iteration in iterations for example in iteration[name]] for name in iterations[0]}
     assert all(len(set(numbers)) == len(numbers) == 12 for numbers in dealt.values())
     assert len({tuple(numbers) for numbers in dealt.values()}) == 5

@@ -1,4 +1,4 @@
-"""Tables 4, 5 and 7 of hand-made text: every row of studies.json, and every cell that the report shows of it.
+"""Tables 4, 5 and 7 of hand-made text: every row of audit.json, and every cell that the report shows of it.
 
 All words are gold B-X and are tagged B-X or B-Y, so the F1 of some sentences is the share of their words that is right.
 """
@@ -10,13 +10,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import minixl.methods.advpicker.audit as studies
+from minixl.methods.advpicker import audit
 from minixl.data.corpus import Corpus
 from minixl.data.examples import Sentence
 from minixl.methods.advpicker.labels import Merged, Scored
 from minixl.methods.advpicker.files import PseudoLabels
-from minixl.methods.advpicker.page import studies_html
-from minixl.training.loop import Evaluation
+from minixl.methods.advpicker.page import audit_html
+from minixl.evaluation.files import Evaluation
 from tests.whole_runs import settings
 
 LABELS = ["O", "B-X", "I-X", "B-Y"]
@@ -43,23 +43,24 @@ def corpus(name, tag="B-X"):
 
 
 def write(folder, monkeypatch, **changes):
-    """studies.json of one language, and how the student was asked; the dev file's tags are all of another type."""
+    """audit.json of one language, and how the student was asked; the dev file's tags are all of another type."""
     asked = []
 
     def predict(model, encoded, scheme, *, constrained=True, **_):
         asked.append((model, encoded, scheme, constrained))
         return tags(TEST_BY_STUDENT)
-    monkeypatch.setattr(studies, "predict_labels", predict)
+    monkeypatch.setattr(audit, "predict_labels", predict)
+    monkeypatch.setattr(audit, "read_gold", lambda settings, corpora: {"es": corpus("es.txt").gold()})
     chosen = settings(**{"advpicker__rho": 0.65, **changes.pop("settings", {})})       # of 4 sentences 2.6
     evaluation = Evaluation("ner", "IOB2", chosen, ["en"])
     evaluation.add("dev", corpus("dev.txt", "B-Y"), "dev pieces")
     evaluation.add("test", changes.pop("test", corpus("test.txt")), "test pieces")
     soft = changes.pop("soft", merged(BY_TEACHERS, P_BAR))
     labels = {"es": PseudoLabels(soft, SELECTED, LABELS, ["seed-1", "seed-2"])}
-    given = {"scored": {"es": [Scored(soft.probabilities, STARTS, P_BAR, P_BAR)]}, "gold": {"es": corpus("es.txt").gold()},
-             "tests": {"es": merged(TEST_BY_TEACHERS, TEST_P_BAR)}, "student": SimpleNamespace(), **changes}
-    studies.write_studies(folder, chosen, {"es": SimpleNamespace()}, labels=labels, evaluation=evaluation, **given)
-    return json.loads((folder / "studies.json").read_text()), given["student"], asked
+    given = {"scored": {"es": [Scored(soft.probabilities, STARTS, P_BAR, P_BAR)]}, "tests": {"es": merged(TEST_BY_TEACHERS, TEST_P_BAR)}, "student": SimpleNamespace(), **changes}
+    prepared = SimpleNamespace(evaluation=evaluation, unlabelled_targets={})
+    audit.write_audit(SimpleNamespace(folder=folder, settings=chosen, prepared=prepared), labels, **given)
+    return json.loads((folder / "audit.json").read_text()), given["student"], asked
 
 
 def rows(found):
@@ -122,7 +123,7 @@ def part(name, sentences, f1):
     return {"part": name, "sentences": sentences, "f1": f1}
 
 
-STUDIES = {
+AUDIT = {
     "languages": {
         "es": {"sizes": {"selected": 31, "other": 32, "all": 63},
                "histogram": [{"from": 0.0, "to": 0.5, "sentences": 40, "selected": 30},
@@ -146,7 +147,7 @@ def tables(page):
 
 
 def test_every_row_of_the_report():
-    page = studies_html(STUDIES, "f1")
+    page = audit_html(AUDIT, "f1")
     pseudo_labels, test, teachers, shares, of_fr = tables(page)
     assert pseudo_labels == [["es", "selected", "31", "11.0"], ["es", "other", "32", "22.0"], ["es", "all", "63", "33.0"],
                              ["fr", "selected", "2", ""], ["fr", "other", "1", ""], ["fr", "all", "3", ""]]
@@ -165,7 +166,7 @@ def test_the_bars_are_those_of_the_histogram(monkeypatch):
     import minixl.methods.advpicker.page as report
     drawn = []
     monkeypatch.setattr(report, "bars", lambda *given: drawn.append(given) or "")
-    studies_html(STUDIES, "f1")
+    audit_html(AUDIT, "f1")
     heights, (first, last), (whole, kept) = drawn[0]
     assert heights == [(40, 30), (23, 1)] and first.endswith("0") and last.endswith("1")
     assert re.search("selected|kept", kept) and not re.search("selected|kept", whole)

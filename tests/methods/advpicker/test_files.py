@@ -9,14 +9,20 @@ from safetensors.numpy import load_file, save_file
 from minixl.data.conll import read_conll
 from minixl.data.examples import Sentence
 from minixl.methods.advpicker.labels import Merged, Scored, pseudo_tags
-from minixl.methods.advpicker.files import (SCORING, SELECTING, PseudoLabels, is_made_from, origin, read_pseudo_labels, read_scored,
-                                  write_conll, write_pseudo_labels, write_scored)
-from minixl.settings import Settings
+from minixl.methods.advpicker import files
+from minixl.methods.advpicker.files import (SCORING, SELECTING, PseudoLabels, content_of_labels, content_of_scores, read_pseudo_labels,
+                                            read_scored, write_conll)
+from minixl.methods import SCHEMA
+from minixl.run.once import is_made_from, settings_of, write
 
 LABELS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 TEXTS = ["Anna Ort wohnt in Köln", "#", "# 1 .", "New York"]
 SENTENCES = [Sentence(tuple(text.split()), None, i + 1) for i, text in enumerate(TEXTS)]
 MADE_FROM = {"unlabelled de": "12", "teacher seed-1": "ab", "setting advpicker.rho": "0.8"}
+
+
+def write_pseudo_labels(path, labels: PseudoLabels, made_from) -> None:
+    write(path, files.LABELS, made_from, content_of_labels(labels))
 
 
 @pytest.fixture
@@ -54,7 +60,7 @@ def test_round_trip(made, stored):
 def test_scores_of_a_teacher(rng, tmp_path, stored):
     path = tmp_path / "teacher" / "scored-de.safetensors"
     scored = Scored(rng.random((3, 5)), np.array([0, 1, 3]), rng.random(2), rng.random(2))
-    write_scored(path, scored, MADE_FROM)
+    write(path, files.SCORED, MADE_FROM, content_of_scores(scored))
     for ours, theirs in zip(read_scored(path, MADE_FROM), scored, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     refused(path, "expected pseudo-labels, found scores of a teacher")
@@ -113,18 +119,18 @@ def test_the_old_file_stays_when_the_new_one_cannot_be_written(made, stored, mon
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("minixl.methods.advpicker.files.save_file", full)
+    monkeypatch.setattr("minixl.run.once.save_file", full)
     with pytest.raises(ValueError, match=r"cannot be written \(.*No space left.*\); make room and continue with --resume$"):
         write_pseudo_labels(stored, made, MADE_FROM)
     assert read_pseudo_labels(stored, MADE_FROM).labels == LABELS and len(list(stored.parent.iterdir())) == 1
 
 
-def test_origin():
-    settings = Settings({})
-    before = origin({"unlabelled de": "12"}, {"seed-1": "ab"}, settings, SELECTING)
-    assert before["unlabelled de"] == "12" and before["teacher seed-1"] == "ab" and before["setting advpicker.rho"] == "0.8"
-    assert [name for name in origin({}, {}, settings, SCORING)] == [f"setting {name}" for name in SCORING]
-    changed = origin({"unlabelled de": "12"}, {"seed-1": "ab"}, settings.override(["advpicker.rho=0.5"]), SELECTING)
+def test_the_settings_in_an_origin():
+    settings = SCHEMA.settings({})
+    before = settings_of(settings, SELECTING)
+    assert before["setting advpicker.rho"] == "0.8"
+    assert list(settings_of(settings, SCORING)) == [f"setting {name}" for name in SCORING]
+    changed = settings_of(settings.override(["advpicker.rho=0.5"]), SELECTING)
     assert [name for name in before if before[name] != changed[name]] == ["setting advpicker.rho"]
     json.dumps(before)
 

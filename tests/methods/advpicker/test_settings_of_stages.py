@@ -6,25 +6,25 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-import minixl.methods.advpicker.pipeline
 from minixl.data.corpus import Corpus
 from minixl.data.examples import Sentence
 from minixl.methods.advpicker.labels import Merged, Scored, best_labels, merge, score_sentences
-from minixl.building.folder import load_model
-from minixl.methods.advpicker.pipeline import tag_with_teachers
+from minixl.building import load_model
+from minixl.methods import METHODS, resolve
+from minixl.methods.advpicker import algorithm, files
 from minixl.run.prepare import prepare
 from minixl.methods.advpicker.files import read_pseudo_labels, read_scored
-from minixl.training.loop import Evaluation
+from minixl.evaluation.files import Evaluation
 from tests.whole_runs import advpicker, inputs, run
 
-OTHER = advpicker(advpicker__merge="max_logit", adversary__specials=False, decode__constrained=False, advpicker__study=True)
+OTHER = advpicker(advpicker__merge="max_logit", adversary__specials=False, decode__constrained=False, advpicker__audit=True)
 LABELS = ["O", "B-LOC", "I-LOC"]
 
 
 @pytest.fixture(scope="module")
 def out(folder, tmp_path_factory):
     """A run with OTHER, whose teachers say that every sentence begins inside an entity: no scheme allows that."""
-    real = minixl.methods.advpicker.pipeline.score_sentences
+    real = files.score_sentences
 
     def confused(model, *args, **how):
         scored = real(model, *args, **how)
@@ -36,7 +36,7 @@ def out(folder, tmp_path_factory):
 
     made = tmp_path_factory.mktemp("other") / "run"
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(minixl.methods.advpicker.pipeline, "score_sentences", confused)
+        patched.setattr(files, "score_sentences", confused)
         run(folder, made, OTHER)
     return made
 
@@ -64,17 +64,24 @@ def test_the_rule_of_the_merge(out):
 def test_the_rule_of_the_merge_of_test_files(monkeypatch, rule, chosen):
     sure, loud = (Scored(np.array([[p, 0.0, 1 - p]]), np.array([0, 1]), np.array([p]), np.array([logit]))
                   for p, logit in ((0.9, 1.0), (0.6, 2.0)))
-    monkeypatch.setattr(minixl.methods.advpicker.pipeline, "score_texts", lambda *args: None)
-    scoring = SimpleNamespace(texts={"es": None}, read=lambda *args: {"es": [sure, loud]})
-    found = minixl.methods.advpicker.pipeline.merged_tests(advpicker(advpicker__merge=rule), scoring, {}, None, np, None)
-    assert found["es"].teacher.tolist() == [chosen]
+    texts = SimpleNamespace(texts={"es": None}, score=lambda languages: None, read=lambda language: [sure, loud])
+    settings = advpicker(advpicker__merge=rule, advpicker__variant="without-kd")
+    merged = {}
+    monkeypatch.setattr(algorithm, "ScoredTexts", lambda *args: texts)
+    monkeypatch.setattr(algorithm, "make_teachers", lambda *args: {})
+    monkeypatch.setattr(algorithm, "common_labels", lambda teachers: LABELS)
+    monkeypatch.setattr(algorithm, "_tag_tests", lambda job, tests, names: merged.update(tests) or {})
+    prepared = SimpleNamespace(unlabelled_targets={}, evaluation=SimpleNamespace(files={"test": {}}))
+    METHODS["advpicker"].run(SimpleNamespace(settings=settings, prepared=prepared))
+    assert merged["es"].teacher.tolist() == [chosen]
 
 
 def test_special_pieces_take_no_part_in_the_language(folder, out):
-    prepared = prepare(OTHER, inputs(folder), 3)
+    method, settings, _ = resolve(OTHER)
+    prepared = prepare(method, settings, inputs(folder), 3)
     for number, scored in enumerate(stored_scores(out, "es")):
         model, _, _ = load_model(out / "teachers" / f"seed-{number + 1}" / "model")
-        without, whole = (score_sentences(model, prepared.texts["es"].encoded, specials=specials) for specials in (False, True))
+        without, whole = (score_sentences(model, prepared.unlabelled_targets["es"].encoded, specials=specials) for specials in (False, True))
         np.testing.assert_array_equal(scored.p_bar, without.p_bar)
         assert (scored.p_bar != whole.p_bar).all()
 
@@ -90,15 +97,15 @@ def test_tags_that_no_scheme_allows_are_written_as_they_are(out):
 
 
 @pytest.mark.parametrize(("constrained", "f1"), [(False, 1.0), (True, 0.0)])
-def test_teachers_tag_test_files_as_decoding_is_set(monkeypatch, tmp_path, constrained, f1):
+def test_teachers_tag_test_files_as_decoding_is_set(tmp_path, constrained, f1):
     """I-LOC is most probable; what the scheme allows is O."""
     settings = advpicker(advpicker__variant="without-kd", decode__constrained=constrained)
     evaluation = Evaluation("ner", "IOB2", settings, ["en"])
     corpus = Corpus("es", tmp_path / "es.txt", "ner", [Sentence(("madrid",), ("B-LOC",), 1)])
     evaluation.add("test", corpus, None)
     merged = Merged(np.array([[0.4, 0.1, 0.5]]), np.array([0, 1]), np.array([0.5]), np.array([0]))
-    monkeypatch.setattr(minixl.methods.advpicker.pipeline, "common_labels", lambda teachers: LABELS)
-    assert tag_with_teachers(settings, {}, {"es": merged}, evaluation)["es"]["f1"] == f1
+    job = SimpleNamespace(settings=settings, prepared=SimpleNamespace(evaluation=evaluation))
+    assert algorithm._tag_tests(job, {"es": merged}, LABELS)["es"]["f1"] == f1
 
 
 def test_files_name_all_that_they_were_made_from(out):

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-import minixl.methods.advpicker.pipeline
-import minixl.run.folder
-import minixl.run.job
 from minixl.errors import UserError
+from minixl.methods import resolve
+from minixl.methods.advpicker import files
 from minixl.methods.advpicker.labels import independence, score_sentences
+from minixl.methods.advpicker.student import student_examples
+from minixl.run.prepare import prepare
 from minixl.training.progress import Stopped
 from minixl.methods.advpicker.files import read_pseudo_labels
-from minixl.run.seeds import train_seeds
+from minixl.methods import train
 from tests.whole_runs import (STUDENT_STEPS, TEACHER_STEPS, Quiet, advpicker, assert_same_pipeline, assert_same_run, inputs, run,
                               stopped)
 
@@ -68,9 +69,9 @@ def test_resume_is_bit_equal_in_every_stage(folder, whole, tmp_path, steps):
 @pytest.mark.parametrize(("module", "name", "after"), [
     ("run.job", "begin", 0), ("run.folder", "write_atomically", 1), ("run.folder", "write_atomically", 3),
     ("run.job", "save_model", 0), ("run.job", "save_model", 1), ("run.job", "save_model", 2), ("run.job", "write_report", 1),
-    ("run.job", "write_metrics", 0), ("run.job", "write_metrics", 2), ("methods.advpicker.pipeline", "score_sentences", 0),
-    ("methods.advpicker.pipeline", "score_sentences", 3), ("methods.advpicker.pipeline", "write_scored", 2), ("methods.advpicker.pipeline", "write_conll", 1),
-    ("methods.advpicker.pipeline", "write_pseudo_labels", 0), ("methods.advpicker.pipeline", "write_pseudo_labels", 1), ("run.job", "student_examples", 0)])
+    ("run.job", "write_metrics", 0), ("run.job", "write_metrics", 2), ("methods.advpicker.files", "score_sentences", 0),
+    ("methods.advpicker.files", "score_sentences", 3), ("run.once", "write", 2), ("methods.advpicker.files", "write_conll", 1),
+    ("run.once", "write", 4), ("run.once", "write", 5), ("methods.advpicker.student", "student_examples", 0)])
 def test_a_kill_between_stages_loses_nothing(folder, whole, tmp_path, monkeypatch, module, name, after):
     """The process dies in the `after`-th call: what is there then is whole, and the rest is made as if nothing had been."""
     place = importlib.import_module(f"minixl.{module}")
@@ -101,15 +102,15 @@ def test_text_that_changed_is_named(folder, tmp_path):
     """Before a stop, and after the teachers are finished."""
     text = tmp_path / "es.raw"
     text.write_text((folder / "es.raw").read_text())
-    files = inputs(folder, unlabelled=[("es", text)])
+    given = inputs(folder, unlabelled=[("es", text)])
     for out, steps in ((tmp_path / "early", 2), (tmp_path / "late", 2 * TEACHER_STEPS + 1)):
-        stopped(folder, out, advpicker(), steps, inputs=files)
+        stopped(folder, out, advpicker(), steps, inputs=given)
         text.write_text((folder / "es.raw").read_text() + "ben vive en madrid .\n")
         with pytest.raises(UserError, match="--resume: .*es.raw has changed since the run began") as error:
-            run(folder, out, advpicker(), resume=True, inputs=files)
+            run(folder, out, advpicker(), resume=True, inputs=given)
         assert "\n" not in str(error.value)
         text.write_text((folder / "es.raw").read_text())
-    run(folder, out, advpicker(), resume=True, inputs=files)
+    run(folder, out, advpicker(), resume=True, inputs=given)
 
 
 def test_labels_of_other_teachers_are_not_used(folder, tmp_path):
@@ -139,9 +140,10 @@ def test_a_teacher_of_other_text_is_not_used(folder, tmp_path):
 
 def test_the_student_learns_the_labels_of_its_own_sentences(folder, whole):
     """Rows of all languages stand in one table: every word must find its sentence's."""
-    prepared = minixl.run.job.prepare(advpicker(), inputs(folder), 1)
+    method, chosen, _ = resolve(advpicker())
+    prepared = prepare(method, chosen, inputs(folder), 1)
     labels = {language: read_pseudo_labels(whole / "pseudo-labels" / f"{language}.safetensors") for language in ("es", "fr")}
-    examples, targets = minixl.methods.advpicker.pipeline.student_examples(prepared.texts, labels)
+    examples, targets = student_examples(prepared.unlabelled_targets, labels)
     found = iter(examples)
     for label in labels.values():
         for i in np.flatnonzero(label.selected):
@@ -152,7 +154,7 @@ def test_the_student_learns_the_labels_of_its_own_sentences(folder, whole):
 
 def test_seeds_share_the_teachers(folder, whole, tmp_path):
     reporter = Quiet()
-    summary = train_seeds(advpicker(), inputs(folder), tmp_path / "runs", seeds=[3, 4], reporter=reporter)
+    summary = train(advpicker(), inputs(folder), tmp_path / "runs", seeds=[3, 4], reporter=reporter)
     assert reporter.steps == 2 * TEACHER_STEPS + 2 * STUDENT_STEPS
     labelling = [f"teacher seed-{seed} labels {count} unlabelled sentences in {language}"
                  for seed in (1, 2) for language, count in (("es", 4), ("fr", 2))]
@@ -167,7 +169,7 @@ def test_seeds_share_the_teachers(folder, whole, tmp_path):
 
 def test_labelling_shows_its_progress_and_stops_between_two_batches(folder, tmp_path, monkeypatch):
     """A text is labelled whole or not at all; what was labelled before is not labelled again."""
-    monkeypatch.setattr(minixl.methods.advpicker.pipeline, "score_sentences", partial(score_sentences, tokens=8))
+    monkeypatch.setattr(files, "score_sentences", partial(score_sentences, tokens=8))
     reporter = Quiet()
     with pytest.raises(Stopped):                                               # in the second batch of the second text
         run(folder, tmp_path / "run", advpicker(), reporter=reporter,
@@ -185,10 +187,10 @@ def test_seeds_resume_in_the_second_student(folder, tmp_path):
     reporter = Quiet()
     how = {"seeds": [3, 4], "reporter": reporter}
     with pytest.raises(Stopped):
-        train_seeds(advpicker(), inputs(folder), tmp_path / "runs", stop=lambda: reporter.steps >= 2 * TEACHER_STEPS + 6, **how)
-    train_seeds(advpicker(), inputs(folder), tmp_path / "runs", resume=True, **how)
+        train(advpicker(), inputs(folder), tmp_path / "runs", stop=lambda: reporter.steps >= 2 * TEACHER_STEPS + 6, **how)
+    train(advpicker(), inputs(folder), tmp_path / "runs", resume=True, **how)
     assert reporter.steps == 2 * TEACHER_STEPS + 2 * STUDENT_STEPS
-    train_seeds(advpicker(), inputs(folder), tmp_path / "whole", seeds=[4], reporter=Quiet())
+    train(advpicker(), inputs(folder), tmp_path / "whole", seeds=[4], reporter=Quiet())
     assert_same_run(tmp_path / "whole" / "seed-4", tmp_path / "runs" / "seed-4")
 
 
@@ -196,21 +198,21 @@ def test_seeds_resume_in_the_second_student(folder, tmp_path):
 def test_seeds_resume_notices_text_that_changed_after_a_finished_run(folder, tmp_path, chosen):
     text = tmp_path / "es.raw"
     text.write_text((folder / "es.raw").read_text())
-    files = inputs(folder, unlabelled=[("es", text)])
-    train_seeds(chosen, files, tmp_path / "runs", seeds=[1], reporter=Quiet())
+    given = inputs(folder, unlabelled=[("es", text)])
+    train(chosen, given, tmp_path / "runs", seeds=[1], reporter=Quiet())
     text.write_text("ben vive en madrid .\n" * 4)
     with pytest.raises(UserError, match="es.raw has changed since the run began"):
-        train_seeds(chosen, files, tmp_path / "runs", seeds=[1, 2], reporter=Quiet(), resume=True)
+        train(chosen, given, tmp_path / "runs", seeds=[1, 2], reporter=Quiet(), resume=True)
 
 
 def test_seeds_of_an_ablation_can_be_resumed(folder, tmp_path):
     """config.toml has the ablation's method, the settings that were asked for have another."""
     how = {"seeds": [1, 2], "reporter": Quiet()}
-    first = train_seeds(advpicker(advpicker__variant="ft"), inputs(folder), tmp_path / "runs", **how)
-    assert train_seeds(advpicker(advpicker__variant="ft"), inputs(folder), tmp_path / "runs", resume=True, **how) == first
+    first = train(advpicker(advpicker__variant="ft"), inputs(folder), tmp_path / "runs", **how)
+    assert train(advpicker(advpicker__variant="ft"), inputs(folder), tmp_path / "runs", resume=True, **how) == first
 
 
 def test_seeds_that_make_no_difference_are_refused(folder, tmp_path):
     with pytest.raises(UserError, match="advpicker.variant=without-kd: expected one seed, since .*: 2 runs would be equal"):
-        train_seeds(advpicker(advpicker__variant="without-kd"), inputs(folder), tmp_path / "runs", seeds=[1, 2], reporter=Quiet())
+        train(advpicker(advpicker__variant="without-kd"), inputs(folder), tmp_path / "runs", seeds=[1, 2], reporter=Quiet())
     assert not (tmp_path / "runs").exists()

@@ -5,16 +5,19 @@ import torch
 
 from minixl.backend import to_numpy
 from minixl.data.batching import Stream, pack
-from minixl.methods.advpicker.labels import independence, mask, merge, pseudo_tags, score_sentences, select
-from minixl.methods.advpicker.student import Distill, pseudo_examples, softened, scored_starts
+from minixl.methods.advpicker.labels import independence, mask, merge, pseudo_tags, score_sentences, scored_starts, select
+from minixl.methods.advpicker.student import Distillation, pseudo_examples, softened
 from minixl.prediction import predict_labels
-from minixl.methods.advpicker.files import PseudoLabels, read_pseudo_labels, write_pseudo_labels
+from minixl.methods.advpicker.files import LABELS as KIND
+from minixl.methods.advpicker.files import PseudoLabels, content_of_labels, read_pseudo_labels
+from minixl.methods import SCHEMA
+from minixl.run.once import write
 from minixl.settings import Settings
 from tests.methods.advpicker.tiny_teachers import LABELS, encoded, teacher
 from tests.models.hugging_face import padded, random_examples, tiny_pair
 
 TEXTS = ["ab cd", "x", "abcd efgh ijkl mn opq", "y z"]
-SETTINGS = {"optim.lr": 2e-3, "optim.head_lr": 5e-3, "train.batch_size": 4}
+CHANGED = {"optim.lr": 2e-3, "optim.head_lr": 5e-3, "train.batch_size": 4}
 
 
 def soft_examples(rng, count: int = 16):
@@ -27,10 +30,10 @@ def soft_examples(rng, count: int = 16):
     return examples, targets
 
 
-def distill(model, examples, targets, *assignments: str, seed: int = 3, total: int = 20, **settings) -> Distill:
-    chosen = Settings(SETTINGS | settings).override(assignments)
+def distill(model, examples, targets, *assignments: str, seed: int = 3, total: int = 20, **settings) -> Distillation:
+    chosen = SCHEMA.settings(CHANGED | settings).override(assignments)
     stream = Stream(examples, chosen["train.batch_size"], seed, model.store.xp)
-    return Distill(model, {"source": stream}, chosen, seed, total, targets=targets)
+    return Distillation(model, {"source": stream}, chosen, seed, total, targets=targets)
 
 
 def torch_optimizer(model, settings: Settings):
@@ -53,7 +56,7 @@ def test_twenty_steps_beside_pytorch(rng, temperature, accumulate):
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: step / 2 if step < 2 else (20 - step) / 18)
     for step in range(20):
         batch = next(batches)
-        update, = method.step()
+        update, = method.step(step)
         inputs = padded(batch)
         logits = theirs(inputs["input_ids"], inputs["attention_mask"]).logits[inputs["labels"] >= 0]
         rows = inputs["labels"][inputs["labels"] >= 0]
@@ -66,7 +69,7 @@ def test_twenty_steps_beside_pytorch(rng, temperature, accumulate):
         schedule.step()
         assert update.value == pytest.approx(loss.item(), rel=1e-6), step
         assert update.gradient_norm == pytest.approx(norm.item(), rel=1e-6), step
-        assert (update.step, update.loss, update.subset, update.tokens) == (step, "task", "task", batch.tokens)
+        assert (update.step, update.loss, update.tokens) == (step, "task", batch.tokens)
     for name, parameter in theirs.named_parameters():
         if ".key.bias" in name:                                        # its true gradient is zero, what Adam scales up is rounding
             continue
@@ -85,9 +88,9 @@ def test_the_loss_falls(xp, rng):
     for parameter in student.store:
         parameter.value[...] = xp.asarray(ours.store[parameter.name].value, np.float32)
     method = distill(student, examples, targets, total=100, **{"train.batch_size": 24, "optim.lr": 5e-3})
-    losses = [method.step()[0].value for _ in range(100)]
+    losses = [method.step(step)[0].value for step in range(100)]
     assert losses[0] > 0.05 and losses[-1] < 0.2 * losses[0]
-    assert method.subsets()["task"] == student.store.names() and method.optimizers()["task"].steps == 100
+    assert method.subsets["task"] == student.store.names() and method.optimizers["task"].steps == 100
 
 
 @pytest.mark.parametrize("parts", [2, 3, 50])
@@ -100,7 +103,7 @@ def test_accumulation_changes_nothing(rng, parts):
     for accumulate in (1, parts):
         _, ours = tiny_pair("token")
         method = distill(ours, examples, targets, f"train.accumulate={accumulate}", **{"train.batch_size": 7, "optim.warmup": 0.0})
-        results.append((method.step()[0], {p.name: p.value.copy() for p in ours.store}))
+        results.append((method.step(0)[0], {p.name: p.value.copy() for p in ours.store}))
     (whole, expected), (update, found) = results
     assert update.value == pytest.approx(whole.value, rel=1e-12)
     assert update.gradient_norm == pytest.approx(whole.gradient_norm, rel=1e-9)
@@ -116,10 +119,10 @@ def test_frozen_parameters_and_discriminators_stay(rng):
     ours.store.freeze(["bert.embeddings.*", "bert.encoder.layer.0.*"])
     before = {p.name: p.value.copy() for p in ours.store}
     method = distill(ours, *soft_examples(rng), **{"optim.warmup": 0.0})
-    method.step()
+    method.step(0)
     moved = {name for name, value in before.items() if (ours.store[name].value != value).any()}
-    assert moved <= set(method.subset) and "classifier.weight" in moved
-    assert not any(name.startswith(("discriminator.", "bert.embeddings.", "bert.encoder.layer.0.")) for name in method.subset)
+    assert moved <= set(method.subsets["task"]) and "classifier.weight" in moved
+    assert not any(name.startswith(("discriminator.", "bert.embeddings.", "bert.encoder.layer.0.")) for name in method.subsets["task"])
 
 
 def test_a_step_can_be_replayed(rng):
@@ -129,14 +132,14 @@ def test_a_step_can_be_replayed(rng):
     for resumed in (False, True, "with the masks of step 0"):
         _, ours = tiny_pair("token", hidden_dropout_prob=0.3)
         first = distill(ours, examples, targets)
-        first.step()
+        first.step(0)
         second = first
         if resumed:
             second = distill(ours, examples, targets)
-            second.source.load_state_dict(first.source.state_dict())
-            second.optimizer.load_state_dict(first.optimizer.state_dict())
-            second.steps = first.steps if resumed is True else 0
-        values.append([second.step()[0].value for _ in range(3)])
+            second.streams["source"].load_state_dict(first.streams["source"].state_dict())
+            second.optimizers["task"].load_state_dict(first.optimizers["task"].state_dict())
+        begin = 0 if isinstance(resumed, str) else 1
+        values.append([second.step(begin + step)[0].value for step in range(3)])
     assert values[0] == values[1] and len(set(values[0])) == 3 and values[2][0] != values[0][0]
 
 
@@ -183,7 +186,7 @@ def test_from_teachers_to_a_student(rng, tmp_path):
     teachers = [teacher(seed, dropout=0.0) for seed in (1, 2)]
     merged = merge([score_sentences(made, data) for made in teachers])
     selected = mask(select(independence(merged.p_bar), 0.8), 40)
-    write_pseudo_labels(tmp_path / "x.safetensors", PseudoLabels(merged, selected, LABELS, ["1", "2"]), {})
+    write(tmp_path / "x.safetensors", KIND, {}, content_of_labels(PseudoLabels(merged, selected, LABELS, ["1", "2"])))
     stored = read_pseudo_labels(tmp_path / "x.safetensors", {})
     student = teacher(3, discriminator="none", dropout=0.0)
     examples = pseudo_examples(data, stored.merged.starts, stored.selected)
@@ -193,8 +196,8 @@ def test_from_teachers_to_a_student(rng, tmp_path):
                                      zip(predict_labels(student, data, "IOB2")[i], expected[i], strict=True)])
     expected = pseudo_tags(merged, LABELS, "IOB2")
     before = agrees(~selected)
-    for _ in range(150):
-        method.step()
+    for step in range(150):
+        method.step(step)
     assert agrees(selected) > 0.9 and agrees(~selected) > before + 0.2
 
 

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 
 from minixl.errors import UserError
 from minixl.methods.advpicker.files import read_pseudo_labels
-from minixl.run.seeds import train_seeds
+from minixl.methods import train
 from tests.tiny import write_encoder
 from tests.whole_runs import STUDENT_STEPS, TEACHER_STEPS, Quiet, advpicker, assert_same_run, inputs, run, stopped
 
@@ -70,7 +70,7 @@ def test_ablations_train_no_teachers(folder, whole, tmp_path, variant):
 
 def test_seeds_use_them_too(folder, whole, tmp_path):
     reporter = Quiet()
-    train_seeds(advpicker(advpicker__teachers_from=str(whole)), inputs(folder), tmp_path / "runs", seeds=[3], reporter=reporter)
+    train(advpicker(advpicker__teachers_from=str(whole)), inputs(folder), tmp_path / "runs", seeds=[3], reporter=reporter)
     assert reporter.steps == STUDENT_STEPS
     assert_same_run(whole, tmp_path / "runs" / "seed-3")
 
@@ -89,7 +89,7 @@ def test_teachers_and_texts_are_hashed_once_a_run(folder, whole, tmp_path, monke
     """They are large, and the digests are asked for at every score that is read or written."""
     seen, real = Counter(), hashlib.file_digest
     monkeypatch.setattr(hashlib, "file_digest", lambda file, kind: seen.update([file.name]) or real(file, kind))
-    run(folder, tmp_path / "run", advpicker(advpicker__teachers_from=str(whole), advpicker__study=True))
+    run(folder, tmp_path / "run", advpicker(advpicker__teachers_from=str(whole), advpicker__audit=True))
     for path in (folder / "es.raw", folder / "es.txt", folder / "encoder" / "model.safetensors",
                  *(whole / "teachers" / f"seed-{seed}" / "model" / "model.safetensors" for seed in (1, 2))):
         roles = 2 if path.name == "es.txt" else 1                                  # dev and test
@@ -99,12 +99,12 @@ def test_teachers_and_texts_are_hashed_once_a_run(folder, whole, tmp_path, monke
 def test_the_study_needs_every_score(folder, whole, tmp_path):
     """Where the labels are merged already and the other run's scores have been deleted, they are made again."""
     elsewhere = shutil.copytree(whole, tmp_path / "whole")
-    chosen = advpicker(advpicker__teachers_from=str(elsewhere), advpicker__study=True)
+    chosen = advpicker(advpicker__teachers_from=str(elsewhere), advpicker__audit=True)
     stopped(folder, tmp_path / "run", chosen, 1)
     (elsewhere / "pseudo-labels" / "es.seed-1.safetensors").unlink()
     run(folder, tmp_path / "run", chosen, resume=True)
     made, stored = (load_file(out / "pseudo-labels" / "es.seed-1.safetensors") for out in (tmp_path / "run", whole))
-    assert all((made[name] == stored[name]).all() for name in stored) and (tmp_path / "run" / "studies.json").is_file()
+    assert all((made[name] == stored[name]).all() for name in stored) and (tmp_path / "run" / "audit.json").is_file()
 
 
 def test_mistakes_are_one_line_and_leave_nothing(folder, whole, tmp_path):

@@ -7,9 +7,8 @@ import pytest
 from minixl.errors import UserError
 from minixl.run.prepare import prepare
 from minixl.methods.advpicker.files import read_pseudo_labels
-from minixl.run.folder import read_run
-from minixl.run.seeds import train_seeds
-from minixl.methods.advpicker.variants import resolved
+from minixl.training.config import read_config
+from minixl.methods import SCHEMA, resolve, train
 from tests.whole_runs import (STUDENT_STEPS, TEACHER_STEPS, Quiet, advpicker, assert_same_pipeline, assert_same_run, inputs,
                               records, run, stopped)
 
@@ -44,7 +43,7 @@ def test_one_teacher_tags_alone_as_it_is_scored(folder, tmp_path):
 
 @pytest.mark.parametrize("level", ["token", "sentence"])
 def test_a_student_with_an_adversary_of_its_own(folder, tmp_path, level):
-    chosen = advpicker(adversary__level=level, alignment__average_linkage=True)
+    chosen = advpicker(adversary__level=level, linkage__level="sentence")
     run(folder, tmp_path / "whole", chosen)
     losses = [record["loss"] for record in records(tmp_path / "whole") if record["kind"] == "update"]
     assert losses == ["task", "discriminator", "generator", "average linkage"] * STUDENT_STEPS
@@ -67,10 +66,10 @@ def test_part_of_speech_tags(folder, tmp_path):
         text = (folder / f"{language}.txt").read_text()
         (tmp_path / f"{language}.txt").write_text(text.replace("B-PER", "NOUN").replace("I-PER", "NOUN").replace("B-LOC", "PROPN"))
     en, es = (("en", tmp_path / "en.txt"), ("es", tmp_path / "es.txt"))
-    metrics = run(folder, tmp_path / "run", advpicker(task="pos", advpicker__study=True),
+    metrics = run(folder, tmp_path / "run", advpicker(task="pos", advpicker__audit=True),
                   inputs=inputs(folder, source=[en], dev=[en], test=[es], unlabelled=[es]))
     assert set(metrics["test"]["es"]) == {"accuracy", "support"}
-    rows = json.loads((tmp_path / "run" / "studies.json").read_text())["languages"]["es"]["pseudo_labels"]
+    rows = json.loads((tmp_path / "run" / "audit.json").read_text())["languages"]["es"]["pseudo_labels"]
     assert [row["part"] for row in rows] == ["selected", "other", "all"] and 0 <= rows[2]["accuracy"] <= 1
 
 
@@ -78,9 +77,9 @@ def test_the_studies(folder, tmp_path):
     """Counts and scores are those of the pseudo-labels on disk and of the scores in metrics.json."""
     es, fr = ("es", folder / "es.txt"), ("fr", folder / "fr.raw")
     reporter = Quiet()
-    metrics = run(folder, tmp_path / "run", advpicker(advpicker__study=True), reporter=reporter,
+    metrics = run(folder, tmp_path / "run", advpicker(advpicker__audit=True), reporter=reporter,
                   inputs=inputs(folder, unlabelled=[es, fr]))
-    studies = json.loads((tmp_path / "run" / "studies.json").read_text())
+    studies = json.loads((tmp_path / "run" / "audit.json").read_text())
     assert set(studies["languages"]) == {"es", "fr"} and set(studies["test"]) == {"es"}
     rows = studies["languages"]["es"]
     labels = read_pseudo_labels(tmp_path / "run" / "pseudo-labels" / "es.safetensors")
@@ -94,7 +93,7 @@ def test_the_studies(folder, tmp_path):
     assert same == {"rho": 0.7, **rows["pseudo_labels"][0]} and same["support"] != rows["pseudo_labels"][1]["support"]
     assert [row["chosen"] for row in rows["teachers"]] == np.bincount(labels.merged.teacher, minlength=2).tolist()
     assert "pseudo_labels" not in studies["languages"]["fr"] and studies["languages"]["fr"]["sizes"]["all"] == 2
-    assert f"advpicker.study: {folder}/fr.raw has no tags to compare pseudo-labels with" in reporter.messages
+    assert f"advpicker.audit: {folder}/fr.raw has no tags to compare pseudo-labels with" in reporter.messages
     test = studies["test"]["es"]
     assert [row["sentences"] for row in test["student"]] == [4, 2, 6] == [row["sentences"] for row in test["teachers"]]
     assert test["student"][2]["f1"] == metrics["test"]["es"]["f1"]             # the selected student, not the last step's
@@ -104,12 +103,12 @@ def test_the_studies(folder, tmp_path):
 
 def test_the_teachers_score_test_files_once_for_all_students(folder, tmp_path):
     reporter, out = Quiet(), tmp_path / "runs"
-    train_seeds(advpicker(advpicker__study=True), inputs(folder), out, seeds=[1, 2], reporter=reporter)
+    train(advpicker(advpicker__audit=True), inputs(folder), out, seeds=[1, 2], reporter=reporter)
     labelled = [message for message in reporter.messages if "test sentences" in message]
     assert len(labelled) == len(set(labelled)) == 2 * len(inputs(folder).test)           # two teachers
     assert {path.name for path in (out / "pseudo-labels" / "test").iterdir()} == {
         f"{language}.seed-{seed}.safetensors" for language, _ in inputs(folder).test for seed in (1, 2)}
-    one, two = (json.loads((out / f"seed-{seed}" / "studies.json").read_text())["test"] for seed in (1, 2))
+    one, two = (json.loads((out / f"seed-{seed}" / "audit.json").read_text())["test"] for seed in (1, 2))
     assert one.keys() == two.keys() and all(one[language]["teachers"] == two[language]["teachers"] for language in one)
 
 
@@ -121,7 +120,7 @@ def test_the_tags_of_unlabelled_files_change_no_training(folder, whole, tmp_path
         path = tmp_path / f"{language}.txt"
         path.write_text("\n\n".join("\n".join(f"{word}\tB-LOC" for word in sentence) for sentence in words) + "\n")
         files.append((language, path))
-    run(folder, tmp_path / "run", advpicker(advpicker__study=True), inputs=inputs(folder, unlabelled=files))
+    run(folder, tmp_path / "run", advpicker(advpicker__audit=True), inputs=inputs(folder, unlabelled=files))
     assert_same_run(whole, tmp_path / "run")
 
 
@@ -129,11 +128,12 @@ def test_the_tags_of_unlabelled_files_change_no_training(folder, whole, tmp_path
     ({}, ["one student learns all 2 target languages; the paper (Chen et al. 2021) trains one for each (advpicker.teachers_from)"]),
     ({"advpicker__variant": "without-kd"}, []),
     *[({"advpicker__variant": variant}, []) for variant in ("tladv", "ft")],
-    *[({"advpicker__variant": variant, "advpicker__study": True},
-       [f"advpicker.study: not used, advpicker.variant={variant} makes no pseudo-labels"]) for variant in ("tladv", "ft")]])
+    *[({"advpicker__variant": variant, "advpicker__audit": True},
+       [f"advpicker.audit: not used, advpicker.variant={variant} makes no pseudo-labels"]) for variant in ("tladv", "ft")]])
 def test_what_is_said_of_a_variant(folder, changes, found):
-    messages = prepare(resolved(advpicker(**changes)), inputs(folder), 1).messages
-    assert [message for message in messages if message.startswith(("one student", "advpicker.study"))] == found
+    method, chosen, messages = resolve(advpicker(**changes))
+    messages += prepare(method, chosen, inputs(folder), 1).messages
+    assert [message for message in messages if message.startswith(("one student", "advpicker.audit"))] == found
 
 
 def test_what_was_read_is_said_once_for_all_stages(folder, tmp_path):
@@ -147,21 +147,21 @@ def test_what_was_read_is_said_once_for_all_stages(folder, tmp_path):
 @pytest.mark.parametrize("variant", ["tladv", "ft"])
 def test_the_limit_of_steps_holds_for_a_run_of_one_stage(folder, tmp_path, variant):
     metrics = run(folder, tmp_path / "run", advpicker(advpicker__variant=variant, train__max_steps=2))
-    assert metrics["steps"] == 2 and read_run(tmp_path / "run")[0]["train.max_steps"] == 2
+    assert metrics["steps"] == 2 and read_config(tmp_path / "run", SCHEMA)[0]["train.max_steps"] == 2
 
 
 MISTAKES = {
     "nothing to tag": ({"advpicker__variant": "without-kd"}, {"test": []}, "--test: advpicker.variant=without-kd needs a test"),
     "empty": ({}, {"unlabelled": [("es", "empty")]}, "empty: expected text in es, found none; is this the right file?"),
-    "no text": ({}, {"unlabelled": []}, "--unlabelled: advpicker compares languages, so it needs text of another one than en, "
+    "no text": ({}, {"unlabelled": []}, "--unlabelled: advpicker compares languages, so it needs text in another one than en, "
                                         "for example --unlabelled es=es.txt; found none"),
-    "source text": ({}, {"unlabelled": [("en", "es.raw")]}, "needs text of another one than en, .*; found en$"),
+    "source text": ({}, {"unlabelled": [("en", "es.raw")]}, "needs text in another one than en, .*; found en$"),
     "nothing selected": ({"advpicker__rho": 0.4}, {}, "advpicker.rho: 0.4 selects none of the 2 sentences of .*fr.raw; expected "),
     "classification": ({"task": "classification"}, {}, "method: advpicker is for taggers .task ner or pos., got task classific"),
     "bilstm-crf": ({"model__type": "bilstm-crf"}, {}, "model.type: method advpicker compares the hidden states of a transformer"),
     "all frozen": ({"model__freeze": ["bert.*"]}, {}, "model.freeze: all parameters of the encoder are frozen"),
     "nothing to keep": ({"model__keep_frozen": True}, {}, "model.keep_frozen: expected frozen embeddings, found trainable ones"),
-    "broken tags": ({"advpicker__study": True}, {"unlabelled": [("es", "broken")]}, "broken:2: expected"),
+    "broken tags": ({"advpicker__audit": True}, {"unlabelled": [("es", "broken")]}, "broken:2: expected"),
 }
 
 

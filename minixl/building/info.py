@@ -1,0 +1,97 @@
+"""minixl.json of a model folder: what config.json and the weights do not say."""
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from minixl import __version__
+from minixl.data.encoding import ON_LONG
+from minixl.data.schemes import label_set, legal_transitions
+from minixl.errors import UserError
+from minixl.models.discriminators import DISCRIMINATORS, NO_DISCRIMINATOR
+
+POOLINGS = {"ner": ("token",), "pos": ("token",), "classification": ("mean", "cls")}       # by task
+COPY = "copy the model folder again"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """The content of minixl.json."""
+
+    task: str
+    labels: list[str]
+    scheme: str                        # of the labels: "IOB2", "IOBES", or "none" for plain tags and classes
+    pooling: str
+    max_length: int
+    on_long: str = "window"
+    family: str = "transformer"
+    discriminator: str = "none"        # the language discriminator among the parameters
+    discriminator_size: int = 500
+    constrained: bool = True
+    method: str = ""
+    sources: list[str] = field(default_factory=list)
+    seed: int = 0
+    scores: dict[str, Any] = field(default_factory=dict)
+    minixl: str = __version__
+
+    def file_labels(self) -> list[str]:
+        """The labels as files are read: spans in IOB2, whatever scheme the model works in."""
+        if self.scheme in ("IOB2", "none"):
+            return self.labels
+        return label_set([self.labels], "IOB2")
+
+
+def read_info(folder: Path, families: Sequence[str]) -> ModelInfo:
+    """minixl.json of a model folder.  families: those that exist."""
+    path = folder / "minixl.json"
+    if not path.is_file():
+        raise UserError(f"{folder}: expected a model folder with minixl.json, found "
+                        f"{'none in it' if folder.is_dir() else 'no such folder'}; {_where_a_model_is(folder)}")
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        required = {f.name: f.default is MISSING and f.default_factory is MISSING for f in fields(ModelInfo)}
+        missing = [name for name, needed in required.items() if needed and name not in stored]
+        if missing:
+            raise UserError(f"{path}: missing: {', '.join(missing)}; {COPY}")
+        info = ModelInfo(**{name: value for name, value in stored.items() if name in required})
+    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not a model description of minixl: {error}; {COPY}") from None
+    _check_values(path, info, families)
+    if info.pooling not in POOLINGS.get(info.task, ()):
+        raise UserError(f"{path}: expected the task ner or pos with pooling token, or classification with mean or cls, "
+                        f"found {info.task!r} with {info.pooling!r}")
+    return info
+
+
+def _where_a_model_is(folder: Path) -> str:
+    """The fix if there is no model: often the user gave a run's folder, or a model that a run has not written yet."""
+    run = folder.parent if folder.name == "model" and not folder.exists() else folder
+    inner = next((path.parent for path in (run / "model" / "minixl.json", *sorted(run.glob("seed-*/model/minixl.json")))
+                  if path.is_file()), None)
+    if inner:
+        return f"did you mean {inner}?"
+    if (run / "config.toml").is_file():
+        return f"the run is not finished, continue it with minixl train --resume --out {run}"
+    return "`minixl train` writes one to RUN/model"
+
+
+def _check_values(path: Path, info: ModelInfo, families: Sequence[str]) -> None:
+    """Raises UserError for a value of minixl.json that is out of range."""
+    discriminators = (NO_DISCRIMINATOR.kind, *DISCRIMINATORS)
+    whole = "a whole number above 0"
+    for name, fits, expected in (
+            ("family", info.family in families, f"one of {', '.join(families)}"),
+            ("on_long", info.on_long in ON_LONG, f"one of {', '.join(ON_LONG)}"),
+            ("max_length", type(info.max_length) is int and info.max_length > 0, whole),
+            ("discriminator", info.discriminator in discriminators, f"one of {', '.join(discriminators)}"),
+            ("discriminator_size", type(info.discriminator_size) is int and info.discriminator_size > 0, whole),
+            ("labels", isinstance(info.labels, list) and all(isinstance(label, str) for label in info.labels), "a list of names")):
+        if not fits:
+            raise UserError(f"{path}: {name}: expected {expected}, found {getattr(info, name)!r}")
+    try:
+        legal_transitions(info.labels if info.task == "ner" else [], info.scheme)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None

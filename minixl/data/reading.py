@@ -1,0 +1,115 @@
+"""The text files of a run, read and compared with each other before a model is built."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from minixl.data.corpus import Corpus, check_class_counts, check_labels, collect_labels, read_corpus, read_unlabelled
+from minixl.data.encoding import ON_LONG
+from minixl.data.inputs import Inputs
+from minixl.errors import UserError
+from minixl.settings import Section, Setting, Settings
+
+TASKS = ("ner", "pos", "classification")
+
+SECTION = Section("data", {
+    "task": Setting("ner", "what is learned", TASKS),
+    "data.max_length": Setting(128, "longest input in word pieces, [CLS] and [SEP] included", at_least=8),
+    "data.on_long": Setting("window", "what is done with a longer input", ON_LONG),
+    "data.limit": Setting(0, "train only on the first N sentences of each source file; 0: on all", at_least=0),
+    "data.test_limit": Setting(0, "score only the first N inputs of every dev and test file; 0: all", at_least=0),
+    "data.unlabelled_limit": Setting(0, "use only the first N sentences of every --unlabelled file; 0: all", at_least=0),
+    "data.min_count": Setting(2, "fewest documents of a class; fewer is an error, most often a mistyped label", at_least=1),
+    "data.scheme": Setting("auto", "how entity tags are written", ("auto", "IOB1", "IOB2", "IOBES", "BIOUL")),
+    "data.encoding": Setting("utf-8", "character encoding of the files"),
+})
+
+
+@dataclass
+class Files:
+    """The text files of a run, read."""
+
+    sources: list[Corpus]
+    dev: list[Corpus]
+    test: list[Corpus]
+    unlabelled_sources: list[Corpus]           # unlabelled text in the source languages
+    unlabelled_targets: list[Corpus]           # and in other languages; both empty unless the method reads such text
+
+
+def read_files(settings: Settings, inputs: Inputs, needed_by: str) -> Files:
+    """Read every file and check that their labels fit each other.
+
+    needed_by: the method or setting that needs unlabelled text; "" if nothing does: then it is not read.
+    """
+    task, encoding, scheme = settings["task"], settings["data.encoding"], settings["data.scheme"]
+
+    def read(pairs: list[tuple[str, Path]]) -> list[Corpus]:
+        return [read_corpus(task, language, path, encoding=encoding, scheme=scheme) for language, path in pairs]
+
+    complete = read(inputs.source)
+    sources = [corpus.limited(settings["data.limit"]) for corpus in complete]
+    _check_limited(settings, complete, sources, lambda corpora: _check_sources(settings, corpora))
+    unlabelled = _read_unlabelled(settings, inputs, sources, needed_by) if needed_by else ([], [])
+    if not needed_by:
+        _check_unused(inputs)
+    dev, test = ([corpus.limited(settings["data.test_limit"]) for corpus in read(pairs)] for pairs in (inputs.dev, inputs.test))
+    for corpus in dev + test:
+        _check_limited(settings, complete, sources, partial(_check_known, corpus))
+    return Files(sources, dev, test, *unlabelled)
+
+
+def _check_sources(settings: Settings, corpora: list[Corpus]) -> None:
+    """Raises UserError if the labels of the training data are too few to learn from."""
+    labels = collect_labels(settings["task"], corpora)
+    if len(labels) < 2:
+        raise UserError(f"{corpora[0].path}: expected at least two different labels, found only {', '.join(labels) or 'none'}; "
+                        "give more text, or check which column holds them")
+    check_class_counts(corpora, settings["data.min_count"])
+
+
+def _check_known(corpus: Corpus, sources: list[Corpus]) -> None:
+    check_labels(corpus, collect_labels(corpus.task, sources))
+
+
+def _check_limited(settings: Settings, complete: list[Corpus], limited: list[Corpus],
+                   check: Callable[[list[Corpus]], None]) -> None:
+    """check(limited).  Raises its UserError or, if the complete files would pass, one that blames data.limit."""
+    try:
+        check(limited)
+    except UserError as error:
+        if not settings["data.limit"] or not _passes(check, complete):
+            raise
+        raise UserError(f"data.limit: {settings['data.limit']} sentences of each source file are too few, the others would do: "
+                        f"{str(error).partition(';')[0]}; raise it") from None
+
+
+def _passes(check: Callable[[list[Corpus]], None], corpora: list[Corpus]) -> bool:
+    try:
+        check(corpora)
+    except UserError:
+        return False
+    return True
+
+
+def _read_unlabelled(settings: Settings, inputs: Inputs, sources: list[Corpus],
+                     needed_by: str) -> tuple[list[Corpus], list[Corpus]]:
+    """The unlabelled text in the source languages, and that in the others."""
+    languages = {corpus.language for corpus in sources}
+    corpora = [read_unlabelled(settings["task"], language, path, encoding=settings["data.encoding"])
+               .limited(settings["data.unlabelled_limit"]) for language, path in inputs.unlabelled]
+    targets = [corpus for corpus in corpora if corpus.language not in languages]
+    if not targets:
+        raise UserError(f"--unlabelled: {needed_by} compares languages, so it needs text in another one than "
+                        f"{', '.join(sorted(languages))}, for example --unlabelled es=es.txt; found "
+                        f"{', '.join(corpus.language for corpus in corpora) or 'none'}")
+    return [corpus for corpus in corpora if corpus.language in languages], targets
+
+
+def _check_unused(inputs: Inputs) -> None:
+    """Raises UserError for a file that is not there, even though nothing reads it."""
+    for language, path in inputs.unlabelled:
+        if not path.is_file():
+            raise UserError(f"--unlabelled {language}={path}: expected a file, found "
+                            f"{'a directory' if path.is_dir() else 'nothing'}")

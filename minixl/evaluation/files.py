@@ -1,0 +1,44 @@
+"""The dev and test files of a run, encoded once and scored as often as needed."""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from minixl.data.corpus import Corpus
+from minixl.data.encoding import Encoded
+from minixl.evaluation.scores import Score, main_figure, score
+from minixl.models.family import Model
+from minixl.prediction import predict_labels
+from minixl.settings import Section, Setting, Settings
+
+SECTION = Section("decoding", {
+    "decode.constrained": Setting(True, "only tag sequences that the scheme allows (Viterbi)"),
+})
+
+Progress = Callable[[int], None] | None
+
+
+class Evaluation:
+    """The dev and test files of a run.  scheme: the tag scheme that the model works in; sources: the source languages."""
+
+    def __init__(self, task: str, scheme: str, settings: Settings, sources: list[str]) -> None:
+        self.task, self.scheme, self.settings, self.sources = task, scheme, settings, sources
+        self.files: dict[str, dict[str, tuple[Corpus, Encoded]]] = {"dev": {}, "test": {}}
+
+    @property
+    def figure(self) -> str:
+        """The score that models are selected by: "f1" or "accuracy"."""
+        return main_figure(self.task)
+
+    def add(self, part: str, corpus: Corpus, encoded: Encoded) -> None:
+        """Add a dev or test file."""
+        self.files[part][corpus.language] = (corpus, encoded)
+
+    def run(self, model: Model, part: str, *, progress: Progress = None) -> dict[str, Score]:
+        """language -> score on its dev or test file.  progress: called with the number of pieces of every batch."""
+        return {language: self.one(model, part, language, progress=progress) for language in self.files[part]}
+
+    def one(self, model: Model, part: str, language: str, *, progress: Progress = None) -> Score:
+        """The score on one language's file."""
+        corpus, encoded = self.files[part][language]
+        predicted = predict_labels(model, encoded, self.scheme, constrained=self.settings["decode.constrained"], progress=progress)
+        return score(self.task, corpus.gold(), predicted)

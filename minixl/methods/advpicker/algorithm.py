@@ -1,0 +1,161 @@
+"""AdvPicker: learn from pseudo-labels of sentences whose language shows least.  Chen et al. 2021 (arXiv:2106.02300), algorithm 1.
+
+    A   teachers: taggers trained on labelled source text, each against a discriminator of the language
+    B   each teacher gives every unlabelled sentence soft labels ŷ and p̄, the probability that it is source text
+    C   for each sentence: ŷ and p̄ ← those of the one teacher that is surest of its labels
+    D   for each sentence: ℓ ← 1 - |p̄ - ½|, its language independence; keep the int(ρN) sentences with the highest ℓ
+    E   student: a fresh tagger that learns ŷ of the kept sentences
+
+    OUT/teachers/seed-K/                     A: a run folder for each teacher
+    OUT/pseudo-labels/LANGUAGE.seed-K        B: what a teacher says of a language's unlabelled text
+    OUT/pseudo-labels/LANGUAGE.safetensors   C and D: merged labels, and which sentences are selected; .conll: only those
+    OUT/pseudo-labels/test/                  B for the test files, which the audit and an ablation need
+    OUT/                                     E: the student, a run like any other
+
+A finished teacher is not trained again, and scores are used again if the text, the teacher and the settings are those they
+were made from.  Students that differ in their seed (--seeds) share teachers and labels.  With advpicker.teachers_from another
+run's teachers are used, and its scores where they fit; that folder is only read.  How the paper is read where it is silent:
+docs/methods.md.
+
+    teachers.py   A        labels.py   B, C, D on arrays        student.py   E
+    files.py      what is stored and read again                 audit.py, page.py   how good the pseudo-labels are
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from minixl.data.examples import TAGGING
+from minixl.data.inputs import Inputs, path_key
+from minixl.errors import UserError
+from minixl.methods.adversary import Adversary
+from minixl.methods.advpicker.audit import read_gold, write_audit
+from minixl.methods.advpicker.files import PseudoLabels, ScoredTexts, kept_labels
+from minixl.methods.advpicker.labels import RULES, independence, mask, merge, pseudo_tags, select
+from minixl.methods.advpicker.page import report_section
+from minixl.methods.advpicker.student import Distillation, Student
+from minixl.methods.advpicker.teachers import check_teachers, common_labels, existing_teachers, make_teachers, teacher_settings
+from minixl.evaluation.scores import score
+from minixl.run.method import Job, Method, Scores
+from minixl.run.prepared import Prepared
+from minixl.settings import Section, Setting, Settings
+
+NAME = "advpicker"
+FULL, ALL_DATA, WITHOUT_KD, TLADV, FT = VARIANTS = ("full", "all-data", "without-kd", "tladv", "ft")
+NO_TRAINING: Scores = {"steps": 0, "selected_step": 0, "seconds": 0.0, "tokens_per_second": 0.0, "peak_memory_bytes": 0,
+                       "scored": {"teachers": "AdvPicker's teachers together, each sentence tagged by the one that is surest of it"}}
+
+SECTIONS = (Section("AdvPicker", {
+    "advpicker.teachers": Setting(5, "number of teachers to train, with seeds 1 to N", at_least=1),
+    "advpicker.teachers_from": Setting("", "folder of another advpicker run whose teachers are used; none are trained"),
+    "advpicker.rho": Setting(0.8, "share of the unlabelled sentences that the student learns from", above=0, at_most=1),
+    "advpicker.merge": Setting(RULES[0], "which teacher's labels a sentence gets", RULES),
+    "advpicker.epochs": Setting(10, "passes of a teacher over the source sentences", at_least=1),
+    "advpicker.variant": Setting(FULL, "the method, or an ablation of table 6: all sentences selected; the teachers tag the test "
+                                       "files themselves; one teacher alone; fine-tuning alone", VARIANTS),
+    "advpicker.audit": Setting(False, "read the tags of the --unlabelled files, to report how good the pseudo-labels are",
+                               compared=False),
+    "distill.temperature": Setting(1.0, "temperature of the student's and the teachers' probabilities", at_least=1e-3),
+}, used=lambda settings: settings["method"] == NAME),)
+
+
+class AdvPicker(Method):
+    """Teachers, their pseudo-labels, and a student."""
+
+    name = NAME
+    sections = SECTIONS
+    objective = Distillation
+    family = "transformer"
+    compares_languages = True
+    terms_of_stages = (Adversary,)                                     # of the teachers
+
+    def run(self, job: Job) -> Scores:
+        settings, audited, distils = job.settings, job.settings["advpicker.audit"], job.settings["advpicker.variant"] != WITHOUT_KD
+        teachers = make_teachers(job, self.terms)                                              # A
+        names, rule, rho = common_labels(teachers), settings["advpicker.merge"], settings["advpicker.rho"]
+        texts = ScoredTexts(job, "unlabelled", job.prepared.unlabelled_targets, teachers)
+        labels = {}
+        if distils or audited:
+            texts.score(texts.texts if audited else texts.without_labels())                    # B
+
+            def pick(language: str) -> PseudoLabels:
+                merged = merge(texts.read(language), rule)                                     # C
+                kept = select(independence(merged.p_bar), rho)                                 # D
+                return PseudoLabels(merged, mask(kept, len(merged.p_bar)), names, list(teachers))
+
+            labels = {language: kept_labels(texts, language, pick) for language in texts.texts}
+        merged_tests = {}
+        if audited or not distils:
+            tests = ScoredTexts(job, "test", job.prepared.evaluation.files["test"], teachers)
+            tests.score(tests.texts)
+            merged_tests = {language: merge(tests.read(language), rule) for language in tests.texts}
+        if distils:
+            scores = job.train(Student(self.terms, job.prepared.unlabelled_targets, labels)).scores      # E
+        else:
+            tagged = _tag_tests(job, merged_tests, names)
+            scores = {"test": tagged, "last": tagged, "oracle": {}, **NO_TRAINING}
+        if audited:
+            write_audit(job, labels, {language: texts.read(language) for language in labels}, merged_tests,
+                        student=job.prepared.model if distils else None)
+        return scores
+
+    def resolve(self, settings: Settings) -> tuple[Settings, list[str]]:
+        """Variants as ordinary settings: tladv is one teacher, ft fine-tuning, all-data ρ = 1."""
+        if settings["advpicker.teachers_from"]:                        # a path that holds wherever --resume is called
+            settings = settings.override([f"advpicker.teachers_from={path_key(Path(settings['advpicker.teachers_from']))}"])
+        variant = settings["advpicker.variant"]
+        messages = []
+        if settings["advpicker.audit"] and variant in (TLADV, FT):
+            messages.append(f"advpicker.audit: not used, advpicker.variant={variant} makes no pseudo-labels")
+        if variant == TLADV:
+            settings = teacher_settings(settings).override([f"train.max_steps={settings['train.max_steps']}"])
+        elif variant == FT:
+            settings = settings.override(["method=finetune", *(term.OFF for term in self.terms),
+                                          f"train.epochs={settings['advpicker.epochs']}"])
+        elif variant == ALL_DATA:
+            settings = settings.override(["advpicker.rho=1.0"])
+        return settings, messages
+
+    def check(self, settings: Settings, inputs: Inputs) -> None:
+        super().check(settings, inputs)
+        if settings["task"] not in TAGGING:
+            raise UserError(f"method: advpicker is for taggers (task ner or pos), got task {settings['task']}; for documents use "
+                            "the recipe language-adversarial-classification")
+        existing_teachers(settings)                                    # raises if the folder is mistyped
+        if settings["advpicker.variant"] == WITHOUT_KD and not inputs.test:
+            raise UserError("--test: advpicker.variant=without-kd needs a test file, since its teachers do nothing but tag it; "
+                            "for example --test es=es.txt")
+
+    def check_prepared(self, settings: Settings, inputs: Inputs, prepared: Prepared) -> list[str]:
+        messages = super().check_prepared(settings, inputs, prepared)
+        corpora = [text.corpus for text in prepared.unlabelled_targets.values()]
+        for corpus in corpora:
+            if not int(settings["advpicker.rho"] * len(corpus.inputs)):
+                raise UserError(f"advpicker.rho: {settings['advpicker.rho']:g} selects none of the {len(corpus.inputs)} sentences of "
+                                f"{corpus.path}; expected a share that is at least one sentence, raise it or give more text")
+        if settings["advpicker.audit"]:
+            messages += [f"advpicker.audit: {corpus.path} has no tags to compare pseudo-labels with" for corpus in corpora
+                         if corpus.language not in read_gold(settings, corpora)]
+        if settings["advpicker.variant"] != WITHOUT_KD and len(corpora) > 1:
+            messages.append(f"one student learns all {len(corpora)} target languages; the paper (Chen et al. 2021) trains one for "
+                            "each (advpicker.teachers_from)")
+        check_teachers(settings, inputs, prepared.labels, prepared.fingerprints)
+        return messages
+
+    def check_seeds(self, settings: Settings, seeds: Sequence[int]) -> None:
+        if settings["advpicker.variant"] == WITHOUT_KD and len(seeds) > 1:
+            raise UserError("advpicker.variant=without-kd: expected one seed, since seeds only change the student and there is none: "
+                            f"{len(seeds)} runs would be equal; advpicker.teachers says how many teachers there are")
+
+    def report(self, folder: Path, metrics: Mapping[str, Any]) -> list[str]:
+        return report_section(folder, metrics)
+
+
+def _tag_tests(job: Job, merged: Mapping[str, Any], names: list[str]) -> Scores:
+    """The ablation without a student: the teachers tag the test files, each sentence by its surest one."""
+    evaluation, scores = job.prepared.evaluation, {}
+    for language, labelled in merged.items():
+        tags = pseudo_tags(labelled, names, evaluation.scheme, constrained=job.settings["decode.constrained"])
+        scores[language] = score(evaluation.task, evaluation.files["test"][language][0].gold(), tags)
+    return scores

@@ -1,0 +1,44 @@
+"""What terms that compare two languages share: the text that they read, and a batch of both languages."""
+from __future__ import annotations
+
+import numpy as np
+
+from minixl.backend import array_module
+from minixl.data.batching import Batch
+from minixl.run.prepared import Prepared, Text, Texts, examples_of
+from minixl.settings import Settings
+
+SOURCE, TARGET = "source", "target"        # the two texts
+ALL, AS_SOURCE = TARGET_SIZES = ("all", "source")      # adversary.target_size
+
+
+def both_languages(settings: Settings, prepared: Prepared, seed: int) -> Texts:
+    """The source text, labelled and unlabelled, and the target text, as adversary.target_size says."""
+    sources, targets = [*prepared.sources, *prepared.unlabelled_sources], list(prepared.unlabelled_targets.values())
+    return {SOURCE: examples_of(sources), TARGET: examples_of(targets) if settings["adversary.target_size"] == ALL
+            else as_many(sources, targets, seed)}
+
+
+def as_many(sources: list[Text], targets: list[Text], seed: int) -> list:
+    """floor(source sentences / target languages) target sentences of each language, all of a language that has fewer.
+
+    Drawn once a run, as the code of Chen et al. 2021 does.
+    """
+    share = max(1, sum(text.encoded.sources for text in sources) // len(targets))
+    rng, examples = np.random.default_rng([seed, 0, 1]), []        # the model's is [seed, 1], the streams' are [seed, 2 ...]
+    for text in targets:
+        drawn = set(rng.permutation(text.encoded.sources)[:share].tolist())
+        examples += [example for example in text.encoded.examples if example.source in drawn]
+    return examples
+
+
+def join(source: Batch, target: Batch) -> Batch:
+    """Two packed batches as one, the second behind the first: one forward pass instead of two."""
+    xp = array_module(source.input_ids)
+    shift = source.tokens
+    both = {name: xp.concatenate([getattr(source, name), getattr(target, name)])
+            for name in ("input_ids", "position_ids", "labels")}
+    bottom = None if source.bottom is None or target.bottom is None else xp.concatenate([source.bottom, target.bottom])
+    return Batch(**both, starts=np.concatenate([source.starts, target.starts[1:] + shift]),
+                 rows=xp.concatenate([source.rows, target.rows + shift]),
+                 order=np.concatenate([source.order, target.order + len(source.order)]), bottom=bottom)

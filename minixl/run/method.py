@@ -1,0 +1,194 @@
+"""What a method is to a run: a run is given its Method, and knows nothing of losses, stages or settings beyond it.
+
+A method declares its settings, its objective (training/objective.py) and the text that this reads, checks what the user
+gave before anything is written, and runs: a method of one stage trains its objective, one of several says in run(job) which
+stages follow each other.  A Term is an objective that a setting adds to any method.
+
+minixl.methods has the table of methods and that of terms.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+
+from minixl.data.inputs import Inputs
+from minixl.errors import UserError
+from minixl.models.discriminators import NO_DISCRIMINATOR, Discriminator
+from minixl.run.once import Content, Origin
+from minixl.run.prepared import Prepared, Texts, examples_of
+from minixl.settings import Section, Settings
+from minixl.training.objective import Composition, Loss, Objective
+from minixl.training.progress import Reporter, Stop
+
+LABELLED = "labelled"                  # the text of the labelled source files, which every run has
+
+Scores = dict[str, Any]                # content of metrics.json: test, last, oracle, steps, ...
+
+
+class Trained(NamedTuple):
+    """A finished stage."""
+
+    folder: Path
+    scores: Scores
+
+    @property
+    def model(self) -> Path:
+        """Its model folder."""
+        return self.folder / "model"
+
+
+class Job(Protocol):
+    """A run in progress, as a method's run(job) sees it.  minixl.run.job.Run is the one that exists."""
+
+    settings: Settings
+    inputs: Inputs
+    seed: int
+    folder: Path                       # of this run
+    shared: Path                       # of all runs that differ only in their seed
+    prepared: Prepared
+    reporter: Reporter
+    stop: Stop
+    xp: Any
+
+    def train(self, method: Method, name: str = "", *, settings: Settings | None = None, seed: int | None = None,
+              shared: bool = False, title: str = "") -> Trained:
+        """Train one stage: the last one in the run's own folder, another one in a folder `name` below it.
+
+        A stage that was interrupted continues where it was, one that is finished is not trained again.
+        """
+
+    def once(self, file: Path, kind: str, made_from: Origin, make: Callable[[], Content],
+             elsewhere: Sequence[Path] = ()) -> Content:
+        """Make a file once, atomically, with a record of what it was made from; run/once.py."""
+
+
+class Term(Objective):
+    """An objective that a setting adds to any method: SWITCH turns it on, and its steps follow those of the method."""
+
+    SECTION: ClassVar[Section]
+    SWITCH: ClassVar[str]              # the setting that turns it on, for messages
+    ON: ClassVar[str]                  # an assignment that does
+    OFF: ClassVar[str]                 # an assignment that turns it off
+    FAMILY: ClassVar[str] = "transformer"     # the only family of models that it can train
+
+    @classmethod
+    def active(cls, settings: Mapping[str, Any]) -> bool:
+        """Whether these settings turn it on."""
+        raise NotImplementedError
+
+    @classmethod
+    def texts(cls, settings: Settings, prepared: Prepared, seed: int) -> Texts:
+        """The texts that its STREAMS name, beside LABELLED."""
+        return {}
+
+
+class Method:
+    """Base class of the methods; an instance holds no state of a run."""
+
+    name: ClassVar[str] = ""                           # settings["method"]
+    sections: ClassVar[Sequence[Section]] = ()         # settings of its own
+    objective: ClassVar[type[Objective]]
+    family: ClassVar[str] = ""                         # the only family of models that it can train; "": any
+    compares_languages: ClassVar[bool] = False         # needs unlabelled text, whatever its terms
+    terms_of_stages: ClassVar[Sequence[type[Term]]] = ()     # in its stages before the last, whatever the settings
+
+    def __init__(self, terms: Sequence[type[Term]] = ()) -> None:
+        """terms: those that settings can add to it."""
+        self.terms = tuple(terms)
+
+    # what it is made of
+
+    def active_terms(self, settings: Settings) -> list[type[Term]]:
+        """The terms that these settings add to it."""
+        return [term for term in self.terms if term.active(settings)]
+
+    def objectives(self, settings: Settings) -> list[type[Objective]]:
+        """Its own objective, and those of the terms added to it."""
+        return [self.objective, *self.active_terms(settings)]
+
+    def losses(self, settings: Settings) -> dict[str, Loss]:
+        """The losses of its last stage."""
+        return {name: loss for objective in self.objectives(settings) for name, loss in objective.LOSSES.items()}
+
+    def losses_of_all_stages(self, settings: Settings) -> dict[str, Loss]:
+        """The losses that early stopping may watch in some stage."""
+        return self.losses(settings) | {name: loss for term in self.terms_of_stages for name, loss in term.LOSSES.items()}
+
+    def discriminator(self, settings: Settings) -> Discriminator:
+        """The language discriminator that the model needs."""
+        wanted = [objective.discriminator(settings) for objective in self.objectives(settings)]
+        return next((one for one in wanted if one != NO_DISCRIMINATOR), NO_DISCRIMINATOR)
+
+    def make_objective(self, model: Any, streams: Mapping[str, Any], settings: Settings, seed: int,
+                       total_steps: int) -> Objective:
+        """Its objective with the terms added to it, for one stage."""
+        arguments = (model, streams, settings, seed, total_steps)
+        main, terms = self.own_objective(*arguments), [term(*arguments) for term in self.active_terms(settings)]
+        return Composition(main, terms) if terms else main
+
+    def own_objective(self, *arguments: Any) -> Objective:
+        """Its objective alone; a stage that learns from data of its own gives it these here."""
+        return self.objective(*arguments)
+
+    # the text it reads
+
+    def streams(self, settings: Settings) -> dict[str, str]:
+        """Stream -> the text that it deals out."""
+        return {stream: text for objective in self.objectives(settings) for stream, text in objective.STREAMS.items()}
+
+    def unlabelled_needed_by(self, settings: Settings) -> str:
+        """The method or setting that needs unlabelled text, for messages; "" if nothing does."""
+        if self.compares_languages:
+            return self.name
+        terms = [term for term in self.active_terms(settings) if set(term.STREAMS.values()) - {LABELLED}]
+        return terms[0].SWITCH if terms else ""
+
+    def texts(self, settings: Settings, prepared: Prepared, seed: int) -> Texts:
+        """The texts that its streams name."""
+        texts: Texts = {LABELLED: examples_of(prepared.sources)}
+        for term in self.active_terms(settings):
+            texts |= term.texts(settings, prepared, seed)
+        return texts
+
+    # what it checks before anything is written
+
+    def resolve(self, settings: Settings) -> tuple[Settings, list[str]]:
+        """Settings of a variant as ordinary settings, perhaps those of another method; and messages for the user."""
+        return settings, []
+
+    def check(self, settings: Settings, inputs: Inputs) -> None:
+        """Raises UserError for settings and inputs that do not fit, before any file is read."""
+        family = settings["model.type"]
+        if self.family and family != self.family:
+            raise UserError(f"model.type: method {self.name} compares the hidden states of a {self.family}, got {family}; "
+                            "take a recipe with an encoder, or another method")
+        for term in self.active_terms(settings):
+            if term.FAMILY != family:
+                raise UserError(f"{term.SWITCH}: expected a {term.FAMILY}, found a {family}; --set {term.OFF}")
+
+    def check_prepared(self, settings: Settings, inputs: Inputs, prepared: Prepared) -> list[str]:
+        """Raises UserError for text or a model that does not fit; returns messages for the user."""
+        for objective in (*self.objectives(settings), *self.terms_of_stages):
+            objective.check_model(prepared.model, settings)
+        return []
+
+    def check_seeds(self, settings: Settings, seeds: Sequence[int]) -> None:
+        """Raises UserError where runs of several seeds would be equal."""
+
+    # what it does, and shows of it
+
+    def run(self, job: Job) -> Scores:
+        """Its stages; returns the scores of the last one."""
+        return job.train(self).scores
+
+    def report(self, folder: Path, metrics: Mapping[str, Any]) -> list[str]:
+        """Its own sections of the run's page, as HTML."""
+        return []
+
+
+def arrays(**named: np.ndarray) -> Content:
+    """Content of a file that job.once makes, without notes."""
+    return Content(named, {})

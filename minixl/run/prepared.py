@@ -1,0 +1,41 @@
+"""Everything a run has read and checked before it writes anything."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from minixl.data.corpus import Corpus
+from minixl.data.encoding import Encoded, Example, PieceTokenizer
+from minixl.evaluation.files import Evaluation
+from minixl.models.family import Model
+
+Texts = dict[str, list[Example]]           # what a method calls a text -> its examples
+
+
+class Text(NamedTuple):
+    """A file and its word pieces."""
+
+    corpus: Corpus
+    encoded: Encoded
+
+
+@dataclass
+class Prepared:
+    """The model of a run, its text, and what the user should know about both."""
+
+    model: Model
+    tokenizer: PieceTokenizer
+    raw_config: Mapping[str, Any]              # of the encoder: what the model folder's config.json is made of
+    labels: list[str]
+    sources: list[Text]                        # the labelled text
+    unlabelled_sources: list[Text]             # unlabelled text in the source languages
+    unlabelled_targets: dict[str, Text]        # and in every target language
+    evaluation: Evaluation
+    fingerprints: dict[str, str]               # digests of the files, by data.inputs.key
+    messages: list[str]
+
+
+def examples_of(texts: list[Text]) -> list[Example]:
+    """Their examples, one text after another."""
+    return [example for text in texts for example in text.encoded.examples]

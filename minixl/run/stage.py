@@ -1,0 +1,69 @@
+"""One stage: streams over the text that its objective reads, the loop, what remains of it after an interruption."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+
+from minixl.building import family_of
+from minixl.data.batching import Stream
+from minixl.data.encoding import Example
+from minixl.models.family import Model
+from minixl.run.method import Method, Scores
+from minixl.run.prepared import Prepared
+from minixl.settings import Settings
+from minixl.training.loop import Training
+from minixl.training.memory import reset_peak_memory
+from minixl.training.objective import Objective
+from minixl.training.progress import Reporter, Stop
+from minixl.training.update import Diverged
+
+SOURCE = "source"                      # the stream whose passes are epochs
+
+
+def train_stage(method: Method, settings: Settings, seed: int, prepared: Prepared, folder: Path, reporter: Reporter, stop: Stop,
+                *, resume: bool) -> Scores:
+    """Train method's objective in `folder`; returns the scores.  The selected parameters are in the model afterwards."""
+    reset_peak_memory()                                            # without the memory of earlier runs of this process
+    model, texts = prepared.model, method.texts(settings, prepared, seed)
+    streams = make_streams(method.streams(settings), texts, model, settings, seed, folder)
+    per_epoch = streams[SOURCE].batches_per_epoch
+    total = settings["train.epochs"] * per_epoch
+    if settings["train.max_steps"]:
+        total = min(total, settings["train.max_steps"]) if total else settings["train.max_steps"]
+    objective = method.make_objective(model, streams, settings, seed, total)
+    training = Training(model, objective, streams, prepared.evaluation, settings, folder, reporter, total_steps=total,
+                        eval_every=settings["train.eval_every"] or per_epoch, stop=stop)
+    if resume and training.checkpoint.exists():
+        training.resume()
+    elif resume:
+        if any(path.is_file() and path.stat().st_size for path in (training.log.path, *training.checkpoint.folder.glob("*"))):
+            reporter.message(f"{training.checkpoint.folder / 'latest.json'} is not there: training begins at step 0 again")
+        training.log.clear()
+    try:
+        return training.run()
+    except FloatingPointError as error:
+        raise FloatingPointError(f"{_diverged(error, objective, training.steps)}; --resume would meet it again, choose a new --out "
+                                 "folder") from None
+
+
+def make_streams(names: Mapping[str, str], texts: Mapping[str, list[Example]], model: Model, settings: Settings, seed: int,
+                 folder: Path) -> dict[str, Stream]:
+    """An independently shuffled stream for each name; streams over the same examples share the kept states of frozen layers."""
+    content = {stream: tuple(map(id, texts[text])) for stream, text in names.items()}  # a text may have two names
+    different = {content[stream]: texts[text] for stream, text in names.items()}
+    kept = dict(zip(different, family_of(settings).kept_states(settings, model, list(different.values()), folder), strict=True))
+    return {stream: Stream(texts[text], settings["train.batch_size"], seed if stream == SOURCE else [seed, 2 + i],
+                           model.store.xp, bottom=kept[content[stream]])
+            for i, (stream, text) in enumerate(names.items())}
+
+
+def _diverged(error: FloatingPointError, objective: Objective, step: int) -> str:
+    """What became infinite or not a number, and which learning rates may be the reason."""
+    if not isinstance(error, Diverged):
+        return str(error)
+    losses = objective.losses
+    others = ", ".join(loss.rates for name, loss in losses.items() if name != error.loss)
+    earlier = f" or that of an earlier update ({others})" if others else ""
+    return (f"step {step + 1}, {error.loss} update: {error}: its learning rate ({losses[error.loss].rates}){earlier} is too high, or "
+            "the data is broken")

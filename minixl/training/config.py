@@ -1,0 +1,70 @@
+"""config.toml of a run folder: every setting, the inputs, the seed, the versions."""
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from hashlib import sha256
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from minixl import __version__
+from minixl.data.inputs import Inputs
+from minixl.errors import UserError
+from minixl.settings import Schema, Settings, flatten
+
+CONFIG = "config.toml"
+
+
+def config_text(settings: Settings, inputs: Inputs, seed: int) -> str:
+    """The content of config.toml."""
+    versions = {"minixl": __version__} | {name: metadata.version(name) for name in
+                                          ("numpy", "scipy", "tokenizers", "safetensors", "seqeval")}
+    table = "\n".join(f"{name} = {json.dumps(version)}" for name, version in versions.items())
+    return f"seed = {seed}\n{settings.to_toml()}\n{inputs.to_toml()}\n[versions]\n{table}\n"
+
+
+def config_digest(text: str) -> str:
+    """Digest of everything in a config.toml but the versions, which may change during the life of a run, and comments."""
+    kept = {name: value for name, value in tomllib.loads(text).items() if name != "versions"}
+    return sha256(json.dumps(kept, sort_keys=True).encode("utf-8")).hexdigest()
+
+
+def read_config(folder: Path, schema: Schema) -> tuple[Settings, Inputs, int]:
+    """Settings, inputs and seed of a run that is to be continued.  Raises UserError for one of another version."""
+    path = folder / CONFIG
+    if not path.is_file():
+        raise UserError(f"--resume: {path} is not there, so {folder} holds no run to continue")
+    try:
+        values, inputs, seed = _split(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: expected the settings of a run as minixl wrote them, found a damaged file ({error}); "
+                        "start again with a new --out folder") from None
+    return schema.settings(values, str(path)), inputs, seed
+
+
+def read_any_config(folder: Path, schema: Schema) -> tuple[dict[str, Any], Inputs, int]:
+    """Settings, inputs and seed of a run that is only looked at, whichever version wrote it.
+
+    A setting that this version does not know is kept as it is, one that the file lacks has its default.
+    """
+    path, version = folder / CONFIG, "an unknown version"
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        version = tables["versions"]["minixl"]
+        values, inputs, seed = _split(tables)
+        settings = {name: setting.default for name, setting in schema.items()} | schema.upgrade(values)
+        if settings["task"] not in schema["task"].choices:
+            raise ValueError(f"the task {settings['task']!r}")
+        return settings, inputs, seed
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        problem = f"no {error}" if isinstance(error, KeyError) else error
+        raise UserError(f"{path}: expected the settings of a run, found a file that this minixl ({__version__}) cannot read "
+                        f"({problem}); it was damaged, or written by another one ({version}); leave this run out") from None
+
+
+def _split(tables: Mapping[str, Any]) -> tuple[dict[str, Any], Inputs, int]:
+    """Settings, inputs and seed of the tables of a config.toml."""
+    values = flatten({name: value for name, value in tables.items() if name != "seed"})
+    return values, Inputs.from_table(tables["inputs"]), int(tables["seed"])

@@ -1,0 +1,70 @@
+"""The optimisers of a run: the settings [optim] applied to a model's parameters."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from minixl.models.family import Model
+from minixl.optim import SGD, AdamW, Group, Optimizer, Schedule, constant, decay_groups, inverse_schedule, linear_schedule
+from minixl.settings import Section, Setting, Settings
+
+SECTION = Section("optimiser", {
+    "optim.name": Setting("adamw", "optimiser", ("adamw", "adam", "sgd")),
+    "optim.lr": Setting(5e-5, "learning rate of the encoder", at_least=0),
+    "optim.head_lr": Setting(0.0, "learning rate of the head; 0: optim.lr", at_least=0),
+    "optim.schedule": Setting("linear", "learning rate after the warm-up", ("linear", "constant", "inverse")),
+    "optim.decay": Setting(0.01, "schedule inverse: learning rates are divided by 1 + decay * epoch, the first epoch being 0",
+                           at_least=0),
+    "optim.floor": Setting(0.0, "schedule inverse: lower limit of every learning rate; one that starts lower stays as it is",
+                           at_least=0),
+    "optim.warmup": Setting(0.1, "share of all steps, rounded to whole steps, in which the learning rate rises from 0",
+                            at_least=0, below=1),
+    "optim.weight_decay": Setting(0.01, "decoupled weight decay of adamw, not applied to LayerNorm and biases", at_least=0),
+    "optim.beta1": Setting(0.9, "Adam's decay of the first moment", at_least=0, below=1),
+    "optim.beta2": Setting(0.999, "Adam's decay of the second moment", at_least=0, below=1),
+    "optim.eps": Setting(1e-8, "Adam's epsilon", at_least=0),
+    "optim.clip": Setting(1.0, "limit on the norm of all gradients together; 0: no limit", at_least=0),
+})
+
+
+def make_optimizer(model: Model, names: Sequence[str], settings: Settings, total_steps: int, epoch_steps: int) -> Optimizer:
+    """The optimiser of settings [optim] for `names`; the head has its own learning rate.  epoch_steps: see make_schedule."""
+    head = set(model.head_names())
+    decay = settings["optim.weight_decay"] if settings["optim.name"] == "adamw" else 0.0
+    groups: list[Group] = []
+    for part, lr in (([n for n in names if n not in head], settings["optim.lr"]),
+                     ([n for n in names if n in head], settings["optim.head_lr"] or settings["optim.lr"])):
+        groups += decay_groups(model.store, part, lr, decay, lowest_rate(settings))
+    schedule = make_schedule(settings, total_steps, epoch_steps)
+    if settings["optim.name"] == "sgd":
+        return SGD(model.store, groups, schedule)
+    return AdamW(model.store, groups, schedule, betas=(settings["optim.beta1"], settings["optim.beta2"]),
+                 eps=settings["optim.eps"])
+
+
+def adam(model: Model, names: Sequence[str], lr: float, weight_decay: float, settings: Settings, updates: int,
+         epoch_updates: int | Fraction) -> Optimizer:
+    """AdamW with the same weight decay for all of `names`, LayerNorm and biases too; without decay it is Adam.
+
+    For losses beside the task's.  The decay of all parameters is that of AdvPicker's code (Chen et al. 2021).
+    """
+    group = Group(tuple(names), lr, weight_decay, lowest_rate(settings))
+    return AdamW(model.store, [group], make_schedule(settings, updates, epoch_updates),
+                 betas=(settings["optim.beta1"], settings["optim.beta2"]), eps=settings["optim.eps"])
+
+
+def make_schedule(settings: Settings, total_steps: int, epoch_steps: int | Fraction) -> Schedule:
+    """Update -> factor of the learning rate: optim.schedule and optim.warmup, the same for every loss of a method.
+
+    epoch_steps: updates in an epoch of the stream "source"; a fraction for a loss that moves only in some iterations.
+    """
+    warmup = round(settings["optim.warmup"] * total_steps)
+    if settings["optim.schedule"] == "linear":
+        return linear_schedule(total_steps, warmup)
+    shape = inverse_schedule(epoch_steps, settings["optim.decay"]) if settings["optim.schedule"] == "inverse" else constant
+    return (lambda step: min(1.0, step / warmup) * shape(step)) if warmup else shape
+
+
+def lowest_rate(settings: Settings) -> float:
+    """The lower limit of every learning rate: optim.floor, which only the inverse schedule uses."""
+    return float(settings["optim.floor"]) if settings["optim.schedule"] == "inverse" else 0.0
