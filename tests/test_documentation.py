@@ -1,21 +1,25 @@
-"""Commands and Python in README.md and docs/ are executed as they stand; the files they name are put there first."""
+"""Every command and all Python in README.md and docs/ run as written; the files, options and settings named there exist."""
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
-from minixl.methods import SCHEMA
+from minixl.cli.main import COMMANDS, cli
+from minixl.methods import METHODS, SCHEMA
+from minixl.report.curves import COLUMNS
 from minixl.settings import shipped_recipes
+from minixl.training.update import Update
 from tests.tiny import write_encoder, write_ner, write_topics
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "kernels" / "README.md"]
 SKIPPED = ("pip install", "pytest")            # the test command cannot run itself; CI runs both word for word
 
-# What makes a documented command quick enough for a test; everything else of it runs as written.
+# Added to a documented command, to make it quick enough for a test
 QUICK = {"train": ["--set", "train.max_steps=2", "--set", "data.test_limit=5", "--set", "advpicker.epochs=1"]}
 
 
@@ -28,7 +32,7 @@ def commands(page: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory):
-    """A folder with the files the pages name, and minixl on the PATH."""
+    """A folder with the files that the commands name."""
     folder = tmp_path_factory.mktemp("docs")
     write_encoder(folder / "ENCODER")
     for name in ("train", "dev", "en"):
@@ -71,15 +75,77 @@ def test_python_in_the_readme_runs(workplace):
         subprocess.run([sys.executable, "-c", code], cwd=workplace, check=True, capture_output=True, timeout=120)
 
 
-def test_links_lead_somewhere():
+def broken_links(page: Path) -> list[str]:
+    """The links of a page to files or headings that do not exist."""
+    broken = []
+    for target in re.findall(r"\]\(([^):]+)\)", page.read_text(encoding="utf-8")):
+        path, _, heading = target.partition("#")
+        file = page.parent / path if path else page
+        if not file.exists() or (heading and heading not in headings(file)):
+            broken.append(target)
+    return broken
+
+
+def headings(page: Path) -> set[str]:
+    """The headings of a page as in links to them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def missing_files(page: Path) -> list[str]:
+    """Names that look like files of the repository, outside code blocks, of files that do not exist; * stands for any text.
+
+    They may be relative to the repository, to minixl/ or to the page.  A file to be written is called NAME or LANGUAGE.
+    """
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
+    names = set(re.findall(r"(?<![\w/.-])[\w./*-]+\.(?:py|cuh?|h|cfg)\b", text))
+    names |= set(re.findall(r"(?<![\w/.~-])(?:minixl|kernels|weights|cli|tests|docs|recipes|\.ci)/[\w./*-]*", text))
+    names = {name.rstrip(".") for name in names if "NAME" not in name}
+    return sorted(name for name in names if not any(list(base.glob(name)) for base in (ROOT, ROOT / "minixl", page.parent)))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_and_files_exist(page):
+    assert not broken_links(page)
+    assert not missing_files(page)
+
+
+def test_a_missing_link_or_file_is_noticed(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# A heading, of two\n[a](#a-heading-of-two) [b](#another) [c](other.md) [d](page.md)\n"
+                    "`optim.py` `gone.py` tests/gone minixl/ops/*.py minixl/ops/x*.py `kernels/NAME.cu` config.toml\n"
+                    "```\nwithin/blocks.py\n```\n", encoding="utf-8")
+    assert broken_links(page) == ["#another", "other.md"]
+    assert missing_files(page) == ["gone.py", "minixl/ops/x*.py", "tests/gone"]
+
+
+def options_of(command: click.Command) -> set[str]:
+    """The options of a command and of those below it."""
+    own = {option for parameter in command.params for option in parameter.opts}
+    if not isinstance(command, click.Group):
+        return own
+    context = click.Context(command)
+    return own.union(*(options_of(command.get_command(context, name)) for name in command.list_commands(context)))
+
+
+def test_options_named_in_the_pages_exist():
+    others = {"--check", "--optim", "--lr", "--batch"}                 # of docs/rooms.py and of tests/reference
     for page in PAGES:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+        named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", re.sub(r"<!--.*?-->", "", page.read_text(encoding="utf-8"))))
+        assert not named - options_of(cli) - others, page
 
 
-def test_files_named_in_tables_exist():
-    for name in re.findall(r"\| (tests/\S+\.py) \|", (ROOT / "README.md").read_text(encoding="utf-8")):
-        assert (ROOT / name).is_file(), name
+def test_commands_named_in_the_pages_exist():
+    for page in PAGES:
+        for name in re.findall(r"(?:^\$ |`|\| )minixl ([a-z]+)", page.read_text(encoding="utf-8"), re.M):
+            assert name in COMMANDS, f"{page}: minixl {name}"
+
+
+def test_fields_of_a_run_are_documented():
+    rows = dict(re.findall(r"^\| `([\w.]+)` \| (.*) \|$", (ROOT / "docs" / "runs.md").read_text(encoding="utf-8"), re.M))
+    named = {file: set(re.findall(r"`(\w+)`", row)) for file, row in rows.items()}
+    assert set(Update._fields) <= named["log.jsonl"] and "subset" not in named["log.jsonl"]
+    assert set(COLUMNS) | {"loss_NAME", "NAME_accuracy"} <= named["curves.csv"]
 
 
 @pytest.mark.parametrize("name", sorted(shipped_recipes()))
@@ -88,9 +154,16 @@ def test_every_recipe_loads_and_is_documented(name):
     assert f"`{name}`" in (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_is_documented(name):
+    assert f"\n## {name}\n" in (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert name in {SCHEMA.recipe(recipe)["method"] for recipe in shipped_recipes()}
+
+
 def test_settings_named_in_the_pages_exist():
-    from minixl.methods import SCHEMA
     sections = "|".join({name.partition(".")[0] for name in SCHEMA if "." in name})
     for page in PAGES:
-        for name in re.findall(rf"\b((?:{sections})\.[a-z_]+)=", page.read_text(encoding="utf-8")):
-            assert name in SCHEMA, f"{page.name}: {name}"
+        text = page.read_text(encoding="utf-8")
+        names = re.findall(rf"\b((?:{sections})\.[a-z_]+)=", text) + re.findall(rf"`((?:{sections})\.[a-z_]+)`", text)
+        for name in names:
+            assert name in SCHEMA or name in ("model.safetensors", "optim.py"), f"{page}: {name}"
