@@ -49,8 +49,8 @@ def evaluate(model: Path, files: tuple[str, ...], translations: tuple[str, ...],
     """
     from minixl.cli.options import named_options
     from minixl.data.translations import parse_pairs, read_pair, read_probed
-    from minixl.prediction import Predictor
     from minixl.evaluation.probe import LEAST
+    from minixl.prediction import Predictor
 
     if not (files or translations or probe):
         raise click.UsageError("Nothing to evaluate: give LANGUAGE=FILE, --translations or --probe.")
@@ -106,7 +106,7 @@ def _scores(predictor: Predictor, corpora: Sequence[Corpus], strict: bool) -> di
     info, results = predictor.info, {}
     for corpus in corpora:
         encoded = encode_corpus(corpus, predictor.tokenizer, info.labels, max_length=info.max_length, on_long=info.on_long,
-                         fix=SPLIT_IT)
+                                fix=SPLIT_IT)
         click.echo(encoded.report(corpus.language), err=True)
         with bar(encoded.pieces, f"score {corpus.language}") as progress:
             predicted = predict_labels(predictor.model, encoded, info.scheme, constrained=info.constrained, progress=progress)
@@ -119,6 +119,7 @@ def _encoder(folder: Path, predictor: Predictor | None, device: str) -> tuple[Be
     from minixl.backend import array_module_for
     from minixl.errors import UserError
     from minixl.evaluation.translations import load_encoder
+    from minixl.models.transformer import Transformer
 
     if predictor is None:
         return load_encoder(folder, xp=array_module_for(device))

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minixl.backend import Array, array_module, array_module_for, to_numpy
+from minixl.building import ModelInfo, load_model
 from minixl.data.batching import TOKENS, prediction_batches
 from minixl.data.encoding import Encoded, PieceTokenizer, encode_documents, encode_sentences
 from minixl.data.examples import Document, Sentence
 from minixl.data.schemes import legal_transitions, paths_to_tags, spans
 from minixl.data.words import split_words
 from minixl.errors import UserError
-from minixl.building import ModelInfo, load_model
 from minixl.models.family import Model
 from minixl.ops.viterbi import viterbi
 from minixl.packing import starts_of

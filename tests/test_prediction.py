@@ -4,12 +4,12 @@ import itertools
 import numpy as np
 import pytest
 
+from minixl.building.folder import ModelInfo, save_model
 from minixl.data.encoding import encode_documents, encode_sentences
 from minixl.data.examples import Document, Sentence
 from minixl.data.lexicon import Lexicon
 from minixl.data.schemes import convert, legal_transitions, spans
 from minixl.errors import UserError
-from minixl.building.folder import ModelInfo, save_model
 from minixl.models.bert_config import BertConfig
 from minixl.models.bilstm_crf import BilstmCrf
 from minixl.models.bilstm_crf_config import BilstmCrfConfig

@@ -7,7 +7,7 @@ from minixl.errors import UserError
 from minixl.methods import SCHEMA
 from minixl.settings import flatten, shipped_recipes
 
-EPOCHS = " (passes over the labelled source sentences, or over the text that the last stage of the method learns from)"
+EPOCHS = " (passes over the labelled source sentences, or over the text that the method's last stage learns from)"
 
 
 def test_defaults_are_valid():

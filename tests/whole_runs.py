@@ -10,11 +10,11 @@ import pytest
 from safetensors.numpy import load_file
 
 from minixl.data.inputs import Inputs
-from minixl.training.progress import Stopped
 from minixl.methods import SCHEMA, resolve, train
 from minixl.run.prepare import prepare
 from minixl.run.prepared import Prepared, Texts
 from minixl.settings import Settings
+from minixl.training.progress import Stopped
 from tests.tiny import write_encoder, write_ner, write_topics
 
 NER = {"task": "ner", "train.epochs": 2, "train.batch_size": 4, "train.eval_every": 3, "data.max_length": 32, "optim.lr": 1e-3,

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from minixl.errors import UserError
-from minixl.models.bert_config import BertConfig, encoder_shapes
 from minixl.files import replaced_folder
+from minixl.models.bert_config import BertConfig, encoder_shapes
 from minixl.weights.charsmap import compositions, precompiled_charsmap
 from minixl.weights.e5_file import E5File
 from minixl.weights.folder import write_json, write_tensors

@@ -22,8 +22,8 @@ from safetensors.numpy import save_file
 from minixl.backend import Array, to_numpy
 from minixl.data.encoding import PieceTokenizer
 from minixl.errors import UserError
-from minixl.models.bert_config import BertConfig, encoder_axes
 from minixl.files import replaced_folder
+from minixl.models.bert_config import BertConfig, encoder_axes
 from minixl.weights.names import canonical_names, summarise_names
 from minixl.weights.reading import explain_read_errors, read_json
 from minixl.weights.safetensors_reader import SafetensorsReader

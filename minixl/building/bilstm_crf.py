@@ -11,8 +11,8 @@ import numpy as np
 from minixl.building.family import Built, Family, Request
 from minixl.building.info import COPY, ModelInfo
 from minixl.data.corpus import Corpus
-from minixl.data.examples import TAGGING
 from minixl.data.encoding import PieceTokenizer
+from minixl.data.examples import TAGGING
 from minixl.data.inputs import Inputs
 from minixl.data.lexicon import Lexicon
 from minixl.data.schemes import legal_transitions
@@ -94,8 +94,8 @@ class BilstmCrfFamily(Family):
             raise UserError(f"{folder}: {error}, {COPY}") from None
         report = load_parameters(folder, {parameter.name: parameter.value for parameter in model.store})
         if report.unused:
-            raise UserError(f"{folder / 'config.json'}: the model it describes has no {summarise_names(report.unused, most=3)}, which "
-                            f"the weights have; the files belong to different models, {COPY}")
+            raise UserError(f"{folder / 'config.json'}: the model it describes has no {summarise_names(report.unused, most=3)}, "
+                            f"which the weights have; the files belong to different models, {COPY}")
         return model, lexicon
 
     def card(self, info: ModelInfo) -> str:

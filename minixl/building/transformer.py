@@ -11,8 +11,8 @@ import numpy as np
 from minixl.building.family import Built, Family, Request
 from minixl.building.info import ModelInfo
 from minixl.data.batching import KeptStates
-from minixl.data.examples import TAGGING
 from minixl.data.encoding import Example, PieceTokenizer
+from minixl.data.examples import TAGGING
 from minixl.data.inputs import Inputs
 from minixl.errors import UserError
 from minixl.models.discriminators import Discriminator

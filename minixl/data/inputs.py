@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minixl.files import digest, folder_digest
 from minixl.errors import UserError
+from minixl.files import digest, folder_digest
 
 LanguageFiles = list[tuple[str, Path]]         # (language, file), in the order given
 ROLES = ("source", "dev", "unlabelled", "test", "vectors")

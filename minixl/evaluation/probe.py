@@ -29,6 +29,7 @@ import numpy as np
 
 from minixl.backend import Array, array_module
 from minixl.data.encoding import Encoded
+from minixl.evaluation.translations import hidden_batches
 from minixl.models.bert import Bert
 from minixl.models.discriminators import (discriminator_backward, discriminator_forward, discriminator_shapes,
                                           initialise_discriminator)
@@ -36,7 +37,6 @@ from minixl.ops.binary_cross_entropy import binary_cross_entropy_backward, binar
 from minixl.ops.mean_pooling import mean_pooling_forward
 from minixl.optim import AdamW, decay_groups, linear_schedule
 from minixl.packing import starts_of
-from minixl.evaluation.translations import hidden_batches
 from minixl.parameters import ParameterStore
 
 LEVELS = ("sentence", "token")

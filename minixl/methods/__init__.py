@@ -25,9 +25,9 @@ from minixl.run.job import train_run
 from minixl.run.method import Method, Term
 from minixl.run.seeds import train_seeds
 from minixl.settings import Schema, Section, Setting, Settings
+from minixl.training import stopping
 from minixl.training.metrics import Metrics
 from minixl.training.progress import Reporter
-from minixl.training import stopping
 
 TERMS: tuple[type[Term], ...] = (Adversary, AverageLinkage)
 METHODS: dict[str, Method] = {method.name: method(TERMS) for method in (Finetune, LanguageAdversarial, AdvPicker)}

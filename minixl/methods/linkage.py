@@ -42,7 +42,8 @@ class AverageLinkage(Term):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         names, epoch = self.model.trained_encoder_names(), self.streams["source"].batches_per_epoch
-        self.add_loss(LOSS, names, adam(self.model, names, self.settings["linkage.lr"], 0.0, self.settings, self.total_steps, epoch))
+        lr = self.settings["linkage.lr"]
+        self.add_loss(LOSS, names, adam(self.model, names, lr, 0.0, self.settings, self.total_steps, epoch))
 
     @classmethod
     def active(cls, settings: Mapping[str, Any]) -> bool:

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from minixl.files import write_atomically
 from minixl.errors import UserError
 from minixl.evaluation.scores import mean_sd
+from minixl.files import write_atomically
 from minixl.report.curves import as_csv, columns_of
 from minixl.report.folders import RunFolder, expand, read_folder
 from minixl.report.page import table, write_page
@@ -120,8 +120,8 @@ def _body(groups: list[Group], losses: Mapping[str, Loss]) -> list[str]:
     for part in ("test", "dev"):
         languages = sorted({row["language"] for _, runs in groups for run in runs for row in run.rows(part, losses)})
         for language in languages:
-            curves = {name: band([[(row["step"], 100 * row["score"]) for row in run.rows(part, losses) if row["language"] == language]
-                                  for run in runs]) for name, runs in groups}
+            curves = {name: band([[(row["step"], 100 * row["score"]) for row in run.rows(part, losses)
+                                   if row["language"] == language] for run in runs]) for name, runs in groups}
             body += plot(f"{part.title()} {figure}, {language}", {name: curve for name, curve in curves.items() if curve.mean},
                          f"{figure}, %", PERCENT)
     return body + accuracy_plots(_accuracies(groups, losses), losses)
@@ -196,7 +196,8 @@ def cell(score: dict[str, Any] | None) -> str | None:
 def _scores(groups: list[Group], figure: str) -> list[str]:
     rows = final_scores(groups, figure)
     columns, several = shown_columns(rows), any(len(runs) > 1 for _, runs in groups)
-    caption = f"Test {figure}, %{', mean ± standard deviation over the seeds' if several else ''}.  {meaning(columns, _meanings(groups))}"
+    unit = "%, mean ± standard deviation over the seeds" if several else "%"
+    caption = f"Test {figure}, {unit}.  {meaning(columns, _meanings(groups))}"
     cells = [[row["language"], row["group"], *(cell(row[heading]) for heading in columns)] for row in rows]
     return [table(caption, ["language", "run", *columns], cells)] if rows else []
 

@@ -17,8 +17,8 @@ from minixl.report.curves import curve_rows
 from minixl.settings import Schema
 from minixl.training.config import CONFIG, read_any_config
 from minixl.training.log import Record, read_log
-from minixl.training.objective import Loss
 from minixl.training.metrics import Metrics, is_finished, read_metrics
+from minixl.training.objective import Loss
 
 LEAVE_OUT = "leave this run out"
 

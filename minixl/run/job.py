@@ -21,8 +21,8 @@ import numpy as np
 
 from minixl.building import ModelInfo, family_of, save_model, scheme_of
 from minixl.data.inputs import Inputs
-from minixl.report.page_of_run import write_report
 from minixl.report.curves import write_curves
+from minixl.report.page_of_run import write_report
 from minixl.run.folder import begin, check_resumable, check_same, check_unchanged, check_unused, create, holds_run, locked
 from minixl.run.method import Method, Scores, Trained
 from minixl.run.once import Content, Origin, once

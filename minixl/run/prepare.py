@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from minixl.building import Request, build, family_of, scheme_of
-from minixl.data.corpus import Corpus, encode_corpus, collect_labels
+from minixl.data.corpus import Corpus, collect_labels, encode_corpus
 from minixl.data.inputs import Inputs
 from minixl.data.reading import read_files
 from minixl.errors import UserError
@@ -33,7 +33,7 @@ def prepare(method: Method, settings: Settings, inputs: Inputs, seed: int, xp: A
 
     def encoded(what: str, corpora: list[Corpus], labelled: bool) -> list[Text]:
         texts = [Text(corpus, encode_corpus(corpus, built.tokenizer, labels if labelled else None, scheme=scheme,
-                                     max_length=settings["data.max_length"], on_long=settings["data.on_long"]))
+                                            max_length=settings["data.max_length"], on_long=settings["data.on_long"]))
                  for corpus in corpora]
         messages.extend(text.encoded.report(f"{what} {text.corpus.language}") for text in texts)
         return texts
@@ -61,8 +61,9 @@ def check_dev_files(method: Method, settings: Settings, evaluation: Evaluation) 
     name = method.name + "".join(f" with {term.OFF}" for term in method.terms if watched in term.LOSSES)
     cure = next((f"--set {term.ON}" for term in method.terms if watched in term.LOSSES), "")
     check_stopping(settings, sources, dev, method.losses_of_all_stages(settings), name, cure)
-    messages = [f"--dev {language} has no effect: it is neither a source language ({', '.join(sources)}) nor a test language, whose "
-                "column oracle it would add" for language in dev if language not in sources and language not in evaluation.files["test"]]
+    unused = [language for language in dev if language not in sources and language not in evaluation.files["test"]]
+    messages = [f"--dev {language} has no effect: it is neither a source language ({', '.join(sources)}) nor a test language"
+                for language in unused]
     if settings["train.patience"] and watched == "source-dev" and not any(language in sources for language in dev):
         messages.append("train.patience has no effect: early stopping needs a source dev file (--dev)")
     return messages

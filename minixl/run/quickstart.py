@@ -4,8 +4,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from minixl import __version__
-from minixl.data.sample import write_sample
 from minixl.data.inputs import Inputs
+from minixl.data.sample import write_sample
 from minixl.files import replaced_folder
 from minixl.weights.e5 import cache_folder, fetch_e5_small
 

@@ -26,8 +26,8 @@ def train_seeds(method: Method, settings: Settings, inputs: Inputs, out: Path, *
     Raises UserError as train_run does, and if all seeds would give the same run.
     """
     if holds_run(out):
-        raise UserError(f"--seeds: {out} holds one run of seed {read_config(out, settings.schema)[2]}; choose a new --out folder for "
-                        "several seeds")
+        raise UserError(f"--seeds: {out} holds one run of seed {read_config(out, settings.schema)[2]}; choose a new --out folder "
+                        "for several seeds")
     if not resume:
         check_unused(out)
     method.check_seeds(settings, seeds)

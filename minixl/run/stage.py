@@ -4,7 +4,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-
 from minixl.building import family_of
 from minixl.data.batching import Stream
 from minixl.data.encoding import Example
@@ -65,5 +64,5 @@ def _diverged(error: FloatingPointError, objective: Objective, step: int) -> str
     losses = objective.losses
     others = ", ".join(loss.rates for name, loss in losses.items() if name != error.loss)
     earlier = f" or that of an earlier update ({others})" if others else ""
-    return (f"step {step + 1}, {error.loss} update: {error}: its learning rate ({losses[error.loss].rates}){earlier} is too high, or "
-            "the data is broken")
+    return (f"step {step + 1}, {error.loss} update: {error}: its learning rate ({losses[error.loss].rates}){earlier} is too high, "
+            "or the data is broken")

@@ -20,8 +20,8 @@ from safetensors.numpy import load_file, save_file
 
 from minixl.backend import to_numpy
 from minixl.errors import UserError
-from minixl.parameters import ParameterStore
 from minixl.files import replaced_file, write_atomically
+from minixl.parameters import ParameterStore
 
 
 class Checkpoint:

@@ -81,8 +81,8 @@ def read_log(folder: Path, figure: str, cure: str | None = None) -> list[Record]
         except ValueError:
             record = None
         if not _is_record(record, figure):
-            raise UserError(f"{path}:{number}: expected an update or an evaluation with its {figure}, found {line[:40]!r}; the file "
-                            f"is damaged: {cure}")
+            raise UserError(f"{path}:{number}: expected an update or an evaluation with its {figure}, found {line[:40]!r}; the "
+                            f"file is damaged: {cure}")
         records.append(record)
     return records
 

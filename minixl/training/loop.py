@@ -23,10 +23,10 @@ from minixl.training.progress import Reporter, Stop, Stopped, over_pieces
 from minixl.training.stopping import FIGURES, Patience
 
 SECTION = Section("training", {
-    "train.epochs": Setting(3, "passes over the labelled source sentences, or over the text that the last stage of the method learns from",
-                            at_least=0),
+    "train.epochs": Setting(3, "passes over the labelled source sentences, or over the text that the method's last stage "
+                            "learns from", at_least=0),
     "train.max_steps": Setting(0, "at most N steps; with train.epochs=0 exactly N; 0: no limit. A step is one update for the task "
-                               "and those that the method adds to it; of a method with stages only the last one is limited", at_least=0),
+                               "and those that the method adds to it. A method's earlier stages are not limited", at_least=0),
     "train.batch_size": Setting(32, "sentences in a batch", at_least=1),
     "train.accumulate": Setting(1, "split a batch into N parts whose gradients are added up, to save memory; has no effect on "
                                 "terms that compare all pairs of a batch", at_least=1),
@@ -88,8 +88,8 @@ class Training:
         finally:
             self.reporter.finish()
         if self.best.get("best") == 0:
-            self.reporter.message(f"no evaluation had a source dev {self.figure} above 0, so the model has learned next to nothing: "
-                                  "train longer (train.epochs) or with a higher learning rate (optim.lr, optim.head_lr)")
+            self.reporter.message(f"no evaluation had a source dev {self.figure} above 0, so the model has learned next to "
+                                  "nothing: train longer (train.epochs) or with a higher learning rate (optim.lr, optim.head_lr)")
         return self._final_scores()
 
     def _step(self) -> None:

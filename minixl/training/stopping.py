@@ -59,7 +59,8 @@ class Patience:
     """Counts the evaluations without progress, and keeps the means since the last one."""
 
     def __init__(self, settings: Settings, sources: Container[str], losses: Mapping[str, Loss]) -> None:
-        self.watched, self.patience, self.sources, self.losses = settings["train.stop_on"], settings["train.patience"], sources, losses
+        self.watched, self.patience = settings["train.stop_on"], settings["train.patience"]
+        self.sources, self.losses = sources, losses
         self.figure = main_figure(settings["task"])
         # the state, saved with every checkpoint
         self.best: float | None = None             # higher is better

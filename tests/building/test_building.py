@@ -4,10 +4,10 @@ import pytest
 
 from minixl.building import FAMILIES, Request, build
 from minixl.data.corpus import collect_labels, read_corpus
-from minixl.errors import UserError
 from minixl.data.inputs import Inputs
-from minixl.models.bilstm_crf_config import BilstmCrfConfig
+from minixl.errors import UserError
 from minixl.methods import SCHEMA
+from minixl.models.bilstm_crf_config import BilstmCrfConfig
 from tests.tiny import write_encoder, write_ner, write_topics, write_vectors
 
 SMALL = {"model.type": "bilstm-crf", "model.word_size": 6, "model.word_hidden": 5, "model.dense_size": 4, "model.char_size": 3,

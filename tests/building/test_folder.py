@@ -7,11 +7,11 @@ import pytest
 import torch
 import transformers
 
+from minixl.building import ModelInfo, load_info, load_model, save_model
 from minixl.data.batching import pack
 from minixl.data.encoding import Example
 from minixl.data.lexicon import Lexicon
 from minixl.errors import UserError
-from minixl.building import ModelInfo, load_info, load_model, save_model
 from minixl.models.bilstm_crf import BilstmCrf
 from minixl.models.bilstm_crf_config import BilstmCrfConfig
 from minixl.models.transformer import Transformer
@@ -200,5 +200,6 @@ def test_where_a_model_is(tmp_path):
 def test_an_empty_description_is_one_line(tmp_path):
     tagger(tmp_path / "m")
     (tmp_path / "m" / "minixl.json").write_text("{}")
-    with pytest.raises(UserError, match="minixl.json: missing: task, labels, scheme, pooling, max_length; copy the model folder again$"):
+    with pytest.raises(UserError, match="minixl.json: missing: task, labels, scheme, pooling, max_length; copy the model "
+                                        "folder again$"):
         load_model(tmp_path / "m")

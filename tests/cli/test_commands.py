@@ -120,8 +120,9 @@ def test_show_lists_every_setting(minixl):
     assert f"{len(unused)} settings that this recipe does not use" in err and "# optimiser" in out
     code, out, _ = minixl("train", "finetune-ner", "--show", "--all")
     assert code == 0 and all(f"\n{name} = " in out for name in SCHEMA)
-    for recipe, term in (("advpicker", "adversary.lr"), ("language-adversarial-ner", "adversary.lr"), ("bilstm-crf-ner", "model.tied")):
-        assert f"\n{term} = " in minixl("train", recipe, "--show")[1], recipe
+    for recipe, setting in (("advpicker", "adversary.lr"), ("language-adversarial-ner", "adversary.lr"),
+                            ("bilstm-crf-ner", "model.tied")):
+        assert f"\n{setting} = " in minixl("train", recipe, "--show")[1], recipe
     assert minixl("train", "finetune-ner", "--all")[0] == 2
 
 

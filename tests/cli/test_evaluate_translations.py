@@ -8,10 +8,10 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from minixl.cli.options import bar
 from minixl.building.folder import ModelInfo, save_model
-from minixl.models.transformer import Transformer
+from minixl.cli.options import bar
 from minixl.evaluation.translations import load_encoder, sentence_vectors, translation_scores
+from minixl.models.transformer import Transformer
 from minixl.prediction import Predictor
 from minixl.weights.folder import load_parameters, read_config
 from minixl.weights.tokenizer import Tokenizer

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from minixl.training.progress import Stopped
 from minixl.methods import SCHEMA
 from minixl.training.config import read_config
+from minixl.training.progress import Stopped
 from tests.whole_runs import settings, stopped, write_data
 
 
@@ -55,8 +55,9 @@ def test_damaged_scores_of_an_earlier_seed(train, minixl, tmp_path, damage):
     before = json.loads(scores.read_text())
     scores.write_bytes(damage)
     code, _, err = minixl("train", "--resume", "--out", tmp_path / "runs", "--seeds", 1)
-    said = rf"Error: {scores}: expected the f1 of one run for test, last, oracle, found .*; delete this file, and --resume writes it again"
-    assert code == 1 and re.fullmatch(said, err.splitlines()[-1])
+    expected = (rf"Error: {scores}: expected the f1 of one run for test, last, oracle, found .*; delete this file, and --resume "
+                "writes it again")
+    assert code == 1 and re.fullmatch(expected, err.splitlines()[-1])
     scores.unlink()
     assert minixl("train", "--resume", "--out", tmp_path / "runs", "--seeds", 1)[0] == 0
     after = json.loads(scores.read_text())

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minixl.cli.train import print_table
 from minixl.building.folder import ModelInfo, save_model
+from minixl.cli.train import print_table
 from minixl.models.transformer import Transformer
 from minixl.weights.folder import load_parameters, read_config
 from minixl.weights.tokenizer import Tokenizer
@@ -71,7 +71,8 @@ def test_every_cell_of_a_run(capsys):
 def test_scores_of_teachers_are_not_shown_as_those_of_a_step(capsys, steps, f1):
     """advpicker.variant=without-kd: nothing is trained.  Also with --seeds 1."""
     scores = {"es": {"f1": f1}}
-    print_table({"task": "ner", "test": scores, "last": scores, "oracle": {}, "steps": steps, "scored": {"teachers": "the teachers"}})
+    print_table({"task": "ner", "test": scores, "last": scores, "oracle": {}, "steps": steps,
+                 "scored": {"teachers": "the teachers"}})
     head, row = capsys.readouterr().out.splitlines()
     assert head.split() == ["test", "f1", "teachers"] and row.split()[:2] == ["es", "50.0"]
 

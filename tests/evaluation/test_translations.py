@@ -5,11 +5,11 @@ import pytest
 from minixl.backend import to_numpy
 from minixl.data.encoding import encode_documents
 from minixl.data.examples import Document
+from minixl.evaluation.translations import (derangement, encode_texts, load_encoder, precision_at_1, sentence_vectors,
+                                            translation_scores)
 from minixl.models.bert import Bert
 from minixl.models.bert_config import BertConfig
 from minixl.models.transformer import Transformer
-from minixl.evaluation.translations import (derangement, encode_texts, load_encoder, precision_at_1, sentence_vectors,
-                                            translation_scores)
 from tests.data.piece_tokenizer import LetterTokenizer
 from tests.tiny import write_encoder
 

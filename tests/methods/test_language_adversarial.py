@@ -210,7 +210,8 @@ def test_parts_change_nothing(rng, case, parts):
 
 def test_dropout_is_on_and_replays(rng):
     """In D and in G, with masks of their own, given by seed and step."""
-    settings, batches = SCHEMA.settings(KEUNG | {"adversary.lr": 0.0, "adversary.discriminator_lr": 0.0}), make_batches(rng, 1, "token")
+    settings = SCHEMA.settings(KEUNG | {"adversary.lr": 0.0, "adversary.discriminator_lr": 0.0})
+    batches = make_batches(rng, 1, "token")
     batches |= {f"{side}/generator": batches[f"{side}/discriminator"] for side in ("source", "target")}
     runs = [method(make_model(settings, dropout=p), batches, settings, 4).parts[1].step(step)
             for p, step in ((0.3, 0), (0.3, 0), (0.3, 1), (0.0, 0))]
@@ -239,7 +240,7 @@ def test_joined_batches_are_read_as_each_alone(rng):
 def test_the_inverse_schedule_of_every_loss_goes_by_epochs_of_the_source(rng, every):
     """4 iterations an epoch: iterations 0, 3, 6, 9 are in epochs 0, 0, 1, 2."""
     settings = SCHEMA.settings(KEUNG | {"optim.schedule": "inverse", "optim.decay": 1.0, "adversary.every": every,
-                                 "linkage.lr": 1e-4, "optim.floor": 2e-4})
+                                        "linkage.lr": 1e-4, "optim.floor": 2e-4})
     batches = make_batches(rng, 10, "token") | {name: [] for name in linkage.AverageLinkage.STREAMS}
     ours = method(make_model(settings), batches, settings, 10, epoch=4)
     updates = [update for step in range(10) for update in ours.step(step)]
@@ -268,7 +269,7 @@ def test_planted_languages_are_confused(level):
     told = {}
     for generator, iterations in ((0.0, 100), (1e-3, 300)):
         settings = SCHEMA.settings(PLANTED | {"adversary.level": level, "adversary.lr": generator,
-                                       "adversary.discriminator_lr": RATES[level]})
+                                              "adversary.discriminator_lr": RATES[level]})
         made, streams = make_streams(STREAMS, settings)
         ours = METHODS["language-adversarial"].make_objective(made, streams, settings, 1, iterations)
         updates = [ours.step(step) for step in range(iterations)]

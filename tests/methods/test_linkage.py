@@ -7,17 +7,16 @@ import torch
 
 from minixl.data.batching import pack
 from minixl.errors import UserError
-from minixl.methods import linkage
+from minixl.methods import SCHEMA, linkage
 from minixl.methods.linkage import AverageLinkage
 from minixl.models.transformer import Transformer
-from minixl.methods import SCHEMA
 from minixl.settings import Settings
 from tests.methods.planted_languages import make_model, make_streams, told_apart
 from tests.methods.twin_language_adversarial import Twin, mean
 from tests.models.hugging_face import random_examples
 from tests.mutants import mutant
-from tests.training.one_update import Dealt
 from tests.ops.energy_reference import energy_distance
+from tests.training.one_update import Dealt
 
 SHIFT = "bert.encoder.layer.2.output.LayerNorm.bias"                   # moves both clouds alike: no distance changes
 LEVELS = ["sentence", "token"]
@@ -81,7 +80,8 @@ MISTAKES = [
     ("border at the wrong piece", "border, pooling = source.tokens, None", "border, pooling = source.tokens + 1, None"),
     ("pooling's gradient forgotten", "mean_pooling_backward(dpoints, pooling)[0]",
      "mean_pooling_backward(dpoints, pooling)[0] * len(points)"),
-    ("gradients not set to zero", "return [self.update(step, LOSS,", "self.optimizers[LOSS].step(); return [Update(step, LOSS, 0.0, 0.0,"),
+    ("gradients not set to zero", "return [self.update(step, LOSS,",
+     "self.optimizers[LOSS].step(); return [Update(step, LOSS, 0.0, 0.0,"),
     ("one language twice", "self.streams[\"target/linkage\"]", "self.streams[\"source/linkage\"]"),
 ]
 

@@ -5,11 +5,11 @@ import torch
 from transformers import get_linear_schedule_with_warmup
 
 from minixl.errors import UserError
+from minixl.methods import SCHEMA
 from minixl.models.bert import WORD_TABLE
 from minixl.models.bert_config import BertConfig
 from minixl.models.transformer import Transformer
 from minixl.ops.softmax_cross_entropy import softmax_cross_entropy_backward, softmax_cross_entropy_forward
-from minixl.methods import SCHEMA
 from minixl.settings import Settings
 from tests.models.hugging_face import LABELS, TINY, assert_gradients, gradient, make_batch, padded, tiny_pair
 from tests.ops.checks import assert_close
@@ -120,7 +120,7 @@ def test_twenty_steps_of_adamw(rng, pooling):
     """Clipping, warm-up, linear decay, weight decay (also of words never read), a learning rate for the head."""
     theirs, ours = tiny_pair(pooling)
     settings = SCHEMA.settings({"optim.lr": 1e-3, "optim.head_lr": 3e-3, "optim.weight_decay": 0.1, "optim.warmup": 0.2,
-                         "optim.clip": 4.0 if pooling == "token" else 6.0})
+                                "optim.clip": 4.0 if pooling == "token" else 6.0})
     batches = [make_batch(rng, documents=pooling == "cls", lengths=rng.integers(1, 12, 4), vocabulary=30) for _ in range(20)]
     before = {p.name: p.value.copy() for p in ours.store}
     norms = theirs_by_torch(theirs, batches, settings, len(batches))

@@ -13,14 +13,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from minixl.bench.training.work_bilstm_crf import words_of
 from minixl.bench.training.torch_bilstm_crf import BilstmCrfModule, pad, train_step
-from minixl.data.corpus import encode_corpus, collect_labels, read_corpus
+from minixl.bench.training.work_bilstm_crf import words_of
+from minixl.data.corpus import collect_labels, encode_corpus, read_corpus
 from minixl.data.lexicon import Lexicon
 from minixl.data.schemes import convert
 from minixl.evaluation.scores import main_figure, score
-from minixl.models.bilstm_crf_config import initial_value
-from minixl.models.bilstm_crf_config import BilstmCrfConfig
+from minixl.models.bilstm_crf_config import BilstmCrfConfig, initial_value
 
 CLIP, DECAY, FLOOR = 5.0, 0.01, 1e-4
 RATES = {"sgd": 0.1, "adam": 1e-3}

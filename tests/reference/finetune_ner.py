@@ -13,9 +13,9 @@ import transformers
 
 from minixl.data.corpus import Corpus, collect_labels, read_corpus
 from minixl.data.encoding import IGNORED
+from minixl.data.inputs import parse_language_file
 from minixl.evaluation.scores import score_entities
 from minixl.prediction import decode_tags
-from minixl.data.inputs import parse_language_file
 
 MAX_LENGTH, BATCH, EPOCHS, LR, HEAD_LR, DECAY = 128, 32, 3, 1e-4, 2e-3, 0.01
 

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import torch
 
-from minixl.bench.training.work_bilstm_crf import words_of
 from minixl.bench.training.torch_bilstm_crf import BilstmCrfModule, pad
+from minixl.bench.training.work_bilstm_crf import words_of
 from minixl.data.batching import pack
 from minixl.data.corpus import collect_labels, encode_corpus, read_corpus
 from minixl.data.lexicon import Lexicon

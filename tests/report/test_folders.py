@@ -137,8 +137,8 @@ def test_a_finished_run_without_training_is_compared(tmp_path):
     none = write_run(tmp_path / "none", log=(), metrics={**METRICS, "method": "advpicker", **NO_TRAINING})
     page = compared(tmp_path, none)
     assert re.findall("<th>(.*?)</th>", page) == ["language", "run", "teachers"] and "<td>none</td><td>50.0</td></tr>" in page
-    assert captions(page)[0] == ("Test f1, %.  teachers: AdvPicker&#x27;s teachers together, each sentence tagged by the one that "
-                                 "is surest of it.")
+    assert captions(page)[0] == ("Test f1, %.  teachers: AdvPicker&#x27;s teachers together: the most confident one tags each "
+                                 "sentence.")
     page = compared(tmp_path, none, write_run(tmp_path / "trained", optim__lr=0.1))
     assert re.findall("<th>(.*?)</th>", page)[:5] == ["language", "run", "selected", "last", "teachers"]
     assert "<td>none</td><td>–</td><td>–</td><td>50.0</td>" in page
@@ -180,7 +180,8 @@ def test_every_table_says_what_it_shows(tmp_path):
 @pytest.mark.parametrize(("metrics", "heads", "said"), [
     (METRICS, ["language", "selected", "last"], "2 steps, the model is that after 1; "),
     ({**METRICS, "oracle": {"es": {"f1": 0.75}}}, ["language", "selected", "last", "oracle"], "<td>–</td>"),
-    ({**METRICS, "method": "advpicker", **NO_TRAINING}, ["language", "teachers"], "No student was trained (advpicker.variant=without"),
+    ({**METRICS, "method": "advpicker", **NO_TRAINING}, ["language", "teachers"],
+     "No student was trained (advpicker.variant=without"),
     ({**METRICS, "test": {}, "last": {}}, [], "No test file was given")])
 def test_the_page_of_a_run_shows_what_there_is(tmp_path, metrics, heads, said):
     folder = edit(write_run(tmp_path / "run", metrics=metrics), ("[linkage]", "[linkage]\nfuture = 0.0"))

@@ -7,15 +7,15 @@ import statistics
 
 import pytest
 
-from minixl.errors import UserError
 from minixl.data.inputs import Inputs
+from minixl.errors import UserError
+from minixl.methods import LOSSES, train
 from minixl.methods.adversary import verdict
 from minixl.report.comparison import band, expand, final_scores
 from minixl.report.curves import COLUMNS, as_csv, columns_of, curve_rows
-from minixl.report.plots import PERCENT, Band, bars, smooth, svg
 from minixl.report.page_of_run import score_curves
+from minixl.report.plots import PERCENT, Band, bars, smooth, svg
 from minixl.training.log import last_accuracy, read_log
-from minixl.methods import LOSSES, train
 from tests.report.compared import group, read_folder, update_curves, write_comparison
 from tests.whole_runs import Quiet, advpicker, assert_same_run, inputs, records, run, settings, stopped, write_data
 
@@ -131,10 +131,11 @@ def test_a_line_that_is_being_written_is_left_out(tmp_path):
 @pytest.mark.parametrize("damage", [b"\0" * 9, b'{"kind": "upd', b"\xff\xfe", b"[]", b'{"kind": "\xff"}'])
 def test_a_line_that_is_damaged_is_named(tmp_path, damage):
     """As a power cut leaves it."""
-    (tmp_path / "log.jsonl").write_bytes(json.dumps(LOG[0]).encode() + b"\n" + damage + b"\n" + json.dumps(LOG[6]).encode() + b"\n")
-    with pytest.raises(UserError, match=r"^[^\n]*/log.jsonl:2: expected an update or an evaluation with its f1, found [^\n]*; the file is "
-                                        r"damaged: put the whole file back, and --resume finishes the run, or start again with a "
-                                        r"new --out folder; the trained model is in [^\n]*/model$"):
+    first, last = (json.dumps(record).encode() for record in (LOG[0], LOG[6]))
+    (tmp_path / "log.jsonl").write_bytes(b"\n".join([first, damage, last, b""]))
+    with pytest.raises(UserError, match=r"^[^\n]*/log.jsonl:2: expected an update or an evaluation with its f1, found [^\n]*; "
+                                        r"the file is damaged: put the whole file back, and --resume finishes the run, or start "
+                                        r"again with a new --out folder; the trained model is in [^\n]*/model$"):
         read_log(tmp_path, "f1")
 
 

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from minixl.errors import UserError
 from minixl.data.inputs import Inputs, parse_language_file
-from minixl.training.config import read_config
+from minixl.errors import UserError
 from minixl.methods import SCHEMA, resolve, train
+from minixl.training.config import read_config
 from tests.whole_runs import Quiet, advpicker, assert_same_run, inputs, records, run, settings, stopped, write_data
 
 SHORT = settings(train__max_steps=3, train__eval_every=100)

@@ -7,15 +7,15 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from minixl.data.corpus import read_corpus
+from minixl.data.inputs import Inputs
 from minixl.errors import UserError
 from minixl.evaluation.scores import score
-from minixl.data.inputs import Inputs
-from minixl.prediction import Predictor
-from minixl.training.progress import Stopped
-from minixl.run.folder import locked
-from minixl.training.config import read_config
 from minixl.methods import SCHEMA, train
+from minixl.prediction import Predictor
+from minixl.run.folder import locked
 from minixl.run.seeds import summarise
+from minixl.training.config import read_config
+from minixl.training.progress import Stopped
 from tests.tiny import write_encoder, write_ner, write_topics
 from tests.whole_runs import Quiet, assert_same_run
 
@@ -171,7 +171,7 @@ def test_seeds_give_mean_and_sd(folder, tmp_path):
     figure = metrics["test"]["en"]["f1"]
     assert figure["mean"] == pytest.approx(sum(figure["runs"]) / 2) and len(figure["runs"]) == 2
     again = train(settings(train__max_steps=4), ner_inputs(folder), tmp_path / "runs", seeds=[1, 2], reporter=Quiet(),
-                        resume=True)
+                  resume=True)
     assert again["test"] == metrics["test"]
 
 

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from minixl.building import load_info
 from minixl.data.conll import read_conll
+from minixl.data.inputs import Inputs
 from minixl.data.lexicon import Lexicon
 from minixl.data.schemes import convert
 from minixl.errors import UserError
-from minixl.data.inputs import Inputs
-from minixl.building import load_info
-from minixl.prediction import Predictor
 from minixl.methods import SCHEMA, train
+from minixl.prediction import Predictor
 from minixl.weights.word_vectors import read_vectors
 from tests.tiny import write_ner, write_pos, write_vectors
 from tests.weights.test_fasttext_binary import model as fasttext_bytes

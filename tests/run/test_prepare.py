@@ -8,8 +8,8 @@ import pytest
 import minixl.building.transformer
 import minixl.run.job
 from minixl.errors import UserError
-from minixl.run.stage import make_streams
 from minixl.methods import resolve
+from minixl.run.stage import make_streams
 from tests.whole_runs import advpicker, assert_same_run, inputs, prepared, records, run, settings, stopped, texts, write_data
 
 TOKEN = {"method": "language-adversarial", "adversary__level": "token"}
@@ -70,7 +70,8 @@ def test_as_much_target_text_as_source_text(folder, tmp_path):
         found, prepared, target = drawn(folder, seed, text, adversary__target_size="source")
         assert len(found["es"]) == 6 and found["fr"] == [0, 1]
         assert drawn(folder, seed, text, adversary__target_size="source")[0] == found          # by the seed alone
-        assert {name: whole.encoded.sources for name, whole in prepared.unlabelled_targets.items()} == {"es": 20, "fr": 2}   # stage B has all
+        targets = prepared.unlabelled_targets                                          # stage B has all
+        assert {language: text.encoded.sources for language, text in targets.items()} == {"es": 20, "fr": 2}
         windows = sum(example.source == 0 for example in prepared.unlabelled_targets["es"].encoded.examples)
         assert windows > 1 and len(target) == 8 + (windows - 1) * (0 in found["es"])
         seen |= {tuple(found["es"])}
@@ -152,7 +153,7 @@ def test_a_dev_file_that_selects_nothing_is_said(folder):
     files = [("en", folder / "en.txt"), ("ne", folder / "en.txt"), ("es", folder / "es.txt")]
     messages = prepared(settings(), inputs(folder, dev=files, test=[("es", folder / "es.txt")])).messages
     assert [message for message in messages if "--dev" in message] == [
-        "--dev ne has no effect: it is neither a source language (en) nor a test language, whose column oracle it would add"]
+        "--dev ne has no effect: it is neither a source language (en) nor a test language"]
 
 
 def test_a_language_has_one_spelling(folder):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from minixl.errors import UserError
 from minixl.data.inputs import ROLES, Inputs
+from minixl.errors import UserError
 from minixl.training.progress import Stopped
 from tests.training.scripted_training import STEP_SECONDS, training
 from tests.whole_runs import inputs, records, run, settings, stopped, write_data

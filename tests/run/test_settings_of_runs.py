@@ -7,13 +7,12 @@ import pytest
 
 import minixl.building.transformer
 from minixl.data.batching import split
-from minixl.training.optimizers import make_optimizer
-from minixl.training.config import read_config
+from minixl.methods import SCHEMA, resolve, train
+from minixl.methods.advpicker.teachers import teacher_settings
 from minixl.run.seeds import summarise
 from minixl.run.stage import make_streams
-from minixl.methods import SCHEMA, train
-from minixl.methods import resolve
-from minixl.methods.advpicker.teachers import teacher_settings
+from minixl.training.config import read_config
+from minixl.training.optimizers import make_optimizer
 from tests.methods.advpicker.tiny_teachers import teacher
 from tests.whole_runs import Quiet, advpicker, inputs, records, run, settings, texts, write_data
 
@@ -84,7 +83,8 @@ def test_how_long_a_run_is_and_when_it_is_evaluated(folder, tmp_path, changes, s
     assert [r["step"] for r in records(tmp_path / "run") if r["kind"] == "evaluation"] == evaluations
 
 
-@pytest.mark.parametrize(("made", "steps"), [(teacher_settings, 0), (lambda asked: resolve(asked)[1], 3)], ids=["teacher", "ft and tladv"])
+@pytest.mark.parametrize(("made", "steps"), [(teacher_settings, 0), (lambda asked: resolve(asked)[1], 3)],
+                         ids=["teacher", "ft and tladv"])
 def test_the_limit_of_the_students_steps_is_that_of_a_run_of_one_stage_but_not_of_the_teachers(made, steps):
     for variant in ("ft", "tladv"):
         found = made(advpicker(advpicker__variant=variant, advpicker__epochs=7, train__max_steps=3, train__epochs=2))

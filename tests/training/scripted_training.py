@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from minixl.evaluation.scores import Score
-from minixl.training.update import Update
-from minixl.parameters import ParameterStore
-from minixl.methods import SCHEMA
-from minixl.settings import Settings
 from minixl.evaluation.files import Evaluation
+from minixl.evaluation.scores import Score
+from minixl.methods import SCHEMA
+from minixl.parameters import ParameterStore
+from minixl.settings import Settings
 from minixl.training.loop import Training
+from minixl.training.update import Update
 from tests.whole_runs import Quiet
 
 TEST = {"en": 100, "de": 200, "es": 300, "fr": 400}    # plus the step: the score of a test file, rising all the time

@@ -5,10 +5,10 @@ import torch
 from transformers import get_linear_schedule_with_warmup
 
 from minixl.data.batching import Stream
+from minixl.methods import SCHEMA
 from minixl.methods.advpicker.student import Distillation
 from minixl.methods.finetune import Supervised
 from minixl.methods.linkage import AverageLinkage
-from minixl.methods import SCHEMA
 from tests.methods.planted_languages import make_model
 from tests.models.hugging_face import LABELS, random_examples
 
@@ -24,7 +24,7 @@ def streams(rng, names, count=10, batch_size=3):
 def test_the_linkage_declines_over_the_steps_of_the_run(rng, warmup):
     """As transformers' schedule has it, down to almost nothing in the last step; every parameter that moves follows it."""
     chosen = SCHEMA.settings({"optim.name": "adam", "optim.schedule": "linear", "optim.warmup": warmup, "optim.clip": 0.0,
-                       "linkage.level": "token", "linkage.lr": 1e-3, "adversary.level": "sentence"})
+                              "linkage.level": "token", "linkage.lr": 1e-3, "adversary.level": "sentence"})
     made = make_model(chosen)
     ours = AverageLinkage(made, streams(rng, ["source", *AverageLinkage.STREAMS]), chosen, 1, STEPS)
     theirs = torch.optim.SGD([torch.zeros(1)], 1e-3)
@@ -44,7 +44,7 @@ def test_the_linkage_declines_over_the_steps_of_the_run(rng, warmup):
 def test_the_inverse_schedule_is_constant_within_an_epoch(rng, method):
     """Four updates an epoch: 1, 1/2, 1/3 of the learning rate in epochs 0, 1, 2."""
     chosen = SCHEMA.settings({"optim.schedule": "inverse", "optim.decay": 1.0, "optim.warmup": 0.0, "optim.lr": 1e-3,
-                       "optim.head_lr": 2e-3})
+                              "optim.head_lr": 2e-3})
     given = streams(rng, ["source"])
     more = {}
     if method is Distillation:

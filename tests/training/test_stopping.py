@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import pytest
 
 from minixl.errors import UserError
-from minixl.training.update import Update
-from minixl.training.progress import Stopped
 from minixl.methods import LOSSES, METHODS, SCHEMA
 from minixl.run.prepare import check_dev_files
+from minixl.training.progress import Stopped
 from minixl.training.stopping import Patience
+from minixl.training.update import Update
 from tests.mutants import mutant
 from tests.whole_runs import Quiet, advpicker, assert_same_run, inputs, records, run, settings, stopped, write_data
 

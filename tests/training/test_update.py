@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 
 from minixl.data.batching import Batch, pack
+from minixl.methods import SCHEMA
 from minixl.models.bert_config import BertConfig
 from minixl.models.transformer import Transformer
 from minixl.optim import SGD, AdamW
-from minixl.methods import SCHEMA
 from minixl.training.optimizers import make_optimizer
 from minixl.training.update import PendingUpdate, step_rng, update_parameters
 from tests.models.hugging_face import LABELS, TINY, make_batch, random_examples
@@ -141,7 +141,8 @@ def test_an_observer_may_change_the_gradients_that_are_used(rng):
 
 def test_groups_of_the_optimiser():
     made = model("cls")
-    settings = SCHEMA.settings({"optim.lr": 1e-3, "optim.head_lr": 5e-3, "optim.weight_decay": 0.2, "optim.beta1": 0.8, "optim.eps": 1e-6})
+    settings = SCHEMA.settings({"optim.lr": 1e-3, "optim.head_lr": 5e-3, "optim.weight_decay": 0.2, "optim.beta1": 0.8,
+                                "optim.eps": 1e-6})
     optimizer = make_optimizer(made, made.store.names(), settings, 10, 1)
     assert isinstance(optimizer, AdamW) and (optimizer.betas, optimizer.eps) == ((0.8, 0.999), 1e-6)
     assert sorted(optimizer.names) == sorted(made.store.names())
@@ -166,7 +167,8 @@ def test_optimisers_by_name(name, kind, decay):
     ("constant", 0.4, [0, 0.25, 0.5, 0.75, 1, 1, 1, 1, 1, 1, 1]), ("constant", 0.0, [1] * 11)])
 def test_schedules(schedule, warmup, factors):
     made = model()
-    optimizer = make_optimizer(made, made.store.names(), SCHEMA.settings({"optim.schedule": schedule, "optim.warmup": warmup}), 10, 1)
+    settings = SCHEMA.settings({"optim.schedule": schedule, "optim.warmup": warmup})
+    optimizer = make_optimizer(made, made.store.names(), settings, 10, 1)
     assert [optimizer.schedule(step) for step in range(11)] == pytest.approx(factors)
 
 
@@ -188,7 +190,7 @@ def test_the_floor_is_that_of_every_learning_rate(rng, schedule, floor, ends):
     """The encoder's is 0.1, the head's 0.5; after 20 epochs of one update 1/11 is left.  SGD: a way is a rate times a gradient."""
     made = model()
     settings = SCHEMA.settings({"optim.name": "sgd", "optim.lr": 0.1, "optim.head_lr": 0.5, "optim.schedule": schedule,
-                         "optim.decay": 0.5, "optim.floor": floor, "optim.warmup": 0.0})
+                                "optim.decay": 0.5, "optim.floor": floor, "optim.warmup": 0.0})
     optimizer = make_optimizer(made, made.store.names(), settings, 20, 1)
     optimizer.steps = 20
     before = {p.name: p.value.copy() for p in made.store}

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from minixl.bench.training.minixl_tagger import FixedStream
 from minixl.bench.training.minixl_bert import load_model
+from minixl.bench.training.minixl_tagger import FixedStream
 from minixl.bench.training.work import AdversarialWork, Iteration
 from minixl.data.batching import Batch, pack
 from minixl.methods import METHODS, SCHEMA

@@ -8,8 +8,8 @@ import numpy as np
 
 from minixl.bench.training.minixl_tagger import MinixlTagger, load_start
 from minixl.bench.training.work import BertWork, Examples
-from minixl.models.transformer import Transformer
 from minixl.methods import SCHEMA
+from minixl.models.transformer import Transformer
 from minixl.settings import Settings
 from minixl.weights.folder import load_parameters, read_config
 

@@ -10,10 +10,10 @@ import numpy as np
 from minixl.bench.training.work import Examples
 from minixl.data.batching import Batch, pack
 from minixl.data.encoding import Encoded, Example
-from minixl.models.family import Model
-from minixl.prediction import source_scores
 from minixl.methods import SCHEMA
 from minixl.methods.finetune import Supervised
+from minixl.models.family import Model
+from minixl.prediction import source_scores
 
 
 def load_start(model: Model, start: Mapping[str, np.ndarray], frozen: Sequence[str]) -> None:

@@ -9,9 +9,9 @@ from minixl.bench.training.products import step_operations
 from minixl.bench.training.work import BertWork, Examples, Options, Say, check_enough, choose_batches
 from minixl.data.inputs import Inputs
 from minixl.data.sample import LANGUAGES, write_sample
+from minixl.methods import METHODS, SCHEMA
 from minixl.models.transformer import Transformer
 from minixl.run.prepare import prepare
-from minixl.methods import METHODS, SCHEMA
 from minixl.run.prepared import examples_of
 from minixl.settings import Settings
 
@@ -39,8 +39,8 @@ def make_work(options: Options, scratch: Path, say: Say) -> tuple[BertWork, dict
 def make_settings(options: Options, values: dict[str, Any]) -> Settings:
     """Combine `values` with the options; the learning rate is constant."""
     return SCHEMA.settings({"task": "ner", "data.max_length": options.max_length, "data.limit": options.limit,
-                     "train.batch_size": options.batch_size, "optim.schedule": "constant", "optim.warmup": 0.0,
-                     "model.freeze": list(FREEZE if options.freeze is None else options.freeze), **values})
+                            "train.batch_size": options.batch_size, "optim.schedule": "constant", "optim.warmup": 0.0,
+                            "model.freeze": list(FREEZE if options.freeze is None else options.freeze), **values})
 
 
 def facts_of(model: Transformer, settings: Settings, encoder: Path, source: tuple[str, Path]) -> dict[str, Any]:

@@ -9,13 +9,13 @@ import numpy as np
 
 from minixl.bench.training.work import BilstmCrfWork, Examples, Options, Say, Words, check_enough, choose_batches
 from minixl.bench.training.work_bert import sample_file
-from minixl.data.corpus import encode_corpus, collect_labels, read_corpus
+from minixl.data.corpus import collect_labels, encode_corpus, read_corpus
 from minixl.data.lexicon import Lexicon
 from minixl.data.sample import LANGUAGES
 from minixl.errors import UserError
+from minixl.methods import SCHEMA
 from minixl.models.bilstm_crf import BilstmCrf
 from minixl.models.bilstm_crf_config import BilstmCrfConfig
-from minixl.methods import SCHEMA
 
 SCHEME = "IOBES"
 # SGD as in the first epoch of Lample et al. 2016 and Bari et al. 2020

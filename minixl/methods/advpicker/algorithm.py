@@ -29,6 +29,7 @@ from typing import Any
 from minixl.data.examples import TAGGING
 from minixl.data.inputs import Inputs, path_key
 from minixl.errors import UserError
+from minixl.evaluation.scores import score
 from minixl.methods.adversary import Adversary
 from minixl.methods.advpicker.audit import read_gold, write_audit
 from minixl.methods.advpicker.files import PseudoLabels, ScoredTexts, kept_labels
@@ -36,7 +37,6 @@ from minixl.methods.advpicker.labels import RULES, independence, mask, merge, ps
 from minixl.methods.advpicker.page import report_section
 from minixl.methods.advpicker.student import Distillation, Student
 from minixl.methods.advpicker.teachers import check_teachers, common_labels, existing_teachers, make_teachers, teacher_settings
-from minixl.evaluation.scores import score
 from minixl.run.method import Job, Method, Scores
 from minixl.run.prepared import Prepared
 from minixl.settings import Section, Setting, Settings
@@ -44,7 +44,7 @@ from minixl.settings import Section, Setting, Settings
 NAME = "advpicker"
 FULL, ALL_DATA, WITHOUT_KD, TLADV, FT = VARIANTS = ("full", "all-data", "without-kd", "tladv", "ft")
 NO_TRAINING: Scores = {"steps": 0, "selected_step": 0, "seconds": 0.0, "tokens_per_second": 0.0, "peak_memory_bytes": 0,
-                       "scored": {"teachers": "AdvPicker's teachers together, each sentence tagged by the one that is surest of it"}}
+                       "scored": {"teachers": "AdvPicker's teachers together: the most confident one tags each sentence"}}
 
 SECTIONS = (Section("AdvPicker", {
     "advpicker.teachers": Setting(5, "number of teachers to train, with seeds 1 to N", at_least=1),
@@ -132,8 +132,8 @@ class AdvPicker(Method):
         corpora = [text.corpus for text in prepared.unlabelled_targets.values()]
         for corpus in corpora:
             if not int(settings["advpicker.rho"] * len(corpus.inputs)):
-                raise UserError(f"advpicker.rho: {settings['advpicker.rho']:g} selects none of the {len(corpus.inputs)} sentences of "
-                                f"{corpus.path}; expected a share that is at least one sentence, raise it or give more text")
+                raise UserError(f"advpicker.rho: {settings['advpicker.rho']:g} selects none of the {len(corpus.inputs)} sentences "
+                                f"of {corpus.path}; expected a share of at least one sentence: raise it, or give more text")
         if settings["advpicker.audit"]:
             messages += [f"advpicker.audit: {corpus.path} has no tags to compare pseudo-labels with" for corpus in corpora
                          if corpus.language not in read_gold(settings, corpora)]
@@ -145,8 +145,8 @@ class AdvPicker(Method):
 
     def check_seeds(self, settings: Settings, seeds: Sequence[int]) -> None:
         if settings["advpicker.variant"] == WITHOUT_KD and len(seeds) > 1:
-            raise UserError("advpicker.variant=without-kd: expected one seed, since seeds only change the student and there is none: "
-                            f"{len(seeds)} runs would be equal; advpicker.teachers says how many teachers there are")
+            raise UserError(f"advpicker.variant=without-kd: expected one seed, found {len(seeds)}; a seed only changes the "
+                            "student, and this variant has none; advpicker.teachers sets the number of teachers")
 
     def report(self, folder: Path, metrics: Mapping[str, Any]) -> list[str]:
         return report_section(folder, metrics)

@@ -57,7 +57,8 @@ class ScoredTexts:
         """role: "unlabelled" or "test"."""
         self.job, self.role, self.texts, self.teachers = job, role, texts, teachers
         others = [Path(job.settings["advpicker.teachers_from"])] if job.settings["advpicker.teachers_from"] else []
-        self.folder, *self.elsewhere = [root / "pseudo-labels" / ("test" if role == "test" else "") for root in (job.shared, *others)]
+        subfolder = Path("pseudo-labels") / ("test" if role == "test" else "")
+        self.folder, *self.elsewhere = [root / subfolder for root in (job.shared, *others)]
         self.digests = {language: job.prepared.fingerprints[path_key(path)] for language, path in getattr(job.inputs, role)}
 
     def without_labels(self) -> list[str]:

@@ -72,7 +72,7 @@ def check_teachers(settings: Settings, inputs: Inputs, labels: list[str], finger
                 ("encoder", encoder, "another", began_with(folder.parent, fingerprints[path_key(Path(encoder))]))):
             if not fits:
                 raise UserError(f"advpicker.teachers_from: {folder.parent}: expected a teacher with the {what} {expected}, found "
-                                f"{actual}; give the --source and --encoder of that run, or train new teachers without this setting")
+                                f"{actual}; give that run's --source and --encoder, or train new teachers without this setting")
 
 
 def common_labels(teachers: Mapping[str, Teacher]) -> list[str]:

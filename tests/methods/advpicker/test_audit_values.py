@@ -10,13 +10,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minixl.methods.advpicker import audit
 from minixl.data.corpus import Corpus
 from minixl.data.examples import Sentence
-from minixl.methods.advpicker.labels import Merged, Scored
-from minixl.methods.advpicker.files import PseudoLabels
-from minixl.methods.advpicker.page import audit_html
 from minixl.evaluation.files import Evaluation
+from minixl.methods.advpicker import audit
+from minixl.methods.advpicker.files import PseudoLabels
+from minixl.methods.advpicker.labels import Merged, Scored
+from minixl.methods.advpicker.page import audit_html
 from tests.whole_runs import settings
 
 LABELS = ["O", "B-X", "I-X", "B-Y"]
@@ -57,7 +57,8 @@ def write(folder, monkeypatch, **changes):
     evaluation.add("test", changes.pop("test", corpus("test.txt")), "test pieces")
     soft = changes.pop("soft", merged(BY_TEACHERS, P_BAR))
     labels = {"es": PseudoLabels(soft, SELECTED, LABELS, ["seed-1", "seed-2"])}
-    given = {"scored": {"es": [Scored(soft.probabilities, STARTS, P_BAR, P_BAR)]}, "tests": {"es": merged(TEST_BY_TEACHERS, TEST_P_BAR)}, "student": SimpleNamespace(), **changes}
+    given = {"scored": {"es": [Scored(soft.probabilities, STARTS, P_BAR, P_BAR)]},
+             "tests": {"es": merged(TEST_BY_TEACHERS, TEST_P_BAR)}, "student": SimpleNamespace(), **changes}
     prepared = SimpleNamespace(evaluation=evaluation, unlabelled_targets={})
     audit.write_audit(SimpleNamespace(folder=folder, settings=chosen, prepared=prepared), labels, **given)
     return json.loads((folder / "audit.json").read_text()), given["student"], asked

@@ -8,11 +8,11 @@ from safetensors.numpy import load_file, save_file
 
 from minixl.data.conll import read_conll
 from minixl.data.examples import Sentence
-from minixl.methods.advpicker.labels import Merged, Scored, pseudo_tags
-from minixl.methods.advpicker import files
-from minixl.methods.advpicker.files import (SCORING, SELECTING, PseudoLabels, content_of_labels, content_of_scores, read_pseudo_labels,
-                                            read_scored, write_conll)
 from minixl.methods import SCHEMA
+from minixl.methods.advpicker import files
+from minixl.methods.advpicker.files import (SCORING, SELECTING, PseudoLabels, content_of_labels, content_of_scores,
+                                            read_pseudo_labels, read_scored, write_conll)
+from minixl.methods.advpicker.labels import Merged, Scored, pseudo_tags
 from minixl.run.once import is_made_from, settings_of, write
 
 LABELS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
+from minixl.building import load_model
 from minixl.data.corpus import Corpus
 from minixl.data.examples import Sentence
-from minixl.methods.advpicker.labels import Merged, Scored, best_labels, merge, score_sentences
-from minixl.building import load_model
+from minixl.evaluation.files import Evaluation
 from minixl.methods import METHODS, resolve
 from minixl.methods.advpicker import algorithm, files
-from minixl.run.prepare import prepare
 from minixl.methods.advpicker.files import read_pseudo_labels, read_scored
-from minixl.evaluation.files import Evaluation
+from minixl.methods.advpicker.labels import Merged, Scored, best_labels, merge, score_sentences
+from minixl.run.prepare import prepare
 from tests.whole_runs import advpicker, inputs, run
 
 OTHER = advpicker(advpicker__merge="max_logit", adversary__specials=False, decode__constrained=False, advpicker__audit=True)
@@ -81,7 +81,8 @@ def test_special_pieces_take_no_part_in_the_language(folder, out):
     prepared = prepare(method, settings, inputs(folder), 3)
     for number, scored in enumerate(stored_scores(out, "es")):
         model, _, _ = load_model(out / "teachers" / f"seed-{number + 1}" / "model")
-        without, whole = (score_sentences(model, prepared.unlabelled_targets["es"].encoded, specials=specials) for specials in (False, True))
+        encoded = prepared.unlabelled_targets["es"].encoded
+        without, whole = (score_sentences(model, encoded, specials=specials) for specials in (False, True))
         np.testing.assert_array_equal(scored.p_bar, without.p_bar)
         assert (scored.p_bar != whole.p_bar).all()
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from minixl.errors import UserError
-from minixl.run.prepare import prepare
-from minixl.methods.advpicker.files import read_pseudo_labels
-from minixl.training.config import read_config
 from minixl.methods import SCHEMA, resolve, train
+from minixl.methods.advpicker.files import read_pseudo_labels
+from minixl.run.prepare import prepare
+from minixl.training.config import read_config
 from tests.whole_runs import (STUDENT_STEPS, TEACHER_STEPS, Quiet, advpicker, assert_same_pipeline, assert_same_run, inputs,
                               records, run, stopped)
 
