@@ -1,6 +1,6 @@
-"""The methods and the terms by name, and all settings that exist.
+"""The methods and terms by name, and the schema of all settings.
 
-A method is a file or a folder here; a new one is a line in METHODS, a new term a line in TERMS.
+A method is a file or a folder here.  To add a method, list it in METHODS; to add a term, in TERMS.
 
     metrics = train(SCHEMA.recipe("finetune-ner"), inputs, Path("runs/mine"), seed=1, reporter=reporter)
 """
@@ -40,7 +40,7 @@ RENAMED = {"alignment.average_linkage": "linkage.level, which is none, sentence 
 
 
 def upgrade(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a run of an older version under today's names."""
+    """Rewrite the settings of a run of an older version under today's names."""
     values = dict(settings)
     if "alignment.average_linkage" in values:
         level = values.pop("alignment.level", "sentence")
@@ -52,13 +52,13 @@ def upgrade(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_term(term: type[Term]) -> Section:
-    """Its settings matter where it is active, or where a method has a stage with it."""
+    """Return the term's section; a run uses it if the term is active, or if a stage of the method has the term."""
     return Section(term.SECTION.title, term.SECTION.settings,
                    lambda settings: term.active(settings) or term in METHODS[settings["method"]].terms_of_stages)
 
 
 SCHEMA = Schema([
-    Section("run", {"method": Setting("finetune", "the method", tuple(METHODS))}),
+    Section("run", {"method": Setting("finetune", "transfer method", tuple(METHODS))}),
     minixl.data.reading.SECTION, families.SECTION, *(family.section for family in FAMILIES.values()),
     minixl.training.loop.SECTION, stopping.section(LOSSES), minixl.training.optimizers.SECTION, minixl.evaluation.files.SECTION,
     *(_of_term(term) for term in TERMS),
@@ -66,9 +66,9 @@ SCHEMA = Schema([
 
 
 def resolve(settings: Settings) -> tuple[Method, Settings, list[str]]:
-    """The method of these settings, the settings as it takes them, and messages for the user.
+    """Return the method of these settings, the settings without variants, and messages for the user.
 
-    A variant may turn out to be another method, with settings of its own.
+    A variant may become another method, with other settings.
     """
     messages: list[str] = []
     while True:
@@ -81,9 +81,9 @@ def resolve(settings: Settings) -> tuple[Method, Settings, list[str]]:
 
 def train(settings: Settings, inputs: Inputs, out: Path, *, reporter: Reporter, seed: int = 1, seeds: Sequence[int] = (),
           **options: Any) -> Metrics:
-    """A run of settings["method"] into the folder `out`, or one for each of several seeds; returns metrics.json.
+    """Train settings["method"] in the folder `out`, once or for each of several seeds; return the content of metrics.json.
 
-    options: those of run.job.train_run and run.seeds.train_seeds.
+    options: of run.job.train_run or run.seeds.train_seeds.
     """
     method, settings, messages = resolve(settings)
     for message in messages:

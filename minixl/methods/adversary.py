@@ -32,33 +32,33 @@ from minixl.training.optimizers import adam
 from minixl.training.update import Update
 
 CHANCE = 0.5
-NO_EFFECT, NEAR_CHANCE = 0.99, (0.45, 0.55)        # mean accuracy of the discriminator
+NO_EFFECT, NEAR_CHANCE = 0.99, (0.45, 0.55)        # mean accuracies of the discriminator
 DISCRIMINATOR_FIRST, GENERATOR_FIRST = ORDERS = ("discriminator-first", "generator-first")
 
 
 def verdict(accuracy: float, when: str) -> str:
-    """What the discriminator's mean accuracy means, and what to change if it is too high or worse than chance."""
+    """Explain the discriminator's mean accuracy, and say what to change if it is too high or worse than chance."""
     line = f"discriminator: accuracy {accuracy:.3f} {when}, {CHANCE} is chance"
     if accuracy >= NO_EFFECT:
         return f"{line}: the adversary has no effect; raise adversary.lr"
     if accuracy < NEAR_CHANCE[0]:
         return f"{line}: the two languages swap sides; lower adversary.lr or raise adversary.discriminator_lr"
     if accuracy <= NEAR_CHANCE[1]:
-        return (f"{line}: near chance, it cannot tell the languages apart, which is the aim if it could before; minixl evaluate "
-                "--probe says whether a fresh one can")
+        return (f"{line}: near chance, as intended if it could tell the languages apart before; minixl evaluate --probe shows "
+                "whether a new discriminator can")
     return line
 
 
 class Languages(NamedTuple):
-    """Which of the logits of a part of a batch belong to which language."""
+    """Where the logits of source and target are in a part of a batch."""
 
-    border: int          # the first `border` are the source's, the others the target's
-    source: int          # logits of the source in the whole update, which its mean divides by
-    target: int
+    border: int          # the first `border` logits are the source's, the others the target's
+    source: int          # number of source logits in the whole update, over which the mean is taken
+    target: int          # the same of the target
 
     @classmethod
     def of(cls, starts: np.ndarray, sources: int, first: int, last: int) -> Languages:
-        """Those of the part that holds the sentences first ... last-1 of a batch of B.
+        """Locate the languages in the part with the sentences first ... last-1 of a batch of B.
 
         starts (B+1,): where the logits of each sentence of the batch begin; the first `sources` sentences are the source's.
         """
@@ -77,23 +77,23 @@ class LanguageLoss(NamedTuple):
 class Adversary(Term):
     """One step is an update of the discriminator and one of the encoder against it."""
 
-    SECTION = Section("adversary: a term that makes the encoder unlearn which language it reads", {
-        "adversary.level": Setting("none", "language discriminator: on the mean of a sentence (Keung et al. 2019) or on every "
+    SECTION = Section("adversary: a term that trains the encoder to hide which language it reads", {
+        "adversary.level": Setting("none", "language discriminator: reads the mean of a sentence (Keung et al. 2019) or every "
                                            "token (Chen et al. 2021)", ("none", *DISCRIMINATORS)),
         "adversary.lr": Setting(6e-7, "learning rate of the encoder against the discriminator", at_least=0),
         "adversary.discriminator_lr": Setting(5e-3, "learning rate of the discriminator", at_least=0),
         "adversary.size": Setting(500, "hidden units of the discriminator on tokens", at_least=1),
         "adversary.specials": Setting(True, "the discriminator reads [CLS] and [SEP] as well"),
-        "adversary.order": Setting(DISCRIMINATOR_FIRST, "which of the two comes first", ORDERS),
+        "adversary.order": Setting(DISCRIMINATOR_FIRST, "which of the two updates comes first", ORDERS),
         "adversary.weight_decay": Setting(0.0, "decoupled weight decay of the encoder in the generator's update", at_least=0),
         "adversary.target_size": Setting(ALL, "target sentences compared with source text, here and by linkage.level: "
-                                         "all, or as many as there are source sentences, drawn by the seed, an equal share of each "
-                                         "language", TARGET_SIZES),
-        "adversary.every": Setting(1, "discriminator and generator move every N iterations", at_least=1),
+                                         "all, or as many as there are source sentences, a random sample with an equal share of "
+                                         "each language", TARGET_SIZES),
+        "adversary.every": Setting(1, "update discriminator and generator every N iterations", at_least=1),
     })
     SWITCH, ON, OFF = "adversary.level", "adversary.level=sentence", "adversary.level=none"
     LOSSES = {"discriminator": Loss("adversary.discriminator_lr", masks=1, title="discriminator", chance=CHANCE, verdict=verdict,
-                                    accuracy="share of languages told apart, 0.5 by chance"),
+                                    accuracy="share classified correctly, 0.5 by chance"),
               "generator": Loss("adversary.lr", masks=2, title="generator")}
     STREAMS = {"source/discriminator": "source", "target/discriminator": "target",
                "source/generator": "source", "target/generator": "target"}
@@ -125,7 +125,7 @@ class Adversary(Term):
         model.trained_encoder_names()                              # raises if there are none
 
     def step(self, step: int) -> list[Update]:
-        """The two updates of iteration `step`, in the order of adversary.order; adversary.every: only in every N-th iteration."""
+        """Make the two updates of an iteration, in the order of adversary.order; none if adversary.every skips it."""
         if step % self.settings["adversary.every"]:
             return []
         order = ["discriminator", "generator"]
@@ -134,7 +134,7 @@ class Adversary(Term):
         return [self.update_against(step, loss) for loss in order]
 
     def discriminator_gradients(self, part: Batch, rng: Any, languages: Languages) -> LanguageLoss:
-        """Gradients of L_D: nothing of the encoder's pass is kept, so none can reach it."""
+        """Add the gradients of L_D; the encoder gets none, since its forward pass keeps no cache."""
         hidden, _ = self.model.encode(part, rng=rng, keep=False)
         logits, cache = self._logits(hidden, part)
         loss = languages_loss(logits, languages, flipped=False)
@@ -143,7 +143,7 @@ class Adversary(Term):
         return loss
 
     def generator_gradients(self, part: Batch, rng: Any, languages: Languages) -> LanguageLoss:
-        """Gradients of L_G: they pass through the discriminator, which gets none."""
+        """Add the gradients of L_G; they pass through the discriminator, which gets none."""
         hidden, encoder = self.model.encode(part, rng=rng)
         logits, cache = self._logits(hidden, part)
         loss = languages_loss(logits, languages, flipped=True)
@@ -152,7 +152,7 @@ class Adversary(Term):
         return loss
 
     def update_against(self, step: int, loss: str) -> Update:
-        """A fresh batch of each language, both in one or cut into train.accumulate parts; one step of the loss's optimiser."""
+        """Update on a new batch of each language, joined and split into train.accumulate parts."""
         gradients = self.discriminator_gradients if loss == "discriminator" else self.generator_gradients
         source, target = next(self.streams[f"source/{loss}"]), next(self.streams[f"target/{loss}"])
         both, rng = join(source, target), self.rng(step, loss)

@@ -1,4 +1,4 @@
-"""What terms that compare two languages share: the text that they read, and a batch of both languages."""
+"""Shared by the terms that compare two languages: the text that they read, and batches of both languages."""
 from __future__ import annotations
 
 import numpy as np
@@ -13,16 +13,16 @@ ALL, AS_SOURCE = TARGET_SIZES = ("all", "source")      # adversary.target_size
 
 
 def both_languages(settings: Settings, prepared: Prepared, seed: int) -> Texts:
-    """The source text, labelled and unlabelled, and the target text, as adversary.target_size says."""
+    """Return all source text, labelled and unlabelled, and as much target text as adversary.target_size says."""
     sources, targets = [*prepared.sources, *prepared.unlabelled_sources], list(prepared.unlabelled_targets.values())
     return {SOURCE: examples_of(sources), TARGET: examples_of(targets) if settings["adversary.target_size"] == ALL
             else as_many(sources, targets, seed)}
 
 
 def as_many(sources: list[Text], targets: list[Text], seed: int) -> list:
-    """floor(source sentences / target languages) target sentences of each language, all of a language that has fewer.
+    """Sample floor(source sentences / target languages) sentences of each target language, or all if it has fewer.
 
-    Drawn once a run, as the code of Chen et al. 2021 does.
+    One sample per run, as in the code of Chen et al. 2021.
     """
     share = max(1, sum(text.encoded.sources for text in sources) // len(targets))
     rng, examples = np.random.default_rng([seed, 0, 1]), []        # the model's is [seed, 1], the streams' are [seed, 2 ...]
@@ -33,7 +33,7 @@ def as_many(sources: list[Text], targets: list[Text], seed: int) -> list:
 
 
 def join(source: Batch, target: Batch) -> Batch:
-    """Two packed batches as one, the second behind the first: one forward pass instead of two."""
+    """Join two packed batches, the second after the first: one forward pass instead of two."""
     xp = array_module(source.input_ids)
     shift = source.tokens
     both = {name: xp.concatenate([getattr(source, name), getattr(target, name)])

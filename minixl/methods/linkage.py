@@ -1,10 +1,10 @@
-"""An update that draws the states of two languages together: their energy distance, by average linkage.
+"""An update that reduces the distance between the states of two languages: energy distance, by average linkage.
 
     value = 2 avl(S, T) - avl(S, S) - avl(T, T)         S, T: the encoder's last states of a source and a target batch
 
-linkage.level "sentence" compares the mean of every sentence, "token" every word piece; the value is 0 when the two clouds
-are one.  MLMA (Bao et al. 2019, section 3.2) trains a language model with it; here it is a term for any method of a
-transformer, with batches and Adam moments of its own, and linkage.lr as its strength.  No discriminator has to be trained.
+linkage.level "sentence" compares the mean of every sentence, "token" every word piece; the value is 0 when the two
+distributions are equal.  MLMA (Bao et al. 2019, section 3.2) trains a language model with it; here it is a term for any
+method of a transformer, with its own batches and Adam moments; linkage.lr sets its strength.  It needs no discriminator.
 The value is over all pairs of a batch, so the batch is never split: train.accumulate saves no memory here.
 The distance and its gradient: minixl/ops/average_linkage.py.  Checked against PyTorch in tests/methods/test_linkage.py.
 """
@@ -30,10 +30,10 @@ LEVELS = ("sentence", "token")
 class AverageLinkage(Term):
     """One step is one update of the encoder on one batch of each language."""
 
-    SECTION = Section("average linkage: a term that draws the states of two languages together", {
-        "linkage.level": Setting("none", "which states of two languages are drawn together, in updates of their own, by average "
+    SECTION = Section("average linkage: a term that moves the states of two languages closer together", {
+        "linkage.level": Setting("none", "which states of two languages move closer together, in separate updates by average "
                                  "linkage (energy distance): the mean of every sentence, or every word piece", ("none", *LEVELS)),
-        "linkage.lr": Setting(1e-6, "learning rate of these updates, which is their strength", at_least=0),
+        "linkage.lr": Setting(1e-6, "learning rate of these updates; it sets their strength", at_least=0),
     })
     SWITCH, ON, OFF = "linkage.level", "linkage.level=sentence", "linkage.level=none"
     LOSSES = {LOSS: Loss("linkage.lr", masks=3, title="average linkage")}
@@ -58,7 +58,7 @@ class AverageLinkage(Term):
         model.trained_encoder_names()                              # raises if there are none
 
     def step(self, step: int) -> list[Update]:
-        """One update; how far it moves depends on linkage.lr alone, as Adam's step does not depend on the scale of a loss."""
+        """Make one update; only linkage.lr sets its size, since Adam's step does not depend on the scale of a loss."""
         model, rng = self.model, self.rng(step, LOSS)
         source, target = next(self.streams["source/linkage"]), next(self.streams["target/linkage"])
         batch = join(source, target)

@@ -1,7 +1,7 @@
-"""A run folder: created, locked, and continued only if nothing has changed since the run began.
+"""Create, lock and check a run folder; a run continues only if nothing has changed since it began.
 
-A folder holds a run from the moment its config.toml is there, which is written after everything else that a run begins
-with.  The run is finished when metrics.json is there, which is written last of all.
+config.toml is written after the other files that a run begins with: a folder that has it holds a run.  metrics.json is
+written last of all: a folder that has it holds a finished run.
 """
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def begin(out: Path, settings: Settings, inputs: Inputs, seed: int, fingerprints
     """Write an empty log, inputs.json and config.toml."""
     config = config_text(settings, inputs, seed)
     Log(out).clear()
-    # in inputs.json config.toml has its bare name, all other files have absolute paths
+    # inputs.json names config.toml alone, and all other files by their absolute paths
     write_atomically(out / "inputs.json", json.dumps({**fingerprints, CONFIG: config_digest(config)}, indent=2))
     write_atomically(out / CONFIG, config)                         # last: from here on the run can be resumed
 
@@ -37,7 +37,7 @@ def holds_run(out: Path) -> bool:
 
 
 def read_digests(out: Path) -> dict[str, str]:
-    """inputs.json: digests of what the run in the folder began with.  Raises UserError if it is missing or damaged."""
+    """Return inputs.json: digests of what the run in the folder began with.  Raises UserError if it is missing or damaged."""
     path = out / "inputs.json"
     try:
         digests = json.loads(path.read_text(encoding="utf-8"))
@@ -54,7 +54,7 @@ def read_digests(out: Path) -> dict[str, str]:
 
 
 def began_with(out: Path, digest: str) -> bool:
-    """Whether this is the digest of a file or of the encoder that the run in the folder began with."""
+    """Whether the run in the folder began with a file or an encoder of this digest."""
     return digest in read_digests(out).values()
 
 
@@ -70,7 +70,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def create(out: Path) -> None:
-    """Create the folder if it is not there."""
+    """Create the folder if it does not exist."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -87,7 +87,7 @@ def check_unused(out: Path) -> None:
 
 
 def _how_to_continue(out: Path) -> str:
-    """How to continue what is in the folder, if that is possible."""
+    """Return the end of a message: how to continue the run or runs in the folder; "" if there are none to continue."""
     seeds = len(list(out.glob(f"seed-*/{CONFIG}")))
     if is_finished(out) or not (seeds or holds_run(out)):
         return ""
@@ -106,17 +106,17 @@ def check_same(out: Path, settings: Settings, inputs: Inputs, seed: int) -> None
 
     A config.toml that was edited since then is an error too.
     """
-    before, files, number = read_config(out, settings.schema)
+    before, old_inputs, old_seed = read_config(out, settings.schema)
     changed = [name for name in settings if settings[name] != before[name]]
     if changed:
         name = changed[0]
         raise UserError(f"--resume: {name} was {before[name]!r} when the run began, now it is {settings[name]!r}; leave it "
                         "out to continue that run, or choose a new --out folder")
-    if seed != number or files.to_toml() != inputs.to_toml():
+    if seed != old_seed or old_inputs.to_toml() != inputs.to_toml():
         raise UserError(f"--resume: the inputs or the seed differ from those in {out / CONFIG}; leave them out to "
-                        f"continue that run")
+                        "continue that run")
     digest = config_digest((out / CONFIG).read_text(encoding="utf-8"))
-    if read_digests(out).get(CONFIG, digest) != digest:                    # runs of older versions have none
+    if read_digests(out).get(CONFIG, digest) != digest:                    # runs of older versions lack it
         raise UserError(f"--resume: {out / CONFIG} was changed since the run began; undo that, or choose a new --out folder")
 
 

@@ -37,13 +37,13 @@ from minixl.training.progress import Reporter, Stop, check_stop
 
 @dataclass
 class Run:
-    """One run in progress; what its method's run(job) is given."""
+    """One run in progress: the job that its method's run(job) gets."""
 
     method: Method
     settings: Settings
     inputs: Inputs
     folder: Path
-    shared: Path                       # of all runs that differ only in their seed
+    shared: Path                       # folder of all runs that differ only in their seed
     seed: int
     prepared: Prepared
     reporter: Reporter
@@ -53,10 +53,11 @@ class Run:
 
     def train(self, method: Method, name: str = "", *, settings: Settings | None = None, seed: int | None = None,
               shared: bool = False, title: str = "") -> Trained:
-        """Train one stage, resumable inside, skipped when finished.
+        """Train one stage: an interrupted one continues where it stopped, and a finished one is skipped.
 
-        name "": the last stage, in this run's own folder, on its prepared text.  Any other name is that of a folder below this
-        run's (shared: below the one of all seeds), which becomes a complete run with the same inputs.  title: for the user.
+        name "": the last stage, in this run's own folder, on its prepared text.  Any other name is a folder inside this run's
+        (shared: inside the one that all seeds share), which becomes a complete run with the same inputs.
+        title: the message that announces the stage.
         """
         if not name:
             scores = train_stage(method, self.settings, self.seed, self.prepared, self.folder, self.reporter, self.stop,
@@ -78,12 +79,12 @@ class Run:
 
     def once(self, file: Path, kind: str, made_from: Origin, make: Callable[[], Content],
              elsewhere: Sequence[Path] = ()) -> Content:
-        """The content of a file that is made once; see run/once.py."""
+        """Return the content of a file that is made once; see run/once.py."""
         check_stop(self.stop)
         return once(file, kind, made_from, make, elsewhere)
 
     def _save_model(self, scores: Scores) -> None:
-        """Write the model folder, with what prediction has to know."""
+        """Write the model folder, with everything that prediction needs."""
         settings, prepared, model = self.settings, self.prepared, self.prepared.model
         discriminator = self.method.discriminator(settings)
         info = ModelInfo(task=settings["task"], labels=prepared.labels, scheme=scheme_of(settings), family=model.family,
@@ -96,10 +97,11 @@ class Run:
 
 def train_run(method: Method, settings: Settings, inputs: Inputs, out: Path, *, seed: int, reporter: Reporter, xp: Any = np,
               resume: bool = False, stop: Stop = lambda: False, shared: Path | None = None, quiet: bool = False) -> Metrics:
-    """One run into the folder `out`; returns metrics.json.  Raises UserError, and Stopped when `stop` says so.
+    """Train one run in the folder `out` and return the content of metrics.json.
 
-    Every mistake of the user is reported before `out` is created.  shared: where runs that differ only in their seed keep what
-    they have in common; None: in `out`.  quiet: what was read has been reported already.
+    Raises UserError, for mistakes of the user before `out` is created; and Stopped once `stop` returns True.
+    shared: where runs that differ only in their seed keep what they have in common; None: in `out`.
+    quiet: the messages about the inputs have been shown already.
     """
     def check_folder() -> None:
         if resume:
@@ -111,7 +113,7 @@ def train_run(method: Method, settings: Settings, inputs: Inputs, out: Path, *, 
     prepared = prepare(method, settings, inputs, seed, xp)
     create(out)
     with locked(out):
-        check_folder()                                             # another process may have used it in the meantime
+        check_folder()                                             # another process may have used it meanwhile
         for message in prepared.messages if not quiet else []:
             reporter.message(message)
         if resume:
@@ -123,7 +125,7 @@ def train_run(method: Method, settings: Settings, inputs: Inputs, out: Path, *, 
 
 
 def _finish(run: Run, scores: Scores) -> Metrics:
-    """Curves, page and metrics.json."""
+    """Write the curves, the page and metrics.json."""
     settings, losses = run.settings, run.method.losses(run.settings)
     metrics = {"method": run.method.name, "task": settings["task"], "seed": run.seed, **scores}
     figure = run.prepared.evaluation.figure
@@ -134,5 +136,5 @@ def _finish(run: Run, scores: Scores) -> Metrics:
             run.reporter.message(loss.verdict(accuracy, "over the last tenth of the run"))
     write_curves(run.folder, records, figure, run.prepared.evaluation.sources, losses)
     write_report(run.folder, metrics, records, losses, family_of(settings).unit, run.method.report(run.folder, metrics))
-    write_metrics(run.folder, metrics)                             # last: it marks a run as finished
+    write_metrics(run.folder, metrics)                             # last: it marks the run as finished
     return metrics

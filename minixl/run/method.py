@@ -1,18 +1,16 @@
-"""What a method is to a run: a run is given its Method, and knows nothing of losses, stages or settings beyond it.
+"""The interface between a run and its method: a run knows the losses, stages and settings of its Method only through it.
 
-A method declares its settings, its objective (training/objective.py) and the text that this reads, checks what the user
-gave before anything is written, and runs: a method of one stage trains its objective, one of several says in run(job) which
-stages follow each other.  A Term is an objective that a setting adds to any method.
+A method declares its settings, its objective (training/objective.py) and the text that the objective reads; checks the
+user's settings and files before anything is written; and runs.  A method with one stage trains its objective; one with
+several calls them in order in run(job).  A Term is an objective that a setting adds to any method.
 
-minixl.methods has the table of methods and that of terms.
+minixl.methods has the tables of methods and terms.
 """
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
-
-import numpy as np
 
 from minixl.data.inputs import Inputs
 from minixl.errors import UserError
@@ -23,7 +21,7 @@ from minixl.settings import Section, Settings
 from minixl.training.objective import Composition, Loss, Objective
 from minixl.training.progress import Reporter, Stop
 
-LABELLED = "labelled"                  # the text of the labelled source files, which every run has
+LABELLED = "labelled"                  # the text of the labelled source files; every run has it
 
 Scores = dict[str, Any]                # content of metrics.json: test, last, oracle, steps, ...
 
@@ -41,7 +39,7 @@ class Trained(NamedTuple):
 
 
 class Job(Protocol):
-    """A run in progress, as a method's run(job) sees it.  minixl.run.job.Run is the one that exists."""
+    """A run in progress, as a method's run(job) sees it; minixl.run.job.Run implements it."""
 
     settings: Settings
     inputs: Inputs
@@ -55,9 +53,9 @@ class Job(Protocol):
 
     def train(self, method: Method, name: str = "", *, settings: Settings | None = None, seed: int | None = None,
               shared: bool = False, title: str = "") -> Trained:
-        """Train one stage: the last one in the run's own folder, another one in a folder `name` below it.
+        """Train one stage: the last one in the run's own folder, any other in the folder `name` inside it.
 
-        A stage that was interrupted continues where it was, one that is finished is not trained again.
+        An interrupted stage continues where it stopped; a finished one is not trained again.
         """
 
     def once(self, file: Path, kind: str, made_from: Origin, make: Callable[[], Content],
@@ -66,22 +64,22 @@ class Job(Protocol):
 
 
 class Term(Objective):
-    """An objective that a setting adds to any method: SWITCH turns it on, and its steps follow those of the method."""
+    """An objective that a setting, SWITCH, adds to any method; its steps follow those of the method."""
 
     SECTION: ClassVar[Section]
     SWITCH: ClassVar[str]              # the setting that turns it on, for messages
-    ON: ClassVar[str]                  # an assignment that does
-    OFF: ClassVar[str]                 # an assignment that turns it off
+    ON: ClassVar[str]                  # an assignment that turns it on
+    OFF: ClassVar[str]                 # and one that turns it off
     FAMILY: ClassVar[str] = "transformer"     # the only family of models that it can train
 
     @classmethod
     def active(cls, settings: Mapping[str, Any]) -> bool:
-        """Whether these settings turn it on."""
+        """Whether these settings turn the term on."""
         raise NotImplementedError
 
     @classmethod
     def texts(cls, settings: Settings, prepared: Prepared, seed: int) -> Texts:
-        """The texts that its STREAMS name, beside LABELLED."""
+        """Return the texts that its STREAMS name, except LABELLED."""
         return {}
 
 
@@ -93,70 +91,70 @@ class Method:
     objective: ClassVar[type[Objective]]
     family: ClassVar[str] = ""                         # the only family of models that it can train; "": any
     compares_languages: ClassVar[bool] = False         # needs unlabelled text, whatever its terms
-    terms_of_stages: ClassVar[Sequence[type[Term]]] = ()     # in its stages before the last, whatever the settings
+    terms_of_stages: ClassVar[Sequence[type[Term]]] = ()     # terms of its earlier stages, whatever the settings
 
     def __init__(self, terms: Sequence[type[Term]] = ()) -> None:
-        """terms: those that settings can add to it."""
+        """terms: the terms that settings can add to the method."""
         self.terms = tuple(terms)
 
-    # what it is made of
+    # its objectives
 
     def active_terms(self, settings: Settings) -> list[type[Term]]:
-        """The terms that these settings add to it."""
+        """Return the terms that these settings add."""
         return [term for term in self.terms if term.active(settings)]
 
     def objectives(self, settings: Settings) -> list[type[Objective]]:
-        """Its own objective, and those of the terms added to it."""
+        """Return its own objective and the terms that the settings add."""
         return [self.objective, *self.active_terms(settings)]
 
     def losses(self, settings: Settings) -> dict[str, Loss]:
-        """The losses of its last stage."""
+        """Return the losses of its last stage."""
         return {name: loss for objective in self.objectives(settings) for name, loss in objective.LOSSES.items()}
 
     def losses_of_all_stages(self, settings: Settings) -> dict[str, Loss]:
-        """The losses that early stopping may watch in some stage."""
+        """Return the losses that early stopping may watch in any stage."""
         return self.losses(settings) | {name: loss for term in self.terms_of_stages for name, loss in term.LOSSES.items()}
 
     def discriminator(self, settings: Settings) -> Discriminator:
-        """The language discriminator that the model needs."""
-        wanted = [objective.discriminator(settings) for objective in self.objectives(settings)]
-        return next((one for one in wanted if one != NO_DISCRIMINATOR), NO_DISCRIMINATOR)
+        """Return the language discriminator that the model needs."""
+        needed = [objective.discriminator(settings) for objective in self.objectives(settings)]
+        return next((discriminator for discriminator in needed if discriminator != NO_DISCRIMINATOR), NO_DISCRIMINATOR)
 
     def make_objective(self, model: Any, streams: Mapping[str, Any], settings: Settings, seed: int,
                        total_steps: int) -> Objective:
-        """Its objective with the terms added to it, for one stage."""
+        """Return the objective of one stage, with the terms that the settings add."""
         arguments = (model, streams, settings, seed, total_steps)
         main, terms = self.own_objective(*arguments), [term(*arguments) for term in self.active_terms(settings)]
         return Composition(main, terms) if terms else main
 
     def own_objective(self, *arguments: Any) -> Objective:
-        """Its objective alone; a stage that learns from data of its own gives it these here."""
+        """Return its objective without terms.  A stage that learns from data of its own passes them to the objective here."""
         return self.objective(*arguments)
 
     # the text it reads
 
     def streams(self, settings: Settings) -> dict[str, str]:
-        """Stream -> the text that it deals out."""
+        """Return stream -> the text that it reads."""
         return {stream: text for objective in self.objectives(settings) for stream, text in objective.STREAMS.items()}
 
     def unlabelled_needed_by(self, settings: Settings) -> str:
-        """The method or setting that needs unlabelled text, for messages; "" if nothing does."""
+        """Return the method or setting that needs unlabelled text, for messages; "" if none does."""
         if self.compares_languages:
             return self.name
         terms = [term for term in self.active_terms(settings) if set(term.STREAMS.values()) - {LABELLED}]
         return terms[0].SWITCH if terms else ""
 
     def texts(self, settings: Settings, prepared: Prepared, seed: int) -> Texts:
-        """The texts that its streams name."""
+        """Return the texts that its streams name."""
         texts: Texts = {LABELLED: examples_of(prepared.sources)}
         for term in self.active_terms(settings):
             texts |= term.texts(settings, prepared, seed)
         return texts
 
-    # what it checks before anything is written
+    # checks before anything is written
 
     def resolve(self, settings: Settings) -> tuple[Settings, list[str]]:
-        """Settings of a variant as ordinary settings, perhaps those of another method; and messages for the user."""
+        """Rewrite a variant as ordinary settings, perhaps of another method; returns them and messages for the user."""
         return settings, []
 
     def check(self, settings: Settings, inputs: Inputs) -> None:
@@ -164,31 +162,26 @@ class Method:
         family = settings["model.type"]
         if self.family and family != self.family:
             raise UserError(f"model.type: method {self.name} compares the hidden states of a {self.family}, got {family}; "
-                            "take a recipe with an encoder, or another method")
+                            "use a recipe with an encoder, or another method")
         for term in self.active_terms(settings):
             if term.FAMILY != family:
                 raise UserError(f"{term.SWITCH}: expected a {term.FAMILY}, found a {family}; --set {term.OFF}")
 
     def check_prepared(self, settings: Settings, inputs: Inputs, prepared: Prepared) -> list[str]:
-        """Raises UserError for text or a model that does not fit; returns messages for the user."""
+        """Return messages for the user.  Raises UserError for text or a model that does not fit."""
         for objective in (*self.objectives(settings), *self.terms_of_stages):
             objective.check_model(prepared.model, settings)
         return []
 
     def check_seeds(self, settings: Settings, seeds: Sequence[int]) -> None:
-        """Raises UserError where runs of several seeds would be equal."""
+        """Raises UserError if the runs of several seeds would be equal."""
 
-    # what it does, and shows of it
+    # training and report
 
     def run(self, job: Job) -> Scores:
-        """Its stages; returns the scores of the last one."""
+        """Train all stages and return the scores of the last one."""
         return job.train(self).scores
 
     def report(self, folder: Path, metrics: Mapping[str, Any]) -> list[str]:
-        """Its own sections of the run's page, as HTML."""
+        """Return the method's own sections of the run's page, as HTML."""
         return []
-
-
-def arrays(**named: np.ndarray) -> Content:
-    """Content of a file that job.once makes, without notes."""
-    return Content(named, {})

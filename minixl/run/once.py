@@ -1,9 +1,9 @@
-"""Files that a stage makes once: arrays with a record of what they were made from, so that they are never used for anything else.
+"""Files that a stage makes once: arrays, with a record of what they were made from.
 
     NAME.safetensors     the arrays; in its metadata, under "minixl", JSON: the kind, what it was made from, notes, a digest
 
-A stopped run finds its finished files again.  If the text, a model or a setting that a file was made from has changed since,
-reading it is an error that names what changed.  Test: tests/run/test_once.py.
+A run that continues reuses the files that it finished.  If the text, a model or a setting that a file was made from has
+changed, reading the file is an error that names the change.  Test: tests/methods/advpicker/test_files.py.
 """
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ Origin = Mapping[str, str]             # "unlabelled es", "teacher seed-1", "set
 
 
 class Content(NamedTuple):
-    """What such a file holds."""
+    """The content of such a file."""
 
     arrays: dict[str, np.ndarray]
-    notes: Mapping[str, Any]           # ready for JSON; the names of the header's own entries are taken
+    notes: Mapping[str, Any]           # JSON values, under names that the header does not use itself
 
 
 def once(path: Path, kind: str, made_from: Origin, make: Callable[[], Content], elsewhere: Sequence[Path] = ()) -> Content:
-    """The content of `path`, made by make() and written atomically if it is not there.
+    """Return the content of `path`; if the file does not exist, make() makes it and it is written atomically.
 
-    elsewhere: files that are used, but never written, if they were made from the same.
+    elsewhere: files to read instead if they were made from the same; they are never written.
     Raises UserError for a file that is damaged, of another kind, or made from something else.
     """
     path = where(path, made_from, elsewhere)
@@ -47,17 +47,17 @@ def once(path: Path, kind: str, made_from: Origin, make: Callable[[], Content], 
 
 
 def where(path: Path, made_from: Origin, elsewhere: Sequence[Path] = ()) -> Path:
-    """The first file of `elsewhere` that was made from just this, or else `path`."""
+    """Return the first file in `elsewhere` with exactly this origin, or else `path`."""
     return next((other for other in elsewhere if is_made_from(other, made_from)), path)
 
 
 def settings_of(settings: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
-    """The part of an origin that records these settings."""
+    """Return the part of an origin that records these settings."""
     return {f"setting {name}": json.dumps(settings[name]) for name in names}
 
 
 def is_made_from(path: Path, made_from: Origin) -> bool:
-    """Whether the file was made from just this.  Reads only its header: the arrays may be damaged."""
+    """Whether the file has exactly this origin.  Reads only the header: the arrays may be damaged."""
     try:
         with safe_open(path, framework="numpy") as file:
             return bool(_header(file)["made_from"] == made_from)
@@ -74,7 +74,7 @@ def write(path: Path, kind: str, made_from: Origin, content: Content) -> None:
 
 
 def read(path: Path, kind: str, made_from: Origin | None = None) -> Content:
-    """The opposite of write; made_from=None: whatever it was made from.  Raises UserError as once() does."""
+    """Read a file; made_from=None accepts any origin.  Raises UserError as once() does."""
     if not path.is_file():
         raise UserError(f"{path}: expected {kind}, found {'a folder' if path.is_dir() else 'no file'}")
     try:
@@ -83,7 +83,7 @@ def read(path: Path, kind: str, made_from: Origin | None = None) -> Content:
             arrays = {name: file.get_tensor(name) for name in file.keys()}
         stored_kind, origin, digest = header["kind"], header["made_from"], header["arrays"]
     except UNREADABLE as error:
-        raise damaged(path, str(error) if isinstance(error, SafetensorError | OSError) else "no header of minixl") from None
+        raise damaged(path, str(error) if isinstance(error, SafetensorError | OSError) else "no minixl header") from None
     if stored_kind != kind:
         raise UserError(f"{path}: expected {kind}, found {stored_kind}")
     if digest != _digest(arrays):
@@ -96,12 +96,12 @@ def read(path: Path, kind: str, made_from: Origin | None = None) -> Content:
 
 
 def damaged(path: Path, reason: str) -> UserError:
-    """The error for a file whose content cannot be used."""
+    """Return the error for a file whose content cannot be used."""
     return UserError(f"{path}: the file is damaged ({reason}); delete it to have it made again")
 
 
 def _header(file: Any) -> dict[str, Any]:
-    """The header in an open file's metadata.  Raises one of UNREADABLE for a file that minixl did not write."""
+    """Return the header in an open file's metadata.  Raises one of UNREADABLE for a file that minixl did not write."""
     header: dict[str, Any] = json.loads((file.metadata() or {})["minixl"])
     return header
 

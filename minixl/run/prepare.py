@@ -1,4 +1,4 @@
-"""What a run needs, read and checked before anything is written."""
+"""Read and check everything that a run needs, before anything is written."""
 from __future__ import annotations
 
 from typing import Any
@@ -18,7 +18,7 @@ from minixl.training.stopping import check_stopping
 
 
 def prepare(method: Method, settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prepared:
-    """Read every file, build the model, encode the text.  Raises UserError for whatever the user has to correct."""
+    """Read every file, build the model, encode the text.  Raises UserError for anything that the user has to correct."""
     if not settings["train.epochs"] and not settings["train.max_steps"]:
         raise UserError("train.epochs and train.max_steps are both 0: nothing would be trained; set one of them")
     method.check(settings, inputs)                                 # report mistakes in settings and names of folders first
@@ -28,34 +28,34 @@ def prepare(method: Method, settings: Settings, inputs: Inputs, seed: int, xp: A
     scheme = scheme_of(settings)
     labels = collect_labels(settings["task"], files.sources, scheme)
     others = [*files.dev, *files.test, *files.unlabelled_sources, *files.unlabelled_targets]
-    built = build(Request(settings, inputs, files.sources, others, labels, scheme, seed, method.discriminator(settings), xp))
-    messages = list(built.messages)
+    new = build(Request(settings, inputs, files.sources, others, labels, scheme, seed, method.discriminator(settings), xp))
+    messages = list(new.messages)
 
-    def encoded(what: str, corpora: list[Corpus], labelled: bool) -> list[Text]:
-        texts = [Text(corpus, encode_corpus(corpus, built.tokenizer, labels if labelled else None, scheme=scheme,
+    def encode(role: str, corpora: list[Corpus], labelled: bool) -> list[Text]:
+        texts = [Text(corpus, encode_corpus(corpus, new.tokenizer, labels if labelled else None, scheme=scheme,
                                             max_length=settings["data.max_length"], on_long=settings["data.on_long"]))
                  for corpus in corpora]
-        messages.extend(text.encoded.report(f"{what} {text.corpus.language}") for text in texts)
+        messages.extend(text.encoded.report(f"{role} {text.corpus.language}") for text in texts)
         return texts
 
-    sources = encoded("source", files.sources, True)
-    unlabelled_sources = encoded("unlabelled", files.unlabelled_sources, False)
-    unlabelled_targets = encoded("unlabelled", files.unlabelled_targets, False)
+    sources = encode("source", files.sources, True)
+    unlabelled_sources = encode("unlabelled", files.unlabelled_sources, False)
+    unlabelled_targets = encode("unlabelled", files.unlabelled_targets, False)
     evaluation = Evaluation(settings["task"], scheme, settings, [corpus.language for corpus in files.sources])
     for part, corpora in (("dev", files.dev), ("test", files.test)):
-        for text in encoded(part, corpora, True):
+        for text in encode(part, corpora, True):
             evaluation.add(part, *text)
     messages += check_dev_files(method, settings, evaluation)
     if inputs.unlabelled and not files.unlabelled_targets:
         messages.append(f"--unlabelled: not used, {method.name} trains on labelled text only")
-    prepared = Prepared(built.model, built.tokenizer, built.raw_config, labels, sources, unlabelled_sources,
+    prepared = Prepared(new.model, new.tokenizer, new.raw_config, labels, sources, unlabelled_sources,
                         {text.corpus.language: text for text in unlabelled_targets}, evaluation, inputs.fingerprints(), messages)
     messages += method.check_prepared(settings, inputs, prepared)
     return prepared
 
 
 def check_dev_files(method: Method, settings: Settings, evaluation: Evaluation) -> list[str]:
-    """Messages about dev files and early stopping that have no effect.  Raises UserError as check_stopping does."""
+    """Return messages about dev files and early stopping without effect.  Raises UserError as check_stopping does."""
     dev, sources = evaluation.files["dev"], evaluation.sources
     watched = settings["train.stop_on"]
     name = method.name + "".join(f" with {term.OFF}" for term in method.terms if watched in term.LOSSES)

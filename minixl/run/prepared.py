@@ -1,4 +1,4 @@
-"""Everything a run has read and checked before it writes anything."""
+"""The result of prepare: everything that a run has read and checked before it writes anything."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ from minixl.data.encoding import Encoded, Example, PieceTokenizer
 from minixl.evaluation.files import Evaluation
 from minixl.models.family import Model
 
-Texts = dict[str, list[Example]]           # what a method calls a text -> its examples
+Texts = dict[str, list[Example]]           # a method's name for a text -> its examples
 
 
 class Text(NamedTuple):
-    """A file and its word pieces."""
+    """A text file and its examples in word pieces."""
 
     corpus: Corpus
     encoded: Encoded
@@ -26,16 +26,16 @@ class Prepared:
 
     model: Model
     tokenizer: PieceTokenizer
-    raw_config: Mapping[str, Any]              # of the encoder: what the model folder's config.json is made of
+    raw_config: Mapping[str, Any]              # of the encoder; becomes the model folder's config.json
     labels: list[str]
     sources: list[Text]                        # the labelled text
     unlabelled_sources: list[Text]             # unlabelled text in the source languages
-    unlabelled_targets: dict[str, Text]        # and in every target language
+    unlabelled_targets: dict[str, Text]        # and in every target language, by language
     evaluation: Evaluation
-    fingerprints: dict[str, str]               # digests of the files, by data.inputs.key
+    fingerprints: dict[str, str]               # digests of the files, by data.inputs.path_key
     messages: list[str]
 
 
 def examples_of(texts: list[Text]) -> list[Example]:
-    """Their examples, one text after another."""
+    """Return the examples of all texts, one text after another."""
     return [example for text in texts for example in text.encoded.examples]

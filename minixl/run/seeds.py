@@ -21,7 +21,7 @@ from minixl.training.progress import Reporter, Stop
 
 def train_seeds(method: Method, settings: Settings, inputs: Inputs, out: Path, *, seeds: Sequence[int], reporter: Reporter,
                 xp: Any = np, resume: bool = False, stop: Stop = lambda: False) -> Metrics:
-    """One run for each seed, in OUT/seed-N; OUT/metrics.json has mean, sd and max of every figure.
+    """Train one run for each seed, in OUT/seed-N; OUT/metrics.json has mean, sd and max of every figure.
 
     Raises UserError as train_run does, and if all seeds would give the same run.
     """
@@ -51,9 +51,9 @@ def train_seeds(method: Method, settings: Settings, inputs: Inputs, out: Path, *
 
 
 def summarise(runs: Sequence[Metrics]) -> Metrics:
-    """Figures of several runs, each as {"mean", "sd", "max", "runs"}; sd is that of a sample (n - 1).
+    """Summarise each figure of several runs as {"mean", "sd", "max", "runs"}; sd is that of a sample (n - 1).
 
-    Leaves out what some runs lack, such as an entity type that only some of them predicted.
+    Leaves out figures that some runs lack, such as an entity type that only some of them predicted.
     """
     summary: Metrics = {}
     for key, first in runs[0].items():

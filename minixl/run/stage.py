@@ -1,4 +1,4 @@
-"""One stage: streams over the text that its objective reads, the loop, what remains of it after an interruption."""
+"""Train one stage: make the streams that its objective reads, run the loop, continue after an interruption."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -17,13 +17,13 @@ from minixl.training.objective import Objective
 from minixl.training.progress import Reporter, Stop
 from minixl.training.update import Diverged
 
-SOURCE = "source"                      # the stream whose passes are epochs
+SOURCE = "source"                      # one pass over this stream is an epoch
 
 
 def train_stage(method: Method, settings: Settings, seed: int, prepared: Prepared, folder: Path, reporter: Reporter, stop: Stop,
                 *, resume: bool) -> Scores:
-    """Train method's objective in `folder`; returns the scores.  The selected parameters are in the model afterwards."""
-    reset_peak_memory()                                            # without the memory of earlier runs of this process
+    """Train the method's objective in `folder` and return the scores.  Afterwards the model has the selected parameters."""
+    reset_peak_memory()                                            # do not count earlier runs of this process
     model, texts = prepared.model, method.texts(settings, prepared, seed)
     streams = make_streams(method.streams(settings), texts, model, settings, seed, folder)
     per_epoch = streams[SOURCE].batches_per_epoch
@@ -42,13 +42,13 @@ def train_stage(method: Method, settings: Settings, seed: int, prepared: Prepare
     try:
         return training.run()
     except FloatingPointError as error:
-        raise FloatingPointError(f"{_diverged(error, objective, training.steps)}; --resume would meet it again, choose a new --out "
+        raise FloatingPointError(f"{_diverged(error, objective, training.steps)}; --resume would fail again: choose a new --out "
                                  "folder") from None
 
 
 def make_streams(names: Mapping[str, str], texts: Mapping[str, list[Example]], model: Model, settings: Settings, seed: int,
                  folder: Path) -> dict[str, Stream]:
-    """An independently shuffled stream for each name; streams over the same examples share the kept states of frozen layers."""
+    """Make an independently shuffled stream for each name; streams over the same examples share the states of frozen layers."""
     content = {stream: tuple(map(id, texts[text])) for stream, text in names.items()}  # a text may have two names
     different = {content[stream]: texts[text] for stream, text in names.items()}
     kept = dict(zip(different, family_of(settings).kept_states(settings, model, list(different.values()), folder), strict=True))
@@ -58,7 +58,7 @@ def make_streams(names: Mapping[str, str], texts: Mapping[str, list[Example]], m
 
 
 def _diverged(error: FloatingPointError, objective: Objective, step: int) -> str:
-    """What became infinite or not a number, and which learning rates may be the reason."""
+    """Say which update diverged and which learning rates may be the reason."""
     if not isinstance(error, Diverged):
         return str(error)
     losses = objective.losses

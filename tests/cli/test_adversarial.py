@@ -88,7 +88,7 @@ def test_reports_that_cannot_be_written(minixl, tmp_path):
      "found 1 of 'travle'; correct the label, or allow it with --set data.min_count=1"),
     ("finetune-ner", {"unlabelled": ()}, ["--set", "adversary.level=token"], "so it needs text in another one than en"),
     ("finetune-ner", {"unlabelled": ()}, ["--set", "linkage.level=sentence"], "so it needs text in another one than en"),
-    ("advpicker-cpu", {"source": "en.tsv"}, ["--set", "task=classification"], "method: advpicker is for taggers (task ner or pos), "
+    ("advpicker-cpu", {"source": "en.tsv"}, ["--set", "task=classification"], "method: advpicker trains taggers (task ner or pos), "
      "got task classification; for documents use the recipe language-adversarial-classification"),
     ("advpicker-cpu", {}, ["--set", "advpicker.rho=0.1"], "advpicker.rho: 0.1 selects none of the 4 sentences of "),
     ("advpicker-cpu", {}, ["--set", "advpicker.rho=1.5"], "advpicker.rho: expected"),

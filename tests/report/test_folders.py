@@ -220,9 +220,9 @@ def test_the_words_of_the_studies_are_explained():
            "teachers": [{"teacher": 0, "chosen": 2, "confidence": 0.5, "agreement": 0.5}]}
     page = audit_html({"languages": {"es": row}, "test": {"es": {"teachers": part}}}, "f1")
     assert page.count("<table>") == len(captions(page)) == 4 and "kept" not in page and "left out" not in page
-    for word in ("selected: ", "other: ", "teachers: ", "surest in: ", "confidence: ", "merged: ", "share ρ "):
+    for word in ("selected: ", "other: ", "teachers: ", "sentences: ", "confidence: ", "merged: ", "share ρ "):
         assert sum(word in caption for caption in captions(page)) >= 1, word
-    assert "p̄ is how likely" in page and all("in %" in caption for caption in captions(page) if "f1" in caption)
+    assert "p̄ is the probability" in page and all("in %" in caption for caption in captions(page) if "f1" in caption)
     first, second = page.split("<table>")[1:3]
     assert "<td>selected</td>" in first and "<td>other</td>" not in first      # all of the text was selected,
     assert "<td>selected</td>" not in second and "<td>other</td>" in second    # none of the test file

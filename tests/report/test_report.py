@@ -82,8 +82,8 @@ def balance(log):
     ([0.1] * 18 + [1.0, 0.98], "accuracy 0.990 .*: the adversary has no effect; raise adversary.lr$"),
     ([0.1] * 18 + [1.0, 0.97], "accuracy 0.985 .*0.5 is chance$"),
     ([0.1] * 18 + [0.55, 0.57], "accuracy 0.560 .*0.5 is chance$"),
-    ([0.9] * 18 + [0.5, 0.6], "accuracy 0.550 .*: near chance, it cannot tell the languages apart, which is the aim if it could "
-                              "before; minixl evaluate --probe says whether a fresh one can$"),
+    ([0.9] * 18 + [0.5, 0.6], "accuracy 0.550 .*: near chance, as intended if it could tell the languages apart before; "
+                              "minixl evaluate --probe shows whether a new discriminator can$"),
     ([0.9] * 18 + [0.5, 0.42], "accuracy 0.460 .*: near chance"),
     ([0.9] * 18 + [0.5, 0.38], "accuracy 0.440 .*: the two languages swap sides; lower adversary.lr or raise "
                                "adversary.discriminator_lr$"),

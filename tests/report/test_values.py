@@ -76,7 +76,7 @@ def test_curves_side_by_side_are_means_in_percent(tmp_path, drawn):
         return {name: Band([(step, pytest.approx(value))], [pytest.approx(spread)])}
     assert drawn == [(mean(1, 3, SPREAD), "f1, %"),                                       # test es
                      (mean(1, 50, 0), "f1, %"), (mean(1, 1.5, SPREAD / 2), "f1, %"),         # dev en, dev es
-                     (mean(1, 0.3, SPREAD / 10), "share of languages told apart, 0.5 by chance")]
+                     (mean(1, 0.3, SPREAD / 10), "share classified correctly, 0.5 by chance")]
     page = (tmp_path / "page.html").read_text()
     headings = ["Final scores", "Test f1, es", "Dev f1, en", "Dev f1, es", "Accuracy of the discriminator"]
     assert re.findall("<h2>(.*?)</h2>", page) == headings
@@ -171,7 +171,7 @@ def test_the_report_of_a_run(tmp_path, drawn):
     write_run(tmp_path / "run", log=records)
     write_report(tmp_path / "run", metrics)
     assert drawn == [({"task": [(1, 4.0), (2, 2.0)], "discriminator": [(1, 2.0), (2, 3.0)]}, "loss"),
-                     ({"discriminator": [(1, 0.75), (2, 0.5)]}, "share of languages told apart, 0.5 by chance"),
+                     ({"discriminator": [(1, 0.75), (2, 0.5)]}, "share classified correctly, 0.5 by chance"),
                      ({"en": [(1, 50.0), (2, 62.5)], "es": [(1, 12.5)]}, "f1, %"),
                      ({"es": [(1, 25.0), (2, 50.0)]}, "f1, %")]
     page = (tmp_path / "run" / "report.html").read_text()

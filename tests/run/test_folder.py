@@ -143,7 +143,7 @@ def test_a_run_that_diverges_names_the_update_and_its_rate(folder, tmp_path, nam
     adversarial = {"method": "language-adversarial", "adversary__level": "token"} if name == "generator" else {}
     chosen = settings(**adversarial, train__max_steps=6, train__eval_every=100, optim__warmup=0.0, optim__schedule="constant",
                       **changes)
-    with pytest.raises(FloatingPointError, match=f"^{said}, or the data is broken; --resume would meet it again, choose a new "):
+    with pytest.raises(FloatingPointError, match=f"^{said}, or the data is broken; --resume would fail again: choose a new "):
         run(folder, tmp_path / "run", chosen)
 
 

@@ -1,24 +1,24 @@
-"""AdvPicker: learn from pseudo-labels of sentences whose language shows least.  Chen et al. 2021 (arXiv:2106.02300), algorithm 1.
+"""AdvPicker: learn from pseudo-labels of language-independent sentences.  Chen et al. 2021 (arXiv:2106.02300), algorithm 1.
 
     A   teachers: taggers trained on labelled source text, each against a discriminator of the language
     B   each teacher gives every unlabelled sentence soft labels ŷ and p̄, the probability that it is source text
-    C   for each sentence: ŷ and p̄ ← those of the one teacher that is surest of its labels
+    C   for each sentence: ŷ and p̄ ← those of the teacher that is most confident in its labels
     D   for each sentence: ℓ ← 1 - |p̄ - ½|, its language independence; keep the int(ρN) sentences with the highest ℓ
     E   student: a fresh tagger that learns ŷ of the kept sentences
 
     OUT/teachers/seed-K/                     A: a run folder for each teacher
-    OUT/pseudo-labels/LANGUAGE.seed-K        B: what a teacher says of a language's unlabelled text
+    OUT/pseudo-labels/LANGUAGE.seed-K        B: a teacher's scores of a language's unlabelled text
     OUT/pseudo-labels/LANGUAGE.safetensors   C and D: merged labels, and which sentences are selected; .conll: only those
     OUT/pseudo-labels/test/                  B for the test files, which the audit and an ablation need
     OUT/                                     E: the student, a run like any other
 
-A finished teacher is not trained again, and scores are used again if the text, the teacher and the settings are those they
-were made from.  Students that differ in their seed (--seeds) share teachers and labels.  With advpicker.teachers_from another
-run's teachers are used, and its scores where they fit; that folder is only read.  How the paper is read where it is silent:
-docs/methods.md.
+A finished teacher is not trained again, and its scores are reused if the text, the teacher and the settings have not changed.
+Students that differ in their seed (--seeds) share teachers and labels.  With advpicker.teachers_from the run uses another
+run's teachers, and its scores where they fit; it never writes to that folder.  docs/methods.md says how minixl fills the gaps
+in the paper.
 
     teachers.py   A        labels.py   B, C, D on arrays        student.py   E
-    files.py      what is stored and read again                 audit.py, page.py   how good the pseudo-labels are
+    files.py      scores and pseudo-labels on disk              audit.py, page.py   quality of the pseudo-labels
 """
 from __future__ import annotations
 
@@ -48,20 +48,21 @@ NO_TRAINING: Scores = {"steps": 0, "selected_step": 0, "seconds": 0.0, "tokens_p
 
 SECTIONS = (Section("AdvPicker", {
     "advpicker.teachers": Setting(5, "number of teachers to train, with seeds 1 to N", at_least=1),
-    "advpicker.teachers_from": Setting("", "folder of another advpicker run whose teachers are used; none are trained"),
+    "advpicker.teachers_from": Setting("", "folder of another advpicker run: use its teachers, train none"),
     "advpicker.rho": Setting(0.8, "share of the unlabelled sentences that the student learns from", above=0, at_most=1),
-    "advpicker.merge": Setting(RULES[0], "which teacher's labels a sentence gets", RULES),
+    "advpicker.merge": Setting(RULES[0], "how to measure a teacher's confidence; a sentence gets the labels of the most confident "
+                               "one", RULES),
     "advpicker.epochs": Setting(10, "passes of a teacher over the source sentences", at_least=1),
-    "advpicker.variant": Setting(FULL, "the method, or an ablation of table 6: all sentences selected; the teachers tag the test "
-                                       "files themselves; one teacher alone; fine-tuning alone", VARIANTS),
-    "advpicker.audit": Setting(False, "read the tags of the --unlabelled files, to report how good the pseudo-labels are",
+    "advpicker.variant": Setting(FULL, "the full method, or an ablation of table 6: select all sentences; let the teachers tag the "
+                                       "test files; train one teacher alone; fine-tune alone", VARIANTS),
+    "advpicker.audit": Setting(False, "read the tags of the --unlabelled files, to measure the quality of the pseudo-labels",
                                compared=False),
     "distill.temperature": Setting(1.0, "temperature of the student's and the teachers' probabilities", at_least=1e-3),
 }, used=lambda settings: settings["method"] == NAME),)
 
 
 class AdvPicker(Method):
-    """Teachers, their pseudo-labels, and a student."""
+    """Train teachers, pseudo-label the unlabelled text, train a student."""
 
     name = NAME
     sections = SECTIONS
@@ -71,13 +72,13 @@ class AdvPicker(Method):
     terms_of_stages = (Adversary,)                                     # of the teachers
 
     def run(self, job: Job) -> Scores:
-        settings, audited, distils = job.settings, job.settings["advpicker.audit"], job.settings["advpicker.variant"] != WITHOUT_KD
+        settings, audit, distil = job.settings, job.settings["advpicker.audit"], job.settings["advpicker.variant"] != WITHOUT_KD
         teachers = make_teachers(job, self.terms)                                              # A
         names, rule, rho = common_labels(teachers), settings["advpicker.merge"], settings["advpicker.rho"]
         texts = ScoredTexts(job, "unlabelled", job.prepared.unlabelled_targets, teachers)
         labels = {}
-        if distils or audited:
-            texts.score(texts.texts if audited else texts.without_labels())                    # B
+        if distil or audit:
+            texts.score(texts.texts if audit else texts.without_labels())                      # B
 
             def pick(language: str) -> PseudoLabels:
                 merged = merge(texts.read(language), rule)                                     # C
@@ -86,28 +87,28 @@ class AdvPicker(Method):
 
             labels = {language: kept_labels(texts, language, pick) for language in texts.texts}
         merged_tests = {}
-        if audited or not distils:
+        if audit or not distil:
             tests = ScoredTexts(job, "test", job.prepared.evaluation.files["test"], teachers)
             tests.score(tests.texts)
             merged_tests = {language: merge(tests.read(language), rule) for language in tests.texts}
-        if distils:
+        if distil:
             scores = job.train(Student(self.terms, job.prepared.unlabelled_targets, labels)).scores      # E
         else:
             tagged = _tag_tests(job, merged_tests, names)
             scores = {"test": tagged, "last": tagged, "oracle": {}, **NO_TRAINING}
-        if audited:
+        if audit:
             write_audit(job, labels, {language: texts.read(language) for language in labels}, merged_tests,
-                        student=job.prepared.model if distils else None)
+                        student=job.prepared.model if distil else None)
         return scores
 
     def resolve(self, settings: Settings) -> tuple[Settings, list[str]]:
-        """Variants as ordinary settings: tladv is one teacher, ft fine-tuning, all-data ρ = 1."""
-        if settings["advpicker.teachers_from"]:                        # a path that holds wherever --resume is called
+        """Rewrite variants as ordinary settings: tladv is one teacher, ft is fine-tuning, all-data is ρ = 1."""
+        if settings["advpicker.teachers_from"]:                        # so that --resume works from any directory
             settings = settings.override([f"advpicker.teachers_from={path_key(Path(settings['advpicker.teachers_from']))}"])
         variant = settings["advpicker.variant"]
         messages = []
         if settings["advpicker.audit"] and variant in (TLADV, FT):
-            messages.append(f"advpicker.audit: not used, advpicker.variant={variant} makes no pseudo-labels")
+            messages.append(f"advpicker.audit has no effect: advpicker.variant={variant} makes no pseudo-labels")
         if variant == TLADV:
             settings = teacher_settings(settings).override([f"train.max_steps={settings['train.max_steps']}"])
         elif variant == FT:
@@ -120,12 +121,12 @@ class AdvPicker(Method):
     def check(self, settings: Settings, inputs: Inputs) -> None:
         super().check(settings, inputs)
         if settings["task"] not in TAGGING:
-            raise UserError(f"method: advpicker is for taggers (task ner or pos), got task {settings['task']}; for documents use "
+            raise UserError(f"method: advpicker trains taggers (task ner or pos), got task {settings['task']}; for documents use "
                             "the recipe language-adversarial-classification")
-        existing_teachers(settings)                                    # raises if the folder is mistyped
+        existing_teachers(settings)                                    # raises UserError if there are none in the folder
         if settings["advpicker.variant"] == WITHOUT_KD and not inputs.test:
-            raise UserError("--test: advpicker.variant=without-kd needs a test file, since its teachers do nothing but tag it; "
-                            "for example --test es=es.txt")
+            raise UserError("--test: advpicker.variant=without-kd needs a test file for its teachers to tag, for example "
+                            "--test es=es.txt")
 
     def check_prepared(self, settings: Settings, inputs: Inputs, prepared: Prepared) -> list[str]:
         messages = super().check_prepared(settings, inputs, prepared)
@@ -153,7 +154,7 @@ class AdvPicker(Method):
 
 
 def _tag_tests(job: Job, merged: Mapping[str, Any], names: list[str]) -> Scores:
-    """The ablation without a student: the teachers tag the test files, each sentence by its surest one."""
+    """Score the ablation without a student: each test sentence has the tags of its most confident teacher."""
     evaluation, scores = job.prepared.evaluation, {}
     for language, labelled in merged.items():
         tags = pseudo_tags(labelled, names, evaluation.scheme, constrained=job.settings["decode.constrained"])

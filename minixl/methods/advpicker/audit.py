@@ -1,13 +1,13 @@
-"""How good the pseudo-labels are: what AdvPicker's paper reports of them.  Chen et al. 2021, tables 4, 5, 7.
+"""Measure the quality of the pseudo-labels, as AdvPicker's paper does.  Chen et al. 2021, tables 4, 5, 7.
 
     OUT/audit.json   {"languages": {es: ...}, "test": {es: ...}}               with advpicker.audit
 
-Of every language's unlabelled text: how many sentences were selected (table 5), how good the pseudo-labels of those are and
-of the others (table 4, if the file has tags), the same for other values of advpicker.rho, the histogram of p̄, and how far
-the teachers agree.  Of every target language's test file, split by the same rule: the scores of the student and of the
-teachers' merged tags (table 7).
+For the unlabelled text of each language: the number of selected sentences (table 5), the scores of the pseudo-labels of
+these and of the others (table 4, if the file has tags), the same for other values of advpicker.rho, the histogram of p̄,
+and how far the teachers agree.  For the test file of each target language, split by the same rule: the scores of the
+student and of the teachers' merged tags (table 7).
 
-Nothing else reads the tags of --unlabelled files; no training sees them.  Test: tests/methods/advpicker/.
+Only the audit reads the tags of --unlabelled files; training never does.  Tests: tests/methods/advpicker/.
 """
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Gold = dict[str, list[Any]]            # language -> the tags of every sentence
 
 
 def read_gold(settings: Settings, corpora: Sequence[Corpus]) -> Gold:
-    """The tags of those unlabelled files that have any."""
+    """Read the tags of the unlabelled files that have any."""
     gold: Gold = {}
     for corpus in corpora:
         encoding = settings["data.encoding"]
@@ -50,7 +50,7 @@ def read_gold(settings: Settings, corpora: Sequence[Corpus]) -> Gold:
 
 def write_audit(job: Job, labels: Mapping[str, PseudoLabels], scored: Mapping[str, list[Scored]], tests: Mapping[str, Merged],
                 student: Model | None) -> None:
-    """OUT/audit.json.  scored: by language, what each teacher said; tests: the teachers' merged labels of the test files."""
+    """Write OUT/audit.json.  scored: language -> each teacher's scores; tests: language -> merged labels of the test file."""
     settings, evaluation = job.settings, job.prepared.evaluation
     gold = read_gold(settings, [text.corpus for text in job.prepared.unlabelled_targets.values()])
     decoding = {"scheme": evaluation.scheme, "constrained": settings["decode.constrained"]}
@@ -70,7 +70,7 @@ def read_audit(folder: Path) -> dict[str, Any] | None:
 
 def _language(task: str, labels: PseudoLabels, scored: Sequence[Scored], gold: list[Any] | None,
               decoding: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables 4 and 5, and more, of one language's unlabelled text."""
+    """Return the figures for one language's unlabelled text, among them those of tables 4 and 5."""
     merged, selected = labels.merged, labels.selected
     rows: dict[str, Any] = {"sizes": {"selected": int(selected.sum()), "other": int((~selected).sum()), "all": len(selected)},
                             "histogram": histogram(merged.p_bar, selected),
@@ -84,9 +84,9 @@ def _language(task: str, labels: PseudoLabels, scored: Sequence[Scored], gold: l
 
 def _test(settings: Settings, evaluation: Evaluation, language: str, merged: Merged, tags: list[list[str]],
           student: Model | None) -> dict[str, Any]:
-    """Table 7: the test file's sentences that stage D would select, and the others."""
+    """Return table 7: scores of the test sentences that stage D would select, and of the others."""
     corpus, encoded = evaluation.files["test"][language]
-    count = int(settings["advpicker.rho"] * len(merged.p_bar))             # 0 in a file of one sentence or so
+    count = int(settings["advpicker.rho"] * len(merged.p_bar))             # may be 0 in a very small file
     kept = select(independence(merged.p_bar), settings["advpicker.rho"]) if count else np.array([], int)
     selected, gold = mask(kept, len(merged.p_bar)), corpus.gold()
     rows = {"teachers": split_scores(evaluation.task, gold, tags, selected)}

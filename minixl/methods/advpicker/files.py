@@ -1,15 +1,15 @@
-"""AdvPicker's scores and pseudo-labels on disk, never used for text or teachers they were not made from (run/once.py).
+"""AdvPicker's scores and pseudo-labels on disk; rejected if the text or the teachers have changed (run/once.py).
 
-    LANGUAGE.TEACHER.safetensors     what one teacher says: probabilities (W, K), starts (N+1,), p_bar (N,), max_logit (N,)
+    LANGUAGE.TEACHER.safetensors     one teacher's scores: probabilities (W, K), starts (N+1,), p_bar (N,), max_logit (N,)
     LANGUAGE.safetensors             probabilities (W, K), starts (N+1,), p_bar (N,), teacher (N,), selected (N,); notes: labels,
                                      teachers
-    LANGUAGE.conll                   the selected sentences as labelled text, to look at and to train on
+    LANGUAGE.conll                   the selected sentences as labelled text, to read or to train on
 
 In LANGUAGE.conll each line has a word, the probability of its tag and the tag, separated by tabs.  A comment such as
 
     # sentence 12: teacher seed-550, source probability 0.4132, independence 0.9132
 
-stands before each sentence; 12 is its place in the text, counting the sentences that were not selected.
+precedes each sentence; 12 is its number in the text, counting also the sentences that are not selected.
 Test: tests/methods/advpicker/test_files.py.
 """
 from __future__ import annotations
@@ -42,7 +42,7 @@ SELECTING = (*SCORING, "data.unlabelled_limit", "advpicker.merge", "advpicker.rh
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """The soft labels of one language's unlabelled text, and which sentences a student is to learn from."""
+    """The soft labels of one language's unlabelled text, and which sentences the student learns from."""
 
     merged: Merged
     selected: np.ndarray               # (N,) bool
@@ -51,7 +51,7 @@ class PseudoLabels:
 
 
 class ScoredTexts:
-    """Texts that every teacher scores, and where the scores are: in this run's folder, or in that of advpicker.teachers_from."""
+    """Texts that every teacher scores, with the scores stored in this run's folder or in that of advpicker.teachers_from."""
 
     def __init__(self, job: Job, role: str, texts: Mapping[str, tuple[Corpus, Encoded]], teachers: Mapping[str, Teacher]) -> None:
         """role: "unlabelled" or "test"."""
@@ -62,11 +62,11 @@ class ScoredTexts:
         self.digests = {language: job.prepared.fingerprints[path_key(path)] for language, path in getattr(job.inputs, role)}
 
     def without_labels(self) -> list[str]:
-        """The languages that have no merged labels yet."""
+        """Return the languages that have no merged labels yet."""
         return [language for language in self.texts if not (self.folder / f"{language}.safetensors").is_file()]
 
     def score(self, languages: Iterable[str]) -> None:
-        """Stage B for some of the languages; stored scores are used again."""
+        """Run stage B for some of the languages, except where scores are stored."""
         for name, teacher in self.teachers.items():
             missing = [language for language in languages if not self._stored(language, name).is_file()]
             model = load_model(teacher.folder, xp=self.job.xp)[0] if missing else None         # once for all languages
@@ -75,11 +75,11 @@ class ScoredTexts:
                               partial(self._score, name, model, language))
 
     def read(self, language: str) -> list[Scored]:
-        """What each teacher says of a language's text."""
+        """Read each teacher's scores of a language's text."""
         return [read_scored(self._stored(language, name), self._made_from(language, name)) for name in self.teachers]
 
     def origin(self, language: str) -> dict[str, str]:
-        """The part of an origin that records a language's text and all teachers."""
+        """Return the part of an origin that records a language's text and all teachers."""
         return {f"{self.role} {language}": self.digests[language],
                 **{f"teacher {name}": teacher.digest for name, teacher in self.teachers.items()}}
 
@@ -91,7 +91,7 @@ class ScoredTexts:
         return content_of_scores(scored)
 
     def _stored(self, language: str, name: str) -> Path:
-        """Where a teacher's scores are, or are to be written."""
+        """Return the file with a teacher's scores, or the one to write them to."""
         path, *others = [folder / f"{language}.{name}.safetensors" for folder in (self.folder, *self.elsewhere)]
         return where(path, self._made_from(language, name), others)
 
@@ -101,7 +101,7 @@ class ScoredTexts:
 
 
 def kept_labels(texts: ScoredTexts, language: str, pick: Callable[[str], PseudoLabels]) -> PseudoLabels:
-    """The pseudo-labels of a language, made by pick(language) unless they are stored."""
+    """Return the pseudo-labels of a language; pick(language) makes them unless they are stored."""
     job, path = texts.job, texts.folder / f"{language}.safetensors"
     made_from = {**texts.origin(language), **settings_of(job.settings, SELECTING)}
 
@@ -111,33 +111,29 @@ def kept_labels(texts: ScoredTexts, language: str, pick: Callable[[str], PseudoL
                     constrained=job.settings["decode.constrained"])
         return content_of_labels(labels)
 
-    labels = _labels(path, job.once(path, LABELS, made_from, make))        # written last: then this language is finished
+    labels = labels_of(path, job.once(path, LABELS, made_from, make))      # written last: marks this language as finished
     job.reporter.message(f"pseudo-labels {language}: {int(labels.selected.sum())} of {len(labels.selected)} sentences selected")
     return labels
 
 
 def content_of_scores(scored: Scored) -> Content:
-    """What is stored of a teacher's scores."""
+    """Return a teacher's scores as the content of a file."""
     return Content(scored._asdict(), {})
 
 
 def content_of_labels(labels: PseudoLabels) -> Content:
-    """What is stored of merged labels."""
+    """Return pseudo-labels as the content of a file."""
     return Content({**labels.merged._asdict(), "selected": labels.selected}, {"labels": labels.labels, "teachers": labels.teachers})
 
 
 def read_scored(path: Path, made_from: Origin | None = None) -> Scored:
-    """What one teacher says.  Raises UserError as run.once.read does, and for arrays that do not fit each other."""
+    """Read one teacher's scores.  Raises UserError as run.once.read does, and for arrays that do not fit each other."""
     content = read(path, SCORED, made_from)
     return Scored(*_checked(path, content.arrays, Scored._fields, ("p_bar", "max_logit")))
 
 
-def read_pseudo_labels(path: Path, made_from: Origin | None = None) -> PseudoLabels:
-    """The merged labels of a language.  Raises UserError as read_scored does."""
-    return _labels(path, read(path, LABELS, made_from))
-
-
-def _labels(path: Path, content: Content) -> PseudoLabels:
+def labels_of(path: Path, content: Content) -> PseudoLabels:
+    """Return the pseudo-labels in the content of a file.  Raises UserError for arrays that do not fit each other."""
     *merged, selected = _checked(path, content.arrays, (*Merged._fields, "selected"), ("p_bar", "teacher", "selected"))
     labels, teachers = content.notes.get("labels"), content.notes.get("teachers")
     if not isinstance(labels, list) or not isinstance(teachers, list) or len(labels) != merged[0].shape[1] \
@@ -147,7 +143,7 @@ def _labels(path: Path, content: Content) -> PseudoLabels:
 
 
 def _checked(path: Path, arrays: Mapping[str, np.ndarray], names: Sequence[str], by_sentence: Sequence[str]) -> list[np.ndarray]:
-    """The arrays in this order.  Raises UserError if one is missing or their shapes do not fit each other."""
+    """Return the arrays in this order.  Raises UserError if one is missing or their shapes do not fit each other."""
     missing = [name for name in names if name not in arrays]
     if missing:
         raise damaged(path, f"{missing[0]} is missing")
@@ -162,9 +158,9 @@ def _checked(path: Path, arrays: Mapping[str, np.ndarray], names: Sequence[str],
 
 def write_conll(path: Path, sentences: Sequence[Sentence], labels: PseudoLabels, scheme: str = "IOB2", *,
                 constrained: bool = True) -> None:
-    """Write LANGUAGE.conll atomically.  sentences: the complete text, of which only the selected ones are written.
+    """Write the selected sentences to LANGUAGE.conll atomically.  sentences: the complete text.
 
-    Words of a truncated sentence that no teacher read are left out, and the comment says so.
+    A truncated sentence is written without the words that no teacher read, and its comment says so.
     """
     with replaced_file(path, CURE) as fresh, open(fresh, "w", encoding="utf-8") as file:
         file.writelines(_conll_lines(sentences, labels, scheme, constrained))

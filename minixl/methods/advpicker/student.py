@@ -1,4 +1,4 @@
-"""A student learns the soft labels of others: stage E of AdvPicker.  Chen et al. 2021, section 3.3.
+"""Train a student on soft labels: stage E of AdvPicker.  Chen et al. 2021, section 3.3.
 
     for each batch of unlabelled text whose words have soft labels ŷ:
         logits ← classifier(encoder(x))
@@ -6,7 +6,7 @@
         loss   ← mean over the words and labels of (p - q)²                  eq. 8
         all trainable parameters ← optimiser
 
-softmax(teacher's logits / τ) is q, so the teachers' probabilities suffice.  Checked against PyTorch in
+q equals softmax(teacher's logits / τ), so the teachers' probabilities suffice.  Checked against PyTorch in
 tests/methods/advpicker/test_student.py.
 """
 from __future__ import annotations
@@ -37,7 +37,7 @@ PSEUDO = "pseudo"                      # the text that the student learns from
 class Distillation(Objective):
     """One step is one update of encoder and head on one batch of text with soft labels.
 
-    targets (W, K): the soft labels of all words; the labels in the stream's batches are rows of it (pseudo_examples).
+    targets (W, K): the soft labels of all words; the labels in the stream's batches are row numbers in it (pseudo_examples).
     """
 
     LOSSES = {TASK: Loss("optim.lr, optim.head_lr", masks=0, title="task")}
@@ -57,13 +57,13 @@ class Distillation(Objective):
         batch = next(self.streams["source"])
         rng, total = self.rng(step, TASK), 0.0
         for part in split(batch, self.settings["train.accumulate"]):
-            if len(part.labels):                                       # a part without scored words has no mean of its own
+            if len(part.labels):                                       # a part without scored words has no mean
                 share = len(part.labels) / len(batch.labels)           # the loss is a mean over the whole batch
                 total += share * self._gradients(part, share, rng)
         return [self.update(step, TASK, total, batch.tokens)]
 
     def _gradients(self, part: Batch, share: float, rng: Any) -> float:
-        """Add the gradient of share * loss of a part of the batch; returns its loss."""
+        """Add the gradients of share * loss for a part of the batch; return its loss."""
         logits, cache = self.model.forward(part, rng=rng)                                       # (W, K)
         loss, loss_cache = soft_squared_error_forward(logits / self.temperature, self.targets[part.labels])
         dlogits, _ = soft_squared_error_backward(self.model.store.dtype.type(share), loss_cache)
@@ -72,7 +72,7 @@ class Distillation(Objective):
 
 
 class Student(Method):
-    """The stage that learns the selected sentences of all languages."""
+    """The stage that learns from the selected sentences of all languages."""
 
     name = "advpicker"
     objective = Distillation
@@ -89,7 +89,7 @@ class Student(Method):
 
 
 def student_examples(texts: Mapping[str, Text], labels: Mapping[str, PseudoLabels]) -> tuple[list[Example], np.ndarray]:
-    """The selected sentences of all languages, and the soft labels (W, K) that their labels are rows of."""
+    """Return the selected sentences of all languages, and the soft labels (W, K) in which their labels are row numbers."""
     examples: list[Example] = []
     targets: list[np.ndarray] = []
     for language, text in texts.items():
@@ -102,7 +102,7 @@ def student_examples(texts: Mapping[str, Text], labels: Mapping[str, PseudoLabel
 
 
 def softened(probabilities: Array, temperature: float) -> Array:
-    """(W, K) distributions -> softmax(log p / τ); those of temperature 1 are returned as they are."""
+    """(W, K) distributions -> softmax(log p / τ); temperature 1 returns them unchanged."""
     if temperature == 1:
         return probabilities
     xp = array_module(probabilities)
@@ -112,14 +112,14 @@ def softened(probabilities: Array, temperature: float) -> Array:
 
 
 def pseudo_examples(encoded: Encoded, starts: np.ndarray, selected: np.ndarray) -> list[Example]:
-    """The selected sentences as examples whose labels are rows of the soft labels.
+    """Return the selected sentences as examples whose labels are row numbers in the soft labels.
 
     encoded: the unlabelled text; starts (N+1,): where each sentence's words begin in the soft labels; selected (N,) bool.
-    A long sentence has an example a window; each of its words is scored in one of them.
+    A long sentence has one example per window; each of its words is scored in exactly one of them.
     """
     expected = scored_starts(encoded)
     if not np.array_equal(expected, starts) or len(selected) != encoded.sources:
         raise ValueError(f"pseudo_examples: expected soft labels of {encoded.sources} sentences and {expected[-1]} words, got "
-                         f"them of {len(starts) - 1} and {starts[-1]}, or in other lengths, and a selection of {len(selected)}")
+                         f"{len(starts) - 1} and {starts[-1]}, or other lengths, and a selection of {len(selected)}")
     return [replace(example, labels=starts[example.source] + example.first_word + np.arange(len(example.rows)))
             for example in encoded.examples if selected[example.source]]

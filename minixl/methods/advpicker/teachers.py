@@ -1,4 +1,4 @@
-"""AdvPicker's teachers: trained for the run, or taken from another one.  Stage A of algorithm.py."""
+"""AdvPicker's teachers: train them, or use those of another run.  Stage A of algorithm.py."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -19,19 +19,19 @@ from minixl.training.metrics import is_finished
 class Teacher(NamedTuple):
     """A finished teacher."""
 
-    folder: Path                       # its model
+    folder: Path                       # of its model
     digest: str
 
 
 def teacher_settings(settings: Settings) -> Settings:
-    """Those of a teacher: the task's updates in turn with those of a discriminator on tokens."""
+    """Return the settings of a teacher: fine-tuning against a discriminator, on tokens unless adversary.level says otherwise."""
     level = settings["adversary.level"] if settings["adversary.level"] != "none" else "token"
     return settings.override([f"method={LanguageAdversarial.name}", f"adversary.level={level}",
                               f"train.epochs={settings['advpicker.epochs']}", "train.max_steps=0"])
 
 
 def make_teachers(job: Job, terms: Sequence[type[Term]]) -> dict[str, Teacher]:
-    """name -> teacher: those of advpicker.teachers_from, or new ones.  From here on they must not change."""
+    """Return name -> teacher: those of advpicker.teachers_from, or new ones.  From here on they must not change."""
     folders = existing_teachers(job.settings)
     count = job.settings["advpicker.teachers"]
     for seed in range(1, count + 1) if not folders else ():
@@ -42,9 +42,9 @@ def make_teachers(job: Job, terms: Sequence[type[Term]]) -> dict[str, Teacher]:
 
 
 def existing_teachers(settings: Settings) -> dict[str, Path]:
-    """name -> model folder of the teachers of advpicker.teachers_from; none if it is not set.
+    """Return name -> model folder of the teachers of advpicker.teachers_from; empty if it is not set.
 
-    Raises UserError for one that is not there or not finished.
+    Raises UserError for a teacher that is missing or unfinished.
     """
     if not settings["advpicker.teachers_from"]:
         return {}
@@ -62,21 +62,21 @@ def existing_teachers(settings: Settings) -> dict[str, Path]:
 def check_teachers(settings: Settings, inputs: Inputs, labels: list[str], fingerprints: Mapping[str, str]) -> None:
     """Raises UserError if a teacher of advpicker.teachers_from does not fit this run's task, labels or encoder.
 
-    The encoder matters because a teacher reads the pieces of this run's tokenizer.
+    The encoders must be the same because the teachers read text in the pieces of this run's tokenizer.
     """
     for folder in existing_teachers(settings).values():
         info, encoder = load_info(folder), str(inputs.encoder)
-        for what, expected, actual, fits in (
+        for property, expected, actual, fits in (
                 ("task", settings["task"], info.task, info.task == settings["task"]),
                 ("labels", ", ".join(labels), ", ".join(info.labels), info.labels == labels),
                 ("encoder", encoder, "another", began_with(folder.parent, fingerprints[path_key(Path(encoder))]))):
             if not fits:
-                raise UserError(f"advpicker.teachers_from: {folder.parent}: expected a teacher with the {what} {expected}, found "
-                                f"{actual}; give that run's --source and --encoder, or train new teachers without this setting")
+                raise UserError(f"advpicker.teachers_from: {folder.parent}: expected a teacher with the {property} {expected}, "
+                                f"found {actual}; give that run's --source and --encoder, or leave this setting out")
 
 
 def common_labels(teachers: Mapping[str, Teacher]) -> list[str]:
-    """The labels of all teachers, which must be the same in the same order."""
+    """Return the labels of all teachers.  Raises UserError unless they are the same, in the same order."""
     (first, teacher), *others = teachers.items()
     labels = load_info(teacher.folder).labels
     for name, other in others:

@@ -11,9 +11,10 @@ from minixl.data.examples import Sentence
 from minixl.methods import SCHEMA
 from minixl.methods.advpicker import files
 from minixl.methods.advpicker.files import (SCORING, SELECTING, PseudoLabels, content_of_labels, content_of_scores,
-                                            read_pseudo_labels, read_scored, write_conll)
+                                            read_scored, write_conll)
 from minixl.methods.advpicker.labels import Merged, Scored, pseudo_tags
 from minixl.run.once import is_made_from, settings_of, write
+from tests.methods.advpicker.stored import read_pseudo_labels
 
 LABELS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 TEXTS = ["Anna Ort wohnt in Köln", "#", "# 1 .", "New York"]
@@ -99,7 +100,7 @@ def test_a_bit_that_flipped(stored):
 @pytest.mark.parametrize("metadata", [None, {"format": "np"}, {"minixl": "{"}, {"minixl": "[]"}, {"minixl": "{}"}])
 def test_a_file_of_someone_else(stored, metadata):
     save_file(load_file(stored), stored, metadata)
-    refused(stored, r"the file is damaged \(no header of minixl\); delete it to have it made again")
+    refused(stored, r"the file is damaged \(no minixl header\); delete it to have it made again")
 
 
 def test_arrays_that_do_not_fit(made, tmp_path):

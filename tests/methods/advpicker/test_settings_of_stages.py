@@ -12,9 +12,10 @@ from minixl.data.examples import Sentence
 from minixl.evaluation.files import Evaluation
 from minixl.methods import METHODS, resolve
 from minixl.methods.advpicker import algorithm, files
-from minixl.methods.advpicker.files import read_pseudo_labels, read_scored
+from minixl.methods.advpicker.files import read_scored
 from minixl.methods.advpicker.labels import Merged, Scored, best_labels, merge, score_sentences
 from minixl.run.prepare import prepare
+from tests.methods.advpicker.stored import read_pseudo_labels
 from tests.whole_runs import advpicker, inputs, run
 
 OTHER = advpicker(advpicker__merge="max_logit", adversary__specials=False, decode__constrained=False, advpicker__audit=True)

@@ -10,11 +10,11 @@ from safetensors.numpy import load_file
 from minixl.errors import UserError
 from minixl.methods import resolve, train
 from minixl.methods.advpicker import files
-from minixl.methods.advpicker.files import read_pseudo_labels
 from minixl.methods.advpicker.labels import independence, score_sentences
 from minixl.methods.advpicker.student import student_examples
 from minixl.run.prepare import prepare
 from minixl.training.progress import Stopped
+from tests.methods.advpicker.stored import read_pseudo_labels
 from tests.whole_runs import (STUDENT_STEPS, TEACHER_STEPS, Quiet, advpicker, assert_same_pipeline, assert_same_run, inputs, run,
                               stopped)
 

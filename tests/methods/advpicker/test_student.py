@@ -7,12 +7,13 @@ from minixl.backend import to_numpy
 from minixl.data.batching import Stream, pack
 from minixl.methods import SCHEMA
 from minixl.methods.advpicker.files import LABELS as KIND
-from minixl.methods.advpicker.files import PseudoLabels, content_of_labels, read_pseudo_labels
+from minixl.methods.advpicker.files import PseudoLabels, content_of_labels
 from minixl.methods.advpicker.labels import independence, mask, merge, pseudo_tags, score_sentences, scored_starts, select
 from minixl.methods.advpicker.student import Distillation, pseudo_examples, softened
 from minixl.prediction import predict_labels
 from minixl.run.once import write
 from minixl.settings import Settings
+from tests.methods.advpicker.stored import read_pseudo_labels
 from tests.methods.advpicker.tiny_teachers import LABELS, encoded, teacher
 from tests.models.hugging_face import padded, random_examples, tiny_pair
 
@@ -207,5 +208,5 @@ def test_soft_labels_of_another_text():
     starts = scored_starts(data)
     for wrong, selected in [(starts[:-1], np.ones(3, bool)), (starts + np.array([0, 0, 1, 1, 1]), np.ones(4, bool)),
                             (starts, np.ones(3, bool))]:
-        with pytest.raises(ValueError, match="^pseudo_examples: expected soft labels of 4 sentences and 10 words, got them of"):
+        with pytest.raises(ValueError, match="^pseudo_examples: expected soft labels of 4 sentences and 10 words, got "):
             pseudo_examples(data, wrong, selected)

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 
 from minixl.errors import UserError
 from minixl.methods import train
-from minixl.methods.advpicker.files import read_pseudo_labels
+from tests.methods.advpicker.stored import read_pseudo_labels
 from tests.tiny import write_encoder
 from tests.whole_runs import STUDENT_STEPS, TEACHER_STEPS, Quiet, advpicker, assert_same_run, inputs, run, stopped
 
@@ -124,7 +124,7 @@ def test_mistakes_are_one_line_and_leave_nothing(folder, whole, tmp_path):
         (unfinished, {}, pos, f"{unfinished}/teachers/seed-2, found an unfinished one; finish that run with --resume$"),
         (whole, {"task": "pos"}, pos, f"{whole}/teachers/seed-1: expected a teacher with the task pos, found ner; give "),
         (whole, {}, inputs(folder, source=[per], dev=[], test=[]), "expected a teacher with the labels .*, found .*B-LOC"),
-        (whole, {}, elsewhere, f"expected a teacher with the encoder {other}/encoder, found another; give that run's --source and --enc"),
+        (whole, {}, elsewhere, f"expected a teacher with the encoder {other}/encoder, found another; give that run's --source"),
     ]
     for teachers, changes, files, message in cases:
         with pytest.raises(UserError, match=message) as error:

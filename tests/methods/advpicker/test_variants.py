@@ -6,9 +6,9 @@ import pytest
 
 from minixl.errors import UserError
 from minixl.methods import SCHEMA, resolve, train
-from minixl.methods.advpicker.files import read_pseudo_labels
 from minixl.run.prepare import prepare
 from minixl.training.config import read_config
+from tests.methods.advpicker.stored import read_pseudo_labels
 from tests.whole_runs import (STUDENT_STEPS, TEACHER_STEPS, Quiet, advpicker, assert_same_pipeline, assert_same_run, inputs,
                               records, run, stopped)
 
@@ -129,7 +129,7 @@ def test_the_tags_of_unlabelled_files_change_no_training(folder, whole, tmp_path
     ({"advpicker__variant": "without-kd"}, []),
     *[({"advpicker__variant": variant}, []) for variant in ("tladv", "ft")],
     *[({"advpicker__variant": variant, "advpicker__audit": True},
-       [f"advpicker.audit: not used, advpicker.variant={variant} makes no pseudo-labels"]) for variant in ("tladv", "ft")]])
+       [f"advpicker.audit has no effect: advpicker.variant={variant} makes no pseudo-labels"]) for variant in ("tladv", "ft")]])
 def test_what_is_said_of_a_variant(folder, changes, found):
     method, chosen, messages = resolve(advpicker(**changes))
     messages += prepare(method, chosen, inputs(folder), 1).messages
@@ -157,7 +157,7 @@ MISTAKES = {
                                         "for example --unlabelled es=es.txt; found none"),
     "source text": ({}, {"unlabelled": [("en", "es.raw")]}, "needs text in another one than en, .*; found en$"),
     "nothing selected": ({"advpicker__rho": 0.4}, {}, "advpicker.rho: 0.4 selects none of the 2 sentences of .*fr.raw; expected "),
-    "classification": ({"task": "classification"}, {}, "method: advpicker is for taggers .task ner or pos., got task classific"),
+    "classification": ({"task": "classification"}, {}, "method: advpicker trains taggers .task ner or pos., got task classific"),
     "bilstm-crf": ({"model__type": "bilstm-crf"}, {}, "model.type: method advpicker compares the hidden states of a transformer"),
     "all frozen": ({"model__freeze": ["bert.*"]}, {}, "model.freeze: all parameters of the encoder are frozen"),
     "nothing to keep": ({"model__keep_frozen": True}, {}, "model.keep_frozen: expected frozen embeddings, found trainable ones"),
