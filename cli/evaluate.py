@@ -119,7 +119,6 @@ def _encoder(folder: Path, predictor: Predictor | None, device: str) -> tuple[Be
     from minixl.backend import array_module_for
     from minixl.errors import UserError
     from minixl.evaluation.translations import load_encoder
-    from minixl.models.transformer import Transformer
 
     if predictor is None:
         return load_encoder(folder, xp=array_module_for(device))

@@ -86,7 +86,7 @@ def command(case: str, data: Path, out: Path, old: bool) -> list[str]:
     recipe, suffix, unlabelled, settings = CASES[case]
     words = recipe.startswith("bilstm-crf")
     files = {"encoder": [] if words else [data / "encoder"], "source": [f"en={data}/en.{suffix}"],
-             "dev": [f"en={data}/en.{suffix}", f"es={data}/es.{suffix}"], "test": [f"en={data}/en.{suffix}", f"es={data}/es.{suffix}"],
+             **{role: [f"en={data}/en.{suffix}", f"es={data}/es.{suffix}"] for role in ("dev", "test")},
              "unlabelled": [f"es={data}/es.txt", f"fr={data}/fr.raw"] if unlabelled else [],
              "vectors": [f"en={data}/en.vec"] if case == "bilstm-crf, vectors" else []}
     options = [word for role, values in files.items() for value in values for word in (f"--{role}", str(value))]
@@ -128,7 +128,8 @@ def digests(out: Path) -> dict[str, str]:
     for path in sorted(out.rglob("*")):
         content: object = None
         if path.suffix == ".safetensors" and "checkpoint" not in path.parts:
-            content = [(name, str(array.dtype), array.shape, array.tobytes().hex()) for name, array in sorted(load_file(path).items())]
+            content = [(name, str(array.dtype), array.shape, array.tobytes().hex())
+                       for name, array in sorted(load_file(path).items())]
         elif path.name == "metrics.json":
             content = {name: value for name, value in json.loads(path.read_text()).items() if name not in NOT_COMPARED}
         elif path.name == "log.jsonl":
@@ -154,7 +155,8 @@ def main(revision: str, cases: list[str]) -> int:
         before, after = package(revision, folder / "before"), package(None, folder / "after")
         old = not (before / "minixl" / "run").is_dir()
         for number, case in enumerate(cases or CASES):
-            outs = {what: folder / what / f"case-{number}" for what in ("runs-before", "runs-after", "resumed-before", "resumed-after")}
+            outs = {f"{kind}-{what}": folder / f"{kind}-{what}" / str(number) for kind in ("runs", "resumed")
+                    for what in ("before", "after")}
             for what, code, is_old in (("before", before, old), ("after", after, False)):
                 train(case, code, data, outs[f"runs-{what}"], is_old)
                 train_in_pieces(case, code, data, outs[f"resumed-{what}"], is_old, log_lines(outs[f"runs-{what}"]))

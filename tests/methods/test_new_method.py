@@ -53,10 +53,10 @@ def train(package, data):
     """minixl train of the copy, on tiny data."""
     def call(out, *arguments, method="born-again", task="ner", wait=True):
         suffix = "tsv" if task == "classification" else "txt"
-        files = ["--encoder", data / "encoder", *(word for role in ("source", "dev", "test") for word in
-                                                 (f"--{role}", f"en={data}/en.{suffix}"))]
+        roles = [word for role in ("source", "dev", "test") for word in (f"--{role}", f"en={data}/en.{suffix}")]
         sets = [word for value in [*SMALL, f"method={method}", f"task={task}"] for word in ("--set", value)]
-        command = [sys.executable, "-m", "minixl", "train", "finetune-ner", *files, *sets, "--out", out, "--device", "cpu", *arguments]
+        command = [sys.executable, "-m", "minixl", "train", "finetune-ner", "--encoder", data / "encoder", *roles, *sets,
+                   "--out", out, "--device", "cpu", *arguments]
         process = subprocess.Popen(list(map(str, command)), cwd=package, env={**os.environ, "PYTHONPATH": str(package)}, text=True,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         return (process.communicate(), process.returncode) if wait else process

@@ -75,7 +75,8 @@ def test_a_maker_that_fails_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("damage", [lambda text: text[:-1], lambda text: text[:-20] + bytes([text[-20] ^ 1]) + text[-19:], lambda text: b""])
+@pytest.mark.parametrize("damage", [lambda text: text[:-1], lambda text: text[:-20] + bytes([text[-20] ^ 1]) + text[-19:],
+                                    lambda text: b""])
 def test_a_damaged_file_is_refused(tmp_path, damage):
     path = tmp_path / "file.safetensors"
     write(path, "scores", FROM, CONTENT)

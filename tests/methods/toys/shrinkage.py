@@ -24,7 +24,8 @@ class Shrinkage(Term):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         names, epoch = self.model.trained_encoder_names(), self.streams["source"].batches_per_epoch
-        self.add_loss(LOSS, names, adam(self.model, names, self.settings["shrinkage.lr"], 0.0, self.settings, self.total_steps, epoch))
+        rate = self.settings["shrinkage.lr"]
+        self.add_loss(LOSS, names, adam(self.model, names, rate, 0.0, self.settings, self.total_steps, epoch))
 
     @classmethod
     def active(cls, settings: Mapping[str, Any]) -> bool:
