@@ -57,7 +57,7 @@ def test_later_assignments_win():
                                        "token"),
     ("advpicker.study=true", "--set: advpicker.study has a new name: advpicker.audit"),
     *[(f"model.dropout={value}", f"--set: model.dropout: expected -1, or 0 to 0.99, got {value} (dropout of the encoder and the "
-                                 "head; -1: as config.json says, 0.5 for bilstm-crf)") for value in ("-0.5", "0.999999")],
+                                 "head; -1: the value in config.json, or 0.5 for bilstm-crf)") for value in ("-0.5", "0.999999")],
     ("data.max_length=7", "--set: data.max_length: expected at least 8, got 7 "
                           "(longest input in word pieces, [CLS] and [SEP] included)")])
 def test_errors(assignment, text):

@@ -35,13 +35,13 @@ class Quiet:
     def message(self, text: str) -> None:
         self.messages.append(text)
 
-    def start(self, total: int, done: int, what: str) -> None:
-        self.bars.append((what, total, done))
+    def start(self, total: int, done: int, label: str) -> None:
+        self.bars.append((label, total, done))
 
     def step(self, tokens_per_second: float, count: int = 1) -> None:
-        what, total, done = self.bars[-1]
-        self.bars[-1] = what, total, done + count
-        self.steps += count if what == "training" else 0
+        label, total, done = self.bars[-1]
+        self.bars[-1] = label, total, done + count
+        self.steps += count if label == "training" else 0
 
     def over(self, what: str) -> list[tuple[int, int]]:
         """(to do, done) of every bar for `what`."""

@@ -1,4 +1,4 @@
-"""The family of BiLSTM-CRF taggers: words of the training data with random vectors, or the words of word-vector files."""
+"""The family of BiLSTM-CRF taggers: random vectors for the words of the training data, or the vectors of word-vector files."""
 from __future__ import annotations
 
 from collections import Counter
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minixl.building.family import Built, Family, Request
+from minixl.building.family import Family, NewModel, Request
 from minixl.building.info import COPY, ModelInfo
 from minixl.data.corpus import Corpus
 from minixl.data.encoding import PieceTokenizer
@@ -26,7 +26,7 @@ from minixl.weights.names import summarise_names
 from minixl.weights.word_vectors import WordVectors, read_vectors
 
 NAME = "bilstm-crf"
-DROPOUT = 0.5                          # where model.dropout is -1 (Lample et al. 2016)
+DROPOUT = 0.5                          # if model.dropout is -1 (Lample et al. 2016)
 
 
 class BilstmCrfFamily(Family):
@@ -40,23 +40,23 @@ class BilstmCrfFamily(Family):
         "model.chars": Setting(True, "read the characters of every word"),
         "model.char_size": Setting(25, "size of character embeddings", at_least=1),
         "model.char_hidden": Setting(25, "states of the character LSTM in each direction", at_least=1),
-        "model.tied": Setting(False, "one cell reads both directions"),
-        "model.start_end": Setting(False, "scores for the first and the last tag of a sentence"),
-        "model.variational": Setting(False, "one dropout mask for all words of a sentence"),
+        "model.tied": Setting(False, "use one LSTM cell for both directions"),
+        "model.start_end": Setting(False, "learn scores for the first and the last tag of a sentence"),
+        "model.variational": Setting(False, "use one dropout mask for all words of a sentence"),
         "model.train_vectors": Setting(False, "train the vectors of --vectors too; random ones are always trained"),
-        "model.constrained_training": Setting(False, "the CRF sums only over tag sequences that the scheme allows"),
+        "model.constrained_training": Setting(False, "sum in the CRF only over tag sequences that the scheme allows"),
         "model.vectors_top": Setting(200000, "read only the first N words of a --vectors file; 0: all", at_least=0),
     }, used=lambda settings: settings["model.type"] == NAME)
 
     def check(self, settings: Settings, inputs: Inputs) -> None:
         if settings["task"] not in TAGGING:
-            raise UserError(f"model.type: bilstm-crf tags words, it does not fit task {settings['task']}; use a transformer")
+            raise UserError(f"model.type: a bilstm-crf tags words, which does not fit task {settings['task']}; use a transformer")
         if settings["model.pooling"] not in ("auto", "token"):
             raise UserError(f"model.pooling: {settings['model.pooling']} does not fit task {settings['task']}; expected token")
         if inputs.encoder is not None:
-            raise UserError(f"--encoder {inputs.encoder}: a bilstm-crf reads word vectors (--vectors), no encoder; leave it out")
+            raise UserError(f"--encoder {inputs.encoder}: a bilstm-crf uses word vectors (--vectors), not an encoder; leave it out")
 
-    def build(self, request: Request) -> Built:
+    def build(self, request: Request) -> NewModel:
         settings, inputs, sources = request.settings, request.inputs, request.sources
         if request.scheme != "none" and settings["model.constrained_training"]:
             _check_lengths(sources, settings)
@@ -83,7 +83,7 @@ class BilstmCrfFamily(Family):
         vectors = model.store[WORD_TABLE].value.size
         messages.insert(0, f"bilstm-crf: {model.store.count():,} weights, of which {vectors:,} are vectors of "
                            f"{lexicon.vocabulary_size - 1:,} words; {lexicon.alphabet_size - 1} characters")
-        return Built(model, lexicon, config.to_json(), messages)
+        return NewModel(model, lexicon, config.to_json(), messages)
 
     def load(self, folder: Path, info: ModelInfo, xp: Any) -> tuple[Model, PieceTokenizer]:
         lexicon = Lexicon.load(folder)
@@ -104,7 +104,7 @@ class BilstmCrfFamily(Family):
 
 
 def _check_lengths(sources: Sequence[Corpus], settings: Settings) -> None:
-    """Raises UserError for a training sentence that would be cut: a cut may divide an entity, and half of one is not legal."""
+    """Raises UserError for a training sentence that would be cut: half an entity may not be legal in the scheme."""
     limit = settings["data.max_length"]
     long = ((corpus.path, s) for corpus in sources for s in corpus.sentences() if len(s.words) > limit)
     for path, sentence in long if settings["data.on_long"] != "error" else ():
@@ -114,9 +114,9 @@ def _check_lengths(sources: Sequence[Corpus], settings: Settings) -> None:
 
 
 def _word_table(settings: Settings, inputs: Inputs, corpora: Sequence[Corpus], messages: list[str]) -> tuple[list[str], np.ndarray]:
-    """The words of all --vectors files and their vectors (V, D); a word in several files has its vector in the first.
+    """Read the words of all --vectors files and their vectors (V, D); the first file with a word sets its vector.
 
-    A fastText .bin can also make vectors for words it does not list: those for words of the run's texts are added.
+    A fastText .bin also makes vectors for words that it does not list; this adds those of words in the run's texts.
     """
     rows: dict[str, np.ndarray] = {}
     size = 0
@@ -125,7 +125,7 @@ def _word_table(settings: Settings, inputs: Inputs, corpora: Sequence[Corpus], m
         size = size or vectors.matrix.shape[1]
         if vectors.matrix.shape[1] != size:
             raise UserError(f"--vectors {language}={path}: expected vectors of {size} numbers as in {inputs.vectors[0][1]}, found "
-                            f"{vectors.matrix.shape[1]}; all files of a run must be mapped into one space")
+                            f"{vectors.matrix.shape[1]}; the files of a run must share one vector space")
         for word, vector in zip(vectors.words, vectors.matrix, strict=True):
             rows.setdefault(word, vector)
         counts = Counter(word for corpus in corpora if corpus.language == language for s in corpus.sentences() for word in s.words)
@@ -133,8 +133,8 @@ def _word_table(settings: Settings, inputs: Inputs, corpora: Sequence[Corpus], m
         coverage = vectors.oov_report(counts, language)
         messages.append(str(coverage))
         if counts and coverage.tokens["unknown"] == coverage.tokens.total():
-            messages.append(f"warning: --vectors {language}={path}: it has none of the words of the {language} texts; is it the "
-                            "file of this language?")
+            messages.append(f"warning: --vectors {language}={path}: it has none of the words of the {language} texts; is it for "
+                            "another language?")
     return list(rows), np.stack(list(rows.values()))
 
 

@@ -1,4 +1,4 @@
-"""The families of models by name; a new one is a file beside this and a line here."""
+"""The families of models by name.  To add a family, write a file beside this one and list it here."""
 from __future__ import annotations
 
 from minixl.building.bilstm_crf import BilstmCrfFamily
@@ -10,24 +10,24 @@ FAMILIES: dict[str, Family] = {family.name: family for family in (TransformerFam
 
 SECTION = Section("model", {
     "model.type": Setting("transformer", "family of models", tuple(FAMILIES)),
-    "model.scheme": Setting("auto", "tag scheme that the model works in; auto: "
+    "model.scheme": Setting("auto", "tag scheme of the model; auto: "
                             + ", ".join(f"{family.scheme} for {name}" for name, family in FAMILIES.items()),
                             ("auto", "IOB2", "IOBES")),
     "model.pooling": Setting("auto", "head of a classifier", ("auto", "token", "mean", "cls")),
-    "model.freeze": Setting([], "parameters that are not trained: shell patterns over their names, or the embeddings and a number "
-                                "of layers, as in bottom:3"),
-    "model.dropout": Setting(-1.0, "dropout of the encoder and the head; -1: as config.json says, 0.5 for bilstm-crf",
+    "model.freeze": Setting([], "parameters not to train: shell patterns of their names; bottom:N is the embeddings and the "
+                                "lowest N layers"),
+    "model.dropout": Setting(-1.0, "dropout of the encoder and the head; -1: the value in config.json, or 0.5 for bilstm-crf",
                              at_least=0, at_most=0.99, or_else=-1),
 })
 
 
 def family_of(settings: Settings) -> Family:
-    """The family of settings["model.type"]."""
+    """Return the family of settings["model.type"]."""
     return FAMILIES[settings["model.type"]]
 
 
 def scheme_of(settings: Settings) -> str:
-    """The tag scheme that the model works in: "none" for labels that are no spans."""
+    """Return the tag scheme of the model; "none" if the labels are not spans."""
     if settings["task"] != "ner":
         return "none"
     return str(settings["model.scheme"]) if settings["model.scheme"] != "auto" else family_of(settings).scheme

@@ -1,4 +1,4 @@
-"""What every family of models brings: building a model for a run, loading its folder, describing it."""
+"""The interface of a family of models: build a model for a run, load its folder, describe it."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -20,36 +20,36 @@ from minixl.settings import Section, Settings
 
 
 class Request(NamedTuple):
-    """The model that a run asks for."""
+    """Everything needed to build the model of a run."""
 
     settings: Settings
     inputs: Inputs
     sources: Sequence[Corpus]          # the training data
-    others: Sequence[Corpus]           # the other texts of the run, whose words the model will meet
+    others: Sequence[Corpus]           # the other texts of the run, which the model will read
     labels: list[str]
     scheme: str                        # of the labels
     seed: int
-    discriminator: Discriminator = NO_DISCRIMINATOR    # that the method needs
+    discriminator: Discriminator = NO_DISCRIMINATOR    # the one that the method needs
     xp: Any = np
 
 
 @dataclass
-class Built:
+class NewModel:
     """A model ready to be trained."""
 
     model: Model
     tokenizer: PieceTokenizer
     raw_config: Mapping[str, Any]      # becomes the model folder's config.json
-    messages: list[str]                # for the user: what was loaded, frozen, not found
+    messages: list[str]                # for the user: parameters that were loaded, frozen or missing
 
 
 class Family:
-    """Base class; one instance for each family stands in minixl.building.FAMILIES."""
+    """Base class; minixl.building.FAMILIES has one instance of each family."""
 
     name: ClassVar[str]                # model.type
     section: ClassVar[Section]         # settings of its own
     scheme: ClassVar[str]              # for entity tags, where model.scheme is auto
-    unit: ClassVar[str]                # what it reads and counts: word pieces or words
+    unit: ClassVar[str]                # the units it reads: word pieces or words
 
     def check(self, settings: Settings, inputs: Inputs) -> None:
         """Raises UserError for settings and inputs that do not fit this family, before any file is read."""
@@ -57,8 +57,8 @@ class Family:
     def check_model(self, settings: Settings, model: Any) -> None:
         """Raises UserError for settings that do not fit the model that was built."""
 
-    def build(self, request: Request) -> Built:
-        """A model initialised or loaded, frozen as asked."""
+    def build(self, request: Request) -> NewModel:
+        """Initialise a model, or load the encoder's parameters."""
         raise NotImplementedError
 
     def freeze(self, model: Any, patterns: Sequence[str]) -> None:
@@ -70,11 +70,11 @@ class Family:
 
     def kept_states(self, settings: Settings, model: Any, texts: Sequence[Sequence[Example]],
                     folder: Path) -> list[KeptStates | None]:
-        """For each text the states of the frozen layers, computed once and kept; None: nothing is kept."""
+        """Compute the states of the frozen layers once for each text and keep them; None: nothing is kept."""
         return [None] * len(texts)
 
     def config(self, info: ModelInfo) -> dict[str, Any]:
-        """Entries of config.json that say what the folder holds."""
+        """Return the entries of config.json that describe the model."""
         return {}
 
     def load(self, folder: Path, info: ModelInfo, xp: Any) -> tuple[Model, PieceTokenizer]:
@@ -82,5 +82,5 @@ class Family:
         raise NotImplementedError
 
     def card(self, info: ModelInfo) -> str:
-        """A line of the model card: how the folder is loaded, or what the model is."""
+        """Return a line for the model card: how to load the folder, or what the model is."""
         raise NotImplementedError

@@ -31,18 +31,18 @@ def save_model(folder: Path, model: Model, tokenizer: PieceTokenizer, info: Mode
 
 
 def load_info(folder: Path) -> ModelInfo:
-    """minixl.json of a model folder.  Raises UserError when it is not one."""
+    """Read minixl.json of a model folder.  Raises UserError if the folder is not one."""
     return read_info(folder, tuple(FAMILIES))
 
 
 def load_model(folder: Path, *, xp: Any = np) -> tuple[Model, PieceTokenizer, ModelInfo]:
-    """Read a folder that save_model wrote.  Raises UserError when it is not one."""
+    """Read a folder that save_model wrote.  Raises UserError if it is not one."""
     info = load_info(folder)
     return *FAMILIES[info.family].load(folder, info, xp), info
 
 
 def model_card(info: ModelInfo) -> str:
-    """README.md of the folder."""
+    """Return the README.md of the folder."""
     family = FAMILIES[info.family]
     figures = "\n".join(f"| {language} | {100 * scores.get('f1', scores.get('accuracy', 0)):.1f} |"
                         for language, scores in info.scores.items())

@@ -1,4 +1,4 @@
-"""minixl.json of a model folder: what config.json and the weights do not say."""
+"""minixl.json of a model folder: everything that is not in config.json or the weights."""
 from __future__ import annotations
 
 import json
@@ -38,14 +38,14 @@ class ModelInfo:
     minixl: str = __version__
 
     def file_labels(self) -> list[str]:
-        """The labels as files are read: spans in IOB2, whatever scheme the model works in."""
+        """Return the labels as they are read from files: spans in IOB2, whatever the model's scheme."""
         if self.scheme in ("IOB2", "none"):
             return self.labels
         return label_set([self.labels], "IOB2")
 
 
 def read_info(folder: Path, families: Sequence[str]) -> ModelInfo:
-    """minixl.json of a model folder.  families: those that exist."""
+    """Read minixl.json of a model folder.  families: the names of all families."""
     path = folder / "minixl.json"
     if not path.is_file():
         raise UserError(f"{folder}: expected a model folder with minixl.json, found "
@@ -67,7 +67,7 @@ def read_info(folder: Path, families: Sequence[str]) -> ModelInfo:
 
 
 def _where_a_model_is(folder: Path) -> str:
-    """The fix if there is no model: often the user gave a run's folder, or a model that a run has not written yet."""
+    """Return the fix if there is no model: often it is a run's folder, or the run has not written its model yet."""
     run = folder.parent if folder.name == "model" and not folder.exists() else folder
     inner = next((path.parent for path in (run / "model" / "minixl.json", *sorted(run.glob("seed-*/model/minixl.json")))
                   if path.is_file()), None)
@@ -81,13 +81,13 @@ def _where_a_model_is(folder: Path) -> str:
 def _check_values(path: Path, info: ModelInfo, families: Sequence[str]) -> None:
     """Raises UserError for a value of minixl.json that is out of range."""
     discriminators = (NO_DISCRIMINATOR.kind, *DISCRIMINATORS)
-    whole = "a whole number above 0"
+    positive = "a whole number above 0"
     for name, fits, expected in (
             ("family", info.family in families, f"one of {', '.join(families)}"),
             ("on_long", info.on_long in ON_LONG, f"one of {', '.join(ON_LONG)}"),
-            ("max_length", type(info.max_length) is int and info.max_length > 0, whole),
+            ("max_length", type(info.max_length) is int and info.max_length > 0, positive),
             ("discriminator", info.discriminator in discriminators, f"one of {', '.join(discriminators)}"),
-            ("discriminator_size", type(info.discriminator_size) is int and info.discriminator_size > 0, whole),
+            ("discriminator_size", type(info.discriminator_size) is int and info.discriminator_size > 0, positive),
             ("labels", isinstance(info.labels, list) and all(isinstance(label, str) for label in info.labels), "a list of names")):
         if not fits:
             raise UserError(f"{path}: {name}: expected {expected}, found {getattr(info, name)!r}")

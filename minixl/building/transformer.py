@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minixl.building.family import Built, Family, Request
+from minixl.building.family import Family, NewModel, Request
 from minixl.building.info import ModelInfo
 from minixl.data.batching import KeptStates
 from minixl.data.encoding import Example, PieceTokenizer
@@ -34,9 +34,9 @@ class TransformerFamily(Family):
 
     name, scheme, unit = NAME, "IOB2", "word pieces"
     section = Section("model: transformer", {
-        "model.keep_frozen": Setting(False, "compute the frozen bottom layers once for every sentence, without dropout, and keep "
-                                            "their states"),
-        "model.keep_frozen_mb": Setting(2048, "memory for the states that model.keep_frozen keeps, in MiB; the rest is on disk",
+        "model.keep_frozen": Setting(False, "compute the states of the frozen bottom layers once per sentence, without dropout, "
+                                            "and keep them"),
+        "model.keep_frozen_mb": Setting(2048, "memory for the states that model.keep_frozen keeps, in MiB; the rest goes to disk",
                                         at_least=1),
     }, used=lambda settings: settings["model.type"] == NAME)
 
@@ -48,12 +48,12 @@ class TransformerFamily(Family):
         if settings["model.keep_frozen"]:
             check_frozen(model.bert)
 
-    def build(self, request: Request) -> Built:
+    def build(self, request: Request) -> NewModel:
         settings, inputs = request.settings, request.inputs
         if inputs.encoder is None:
             raise UserError("--encoder: expected a Hugging Face folder with a BERT, for example --encoder ./mbert")
         if inputs.vectors:
-            raise UserError("--vectors: the model is a transformer, which has its own embeddings; use a bilstm-crf recipe")
+            raise UserError("--vectors: a transformer has its own embeddings; leave this option out, or use a bilstm-crf recipe")
         config = read_config(inputs.encoder)
         tokenizer = Tokenizer(inputs.encoder, config.vocab_size)
         if settings["data.max_length"] > config.max_position_embeddings:
@@ -68,10 +68,10 @@ class TransformerFamily(Family):
         report = load_parameters(inputs.encoder, {p.name: p.value for p in model.store if p.name.startswith("bert.")},
                                  optional=model.head_names())
         new = tuple(name for name in model.head_names() + model.discriminator_names() if name not in report.loaded)
-        return Built(model, tokenizer, config.raw, [str(replace(report, missing=new))])
+        return NewModel(model, tokenizer, config.raw, [str(replace(report, missing=new))])
 
     def freeze(self, model: Any, patterns: Sequence[str]) -> None:
-        """Patterns, and bottom:N for the embeddings and the lowest N layers."""
+        """Freeze by pattern; bottom:N freezes the embeddings and the lowest N layers."""
         for pattern in patterns:
             kind, colon, count = pattern.partition(":")
             if kind == "bottom" and colon:
@@ -84,9 +84,9 @@ class TransformerFamily(Family):
 
     def kept_states(self, settings: Settings, model: Any, texts: Sequence[Sequence[Example]],
                     folder: Path) -> list[KeptStates | None]:
-        """With model.keep_frozen, in memory as far as model.keep_frozen_mb goes, then in unnamed files in `folder`.
+        """With model.keep_frozen, keep up to model.keep_frozen_mb in memory and the rest in unnamed files in `folder`.
 
-        Not in the system's folder for temporary files, which may itself be memory.
+        The system's folder for temporary files would not do: it may itself be memory.
         """
         if not settings["model.keep_frozen"]:
             return [None] * len(texts)

@@ -1,1 +1,1 @@
-"""What a run shows of itself: report.html, curves.csv, and the comparison of several runs."""
+"""Reports on runs: report.html, curves.csv, and the comparison of several runs."""

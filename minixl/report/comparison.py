@@ -1,7 +1,7 @@
-"""Several runs side by side: their curves over each other, their final scores.  What `minixl report` writes.
+"""Compare several runs: one page with their curves in common plots and their final scores, as `minixl report` writes it.
 
-Runs whose settings and inputs are the same but for the seed are one group, drawn as a band, mean ± standard deviation (of
-a sample, n - 1).  Keung et al. 2019, figure 2, is such a page: the test score over the steps with and without adversary.
+Runs that differ only in their seed form a group, drawn as a band: mean ± standard deviation (of a sample, n - 1).
+Figure 2 of Keung et al. 2019 is such a plot: the test score over the steps, with and without the adversary.
 """
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def write_comparison(folders: Sequence[Path], page: Path, table_file: Path | Non
                      losses: Mapping[str, Loss]) -> list[Group]:
     """Write the page, and the rows behind its curves as CSV.  Raises UserError for folders without runs to compare.
 
-    schema, losses: all settings and all losses that exist.
+    schema, losses: of all methods and terms.
     """
     groups = group([read_folder(run, schema) for folder in folders for run in expand(folder)], schema)
     runs = [run for _, members in groups for run in members]
@@ -42,7 +42,7 @@ def write_comparison(folders: Sequence[Path], page: Path, table_file: Path | Non
                         + next(f"{r.folder} the task {r.settings['task']}" for r in runs if r.figure != runs[0].figure)
                         + ": their scores cannot be compared; give runs of one task")
     if not any(run.records or run.metrics for run in runs):
-        raise UserError(f"{runs[0].folder}: expected a run that has made a step, found an empty log.jsonl; wait for its first step")
+        raise UserError(f"{runs[0].folder}: expected a run with at least one step, found an empty log.jsonl; wait for one")
     write_page(page, "Runs side by side", _body(groups, losses), "give --out another place")
     if table_file:
         rows = [{"group": name, "run": str(run.folder), "seed": run.seed, "part": part, **row}
@@ -53,17 +53,17 @@ def write_comparison(folders: Sequence[Path], page: Path, table_file: Path | Non
 
 
 def group(runs: Iterable[RunFolder], schema: Schema) -> list[Group]:
-    """Group the runs that differ only in their seed, under the name of the first one's folder (or of the folder of its seeds)."""
+    """Group the runs that differ only in their seed, and name each group after its first run's folder (or that of its seeds)."""
     groups: list[list[RunFolder]] = []
     for run in runs:
-        mates = next((members for members in groups if _alike(members[0], run, schema)), None)
-        if mates is None:
+        group_of_run = next((members for members in groups if _alike(members[0], run, schema)), None)
+        if group_of_run is None:
             groups.append([run])
-        elif run.seed in [mate.seed for mate in mates]:
+        elif run.seed in [other.seed for other in group_of_run]:
             raise UserError(f"{run.folder}: the same settings, inputs and seed as "
-                            f"{next(mate.folder for mate in mates if mate.seed == run.seed)}; give each run once")
+                            f"{next(other.folder for other in group_of_run if other.seed == run.seed)}; give each run once")
         else:
-            mates.append(run)
+            group_of_run.append(run)
     paths = [(m[0].folder.parent if len(m) > 1 and _is_seed(m[0].folder.resolve()) else m[0].folder).resolve() for m in groups]
     names = [_short_name(path) for path in paths]
     short = [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]
@@ -76,7 +76,7 @@ def _is_seed(folder: Path) -> bool:
 
 
 def _short_name(folder: Path) -> str:
-    """The end of its path: without the folders of seeds and of stages alone, whose names other runs use too."""
+    """Return the end of the path, starting before the names of seeds and stages, which other runs share."""
     parts = folder.parts
     first = len(parts) - 1
     while first > 1 and (_is_seed(Path(parts[first])) or (Path(*parts[:first]) / CONFIG).is_file()):
@@ -90,13 +90,13 @@ def _alike(one: RunFolder, other: RunFolder, schema: Schema) -> bool:
 
 
 def _differing(runs: Sequence[RunFolder]) -> set[str]:
-    """The settings that are not the same in all of them; a run of another version may lack some."""
+    """Return the settings whose values differ; a run of another version may lack some."""
     first = runs[0].settings
     return {name for run in runs for name in {*first, *run.settings} if run.settings.get(name) != first.get(name)}
 
 
 def without_scores(groups: Iterable[Group]) -> list[str]:
-    """For every run that has no final scores, a line that says why."""
+    """Return a line for every run without final scores that says why."""
     runs = [run for _, members in groups for run in members]
     return ([f"{run.folder}: unfinished, {run.steps} step{'s' * (run.steps != 1)} so far, so it has no final scores"
              for run in runs if run.metrics is None]
@@ -105,10 +105,10 @@ def without_scores(groups: Iterable[Group]) -> list[str]:
 
 
 def _of_several_lengths(groups: Iterable[Group]) -> list[str]:
-    """For every group whose runs differ in their number of steps, a line with these numbers and what its curves show."""
+    """Return a line for every group whose runs differ in their number of steps: the numbers, and what the curves show."""
     trained = {name: [run for run in runs if run.steps] for name, runs in groups}
     return [f"{name}: {', '.join(f'seed {run.seed} made {run.steps} steps' for run in runs)}; a point of a curve is the mean of "
-            "the seeds that have a value at that step, and where only one has, there is no point"
+            "the seeds with a value at that step; there is no point where only one seed has a value"
             for name, runs in trained.items() if len({run.steps for run in runs}) > 1]
 
 
@@ -128,7 +128,7 @@ def _body(groups: list[Group], losses: Mapping[str, Loss]) -> list[str]:
 
 
 def _accuracies(groups: list[Group], losses: Mapping[str, Loss]) -> dict[str, dict[str, Band]]:
-    """Title of a loss -> group -> the accuracies of its runs."""
+    """Return title of a loss -> group -> accuracies of its runs."""
     accuracies: dict[str, dict[str, Band]] = {}
     for loss in losses.values():
         for name, runs in groups if loss.accuracy else ():
@@ -140,21 +140,21 @@ def _accuracies(groups: list[Group], losses: Mapping[str, Loss]) -> dict[str, di
 
 
 def band(curves: Sequence[Curve]) -> Band:
-    """Mean and standard deviation of several curves, at every step that two of them have; of one curve, the curve itself.
+    """Return mean and standard deviation of several curves, at every step with at least two values; or one curve unchanged.
 
-    A step that only one of several has is left out: one value says nothing about how far they spread.
+    A step with one value of several curves is left out: one value says nothing about their spread.
     """
-    at: dict[float, list[float]] = {}
+    values_at: dict[float, list[float]] = {}
     for curve in curves:
         for step, value in curve:
-            at.setdefault(step, []).append(value)
+            values_at.setdefault(step, []).append(value)
     enough = min(2, sum(len(curve) > 0 for curve in curves))
-    points = [(step, *mean_sd(values)) for step, values in sorted(at.items()) if len(values) >= enough]
+    points = [(step, *mean_sd(values)) for step, values in sorted(values_at.items()) if len(values) >= enough]
     return Band([(step, mean) for step, mean, _ in points], [sd for _, _, sd in points])
 
 
 def final_scores(groups: Sequence[Group], figure: str) -> list[dict[str, Any]]:
-    """A row for each language and group: mean, sd and number of the runs that have a score, or None, for every heading."""
+    """Return a row for each language and group: for every heading mean, sd and number of runs with a score, or None."""
     rows, headings = [], _meanings(groups)
     languages = dict.fromkeys(language for _, runs in groups for run in runs for language in (run.metrics or {}).get("test", {}))
     for language in languages:
@@ -169,7 +169,7 @@ def final_scores(groups: Sequence[Group], figure: str) -> list[dict[str, Any]]:
 
 
 def _meanings(groups: Sequence[Group]) -> dict[str, str]:
-    """Heading -> what it means, of all columns that the table of final scores can have."""
+    """Return heading -> meaning for all columns that the table of final scores can have."""
     return meanings(run.metrics for _, runs in groups for run in runs if run.metrics)
 
 
@@ -181,13 +181,13 @@ def _summary(values: Sequence[float]) -> dict[str, Any] | None:
 
 
 def shown_columns(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The headings of which any row of final_scores has a score."""
+    """Return the headings for which any row of final_scores has a score."""
     headings = [heading for heading in rows[0] if heading not in ("language", "group")] if rows else []
     return [heading for heading in headings if any(row[heading] for row in rows)]
 
 
 def cell(score: dict[str, Any] | None) -> str | None:
-    """A mean of final_scores in percent, with its deviation if there are several runs; None for none."""
+    """Format a mean of final_scores in percent, with the deviation if there are several runs; None without a score."""
     if not score:
         return None
     return f"{100 * score['mean']:.1f}" + (f" ± {100 * score['sd']:.1f}" if score["runs"] > 1 else "")
@@ -203,10 +203,10 @@ def _scores(groups: list[Group], figure: str) -> list[str]:
 
 
 def _differences(groups: list[Group]) -> list[str]:
-    """The settings in which the groups differ."""
+    """Return a table of the settings that differ between groups."""
     firsts = [runs[0] for _, runs in groups]
     rows = [[name, *(json.dumps(run.settings[name], ensure_ascii=False, default=str) if name in run.settings else None
                      for run in firsts)] for name in sorted(_differing(firsts))]
     return ["<h2>Settings that differ</h2>",
-            table("Values in config.toml; – where the run knows no such setting.", ["setting", *(name for name, _ in groups)], rows)
+            table("Values in config.toml; – if the run lacks the setting.", ["setting", *(name for name, _ in groups)], rows)
             ] if rows else []

@@ -1,4 +1,4 @@
-"""Scores, losses and accuracies over the steps, as rows and as CSV."""
+"""Collect scores, losses and accuracies over the steps, as rows and as CSV."""
 from __future__ import annotations
 
 import csv
@@ -11,23 +11,23 @@ from minixl.files import write_atomically
 from minixl.training.log import Record
 from minixl.training.objective import Loss
 
-COLUMNS = ("step", "language", "score", "source_dev")      # and loss_NAME of every loss, NAME_accuracy of those that have one
+COLUMNS = ("step", "language", "score", "source_dev")      # and loss_NAME for every loss, NAME_accuracy if it has one
 
 
 def columns_of(rows: Iterable[Mapping[str, object]]) -> list[str]:
-    """The columns of these rows: COLUMNS, then losses, then accuracies."""
+    """Return the columns of these rows: COLUMNS, then losses, then accuracies."""
     names = list(dict.fromkeys(name for row in rows for name in row if name not in COLUMNS))
     return [*COLUMNS, *sorted(names, key=lambda name: not name.startswith("loss_"))]       # stable
 
 
 def curve_rows(records: Sequence[Record], figure: str, sources: Sequence[str], losses: Mapping[str, Loss],
                part: str = "test") -> list[Record]:
-    """A row for every evaluation and language of `part` ("test" needs train.score_tests, or "dev").
+    """Return a row for every evaluation and language of `part`: "test", which needs train.score_tests, or "dev".
 
-    score: the figure of that language; source_dev: its mean over the source languages' dev files; losses and accuracies are
-    means over the updates since the last evaluation.  None if there is nothing to average.  An evaluation that scored
-    nothing of `part`, and the updates after the last one, have one row each, without language and score.
-    losses: which of them have an accuracy.
+    score: the figure of that language; source_dev: its mean over the source languages' dev files; losses and accuracies:
+    means over the updates since the last evaluation; None if there is nothing to average.  An evaluation without scores of
+    `part`, and the updates after the last evaluation, get one row each, without language and score.
+    losses: says which losses have an accuracy.
     """
     rows: list[Record] = []
     since: list[Record] = []
@@ -47,7 +47,7 @@ def curve_rows(records: Sequence[Record], figure: str, sources: Sequence[str], l
 
 
 def _columns_of_updates(records: Sequence[Record], losses: Mapping[str, Loss]) -> dict[str, tuple[str, str]]:
-    """Column -> loss and field of an update, for what the updates have."""
+    """Return column -> loss and field of an update, for the losses that occur."""
     updates = [record for record in records if record["kind"] == "update"]
     names = {loss: loss.replace(" ", "_") for loss in dict.fromkeys(update["loss"] for update in updates)}
     return {**{f"loss_{name}": (loss, "value") for loss, name in names.items()},
@@ -65,14 +65,14 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def write_curves(folder: Path, records: Sequence[Record], figure: str, sources: Sequence[str],
                  losses: Mapping[str, Loss]) -> None:
-    """Write curves.csv, if there was an update or an evaluation."""
+    """Write curves.csv if there is an update or an evaluation."""
     rows = curve_rows(records, figure, sources, losses)
     if rows:
         write_atomically(folder / "curves.csv", as_csv(rows, columns_of(rows)))
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """A header and the rows; None is an empty cell."""
+    """Format a header and the rows; None is an empty cell."""
     text = io.StringIO()
     table = csv.DictWriter(text, columns, lineterminator="\n")
     table.writeheader()

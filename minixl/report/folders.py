@@ -1,7 +1,7 @@
-"""A run folder as a report reads it: finished or not, of this minixl or of an older one.
+"""Read run folders for a report: finished or not, of this version of minixl or an older one.
 
-Settings are only compared and shown here, never trained with: a name or a type that this version does not know is kept as it
-is, and a setting that the file lacks has its default.  Damage is reported in one line that names the file.
+A report only compares and shows settings: it keeps names and types that this version does not know, and a setting that the
+file lacks has its default.  Damage is reported in one line that names the file.
 """
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ class RunFolder:
 
     @property
     def figure(self) -> str:
-        """The score of its task."""
+        """The score of its task, "f1" or "accuracy"."""
         return main_figure(self.settings["task"])
 
     @property
     def steps(self) -> int:
-        """How many steps it has made."""
+        """The number of steps made so far."""
         return max((record["step"] + 1 for record in self.records if record["kind"] == "update"), default=0)
 
     def rows(self, part: str, losses: Mapping[str, Loss]) -> list[Record]:
-        """Its curve_rows that have a language."""
+        """Return its curve_rows that have a language."""
         rows = curve_rows(self.records, self.figure, [language for language, _ in self.inputs.source], losses, part)
         return [row for row in rows if row["language"] is not None]
 
 
 def expand(folder: Path) -> list[Path]:
-    """A run folder, or those below a folder of several seeds.  Raises UserError for a folder that is neither, or both."""
+    """Return a run folder, or the runs in a folder of several seeds.  Raises UserError for one that is neither, or both."""
     seeds = sorted((path.parent for path in folder.glob(f"seed-*/{CONFIG}")), key=lambda path: (len(path.name), path.name))
     if (folder / CONFIG).is_file():
         if seeds:
@@ -65,7 +65,7 @@ def expand(folder: Path) -> list[Path]:
 
 
 def read_folder(folder: Path, schema: Schema) -> RunFolder:
-    """Everything of a run that is compared.  Raises UserError for a folder that is damaged."""
+    """Read everything that a report compares.  Raises UserError for a damaged folder."""
     settings, inputs, seed = read_any_config(folder, schema)
     figure = main_figure(settings["task"])
     metrics = read_metrics(folder, figure, f"{LEAVE_OUT}, or train it again") if is_finished(folder) else None

@@ -19,12 +19,12 @@ td:first-child,th:first-child{{text-align:left}}svg{{width:100%;height:auto}}</s
 
 
 def write_page(path: Path, title: str, body: Iterable[str], cure: str = ROOM) -> None:
-    """An HTML page, in one go.  Raises UserError, ending with `cure`, where it cannot be written."""
+    """Write an HTML page atomically.  Raises UserError, ending with `cure`, if it cannot be written."""
     write_atomically(path, PAGE.format(title=html.escape(title), body="\n".join(body)), cure)
 
 
 def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """An HTML table; a float has one decimal, None is a dash.  caption: what it shows, in which unit, and what words mean."""
+    """Return an HTML table; floats have one decimal, None is a dash.  caption: content, unit and the meaning of words."""
     def cell(value: Any) -> str:
         return "–" if value is None else f"{value:.1f}" if isinstance(value, float) else html.escape(str(value))
     lines = ["".join(f"<th>{html.escape(name)}</th>" for name in head)]

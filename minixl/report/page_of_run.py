@@ -18,7 +18,7 @@ def write_report(folder: Path, metrics: dict[str, Any], records: Sequence[Record
                  sections: Sequence[str]) -> None:
     """Write report.html from the content of metrics.json and log.jsonl.
 
-    losses: those of the run; unit: what its model reads, word pieces or words; sections: those of its method, as HTML.
+    losses: of the run; unit: of its model's input, word pieces or words; sections: of its method, as HTML.
     """
     figure = main_figure(metrics["task"])
     values, accuracies = update_curves(records, losses)
@@ -27,21 +27,21 @@ def write_report(folder: Path, metrics: dict[str, Any], records: Sequence[Record
     for part in ("dev", "test"):
         body += plot(f"{part.title()} {figure}", score_curves(records, part, figure), f"{figure}, %", PERCENT)
     if metrics["steps"]:
-        body.append(f"<p>{metrics['steps']} steps, the model is that after {metrics['selected_step']}; "
+        body.append(f"<p>{metrics['steps']} steps, the model is from step {metrics['selected_step']}; "
                     f"{metrics['seconds']:.0f} s of training at {metrics['tokens_per_second']:.0f} {unit} a second; "
                     f"{metrics['peak_memory_bytes'] / 2 ** 30:.2f} GiB of host memory at the peak.</p>")
     write_page(folder / "report.html", f"{metrics['method']} · {metrics['task']} · seed {metrics['seed']}", [*body, *sections])
 
 
 def plot(title: str, curves: Mapping[str, Curve | Band], label: str, within: Range | None = None) -> list[str]:
-    """A heading and its plot, `within` as in svg; nothing for no curves."""
+    """Return a heading and a plot, nothing without curves.  within: see svg."""
     return [f"<h2>{html.escape(title)}</h2>", svg(curves, label, within)] if curves else []
 
 
 def update_curves(records: Sequence[Record], losses: Mapping[str, Loss]) -> tuple[dict[str, Curve], dict[str, Curve]]:
-    """Every loss over the steps, and the accuracy of those that have one, by their titles in a plot.
+    """Return the curves of all losses, and of the accuracies of those that have one, by title.
 
-    A loss that is not in the table, of an older version perhaps, keeps its name.
+    A loss that is not in the table, perhaps from an older version, keeps its name.
     """
     values: dict[str, list[tuple[float, float]]] = {}
     accuracies: dict[str, list[tuple[float, float]]] = {}
@@ -56,13 +56,13 @@ def update_curves(records: Sequence[Record], losses: Mapping[str, Loss]) -> tupl
 
 
 def accuracy_plots(accuracies: Mapping[str, Mapping[str, Curve | Band]], losses: Mapping[str, Loss]) -> list[str]:
-    """A plot for every loss with an accuracy; accuracies: title of the loss -> its curves by name."""
+    """Plot the accuracy of every loss that has one.  accuracies: title of the loss -> name -> curve."""
     labels = {loss.title: loss.accuracy for loss in losses.values() if loss.accuracy}
     return [line for title, curves in accuracies.items() for line in plot(f"Accuracy of the {title}", curves, labels[title])]
 
 
 def score_curves(records: Sequence[Record], part: str, figure: str) -> dict[str, Curve]:
-    """language -> its score on dev or test file in percent, over the steps."""
+    """Return language -> its score on the dev or test file in percent, over the steps."""
     curves: dict[str, list[tuple[float, float]]] = {}
     for record in records:
         for language, score in record.get(part, {}).items() if record["kind"] == "evaluation" else ():
@@ -71,7 +71,7 @@ def score_curves(records: Sequence[Record], part: str, figure: str) -> dict[str,
 
 
 def score_table(metrics: dict[str, Any]) -> str:
-    """Test scores per language, in the columns that there are."""
+    """Return the table of test scores by language, with the columns that the run has."""
     figure, columns = main_figure(metrics["task"]), score_columns(metrics)
     rows = [[language, *(100 * metrics[part][language][figure] if language in metrics[part] else None
                          for part in columns.values())] for language in metrics["test"]]

@@ -17,16 +17,16 @@ PERCENT: Range = (0.0, 100.0)
 
 
 class Band(NamedTuple):
-    """A mean over runs, and how far they spread."""
+    """A mean over runs and its standard deviation."""
 
     mean: Curve
-    deviation: Sequence[float]         # of each point; 0 draws no band
+    deviation: Sequence[float]         # at each point; 0 draws no band
 
 
 def smooth(curves: Mapping[str, Curve], most: int = 200) -> dict[str, Curve]:
-    """Each curve as the means of at most `most` stretches of steps, a mean at the end of its stretch.
+    """Average each curve over at most `most` intervals of steps; a mean is placed at the end of its interval.
 
-    The stretches are those of the longest curve, for all of them, so that points of several curves lie at the same steps.
+    All curves have the intervals of the longest one, so that their points lie at the same steps.
     """
     last = max((step for curve in curves.values() for step, _ in curve), default=0)
     size = ceil(last / most)
@@ -35,14 +35,14 @@ def smooth(curves: Mapping[str, Curve], most: int = 200) -> dict[str, Curve]:
 
 
 def axis(heights: Sequence[float], within: Range | None) -> tuple[float, float, int]:
-    """Both ends of the axis of `heights`, and how many decimals its labels need.
+    """Return both ends of the axis for `heights`, and the number of decimals of its labels.
 
-    It begins at 0.  With `within`, the ends of the scale, it spans the heights and a little more, but not more than the
-    scale: how far curves differ is seen however high they lie.  Its ends are round numbers then.
+    The axis begins at 0.  With `within`, the ends of the scale, it spans the heights and a small margin inside the scale,
+    between round numbers: differences between curves are visible however high they lie.
     """
     low, top = min(heights), max(heights)
     if within is None:
-        low, top = min(0.0, low), top if top > min(0.0, low) else min(0.0, low) + 1.0      # all are 0
+        low, top = min(0.0, low), top if top > min(0.0, low) else min(0.0, low) + 1.0      # if all are 0
         return low, top, max(0, 2 - floor(log10(top - low)))
     margin = 0.05 * (top - low) or 0.01 * (within[1] - within[0])
     power = floor(log10((top - low) / 2 + margin))
@@ -52,7 +52,7 @@ def axis(heights: Sequence[float], within: Range | None) -> tuple[float, float, 
 
 
 def svg(curves: Mapping[str, Curve | Band], label: str, within: Range | None = None) -> str:
-    """Named curves over steps; a Band has its deviation shaded on both sides.  "" where there is not a point.
+    """Plot named curves over steps; the deviation of a Band is shaded on both sides.  Returns "" if there are no points.
 
     The axis begins at 0; with `within` it spans the curves, see axis().
     """
@@ -88,15 +88,15 @@ def svg(curves: Mapping[str, Curve | Band], label: str, within: Range | None = N
 
 
 def bars(heights: Sequence[tuple[float, float]], ends: tuple[str, str], names: tuple[str, str]) -> str:
-    """Bars side by side, each a whole and a part of it in another colour.  ends: what stands below the first and the last."""
-    top, width = max((whole for whole, _ in heights), default=0) or 1, (WIDTH - 2 * MARGIN) / max(len(heights), 1)
+    """Plot bars, each (total, part of it) in two colours.  ends: labels below the first and the last bar."""
+    top, width = max((total for total, _ in heights), default=0) or 1, (WIDTH - 2 * MARGIN) / max(len(heights), 1)
     lines = [f'<text x="4" y="{MARGIN}">{top:g}</text>',
              f'<text x="{MARGIN}" y="{HEIGHT - MARGIN + 18}">{html.escape(ends[0])}</text>',
              f'<text x="{WIDTH - MARGIN}" y="{HEIGHT - MARGIN + 18}" text-anchor="end">{html.escape(ends[1])}</text>']
     for kind, (name, colour) in enumerate(zip(names, ("#bbbbbb", COLOURS[0]), strict=True)):
         lines.append(f'<text x="{MARGIN + 160 * kind}" y="20" fill="{colour}">{html.escape(name)}</text>')
         for i, pair in enumerate(heights):
-            tall = pair[kind] / top * (HEIGHT - 2 * MARGIN)
-            lines.append(f'<rect x="{MARGIN + i * width:.1f}" y="{HEIGHT - MARGIN - tall:.1f}" width="{0.9 * width:.1f}" '
-                         f'height="{tall:.1f}" fill="{colour}"/>')
+            height = pair[kind] / top * (HEIGHT - 2 * MARGIN)
+            lines.append(f'<rect x="{MARGIN + i * width:.1f}" y="{HEIGHT - MARGIN - height:.1f}" width="{0.9 * width:.1f}" '
+                         f'height="{height:.1f}" fill="{colour}"/>')
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" font-size="13" role="img">{"".join(lines)}</svg>'

@@ -1,10 +1,10 @@
-"""A run that can be stopped at any moment: state on disk that is either the old one or the new one, never half.
+"""Checkpoints: a run can stop at any moment and continue from the last complete state.
 
-    checkpoint/latest.json           which files belong to the newest state, and everything that is not an array
+    checkpoint/latest.json               the files of the newest state, and everything that is not an array
     checkpoint/state-STEP.safetensors    parameters and optimiser moments at STEP
-    checkpoint/NAME-STEP.safetensors     parameters where NAME ("best", "oracle-es") scored highest
+    checkpoint/NAME-STEP.safetensors     parameters at the step with the highest score for NAME ("best", "oracle-es")
 
-latest.json is replaced last and in one go; files that it does not name are deleted afterwards.
+latest.json is replaced last, atomically; then the files that it does not name are deleted.
 """
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ class Checkpoint:
         self.files: dict[str, str] = {}
 
     def exists(self) -> bool:
-        """Whether there is a state to continue from."""
+        """Whether the folder has a state to continue from."""
         return (self.folder / "latest.json").is_file()
 
     def snapshot(self, name: str, step: int, store: ParameterStore) -> None:
-        """Keep the trainable parameters as they are now under a name, in place of an earlier snapshot of that name."""
+        """Save the current trainable parameters under a name, in place of an earlier snapshot of that name."""
         self.files[name] = self._save(f"{name}-{step}.safetensors", parameters_of(store))
 
     def restore(self, name: str, store: ParameterStore) -> None:
-        """Put a snapshot's parameters back."""
+        """Restore the parameters of a snapshot."""
         arrays = self._load(self.files[name])
         for parameter in trainable(store):
             parameter.value[...] = store.xp.asarray(arrays[parameter.name])
 
     def save(self, step: int, store: ParameterStore, optimizers: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-        """Write parameters, moments and `state` (JSON-ready) of a step; the previous state stays until this one is whole."""
+        """Write parameters, moments and `state` (JSON values) of a step; the previous state stays until this one is complete."""
         arrays = {f"parameter/{name}": value for name, value in parameters_of(store).items()}
         for loss, optimizer in optimizers.items():
             arrays.update({f"optimizer/{loss}/{key}": to_numpy(value) for key, value in optimizer.state_dict().items()})
@@ -58,7 +58,7 @@ class Checkpoint:
                 path.unlink()
 
     def load(self, store: ParameterStore, optimizers: Mapping[str, Any]) -> dict[str, Any]:
-        """Put parameters and moments back; returns the rest of the state.  Raises UserError for a damaged checkpoint."""
+        """Restore parameters and moments; return the rest of the state.  Raises UserError for a damaged checkpoint."""
         with self.readable():
             state = json.loads((self.folder / "latest.json").read_text(encoding="utf-8"))
             self.files = dict(state["files"])
@@ -73,7 +73,7 @@ class Checkpoint:
 
     @contextmanager
     def readable(self) -> Iterator[None]:
-        """What a damaged or foreign checkpoint raises while it is taken apart becomes a UserError."""
+        """Turn the errors of reading a damaged or foreign checkpoint into a UserError."""
         try:
             yield
         except UserError:
@@ -96,10 +96,10 @@ class Checkpoint:
 
 
 def trainable(store: ParameterStore) -> list:
-    """The parameters that a checkpoint holds; the others are those of the encoder folder."""
+    """Return the parameters that a checkpoint holds; the others are still those of the encoder folder."""
     return [parameter for parameter in store if parameter.trainable]
 
 
 def parameters_of(store: ParameterStore) -> dict[str, np.ndarray]:
-    """Name -> value on the CPU of every trainable parameter."""
+    """Return name -> value on the CPU for every trainable parameter."""
     return {parameter.name: to_numpy(parameter.value) for parameter in trainable(store)}

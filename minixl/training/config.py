@@ -18,7 +18,7 @@ CONFIG = "config.toml"
 
 
 def config_text(settings: Settings, inputs: Inputs, seed: int) -> str:
-    """The content of config.toml."""
+    """Return the content of config.toml."""
     versions = {"minixl": __version__} | {name: metadata.version(name) for name in
                                           ("numpy", "scipy", "tokenizers", "safetensors", "seqeval")}
     table = "\n".join(f"{name} = {json.dumps(version)}" for name, version in versions.items())
@@ -26,16 +26,16 @@ def config_text(settings: Settings, inputs: Inputs, seed: int) -> str:
 
 
 def config_digest(text: str) -> str:
-    """Digest of everything in a config.toml but the versions, which may change during the life of a run, and comments."""
+    """Return a digest of a config.toml without comments and versions, which may change before a run is finished."""
     kept = {name: value for name, value in tomllib.loads(text).items() if name != "versions"}
     return sha256(json.dumps(kept, sort_keys=True).encode("utf-8")).hexdigest()
 
 
 def read_config(folder: Path, schema: Schema) -> tuple[Settings, Inputs, int]:
-    """Settings, inputs and seed of a run that is to be continued.  Raises UserError for one of another version."""
+    """Read settings, inputs and seed of a run to continue.  Raises UserError if this version cannot read them."""
     path = folder / CONFIG
     if not path.is_file():
-        raise UserError(f"--resume: {path} is not there, so {folder} holds no run to continue")
+        raise UserError(f"--resume: {path} does not exist: {folder} holds no run to continue")
     try:
         values, inputs, seed = _split(tomllib.loads(path.read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -45,9 +45,9 @@ def read_config(folder: Path, schema: Schema) -> tuple[Settings, Inputs, int]:
 
 
 def read_any_config(folder: Path, schema: Schema) -> tuple[dict[str, Any], Inputs, int]:
-    """Settings, inputs and seed of a run that is only looked at, whichever version wrote it.
+    """Read settings, inputs and seed of a run of any version, for a report.
 
-    A setting that this version does not know is kept as it is, one that the file lacks has its default.
+    A setting that this version does not know is kept; one that the file lacks has its default.
     """
     path, version = folder / CONFIG, "an unknown version"
     try:
@@ -61,10 +61,10 @@ def read_any_config(folder: Path, schema: Schema) -> tuple[dict[str, Any], Input
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         problem = f"no {error}" if isinstance(error, KeyError) else error
         raise UserError(f"{path}: expected the settings of a run, found a file that this minixl ({__version__}) cannot read "
-                        f"({problem}); it was damaged, or written by another one ({version}); leave this run out") from None
+                        f"({problem}); it is damaged, or another version ({version}) wrote it; leave this run out") from None
 
 
 def _split(tables: Mapping[str, Any]) -> tuple[dict[str, Any], Inputs, int]:
-    """Settings, inputs and seed of the tables of a config.toml."""
+    """Return settings, inputs and seed from the tables of a config.toml."""
     values = flatten({name: value for name, value in tables.items() if name != "seed"})
     return values, Inputs.from_table(tables["inputs"]), int(tables["seed"])

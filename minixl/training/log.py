@@ -3,7 +3,7 @@
     {"kind": "update", "step": 0, "loss": "task", "value": 1.9, "gradient_norm": ..., "lr": ..., "tokens": ..., "accuracy": null}
     {"kind": "evaluation", "step": 25, "dev": {"en": {"f1": ...}}, "test": {...}}        test only with train.score_tests
 
-An update's step counts from 0; an evaluation's is the number of steps made so far.
+The step of an update counts from 0; that of an evaluation is the number of steps made so far.
 """
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Record = dict[str, Any]
 
 
 class Log:
-    """The log of one run folder, while its stage is trained.  cure: ends the message if it cannot be written."""
+    """Writes the log of a run folder during training.  cure: ends the error message if it cannot be written."""
 
     def __init__(self, folder: Path, cure: str = ROOM) -> None:
         self.path, self.cure = folder / "log.jsonl", cure
@@ -40,13 +40,13 @@ class Log:
         self.path.write_text("", encoding="utf-8")
 
     def sync(self) -> int:
-        """Have everything on disk; returns the length in bytes, for a checkpoint."""
+        """Flush the log to disk; return its length in bytes, for a checkpoint."""
         with open(self.path, "ab") as log:
             os.fsync(log.fileno())
         return self.path.stat().st_size
 
     def shorten(self, size: int) -> None:
-        """Cut off the records that follow the checkpoint at `size` bytes: they will be written again."""
+        """Remove the records after the checkpoint at `size` bytes: they will be written again."""
         length = self.path.stat().st_size if self.path.is_file() else 0
         if length < size:
             raise UserError(f"{self.path}: expected the {size} bytes that were there at the last checkpoint, found {length}; put "
@@ -63,7 +63,7 @@ class Log:
 
 
 def read_log(folder: Path, figure: str, cure: str | None = None) -> list[Record]:
-    """The records of a run, without a last line that is still being written.
+    """Read the records of a run, without a last line that is still being written.
 
     figure: the score that every evaluation must have.  Raises UserError for a line that is not a record, ending with `cure`.
     """
@@ -88,7 +88,7 @@ def read_log(folder: Path, figure: str, cure: str | None = None) -> list[Record]
 
 
 def last_accuracy(records: Sequence[Record], loss: str) -> float | None:
-    """The mean accuracy of a loss over the last tenth of a run; None if it has no update with an accuracy."""
+    """Return the mean accuracy of a loss over the last tenth of a run; None if no update has an accuracy."""
     updates = [(record["step"], record["accuracy"]) for record in records
                if record["kind"] == "update" and record["loss"] == loss and record.get("accuracy") is not None]
     if not updates:
@@ -108,10 +108,10 @@ def _is_record(record: Any, figure: str) -> bool:
 
 
 def are_scores(scores: Any, figure: str) -> bool:
-    """Whether this is language -> score with this figure."""
+    """Whether the value is a dict language -> score, each with this figure."""
     return isinstance(scores, dict) and all(isinstance(score, dict) and is_number(score.get(figure)) for score in scores.values())
 
 
 def is_number(value: Any) -> bool:
-    """Whether this is a finite number."""
+    """Whether the value is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

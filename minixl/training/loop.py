@@ -1,7 +1,7 @@
-"""The loop around an objective: evaluation, model selection, early stopping, checkpoints, log and metrics.
+"""The training loop of one stage: evaluation, model selection, early stopping, checkpoints, log and metrics.
 
-It trains one stage, whatever the method: it calls step(), writes the Update records to the log, and saves the optimisers.
-docs/runs.md describes what a run leaves in its folder.
+It is the same for every method: it calls the objective's step(), logs its Update records, and saves its optimisers.
+docs/runs.md describes the files of a run folder.
 """
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ SECTION = Section("training", {
     "train.epochs": Setting(3, "passes over the labelled source sentences, or over the text that the method's last stage "
                             "learns from", at_least=0),
     "train.max_steps": Setting(0, "at most N steps; with train.epochs=0 exactly N; 0: no limit. A step is one update for the task "
-                               "and those that the method adds to it. A method's earlier stages are not limited", at_least=0),
+                               "and those that the method adds to it. Does not limit a method's earlier stages", at_least=0),
     "train.batch_size": Setting(32, "sentences in a batch", at_least=1),
-    "train.accumulate": Setting(1, "split a batch into N parts whose gradients are added up, to save memory; has no effect on "
+    "train.accumulate": Setting(1, "split a batch into N parts and add up their gradients, to save memory; has no effect on "
                                 "terms that compare all pairs of a batch", at_least=1),
     "train.eval_every": Setting(0, "evaluate every N steps; 0: after every epoch", at_least=0),
-    "train.score_tests": Setting(False, "score the test files at every evaluation as well, for curves", compared=False),
-    "train.max_minutes": Setting(0.0, "end after N minutes of training, not counting evaluations but counting those before "
-                                      "--resume; 0: no limit. Such a run ends at another step each time", at_least=0),
+    "train.score_tests": Setting(False, "also score the test files at every evaluation, for curves", compared=False),
+    "train.max_minutes": Setting(0.0, "stop after N minutes of training, including the time before --resume but not evaluations; "
+                                      "0: no limit. The last step then differs from run to run", at_least=0),
     "train.checkpoint_every": Setting(0, "write a checkpoint every N steps; 0: at every evaluation", at_least=0, compared=False),
 })
 
-STATE = ("steps", "tokens", "seconds", "best", "best_step", "finished")    # of a Training, in its checkpoints
+STATE = ("steps", "tokens", "seconds", "best", "best_step", "finished")    # attributes of Training that checkpoints save
 
 
 class Training:
@@ -54,7 +54,7 @@ class Training:
         self.figure = main_figure(evaluation.task)
         watched = settings["train.stop_on"]
         if settings["train.patience"] and watched not in FIGURES and watched not in objective.losses:
-            reporter.message(f"train.patience has no effect: there is no {watched} to watch in this stage")
+            reporter.message(f"train.patience has no effect: this stage has no {watched}, which train.stop_on watches")
         # everything below is the state of the run, saved with every checkpoint
         self.steps = 0
         self.tokens = 0
@@ -62,10 +62,10 @@ class Training:
         self.best: dict[str, float] = {}           # "best" and "oracle-LANGUAGE" -> highest dev score so far
         self.best_step: dict[str, int] = {}
         self.patience = Patience(settings, evaluation.sources, objective.losses)
-        self.finished = False                      # before the last step
+        self.finished = False                      # stopped before the last step
 
     def resume(self) -> None:
-        """Continue from the checkpoint: parameters, moments, streams, log; the next step is bit-equal.
+        """Restore parameters, moments, streams and log from the checkpoint; the next step is the same to the bit.
 
         Raises UserError for a checkpoint or log that is damaged or was made with other data.
         """
@@ -80,7 +80,7 @@ class Training:
         self.reporter.message(f"continuing at step {self.steps} of {self.total_steps}")
 
     def run(self) -> dict[str, Any]:
-        """All remaining steps, then the scores: returns the content of metrics.json."""
+        """Make all remaining steps, score the test files and return the content of metrics.json."""
         self.reporter.start(self.total_steps, self.steps, "training")
         try:
             while self.steps < self.total_steps and not self.finished:
@@ -106,13 +106,13 @@ class Training:
         self.reporter.step(self.tokens / max(self.seconds, 1e-9))
         limit = self.settings["train.max_minutes"]
         if limit and self.seconds >= 60 * limit and self.steps < self.total_steps:
-            self._finish_early(f"{limit:g} minutes of training are over (train.max_minutes)")
-        evaluated = self.finished or self.steps % self.eval_every == 0 or self.steps == self.total_steps
-        if evaluated:
+            self._finish_early(f"{limit:g} minutes of training have passed (train.max_minutes)")
+        evaluate = self.finished or self.steps % self.eval_every == 0 or self.steps == self.total_steps
+        if evaluate:
             self._evaluate()
         every = self.settings["train.checkpoint_every"]
         stopping = self.stop()
-        if evaluated or (every and self.steps % every == 0) or stopping:
+        if evaluate or (every and self.steps % every == 0) or stopping:
             self._save()
         if stopping and self.steps < self.total_steps and not self.finished:
             raise Stopped
@@ -135,7 +135,7 @@ class Training:
             self._finish_early(reason)
 
     def _report_accuracy(self) -> None:
-        """Say what the accuracies mean, once, after a quarter of the steps, while there is time to start again."""
+        """Explain the accuracies once, after a quarter of the steps, early enough to start again."""
         if not self.steps - self.eval_every < self.total_steps / 4 <= self.steps < self.total_steps:
             return
         for name, loss in self.objective.losses.items():
@@ -159,15 +159,15 @@ class Training:
         self.checkpoint.save(self.steps, self.model.store, self.objective.optimizers, state)
 
     def _final_scores(self) -> dict[str, Any]:
-        """Test scores of the last parameters, of the best on target dev (oracle), and of those selected on source dev.
+        """Return test scores of the last parameters, of those selected on source dev, and of the best on target dev (oracle).
 
-        The selected parameters are in the model afterwards.
+        Afterwards the model has the selected parameters.
         """
         pieces = {language: encoded.pieces for language, (_, encoded) in self.evaluation.files["test"].items()}
         oracles = [name.removeprefix("oracle-") for name in self.best if name != "best"]
         oracles = [language for language in oracles if language in pieces]
-        again = self.best_step.get("best", self.steps) != self.steps           # the selected parameters are not the last
-        total = sum(pieces.values()) * (1 + again) + sum(pieces[language] for language in oracles)
+        earlier = self.best_step.get("best", self.steps) != self.steps         # the selected parameters are not the last
+        total = sum(pieces.values()) * (1 + earlier) + sum(pieces[language] for language in oracles)
         metrics: dict[str, Any] = {}
         with over_pieces(total, "scoring", self.reporter, self.stop) as progress:
             metrics["test"] = metrics["last"] = self.evaluation.run(self.model, "test", progress=progress)
@@ -175,10 +175,10 @@ class Training:
             for language in oracles:
                 self.checkpoint.restore(f"oracle-{language}", self.model.store)
                 metrics["oracle"][language] = self.evaluation.one(self.model, "test", language, progress=progress)
-            if again:
+            if earlier:
                 self.checkpoint.restore("best", self.model.store)
                 metrics["test"] = self.evaluation.run(self.model, "test", progress=progress)
-            elif oracles:                                                      # an oracle's are in the model
+            elif oracles:                                                      # the model has an oracle's
                 self.checkpoint.load(self.model.store, self.objective.optimizers)
         metrics.update(steps=self.steps, selected_step=self.best_step.get("best", self.steps), seconds=round(self.seconds, 3),
                        tokens_per_second=round(self.tokens / max(self.seconds, 1e-9), 1),

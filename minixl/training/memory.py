@@ -1,4 +1,4 @@
-"""The peak memory of a process.  Imports nothing of minixl, so that a benchmark can use it for other engines too."""
+"""The peak memory of a process.  Imports nothing from minixl, so that a benchmark can use it for other engines too."""
 import contextlib
 import resource
 import sys
@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def peak_memory() -> int:
-    """The largest resident memory of this process on the host, in bytes; GPU memory is not counted.
+    """Return the peak resident memory of this process on the host, in bytes, without GPU memory.
 
-    On Linux since reset_peak_memory(), elsewhere since the process began.
+    On Linux the peak since reset_peak_memory(), elsewhere since the process began.
 
     getrusage also counts memory of the parent process, so on Linux this reads VmHWM.
     """
@@ -20,6 +20,6 @@ def peak_memory() -> int:
 
 
 def reset_peak_memory() -> None:
-    """Start counting the peak again, from the memory held now.  Does nothing where the system is not Linux, or forbids it."""
+    """Reset the peak to the memory in use now.  Does nothing if the system is not Linux, or forbids it."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", "ascii")

@@ -19,12 +19,12 @@ def write_metrics(folder: Path, metrics: Metrics) -> None:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the run in the folder has its scores."""
+    """Whether the run in the folder has its final scores."""
     return (folder / "metrics.json").is_file()
 
 
 def read_metrics(folder: Path, figure: str, cure: str) -> Metrics:
-    """The scores of a finished run.  Raises UserError for a damaged file, or one of several seeds, ending with `cure`.
+    """Read the scores of a finished run.  Raises UserError, ending with `cure`, for a damaged file or one of several seeds.
 
     figure: the score that every language must have.
     """

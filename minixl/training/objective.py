@@ -1,7 +1,7 @@
-"""What a method minimises: named losses, each with its own optimiser over its own parameters, and one step of its algorithm.
+"""Objectives: named losses, each with its own optimiser over its own parameters, and one step of a method's algorithm.
 
-A method's own updates are an Objective, and so is a term that a setting adds to a method; Composition strings them together.
-The loop (loop.py) knows an objective's step() and optimizers, and nothing of what it minimises.
+A method has an Objective, and so has every term that a setting adds to it; Composition combines them.
+The loop (loop.py) uses an objective's step() and optimizers, and knows nothing about its losses.
 """
 from __future__ import annotations
 
@@ -17,53 +17,53 @@ from minixl.training.update import Observer, PendingUpdate, Update, step_rng, up
 
 
 class Loss(NamedTuple):
-    """One loss, as the log, the plots, early stopping and the message about divergence describe it."""
+    """The description of a loss for the log, the plots, early stopping and the message about divergence."""
 
     rates: str                         # the settings that are its learning rates
-    masks: int                         # which dropout masks of a step its update draws; each loss has a number of its own
-    title: str                         # in a plot
-    accuracy: str = ""                 # what its accuracy is, in a plot; "" if it has none
-    chance: float | None = None        # the accuracy to be reached, which train.stop_on watches; None: there is none
-    verdict: Callable[[float, str], str] | None = None    # mean accuracy, over which steps -> what it means, for the user
+    masks: int                         # seed of its dropout masks within a step; different for each loss
+    title: str                         # its name in a plot
+    accuracy: str = ""                 # label of its accuracy in a plot; "" if it has none
+    chance: float | None = None        # the accuracy to approach, which train.stop_on watches; None: there is none
+    verdict: Callable[[float, str], str] | None = None    # mean accuracy, "over which steps" -> message for the user
 
 
 class Objective:
     """Base class.  A subclass declares its losses and streams, adds its optimisers in __init__ and defines step()."""
 
     LOSSES: ClassVar[Mapping[str, Loss]] = {}
-    STREAMS: ClassVar[Mapping[str, str]] = {}       # name of a stream -> the text it deals out
+    STREAMS: ClassVar[Mapping[str, str]] = {}       # name of a stream -> the text that it reads
 
     def __init__(self, model: Any, streams: Mapping[str, Stream], settings: Settings, seed: int, total_steps: int) -> None:
-        """total_steps: iterations planned, for the schedules."""
+        """total_steps: the number of steps planned, for the schedules."""
         self.model, self.streams, self.settings, self.seed, self.total_steps = model, streams, settings, seed, total_steps
         self.losses = dict(self.LOSSES)
         self.subsets: dict[str, list[str]] = {}     # loss -> names of the parameters it moves
         self.optimizers: dict[str, Optimizer] = {}  # loss -> its optimiser, for checkpoints
-        self.observers: list[Observer] = []         # see every update before it is made; update.py
+        self.observers: list[Observer] = []         # called before every update; see update.py
 
     @classmethod
     def discriminator(cls, settings: Settings) -> Discriminator:
-        """The language discriminator that the model must have."""
+        """Return the language discriminator that the model must have."""
         return NO_DISCRIMINATOR
 
     @classmethod
     def check_model(cls, model: Model, settings: Settings) -> None:
-        """Raises UserError if this model cannot be trained so, before anything is written."""
+        """Raises UserError if the objective cannot train this model, before anything is written."""
 
     def step(self, step: int) -> list[Update]:
-        """One iteration of the algorithm, counted from 0; returns a record of each update it made."""
+        """Make one iteration of the algorithm, counted from 0; return a record of each update."""
         raise NotImplementedError
 
     def add_loss(self, loss: str, names: Sequence[str], optimizer: Optimizer) -> None:
-        """A loss moves the parameters `names` by its optimiser."""
+        """Add a loss that updates the parameters `names` with its optimiser."""
         self.subsets[loss], self.optimizers[loss] = list(names), optimizer
 
     def rng(self, step: int, loss: str) -> Any:
-        """The generator of this update's dropout masks."""
+        """Return the generator of this update's dropout masks."""
         return step_rng(self.seed, step, self.losses[loss].masks, self.model.store.xp)
 
     def update(self, step: int, loss: str, value: float, tokens: int, accuracy: float | None = None) -> Update:
-        """Move the loss's parameters by the gradients in the store, and zero these."""
+        """Update the loss's parameters with the gradients in the store, and zero the gradients."""
         optimizer = self.optimizers[loss]
         pending = PendingUpdate(step, loss, self.subsets[loss], self.model.store, optimizer)
         norm = update_parameters(pending, self.settings["optim.clip"], self.observers)
@@ -71,7 +71,7 @@ class Objective:
 
 
 class Composition(Objective):
-    """An objective and the terms added to it: after each of its steps every term makes updates of its own."""
+    """An objective and the terms added to it: in every step each term makes its updates after the objective's."""
 
     def __init__(self, main: Objective, terms: Sequence[Objective]) -> None:
         super().__init__(main.model, main.streams, main.settings, main.seed, main.total_steps)

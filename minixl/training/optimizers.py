@@ -1,4 +1,4 @@
-"""The optimisers of a run: the settings [optim] applied to a model's parameters."""
+"""Make the optimisers of a run from the settings in [optim]."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ SECTION = Section("optimiser", {
     "optim.name": Setting("adamw", "optimiser", ("adamw", "adam", "sgd")),
     "optim.lr": Setting(5e-5, "learning rate of the encoder", at_least=0),
     "optim.head_lr": Setting(0.0, "learning rate of the head; 0: optim.lr", at_least=0),
-    "optim.schedule": Setting("linear", "learning rate after the warm-up", ("linear", "constant", "inverse")),
-    "optim.decay": Setting(0.01, "schedule inverse: learning rates are divided by 1 + decay * epoch, the first epoch being 0",
+    "optim.schedule": Setting("linear", "course of the learning rate after the warm-up", ("linear", "constant", "inverse")),
+    "optim.decay": Setting(0.01, "with schedule inverse: divide learning rates by 1 + decay * epoch; the first epoch is 0",
                            at_least=0),
-    "optim.floor": Setting(0.0, "schedule inverse: lower limit of every learning rate; one that starts lower stays as it is",
+    "optim.floor": Setting(0.0, "with schedule inverse: lower limit of every learning rate; one that starts lower is not raised",
                            at_least=0),
-    "optim.warmup": Setting(0.1, "share of all steps, rounded to whole steps, in which the learning rate rises from 0",
+    "optim.warmup": Setting(0.1, "share of all steps, rounded to full steps, during which the learning rate rises from 0",
                             at_least=0, below=1),
     "optim.weight_decay": Setting(0.01, "decoupled weight decay of adamw, not applied to LayerNorm and biases", at_least=0),
     "optim.beta1": Setting(0.9, "Adam's decay of the first moment", at_least=0, below=1),
@@ -28,7 +28,7 @@ SECTION = Section("optimiser", {
 
 
 def make_optimizer(model: Model, names: Sequence[str], settings: Settings, total_steps: int, epoch_steps: int) -> Optimizer:
-    """The optimiser of settings [optim] for `names`; the head has its own learning rate.  epoch_steps: see make_schedule."""
+    """Make the optimiser of [optim] for `names`; the head has its own learning rate.  epoch_steps: see make_schedule."""
     head = set(model.head_names())
     decay = settings["optim.weight_decay"] if settings["optim.name"] == "adamw" else 0.0
     groups: list[Group] = []
@@ -44,9 +44,9 @@ def make_optimizer(model: Model, names: Sequence[str], settings: Settings, total
 
 def adam(model: Model, names: Sequence[str], lr: float, weight_decay: float, settings: Settings, updates: int,
          epoch_updates: int | Fraction) -> Optimizer:
-    """AdamW with the same weight decay for all of `names`, LayerNorm and biases too; without decay it is Adam.
+    """Make an AdamW with the same weight decay for all of `names`, LayerNorm and biases too; without decay it is Adam.
 
-    For losses beside the task's.  The decay of all parameters is that of AdvPicker's code (Chen et al. 2021).
+    For losses other than the task's.  AdvPicker's code decays all parameters in this way (Chen et al. 2021).
     """
     group = Group(tuple(names), lr, weight_decay, lowest_rate(settings))
     return AdamW(model.store, [group], make_schedule(settings, updates, epoch_updates),
@@ -54,9 +54,9 @@ def adam(model: Model, names: Sequence[str], lr: float, weight_decay: float, set
 
 
 def make_schedule(settings: Settings, total_steps: int, epoch_steps: int | Fraction) -> Schedule:
-    """Update -> factor of the learning rate: optim.schedule and optim.warmup, the same for every loss of a method.
+    """Make the schedule, update -> factor of the learning rate, of optim.schedule and optim.warmup; every loss has the same.
 
-    epoch_steps: updates in an epoch of the stream "source"; a fraction for a loss that moves only in some iterations.
+    epoch_steps: updates in an epoch of the stream "source"; a fraction for a loss with updates only in some iterations.
     """
     warmup = round(settings["optim.warmup"] * total_steps)
     if settings["optim.schedule"] == "linear":
@@ -66,5 +66,5 @@ def make_schedule(settings: Settings, total_steps: int, epoch_steps: int | Fract
 
 
 def lowest_rate(settings: Settings) -> float:
-    """The lower limit of every learning rate: optim.floor, which only the inverse schedule uses."""
+    """Return the lower limit of every learning rate: optim.floor, which only the inverse schedule uses."""
     return float(settings["optim.floor"]) if settings["optim.schedule"] == "inverse" else 0.0

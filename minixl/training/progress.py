@@ -1,4 +1,4 @@
-"""Where a run reports its progress, and how it is asked to stop."""
+"""Report the progress of a run, and stop it on request."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -10,31 +10,31 @@ Stop = Callable[[], bool]
 
 
 class Stopped(Exception):
-    """The run was asked to stop; everything it needs to continue is on disk."""
+    """The run stopped on request; everything needed to continue it is on disk."""
 
 
 class Reporter(Protocol):
     """Receives the progress of a run; cli/train.py shows it on the terminal."""
 
     def message(self, text: str) -> None: ...
-    def start(self, total: int, done: int, what: str) -> None: ...
+    def start(self, total: int, done: int, label: str) -> None: ...
     def step(self, tokens_per_second: float, count: int = 1) -> None: ...
     def finish(self) -> None: ...
 
 
 def check_stop(stop: Stop) -> None:
-    """Raise Stopped if the run was asked to stop; called only where nothing that is not on disk would be lost."""
+    """Raise Stopped if the run was asked to stop; called only where the disk has everything needed to continue."""
     if stop():
         raise Stopped
 
 
 @contextmanager
-def over_pieces(total: int, what: str, reporter: Reporter, stop: Stop) -> Iterator[Callable[[int], None]]:
+def over_pieces(total: int, label: str, reporter: Reporter, stop: Stop) -> Iterator[Callable[[int], None]]:
     """Show a bar over `total` word pieces.
 
-    Yields a function to call after every batch with its number of pieces; it raises Stopped between two batches.
+    Yields a function to call after every batch with its number of pieces; it may raise Stopped between two batches.
     """
-    if not total:                                                      # nothing to do, nothing to show
+    if not total:                                                      # no work, no bar
         yield lambda count: None
         return
     done, begin = 0, perf_counter()
@@ -46,7 +46,7 @@ def over_pieces(total: int, what: str, reporter: Reporter, stop: Stop) -> Iterat
         if done < total:
             check_stop(stop)
 
-    reporter.start(total, 0, what)
+    reporter.start(total, 0, label)
     try:
         yield progress
     finally:

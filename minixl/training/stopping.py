@@ -1,13 +1,13 @@
-"""Early stopping: a run ends after train.patience evaluations in which what train.stop_on names made no progress.
+"""Early stopping: a run ends after train.patience evaluations without progress of the figure that train.stop_on names.
 
     source-dev      mean score of the source languages' dev files; higher is better
     target-dev      mean score of the target languages' dev files; an oracle, since it uses target labels
     loss            mean of the task's loss since the last evaluation; lower is better
-    NAME            a loss with an accuracy that should be at chance, such as discriminator: distance of its mean accuracy
-                    since the last evaluation from chance; lower is better
+    NAME            a loss whose accuracy should approach chance, such as discriminator: distance from chance of its mean
+                    accuracy since the last evaluation; lower is better
 
-Keung et al. 2019 train "until converged" (algorithm 1) without saying what that means.  Early stopping does not choose the
-model: whatever ends a run, the parameters with the best source dev score are kept.
+Keung et al. 2019 train "until converged" (algorithm 1) without saying what that means.  Early stopping does not select the
+model: however a run ends, the model has the parameters with the best source dev score.
 """
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from minixl.settings import Section, Setting, Settings
 from minixl.training.objective import Loss
 from minixl.training.update import Update
 
-TASK = "task"                          # the loss whose mean `train.stop_on=loss` watches
+TASK = "task"                          # the loss that train.stop_on=loss watches
 FIGURES = ("source-dev", "target-dev", "loss")
 NO_PROGRESS = {"source-dev": "no better source dev {figure}", "target-dev": "no better target dev {figure} (of target labels)",
                "loss": "no lower loss of the task"}
 
 
 def section(losses: Mapping[str, Loss]) -> Section:
-    """The settings of early stopping; losses: all that exist."""
+    """Return the settings of early stopping.  losses: of all methods and terms."""
     return Section("training: early stopping", {
-        "train.patience": Setting(0, "stop after N evaluations in which train.stop_on made no progress; 0: never", at_least=0),
-        "train.stop_on": Setting("source-dev", "what train.patience watches: the mean score of the source or (an oracle, since it "
-                                 "uses their labels) target dev files; the task's mean loss, or the distance of a discriminator's "
-                                 "accuracy from 1/2, since the last evaluation. The source dev files select the model in any case",
+        "train.patience": Setting(0, "stop after N evaluations without progress of train.stop_on; 0: never", at_least=0),
+        "train.stop_on": Setting("source-dev", "figure that train.patience watches: the mean score on the source dev files, or on "
+                                 "the target dev files (an oracle: it uses target labels); since the last evaluation, the task's "
+                                 "mean loss or the distance of a discriminator's accuracy from 1/2. Model selection ignores this",
                                  (*FIGURES, *(name for name, loss in losses.items() if loss.chance is not None))),
     })
 
@@ -41,7 +41,7 @@ def check_stopping(settings: Settings, sources: Container[str], dev: Iterable[st
                    cure: str) -> None:
     """Raises UserError if train.stop_on watches something that this run does not have.
 
-    dev: the languages of the dev files; losses: those of all stages; cure: how a run gets the loss that is watched.
+    dev: the languages of the dev files; losses: of all stages; cure: how to add the watched loss to the run.
     """
     if not settings["train.patience"]:
         return
@@ -56,7 +56,7 @@ def check_stopping(settings: Settings, sources: Container[str], dev: Iterable[st
 
 
 class Patience:
-    """Counts the evaluations without progress, and keeps the means since the last one."""
+    """Counts evaluations without progress, and averages losses and accuracies between evaluations."""
 
     def __init__(self, settings: Settings, sources: Container[str], losses: Mapping[str, Loss]) -> None:
         self.watched, self.patience = settings["train.stop_on"], settings["train.patience"]
@@ -76,11 +76,11 @@ class Patience:
                 _add(self.accuracies, update.loss, update.accuracy)
 
     def mean_accuracy(self, loss: str) -> float | None:
-        """Since the last evaluation; None if there was no update of this loss."""
+        """Return the mean accuracy since the last evaluation; None without an update of this loss."""
         return _mean(self.accuracies.get(loss))
 
     def evaluated(self, dev: Mapping[str, Score]) -> str | None:
-        """Count an evaluation, dev: its scores by language.  Returns why the run should end, or None."""
+        """Count an evaluation; return the reason to end the run, or None.  dev: its scores by language."""
         value = self._progress(dev)
         self.values, self.accuracies = {}, {}
         if value is None:                          # nothing to watch: no dev file, or no update of this loss yet
@@ -95,7 +95,7 @@ class Patience:
         return f"{reason.format(figure=self.figure)} in {self.patience} evaluations"
 
     def _progress(self, dev: Mapping[str, Score]) -> float | None:
-        """What is watched; higher is better."""
+        """Return the watched figure, with its sign set so that higher is better; None if there is none yet."""
         if self.watched == "loss":
             mean = _mean(self.values.get(TASK))
             return None if mean is None else -mean
@@ -108,12 +108,12 @@ class Patience:
         return sum(scores) / len(scores) if scores else None
 
     def state_dict(self) -> dict[str, Any]:
-        """For checkpoints, ready for JSON."""
+        """Return the state for a checkpoint, as JSON values."""
         return {"best": self.best, "without_progress": self.without_progress, "values": self.values,
                 "accuracies": self.accuracies}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The opposite of state_dict."""
+        """Restore what state_dict returned."""
         self.best, self.without_progress = state["best"], state["without_progress"]
         self.values, self.accuracies = dict(state["values"]), dict(state["accuracies"])
 

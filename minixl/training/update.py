@@ -1,11 +1,11 @@
-"""One update: the gradients are there; observers look at them, they are clipped, the optimiser steps, gradients are zeroed.
+"""One update: compute the gradients, call the observers, clip, let the optimiser step, zero the gradients.
 
-    loss_forward, loss_backward     of each part of the batch; their gradients add up
-    observers                       see the gradients as they are, before anything changes them
+    loss_forward, loss_backward     for each part of the batch; the gradients add up
+    observers                       see the gradients before anything changes them
     clip, step, zero                update_parameters
 
-update_parameters is the one place where parameters change.  Whoever has to look into a step, or to add up gradients of
-several workers, does it there, before the clipping.
+Parameters change only in update_parameters.  Code that inspects a step, or adds up the gradients of several workers, belongs
+there, before the clipping.
 """
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from minixl.parameters import ParameterStore
 
 
 class Update(NamedTuple):
-    """The record of one update: what the log, the report and the tests read, whatever the method."""
+    """The record of one update, the same for every method; read by the log, the report and the tests."""
 
     step: int             # iteration of the method, from 0
-    loss: str             # which loss: "task", "discriminator", ..., a key of the method's LOSSES
+    loss: str             # "task", "discriminator", ..., a key of LOSSES
     value: float          # its value before the update
-    gradient_norm: float  # of the parameters that it moves, before clipping
+    gradient_norm: float  # of the parameters that it updates, before clipping
     lr: float             # learning rate of the optimiser's first group
     tokens: int           # word pieces read
     accuracy: float | None = None     # of a loss that has one
 
 
 class PendingUpdate(NamedTuple):
-    """An update whose gradients are complete and not yet used, as an observer sees it.
+    """An update before it is made, with complete gradients, as an observer sees it.
 
-    An observer may read everything; what it writes to the gradients is what the optimiser uses.
+    An observer may change the gradients: the optimiser uses what it leaves.
     """
 
     step: int
     loss: str
-    names: Sequence[str]           # the parameters it moves
+    names: Sequence[str]           # the parameters to update
     store: ParameterStore          # with their gradients
     optimizer: Optimizer
 
@@ -51,13 +51,13 @@ Observer = Callable[[PendingUpdate], None]
 class Diverged(FloatingPointError):
     """A gradient became infinite or not a number."""
 
-    loss = ""                      # whose update was to use it
+    loss = ""                      # the loss of the update
 
 
 def step_rng(seed: int, step: int, masks: int, xp: Any) -> Any:
-    """The generator of the dropout masks of one update: a function of seed and step, so that any step can be replayed.
+    """Return the generator of an update's dropout masks; it depends on seed and step alone, so that any step can be repeated.
 
-    masks: which of the step's updates this is (Loss.masks).
+    masks: the number of the update within the step (Loss.masks).
     """
     if xp is np:
         return np.random.Generator(np.random.SFC64([seed, step, masks]))
@@ -65,21 +65,21 @@ def step_rng(seed: int, step: int, masks: int, xp: Any) -> Any:
 
 
 def task_gradients(model: Model, batch: Batch, parts: int, rng: Any) -> float:
-    """Add the gradients of the task's loss of a labelled batch, computed in `parts` parts; returns the loss."""
+    """Add the gradients of the task's loss on a labelled batch, computed in `parts` parts; return the loss."""
     total = 0.0
     for part in split(batch, parts):
         share = model.loss_share(part, batch)                              # the loss is a mean over the whole batch
         loss, cache = model.loss_forward(part, rng=rng)
         model.loss_backward(share, cache)
-        del cache                                                          # before the next part makes its own
+        del cache                                                          # free its memory before the next part
         total += loss * share
     return total
 
 
 def update_parameters(pending: PendingUpdate, clip: float, observers: Sequence[Observer] = ()) -> float:
-    """Let the observers look, clip, step, zero the gradients; returns their norm before clipping.  Raises Diverged.
+    """Call the observers, clip, step, zero the gradients; return their norm before clipping.  Raises Diverged.
 
-    clip: largest norm of the gradients together; 0: no limit.
+    clip: limit on the norm of all gradients together; 0: no limit.
     """
     for observer in observers:
         observer(pending)

@@ -147,13 +147,13 @@ MISTAKES = {
     "vectors cut": (["--vectors=en=cut.vec"], "cut.vec:3: expected 3 numbers (as the header on line 1), found 2; the file is"),
     "vectors not numbers": (["--vectors=en=nan.vec"], "nan.vec:2: expected 3 finite float32 numbers"),
     "vectors of two sizes": (["--vectors=en=en.vec", "--vectors=es=es.vec"],
-                             "--vectors es=es.vec: expected vectors of 3 numbers as in en.vec, found 4; all files of a run must"),
+                             "--vectors es=es.vec: expected vectors of 3 numbers as in en.vec, found 4; the files of a run must"),
     "no vectors": (["--vectors=en=none.vec"], "none.vec: expected a file, found nothing"),
     "a folder": (["--vectors=en=."], "expected a file, found a directory"),
     "vectors twice": (["--vectors=en=en.vec", "--vectors=en=es.vec"], "--vectors en=...: given twice; expected one file"),
-    "encoder": (["--encoder=encoder"], "--encoder encoder: a bilstm-crf reads word vectors (--vectors), no encoder; leave it out"),
+    "encoder": (["--encoder=encoder"], "--encoder encoder: a bilstm-crf uses word vectors (--vectors), not an encoder; leave it"),
     "classification": (["--set=task=classification", "--source=en=en.tsv"],
-                       "model.type: bilstm-crf tags words, it does not fit task classification; use a transformer"),
+                       "model.type: a bilstm-crf tags words, which does not fit task classification; use a transformer"),
     "adversary": (["--set=method=language-adversarial", "--set=adversary.level=token"], "bilstm-crf"),
 }
 
@@ -193,7 +193,7 @@ def test_pos_tags_that_training_does_not_have(minixl, here):
 def test_vectors_for_a_transformer(minixl, here):
     err = one_line(*minixl("train", "finetune-ner-cpu", "--encoder=encoder", "--source=en=en.txt", "--vectors=en=en.vec", "--out",
                            "run"))
-    assert "--vectors: the model is a transformer, which has its own embeddings; use a bilstm-crf recipe" in err
+    assert "--vectors: a transformer has its own embeddings; leave this option out, or use a bilstm-crf recipe" in err
     assert not (here / "run").exists()
 
 

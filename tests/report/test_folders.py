@@ -70,7 +70,7 @@ def test_a_config_that_cannot_be_read(tmp_path, old, new, found):
     folder = edit(write_run(tmp_path / "run"), (old, new))
     version = __version__ if "[other]" in new or "task" in new or "source" in new else "an unknown version"
     with pytest.raises(UserError, match=rf"run/config.toml: expected the settings of a run, .*\({__version__}\) cannot read "
-                                        rf"\({found}.*written by another one \({version}\); leave this run out$"):
+                                        rf"\({found}.*another version \({version}\) wrote it; leave this run out$"):
         read_folder(folder)
 
 
@@ -128,7 +128,7 @@ def test_runs_without_final_scores(tmp_path):
     assert all(f"<p>{line}.</p>" in page for line in lines)
     assert "<td>stopped</td><td>–</td><td>–</td>" in page
     assert "<caption>Test" not in compared(tmp_path, stopped)
-    with pytest.raises(UserError, match="begun: expected a run that has made a step, found an empty log.jsonl; wait"):
+    with pytest.raises(UserError, match="begun: expected a run with at least one step, found an empty log.jsonl; wait"):
         compared(tmp_path, begun)
 
 
@@ -178,7 +178,7 @@ def test_every_table_says_what_it_shows(tmp_path):
 
 
 @pytest.mark.parametrize(("metrics", "heads", "said"), [
-    (METRICS, ["language", "selected", "last"], "2 steps, the model is that after 1; "),
+    (METRICS, ["language", "selected", "last"], "2 steps, the model is from step 1; "),
     ({**METRICS, "oracle": {"es": {"f1": 0.75}}}, ["language", "selected", "last", "oracle"], "<td>–</td>"),
     ({**METRICS, "method": "advpicker", **NO_TRAINING}, ["language", "teachers"],
      "No student was trained (advpicker.variant=without"),

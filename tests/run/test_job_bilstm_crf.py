@@ -205,7 +205,7 @@ def test_vectors_of_another_language(data, tmp_path):
     run(with_vectors(data, tmp_path, en={"дом": [1.0] * 6, "мир": [2.0] * 6}), tmp_path / "run",
         settings(train__max_steps=1), reporter=reporter)
     assert [m for m in reporter.messages if "warning" in m] == [
-        f"warning: --vectors en={tmp_path}/en.vec: it has none of the words of the en texts; is it the file of this language?"]
+        f"warning: --vectors en={tmp_path}/en.vec: it has none of the words of the en texts; is it for another language?"]
 
 
 def test_unknown_words_are_counted_for_every_file(data, tmp_path):

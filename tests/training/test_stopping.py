@@ -179,7 +179,8 @@ def test_a_student_without_a_discriminator_says_that_there_is_none(folder, tmp_p
     """Of AdvPicker the teachers have one, so it is no mistake to ask for it."""
     reporter = Quiet()
     run(folder, tmp_path / "run", advpicker(train__stop_on="discriminator", train__patience=9), reporter=reporter)
-    assert reporter.messages.count("train.patience has no effect: there is no discriminator to watch in this stage") == 1
+    message = "train.patience has no effect: this stage has no discriminator, which train.stop_on watches"
+    assert reporter.messages.count(message) == 1
 
 
 def test_minutes_end_a_run_as_its_last_step_does(folder, tmp_path, monkeypatch):
@@ -192,7 +193,7 @@ def test_minutes_end_a_run_as_its_last_step_does(folder, tmp_path, monkeypatch):
     metrics = run(folder, tmp_path / "run", chosen, reporter=reporter, resume=True)
     assert (metrics["steps"], metrics["seconds"]) == (6, 6.0), "the seconds before --resume count"
     assert [r["step"] for r in records(tmp_path / "run") if r["kind"] == "evaluation"] == [4, 6]
-    assert "stopping: 0.1 minutes of training are over (train.max_minutes)" in reporter.messages
+    assert "stopping: 0.1 minutes of training have passed (train.max_minutes)" in reporter.messages
     whole = run(folder, tmp_path / "whole", settings(train__max_steps=6, train__max_minutes=0.1))
     assert whole["steps"] == 6 and whole["test"], "a run that was at its last step anyway"
 
