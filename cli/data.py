@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from minixl.cli.options import encoding_option, named_options, scheme_option
+from minixl.cli.terminal import to_stderr
 
 
 @click.group()
@@ -50,4 +51,4 @@ def stats(task: str, files: tuple[str, ...], encoding: str, scheme: str) -> None
         click.echo(f"{corpus.language}: {len(corpus.inputs)} inputs, {words} words; {listed or 'no labels'}"
                    + (f"; tags that broke the scheme and were repaired: {corpus.repaired}" if corpus.repaired else ""))
         if corpus.hint:
-            click.echo(f"warning: {corpus.language}: {corpus.hint}", err=True)
+            to_stderr(f"warning: {corpus.language}: {corpus.hint}")

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from minixl.cli.options import bar, device_option, encoding_option, named_options, scheme_option
+from minixl.cli.terminal import to_stderr
+
 if TYPE_CHECKING:
     from minixl.data.corpus import Corpus
     from minixl.data.encoding import Encoded, PieceTokenizer
@@ -36,10 +39,9 @@ def _renamed(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--strict", is_flag=True, help="Require literal IOB2 entities; the default reads them as conlleval does.")
 @click.option("--limit", type=click.IntRange(0), default=0, help="Read the first N inputs of each file; 0: all.")
-@click.option("--encoding", default="utf-8", show_default=True, help="Character encoding of the files.")
-@click.option("--scheme", type=click.Choice(["auto", "IOB1", "IOB2", "IOBES", "BIOUL"]), default="auto", show_default=True,
-              help="Scheme of the entity tags.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute.")
+@encoding_option
+@scheme_option
+@device_option
 def evaluate(model: Path, files: tuple[str, ...], translations: tuple[str, ...], probe: tuple[str, ...], as_json: bool,
              strict: bool, limit: int, encoding: str, scheme: str, device: str) -> None:
     """Score the model folder MODEL on labelled files, one per language.
@@ -47,7 +49,6 @@ def evaluate(model: Path, files: tuple[str, ...], translations: tuple[str, ...],
     With --translations or --probe you may omit these; MODEL may then also be the folder of an untrained encoder.
     Texts for these two options may have any form: raw text, labelled texts, or columns (tags are not read).
     """
-    from minixl.cli.options import named_options
     from minixl.data.translations import parse_pairs, read_pair, read_probed
     from minixl.evaluation.probe import LEAST
     from minixl.prediction import Predictor
@@ -62,7 +63,7 @@ def evaluate(model: Path, files: tuple[str, ...], translations: tuple[str, ...],
         translated = [(pair, read_pair(pair, encoding=encoding, limit=limit)) for pair in pairs]
         texts = [(pair, read_probed(pair, encoding=encoding, limit=limit, least=LEAST)) for pair in probed]
     if strict and not (predictor and corpora and predictor.info.task == "ner"):
-        click.echo("--strict has no effect: it applies to the entities of labelled files", err=True)
+        to_stderr("--strict has no effect: it applies to the entities of labelled files")
     encoder = _encoder(model, predictor, device) if pairs or probed else None
     results: dict[str, Any] = {}
     tables: list[tuple[list[str], str]] = []
@@ -98,7 +99,6 @@ def _corpora(predictor: Predictor, files: Sequence[str], limit: int, encoding: s
 
 def _scores(predictor: Predictor, corpora: Sequence[Corpus], strict: bool) -> dict[str, Any]:
     """Return the task's scores by language."""
-    from minixl.cli.options import bar
     from minixl.data.corpus import encode_corpus
     from minixl.evaluation.scores import score
     from minixl.prediction import SPLIT_IT, predict_labels
@@ -107,7 +107,7 @@ def _scores(predictor: Predictor, corpora: Sequence[Corpus], strict: bool) -> di
     for corpus in corpora:
         encoded = encode_corpus(corpus, predictor.tokenizer, info.labels, max_length=info.max_length, on_long=info.on_long,
                                 fix=SPLIT_IT)
-        click.echo(encoded.report(corpus.language), err=True)
+        to_stderr(encoded.report(corpus.language))
         with bar(encoded.pieces, f"score {corpus.language}") as progress:
             predicted = predict_labels(predictor.model, encoded, info.scheme, constrained=info.constrained, progress=progress)
         results[corpus.language] = score(info.task, corpus.gold(), predicted, strict=strict)
@@ -135,16 +135,15 @@ def _encoded(encoder: Bert, tokenizer: PieceTokenizer, pair: LanguagePair, texts
     from minixl.evaluation.translations import encode_texts
 
     if texts.left_out:
-        click.echo(f"{pair.name}{part}: skipped {texts.left_out} pair{'s' * (texts.left_out != 1)} with an empty side", err=True)
+        to_stderr(f"{pair.name}{part}: skipped {texts.left_out} pair{'s' * (texts.left_out != 1)} with an empty side")
     sides = encode_texts(texts.source, tokenizer, encoder), encode_texts(texts.target, tokenizer, encoder)
     for language, side in zip((pair.source, pair.target), sides, strict=True):
-        click.echo(side.report(f"{pair.name}{part} {language}"), err=True)
+        to_stderr(side.report(f"{pair.name}{part} {language}"))
     return sides
 
 
 def _translation_scores(encoder: Bert, tokenizer: PieceTokenizer, translated: Sequence[tuple[LanguagePair, PairedTexts]]
                         ) -> dict[str, Any]:
-    from minixl.cli.options import bar
     from minixl.evaluation.translations import sentence_vectors, translation_scores
 
     results = {}
@@ -159,7 +158,6 @@ def _translation_scores(encoder: Bert, tokenizer: PieceTokenizer, translated: Se
 def _probes(encoder: Bert, tokenizer: PieceTokenizer, probed: Sequence[tuple[LanguagePair, list[PairedTexts]]]
             ) -> dict[str, Any]:
     """Return the figures by pair and level, on the test files, or on half of the texts if there are none."""
-    from minixl.cli.options import bar
     from minixl.evaluation.probe import LEVELS, halves, probe_states, sample, states_of
 
     results = {}
@@ -191,7 +189,7 @@ def _show(tables: Sequence[tuple[list[str], str]]) -> None:
     for i, (lines, note) in enumerate(tables):
         click.echo("\n" * (i > 0) + "\n".join(lines))
         if note:
-            click.echo(note, err=True)
+            to_stderr(note)
 
 
 def _translation_table(scores: Mapping[str, Any]) -> tuple[list[str], str]:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from minixl.cli.options import device_option, encoding_option, named_options
-from minixl.cli.terminal import printable
+from minixl.cli.terminal import printable, to_stderr
 
 STDIN = "standard input"     # in messages
 FEW = 5            # lines without tabs: fewer may look like columns by chance, as "Plan B" does
@@ -52,12 +52,12 @@ def predict(model: Path, file: Path, output: str, kind: str, encoding: str, devi
         if kind == "auto":
             first = list(itertools.islice(lines, TEXTS))
             if hint := raw_text_hint(first, predictor.info.task, name):
-                click.echo(f"{name}: {hint} (--input text turns this warning off)", err=True)
+                to_stderr(f"{name}: {hint} (--input text turns this warning off)")
             lines = itertools.chain(first, lines)
         for line in _texts(predictor, lines, output, name):
             click.echo(line if output != "text" else printable(line))  # programs read the other formats
     if predictor.read.cut_words or predictor.read.cut_pieces:
-        click.echo(predictor.read.report(name), err=True)
+        to_stderr(predictor.read.report(name))
 
 
 def _lines(file: Path, encoding: str) -> Iterator[str]:

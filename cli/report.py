@@ -1,23 +1,23 @@
-"""minixl report: the curves and final scores of several runs on one page."""
+"""minixl report: compare the curves and final scores of runs on one page."""
 from __future__ import annotations
 
 from pathlib import Path
 
 import click
 
-from minixl.cli.terminal import printable
+from minixl.cli.terminal import printable, to_stderr
 
-OWN = ("report.html", "curves.csv")                # what a run writes into its folder, under endings that a report may have
+RUN_FILES = ("report.html", "curves.csv")          # files in a run's folder that a report must not overwrite
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The page, an .html file.")
-@click.option("--csv", "table", type=click.Path(path_type=Path), help="The rows behind the curves, a .csv file.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Page to write, an .html file.")
+@click.option("--csv", "table", type=click.Path(path_type=Path), help="Also write the points of the curves, to a .csv file.")
 def report(runs: tuple[Path, ...], out: Path, table: Path | None) -> None:
-    """Draw the curves of run folders over each other, and print their final scores.
+    """Draw the curves of runs in common plots, and print their final scores.
 
-    RUN is a folder that `minixl train` wrote, also one of several seeds.  Runs that differ in their seed alone are one
+    RUN is a folder that `minixl train` wrote, for one or several seeds.  Runs that differ only in their seed become one
     curve with a band, mean ± standard deviation.  Curves of test scores need runs with --set train.score_tests=true.
     """
     from minixl.methods import LOSSES, SCHEMA
@@ -34,27 +34,27 @@ def report(runs: tuple[Path, ...], out: Path, table: Path | None) -> None:
                     *([row["language"], row["group"], *(cell(row[heading]) or "–" for heading in columns)] for row in rows)]
                    if rows else [])
     for line in without_scores(groups):
-        click.echo(printable(line), err=True)
+        to_stderr(printable(line))
     count = sum(len(members) for _, members in groups)
-    click.echo(f"{out}: {count} run{'s' * (count != 1)} in {len(groups)} group{'s' * (len(groups) != 1)}", err=True)
+    to_stderr(f"{out}: {count} run{'s' * (count != 1)} in {len(groups)} group{'s' * (len(groups) != 1)}")
 
 
 def _check_name(option: str, path: Path, suffix: str) -> None:
-    """Raises UserError for a file that cannot be written, is a run's own, or whose name would say that it is something else."""
+    """Raises UserError for a file that cannot be written, has the wrong suffix, or belongs to a run."""
     from minixl.errors import UserError
 
     if path.is_dir() or not path.resolve().parent.is_dir():
-        found = "a folder" if path.is_dir() else f"no folder {path.resolve().parent}"
-        raise UserError(f"{option} {path}: expected the name of a file in a folder that is there, found {found}")
+        problem = "a folder" if path.is_dir() else f"no folder {path.resolve().parent}"
+        raise UserError(f"{option} {path}: expected the name of a file in an existing folder, found {problem}")
     if path.suffix.lower() != suffix:
         raise UserError(f"{option} {path}: expected a name that ends in {suffix}, found {path.suffix or 'no ending'!r}; "
                         f"give {option} {path.with_suffix(suffix)}")
-    if path.name in OWN and (path.resolve().parent / "config.toml").is_file():
-        raise UserError(f"{option} {path}: in the folder of a run this is the name of that run's own file; choose another name")
+    if path.name in RUN_FILES and (path.resolve().parent / "config.toml").is_file():
+        raise UserError(f"{option} {path}: this file belongs to the run in this folder; choose another name")
 
 
 def _print_columns(rows: list[list[str]]) -> None:
-    """Rows with their first two columns to the left, the others to the right."""
+    """Print the rows, the first two columns aligned left, the others right."""
     rows = [[printable(text) for text in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from minixl.cli.terminal import to_stderr
+
 # Heavy modules are imported inside the commands, so that --help is instant.
 
 
@@ -39,11 +41,11 @@ def convert(source: Path, target: Path, dtype: str) -> None:
     from minixl.weights.convert import missing_for_training
 
     count = convert_weights(source, target, None if dtype == "keep" else dtype)
-    click.echo(f"{target}: {count} tensors written", err=True)
+    to_stderr(f"{target}: {count} tensors written")
     missing = missing_for_training(target) if target.is_dir() else []
     if missing:
-        click.echo(f"{target}: {source} has no {' and no '.join(missing)}, so minixl cannot train with this folder until "
-                   f"you copy {'them' if len(missing) > 1 else 'it'} there", err=True)
+        to_stderr(f"{target}: {source} has no {' and no '.join(missing)}, so minixl cannot train with this folder until "
+                  f"you copy {'them' if len(missing) > 1 else 'it'} there")
 
 
 @weights.command()

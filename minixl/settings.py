@@ -1,7 +1,7 @@
 """The settings of a run: name, default, type, range, meaning.  A recipe (TOML) sets them, --set overrides them.
 
-Each room declares the settings it uses beside its code, as a Section.  A Schema is all sections together
-(minixl.methods.SCHEMA), and makes Settings:
+Modules declare their settings beside the code that uses them, as a Section.  A Schema joins all sections
+(minixl.methods.SCHEMA) and makes Settings:
 
     settings = SCHEMA.recipe("finetune-ner").override(["train.epochs=3"])
     settings["train.epochs"]
@@ -24,7 +24,7 @@ NOTES = ("paper", "inputs", "versions")            # tables of a recipe or a con
 
 
 class Setting(NamedTuple):
-    """One setting; its type is that of the default."""
+    """One setting; its type is the type of the default."""
 
     default: Any
     help: str
@@ -34,11 +34,11 @@ class Setting(NamedTuple):
     at_most: float | None = None
     below: float | None = None
     or_else: float | None = None       # also allowed, although outside at_least ... at_most
-    compared: bool = True              # False: it changes no result, so a report ignores it when it groups runs
+    compared: bool = True              # False: it changes no result, so reports ignore it when they group runs
 
 
 def always(settings: Mapping[str, Any]) -> bool:
-    """The section matters for every run."""
+    """Every run uses the section."""
     return True
 
 
@@ -54,8 +54,8 @@ class Section:
 class Schema(Mapping[str, Setting]):
     """All settings that exist, by dotted name.
 
-    renamed: names of older versions -> what to write instead; using one is an error that says so.
-    upgrade: the settings of a run of an older version -> the same under today's names, for reports.
+    renamed: name in an older version -> what to write instead; using the old name is an error that says so.
+    upgrade: rewrites the settings of a run of an older version under today's names, for reports.
     """
 
     def __init__(self, sections: Iterable[Section], renamed: Mapping[str, str] | None = None,
@@ -78,11 +78,11 @@ class Schema(Mapping[str, Setting]):
         return len(self._settings)
 
     def settings(self, values: Mapping[str, Any] | None = None, where: str = "settings") -> Settings:
-        """The defaults with some values changed.  where: begins every error message."""
+        """Return the defaults with some values changed.  where: begins every error message."""
         return Settings(self, values or {}, where)
 
     def recipe(self, name: str) -> Settings:
-        """A shipped recipe by name, or a .toml file by path."""
+        """Read a shipped recipe by name, or a .toml file by path."""
         shipped = shipped_recipes()
         path = Path(name) if name.endswith(".toml") else shipped.get(name)
         if path is None:
@@ -96,7 +96,7 @@ class Schema(Mapping[str, Setting]):
         return self.settings(flatten(tables), str(path))
 
     def check(self, name: str, value: Any, where: str) -> Any:
-        """The value in the setting's own type.  Raises UserError with the setting, what it takes and what was given."""
+        """Return the value in the setting's type.  Raises UserError for an unknown setting or a value that it does not accept."""
         if name in self.renamed:
             raise UserError(f"{where}: {name} has a new name: {self.renamed[name]}")
         if name not in self:
@@ -137,7 +137,7 @@ class Settings(Mapping[str, Any]):
         return len(self._values)
 
     def override(self, assignments: Iterable[str]) -> Settings:
-        """A copy with `section.key=value` assignments applied; a value is read as TOML, or else as a string."""
+        """Return a copy with `section.key=value` assignments applied; values are read as TOML, or else as strings."""
         values = dict(self._values)
         for assignment in assignments:
             name, equals, text = assignment.partition("=")
@@ -147,7 +147,7 @@ class Settings(Mapping[str, Any]):
         return Settings(self.schema, values)
 
     def to_toml(self) -> str:
-        """TOML text, one table for each prefix."""
+        """Format as TOML, with one table for each prefix."""
         lines, table = [], ""
         for name in sorted(self._values, key=lambda name: ("." in name, name)):
             prefix, _, key = name.rpartition(".")
@@ -159,7 +159,7 @@ class Settings(Mapping[str, Any]):
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """Name -> file of the recipes that come with minixl."""
+    """Return name -> file of the recipes that come with minixl."""
     folder = resources.files("minixl.recipes")
     return {Path(str(entry)).stem: Path(str(entry)) for entry in sorted(folder.iterdir(), key=str)
             if str(entry).endswith(".toml")}
@@ -185,7 +185,7 @@ def _parse(text: str) -> Any:
 
 
 def _out_of_range(setting: Setting, value: Any) -> str | None:
-    """What the setting expects instead of this value; None if it is in range."""
+    """Return what the setting expects instead of this value; None if it is in range."""
     limits = ((setting.at_least, lambda limit: value >= limit, "at least {:g}"),
               (setting.above, lambda limit: value > limit, "more than {:g}"),
               (setting.at_most, lambda limit: value <= limit, "at most {:g}"),

@@ -1,4 +1,4 @@
-"""The text files of a run, read and compared with each other before a model is built."""
+"""Read the text files of a run and check that they fit each other, before a model is built."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -15,33 +15,33 @@ from minixl.settings import Section, Setting, Settings
 TASKS = ("ner", "pos", "classification")
 
 SECTION = Section("data", {
-    "task": Setting("ner", "what is learned", TASKS),
+    "task": Setting("ner", "task of the model", TASKS),
     "data.max_length": Setting(128, "longest input in word pieces, [CLS] and [SEP] included", at_least=8),
-    "data.on_long": Setting("window", "what is done with a longer input", ON_LONG),
-    "data.limit": Setting(0, "train only on the first N sentences of each source file; 0: on all", at_least=0),
+    "data.on_long": Setting("window", "what to do with a longer input", ON_LONG),
+    "data.limit": Setting(0, "train only on the first N sentences of each source file; 0: all", at_least=0),
     "data.test_limit": Setting(0, "score only the first N inputs of every dev and test file; 0: all", at_least=0),
     "data.unlabelled_limit": Setting(0, "use only the first N sentences of every --unlabelled file; 0: all", at_least=0),
-    "data.min_count": Setting(2, "fewest documents of a class; fewer is an error, most often a mistyped label", at_least=1),
-    "data.scheme": Setting("auto", "how entity tags are written", ("auto", "IOB1", "IOB2", "IOBES", "BIOUL")),
+    "data.min_count": Setting(2, "minimum number of documents per class; fewer is an error, usually a mistyped label", at_least=1),
+    "data.scheme": Setting("auto", "scheme of the entity tags; auto detects it", ("auto", "IOB1", "IOB2", "IOBES", "BIOUL")),
     "data.encoding": Setting("utf-8", "character encoding of the files"),
 })
 
 
 @dataclass
 class Files:
-    """The text files of a run, read."""
+    """The content of a run's text files."""
 
     sources: list[Corpus]
     dev: list[Corpus]
     test: list[Corpus]
     unlabelled_sources: list[Corpus]           # unlabelled text in the source languages
-    unlabelled_targets: list[Corpus]           # and in other languages; both empty unless the method reads such text
+    unlabelled_targets: list[Corpus]           # in other languages; both are empty unless the method needs them
 
 
 def read_files(settings: Settings, inputs: Inputs, needed_by: str) -> Files:
     """Read every file and check that their labels fit each other.
 
-    needed_by: the method or setting that needs unlabelled text; "" if nothing does: then it is not read.
+    needed_by: the method or setting that needs unlabelled text; "" if none does, so that it is not read.
     """
     task, encoding, scheme = settings["task"], settings["data.encoding"], settings["data.scheme"]
 
@@ -81,8 +81,8 @@ def _check_limited(settings: Settings, complete: list[Corpus], limited: list[Cor
     except UserError as error:
         if not settings["data.limit"] or not _passes(check, complete):
             raise
-        raise UserError(f"data.limit: {settings['data.limit']} sentences of each source file are too few, the others would do: "
-                        f"{str(error).partition(';')[0]}; raise it") from None
+        raise UserError(f"data.limit: {settings['data.limit']} sentences of each source file are too few, all would be enough: "
+                        f"{str(error).partition(';')[0]}; raise data.limit") from None
 
 
 def _passes(check: Callable[[list[Corpus]], None], corpora: list[Corpus]) -> bool:
@@ -95,20 +95,20 @@ def _passes(check: Callable[[list[Corpus]], None], corpora: list[Corpus]) -> boo
 
 def _read_unlabelled(settings: Settings, inputs: Inputs, sources: list[Corpus],
                      needed_by: str) -> tuple[list[Corpus], list[Corpus]]:
-    """The unlabelled text in the source languages, and that in the others."""
+    """Read the unlabelled text in the source languages and in the others.  Raises UserError if there are no others."""
     languages = {corpus.language for corpus in sources}
     corpora = [read_unlabelled(settings["task"], language, path, encoding=settings["data.encoding"])
                .limited(settings["data.unlabelled_limit"]) for language, path in inputs.unlabelled]
     targets = [corpus for corpus in corpora if corpus.language not in languages]
     if not targets:
-        raise UserError(f"--unlabelled: {needed_by} compares languages, so it needs text in another one than "
+        raise UserError(f"--unlabelled: {needed_by} compares languages, so it needs text in a language other than "
                         f"{', '.join(sorted(languages))}, for example --unlabelled es=es.txt; found "
                         f"{', '.join(corpus.language for corpus in corpora) or 'none'}")
     return [corpus for corpus in corpora if corpus.language in languages], targets
 
 
 def _check_unused(inputs: Inputs) -> None:
-    """Raises UserError for a file that is not there, even though nothing reads it."""
+    """Raises UserError for a file that does not exist, even though nothing reads it."""
     for language, path in inputs.unlabelled:
         if not path.is_file():
             raise UserError(f"--unlabelled {language}={path}: expected a file, found "

@@ -79,15 +79,15 @@ def test_reports_that_cannot_be_written(minixl, tmp_path):
     ("language-adversarial-ner", {"unlabelled": ("es=empty.txt",)}, [], "empty.txt: expected text in es, found none"),
     ("language-adversarial-ner", {"unlabelled": ("es=none.txt",)}, [], "none.txt: expected a file, found nothing"),
     ("language-adversarial-ner", {"unlabelled": ()}, [], "--unlabelled: language-adversarial compares languages, so it needs"),
-    ("language-adversarial-ner", {"unlabelled": ("en=es.raw",)}, [], "text in another one than en, "),
+    ("language-adversarial-ner", {"unlabelled": ("en=es.raw",)}, [], "text in a language other than en, "),
     ("language-adversarial-ner", {}, ["--set", "model.freeze=bert.*"], "model.freeze: all parameters of the encoder are frozen"),
     ("language-adversarial-ner", {}, ["--set", "model.keep_frozen=true"], "model.keep_frozen: expected frozen embeddings"),
     ("language-adversarial-ner", {}, ["--set", "model.type=bilstm-crf"], "model.type: method language-adversarial compares"),
     ("language-adversarial-ner", {}, ["--set", "adversary.lr=inf"], "adversary.lr: expected a finite number, got inf"),
     ("language-adversarial-classification", {"source": "rare.tsv"}, [], "rare.tsv:13: expected at least 2 texts of every class, "
      "found 1 of 'travle'; correct the label, or allow it with --set data.min_count=1"),
-    ("finetune-ner", {"unlabelled": ()}, ["--set", "adversary.level=token"], "so it needs text in another one than en"),
-    ("finetune-ner", {"unlabelled": ()}, ["--set", "linkage.level=sentence"], "so it needs text in another one than en"),
+    ("finetune-ner", {"unlabelled": ()}, ["--set", "adversary.level=token"], "so it needs text in a language other than en"),
+    ("finetune-ner", {"unlabelled": ()}, ["--set", "linkage.level=sentence"], "so it needs text in a language other than en"),
     ("advpicker-cpu", {"source": "en.tsv"}, ["--set", "task=classification"], "method: advpicker trains taggers (task ner or pos), "
      "got task classification; for documents use the recipe language-adversarial-classification"),
     ("advpicker-cpu", {}, ["--set", "advpicker.rho=0.1"], "advpicker.rho: 0.1 selects none of the 4 sentences of "),

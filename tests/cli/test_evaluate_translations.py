@@ -184,7 +184,6 @@ def test_a_bar_where_there_is_a_terminal(monkeypatch):
                                   ["--probe", "en-es={0}/en.txt,{0}/es.tsv,{0}/en.txt,{0}/es.tsv"]])
 def test_a_bar_is_full_in_the_end(minixl, data, monkeypatch, args):
     """Progress is reported for every piece once."""
-    import minixl.cli.options as options
     seen = []
 
     @contextmanager
@@ -192,7 +191,7 @@ def test_a_bar_is_full_in_the_end(minixl, data, monkeypatch, args):
         done = []
         yield done.append
         seen.append((total, sum(done)))
-    monkeypatch.setattr(options, "bar", count)
+    monkeypatch.setattr("minixl.cli.evaluate.bar", count)
     assert minixl("evaluate", data / "classifier", *(arg.format(data) for arg in args))[0] == 0
     assert len(seen) == 1 and seen[0][0] == seen[0][1] > 20
 

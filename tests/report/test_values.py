@@ -179,8 +179,8 @@ def test_the_report_of_a_run(tmp_path, drawn):
     head, *found = table(page, "")
     assert head[1:] == ["selected", "last", "oracle"]
     assert found == [["en", "90.0", "80.0", ""], ["es", "10.0", "20.0", "30.0"]]
-    assert re.search("<p>40 steps, [^;]* from step 30; 12 s of training at 345 word pieces a second; 1.50 GiB of host memory at the "
-                     "peak", page)
+    assert re.search("<p>40 steps, [^;]* from step 30; 12 s of training at 345 word pieces a second; 1.50 GiB of host memory at "
+                     "the peak", page)
 
 
 def texts(picture):

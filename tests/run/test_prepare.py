@@ -132,10 +132,10 @@ def lines(*tags):
 
 
 @pytest.mark.parametrize(("limit", "source", "test", "said"), [
-    (2, lines("B-PER", "O", "B-LOC"), lines("B-LOC"), r"^data.limit: 2 sentences of each source file are too few, the others "
-     r"would do: .*/new.txt:1: expected one of the tags .*, found 'B-LOC' for the word 'word'; raise it$"),
+    (2, lines("B-PER", "O", "B-LOC"), lines("B-LOC"), r"^data.limit: 2 sentences of each source file are too few, all "
+     r"would be enough: .*/new.txt:1: expected one of the tags .*, found 'B-LOC' for the word 'word'; raise data.limit$"),
     (1, lines("O", "B-PER"), lines("O"), "^data.limit: 1 sentences of each source file .* expected at least two different labels, "
-     "found only O; raise it$"),
+     "found only O; raise data.limit$"),
     (2, lines("B-PER", "O", "O"), lines("B-LOC"), r"^.*/new.txt:1: expected one of the tags .*, found 'B-LOC'"),
     (0, lines("O", "O"), lines("O"), "at least two different labels, found only O; give more text, or check which column holds "
      "them$"),
@@ -164,5 +164,5 @@ def test_a_language_has_one_spelling(folder):
 def test_the_setting_that_compares_languages_is_named(folder):
     for chosen, name in ((settings(linkage__level="sentence"), "linkage.level"),
                          (settings(adversary__level="sentence"), "adversary.level")):
-        with pytest.raises(UserError, match=f"^--unlabelled: {name} compares languages, so it needs text in another one than en"):
+        with pytest.raises(UserError, match=f"^--unlabelled: {name} compares languages, so it needs text in a language other"):
             prepared(chosen, inputs(folder, unlabelled=[]))
