@@ -12,7 +12,6 @@ on the scale of a loss: with a separate Adam for each loss, its learning rate bo
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -20,12 +19,10 @@ import numpy as np
 
 from minixl.backend import Array, array_module
 from minixl.data.batching import Batch, split
-from minixl.methods.languages import ALL, TARGET_SIZES, both_languages, join
+from minixl.methods.languages import ALL, TARGET_SIZES, LanguagesTerm, join
 from minixl.models.discriminators import (DISCRIMINATORS, SOURCE, TARGET, Discriminator, DiscriminatorCache,
                                           discriminator_backward, discriminator_forward, judged)
 from minixl.ops.binary_cross_entropy import binary_cross_entropy_backward, binary_cross_entropy_forward
-from minixl.run.method import Term
-from minixl.run.prepared import Prepared, Texts
 from minixl.settings import Section, Setting, Settings
 from minixl.training.objective import Loss
 from minixl.training.optimizers import adam
@@ -74,7 +71,7 @@ class LanguageLoss(NamedTuple):
     dlogits: Array       # (N,)  gradient of the loss
 
 
-class Adversary(Term):
+class Adversary(LanguagesTerm):
     """One step is an update of the discriminator and one of the encoder against it."""
 
     SECTION = Section("adversary: a term that trains the encoder to hide which language it reads", {
@@ -109,20 +106,8 @@ class Adversary(Term):
             self.add_loss(loss, names, adam(model, names, lr, weight_decay, settings, updates, epoch_updates))
 
     @classmethod
-    def active(cls, settings: Mapping[str, Any]) -> bool:
-        return bool(settings["adversary.level"] != "none")
-
-    @classmethod
     def discriminator(cls, settings: Settings) -> Discriminator:
         return Discriminator(settings["adversary.level"], settings["adversary.size"])
-
-    @classmethod
-    def texts(cls, settings: Settings, prepared: Prepared, seed: int) -> Texts:
-        return both_languages(settings, prepared, seed)
-
-    @classmethod
-    def check_model(cls, model: Any, settings: Settings) -> None:
-        model.trained_encoder_names()                              # raises if there are none
 
     def step(self, step: int) -> list[Update]:
         """Make the two updates of an iteration, in the order of adversary.order; none if adversary.every skips it."""

@@ -1,15 +1,35 @@
 """Shared by the terms that compare two languages: the text that they read, and batches of both languages."""
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from minixl.backend import array_module
 from minixl.data.batching import Batch
+from minixl.run.method import Term
 from minixl.run.prepared import Prepared, Text, Texts, examples_of
 from minixl.settings import Settings
 
 SOURCE, TARGET = "source", "target"        # the two texts
 ALL, AS_SOURCE = TARGET_SIZES = ("all", "source")      # adversary.target_size
+
+
+class LanguagesTerm(Term):
+    """Base class of the terms that compare the encoder's states of source and target text; SWITCH is "none" to turn it off."""
+
+    @classmethod
+    def active(cls, settings: Mapping[str, Any]) -> bool:
+        return bool(settings[cls.SWITCH] != "none")
+
+    @classmethod
+    def texts(cls, settings: Settings, prepared: Prepared, seed: int) -> Texts:
+        return both_languages(settings, prepared, seed)
+
+    @classmethod
+    def check_model(cls, model: Any, settings: Settings) -> None:
+        model.trained_encoder_names()                              # raises UserError if there are none
 
 
 def both_languages(settings: Settings, prepared: Prepared, seed: int) -> Texts:

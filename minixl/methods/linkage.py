@@ -10,15 +10,12 @@ The distance and its gradient: minixl/ops/average_linkage.py.  Checked against P
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from minixl.methods.languages import both_languages, join
+from minixl.methods.languages import LanguagesTerm, join
 from minixl.ops.average_linkage import average_linkage_backward, average_linkage_forward
 from minixl.ops.mean_pooling import mean_pooling_backward, mean_pooling_forward
-from minixl.run.method import Term
-from minixl.run.prepared import Prepared, Texts
-from minixl.settings import Section, Setting, Settings
+from minixl.settings import Section, Setting
 from minixl.training.objective import Loss
 from minixl.training.optimizers import adam
 from minixl.training.update import Update
@@ -27,7 +24,7 @@ LOSS = "average linkage"
 LEVELS = ("sentence", "token")
 
 
-class AverageLinkage(Term):
+class AverageLinkage(LanguagesTerm):
     """One step is one update of the encoder on one batch of each language."""
 
     SECTION = Section("average linkage: a term that moves the states of two languages closer together", {
@@ -44,18 +41,6 @@ class AverageLinkage(Term):
         names, epoch = self.model.trained_encoder_names(), self.streams["source"].batches_per_epoch
         lr = self.settings["linkage.lr"]
         self.add_loss(LOSS, names, adam(self.model, names, lr, 0.0, self.settings, self.total_steps, epoch))
-
-    @classmethod
-    def active(cls, settings: Mapping[str, Any]) -> bool:
-        return bool(settings["linkage.level"] != "none")
-
-    @classmethod
-    def texts(cls, settings: Settings, prepared: Prepared, seed: int) -> Texts:
-        return both_languages(settings, prepared, seed)
-
-    @classmethod
-    def check_model(cls, model: Any, settings: Settings) -> None:
-        model.trained_encoder_names()                              # raises if there are none
 
     def step(self, step: int) -> list[Update]:
         """Make one update; only linkage.lr sets its size, since Adam's step does not depend on the scale of a loss."""

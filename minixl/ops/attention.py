@@ -22,7 +22,7 @@ from minixl.blas import single_threaded
 from minixl.ops.dropout import dropout_mask, dropout_scale
 
 
-class Group(NamedTuple):
+class LengthGroup(NamedTuple):
     """Neighbouring sentences of one length, as slices of the packed rows and of the flat scores."""
 
     rows: slice     # n · length rows of query, key, value
@@ -37,7 +37,7 @@ class AttentionCache(NamedTuple):
     probs: Array        # (S,)     S = Σ heads · length²; each group holds an (n, heads, length, length) block
     mask: Array | None  # (S,)     bool, dropout on probs
     scale: float        # 1 / (1 - p)
-    groups: list[Group]
+    groups: list[LengthGroup]
     heads: int
 
 
@@ -57,7 +57,7 @@ def attention_forward(query: Array, key: Array, value: Array, starts: np.ndarray
     cache = AttentionCache(query, key, value, probs, mask, dropout_scale(dropout), groups, heads)
     context = xp.empty(query.shape, query.dtype)
 
-    def one_group(group: Group) -> None:
+    def one_group(group: LengthGroup) -> None:
         q, k, v, out = (_split(array, group, heads) for array in (query, key, value, context))  # (n, A, l, D)
         p = probs[group.scores].reshape(*q.shape[:2], group.length, group.length)               # (n, A, l, l) view
         xp.matmul(q, k.swapaxes(2, 3), out=p)
@@ -77,7 +77,7 @@ def attention_backward(dcontext: Array, cache: AttentionCache) -> tuple[Array, d
     dquery, dkey, dvalue = (xp.empty(dcontext.shape, dcontext.dtype) for _ in range(3))
     scale = dcontext.dtype.type(1 / sqrt(dcontext.shape[1] // cache.heads))
 
-    def one_group(group: Group) -> None:
+    def one_group(group: LengthGroup) -> None:
         q, k, v, dc, dq, dk, dv = (_split(array, group, cache.heads) for array in
                                    (cache.query, cache.key, cache.value, dcontext, dquery, dkey, dvalue))
         p = cache.probs[group.scores].reshape(*q.shape[:2], group.length, group.length)         # (n, A, l, l)
@@ -96,9 +96,9 @@ def attention_backward(dcontext: Array, cache: AttentionCache) -> tuple[Array, d
     return dquery, {"key": dkey, "value": dvalue}
 
 
-def equal_length_groups(starts: np.ndarray, heads: int) -> list[Group]:
+def equal_length_groups(starts: np.ndarray, heads: int) -> list[LengthGroup]:
     """Group neighbouring sentences of equal length; a group's scores have at most 2^18 elements, to fit the CPU cache."""
-    groups: list[Group] = []
+    groups: list[LengthGroup] = []
     lengths = np.diff(starts).tolist()
     sentence, row, score = 0, 0, 0
     while sentence < len(lengths):
@@ -109,13 +109,13 @@ def equal_length_groups(starts: np.ndarray, heads: int) -> list[Group]:
             count += 1
         if length:
             size = count * heads * length * length
-            groups.append(Group(slice(row, row + count * length), slice(score, score + size), length))
+            groups.append(LengthGroup(slice(row, row + count * length), slice(score, score + size), length))
             row, score = row + count * length, score + size
         sentence += count
     return groups
 
 
-def _for_each(function, groups: list[Group], xp) -> None:
+def _for_each(function, groups: list[LengthGroup], xp) -> None:
     """Call function(group) for every group: on a CPU on all threads, largest groups first, so that the threads end together."""
     if xp is np and len(groups) > 1:
         with single_threaded():        # two threads whose BLAS calls each want both cores wait for each other
@@ -125,12 +125,12 @@ def _for_each(function, groups: list[Group], xp) -> None:
             function(group)
 
 
-def _split(array: Array, group: Group, heads: int) -> Array:
+def _split(array: Array, group: LengthGroup, heads: int) -> Array:
     """View the group's rows (n·l, H) as (n, A, l, D)."""
     return array[group.rows].reshape(-1, group.length, heads, array.shape[1] // heads).swapaxes(1, 2)
 
 
-def _dropout(probs: Array, group: Group, cache: AttentionCache) -> Array:
+def _dropout(probs: Array, group: LengthGroup, cache: AttentionCache) -> Array:
     if cache.mask is None:
         return probs
     return probs * cache.mask[group.scores].reshape(probs.shape) * probs.dtype.type(cache.scale)
