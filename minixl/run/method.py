@@ -48,8 +48,11 @@ class Job(Protocol):
     shared: Path                       # of all runs that differ only in their seed
     prepared: Prepared
     reporter: Reporter
-    stop: Stop
     xp: Any
+
+    @property
+    def stop(self) -> Stop:
+        """A function that says whether the run should stop."""
 
     def train(self, method: Method, name: str = "", *, settings: Settings | None = None, seed: int | None = None,
               shared: bool = False, title: str = "") -> Trained:

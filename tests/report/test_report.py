@@ -139,7 +139,7 @@ def test_a_line_that_is_damaged_is_named(tmp_path, damage):
         read_log(tmp_path, "f1")
 
 
-def test_what_a_damaged_log_is_said_to_need_helps(folder, tmp_path):
+def test_the_fix_in_the_message_about_a_damaged_log_works(folder, tmp_path):
     for name in ("whole", "damaged"):
         run(folder, tmp_path / name, settings())
     out = tmp_path / "damaged"

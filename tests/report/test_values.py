@@ -113,7 +113,7 @@ def test_runs_of_several_lengths_are_no_zigzag(tmp_path, drawn, third):
     assert f"<p>runs ({len(lengths)} seeds): {made}; a point of a curve is the mean of" in (tmp_path / "page.html").read_text()
 
 
-def test_nothing_is_said_of_runs_of_one_length(tmp_path, drawn):
+def test_no_message_about_runs_of_one_length(tmp_path, drawn):
     write_comparison([three_seeds(tmp_path)], tmp_path / "page.html")
     assert " made " not in (tmp_path / "page.html").read_text()
 

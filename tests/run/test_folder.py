@@ -25,7 +25,7 @@ def out(folder, tmp_path):
 
 
 def resume(folder, out, **how):
-    """As --resume does: with what stands in config.toml."""
+    """Continue as --resume does, with the content of config.toml."""
     chosen, files, seed = read_config(out, SCHEMA)
     return run(folder, out, how.pop("chosen", chosen), inputs=files, seed=seed, resume=True, **how)
 
@@ -48,7 +48,7 @@ def test_comments_and_versions_may_change(folder, out):
 
 
 def test_a_setting_that_is_given_anew_is_named(folder, out):
-    """Before the file is looked at: he has not touched it."""
+    """It is reported before the file is checked, which the user has not touched."""
     with pytest.raises(UserError, match="^--resume: optim.lr was 0.001 when the run began, now it is 0.5; leave it out to continue "
                                         "that run, or choose a new --out folder$"):
         resume(folder, out, chosen=settings(train__max_steps=3, train__eval_every=100, optim__lr=0.5))
@@ -99,14 +99,14 @@ def test_several_seeds_do_not_move_in_with_one_run(folder, tmp_path, resume):
     assert not list((tmp_path / "run").glob("seed-*"))
 
 
-def test_what_was_read_is_said_once_for_all_seeds(folder, tmp_path):
+def test_input_messages_appear_once_for_all_seeds(folder, tmp_path):
     reporter = Quiet()
     train(settings(train__max_steps=1), inputs(folder), tmp_path / "runs", seeds=[1, 2], reporter=reporter)
     assert sum(message.startswith("source en:") for message in reporter.messages) == 1
     assert [message for message in reporter.messages if message.startswith("seed ")] == ["seed 1 (1 of 2)", "seed 2 (2 of 2)"]
 
 
-def test_a_lost_checkpoint_is_said(folder, tmp_path):
+def test_a_lost_checkpoint_is_reported(folder, tmp_path):
     chosen = settings(train__max_steps=3, train__eval_every=1)
     stopped(folder, tmp_path / "run", chosen, 2)
     (tmp_path / "run" / "checkpoint" / "latest.json").unlink()
@@ -116,7 +116,7 @@ def test_a_lost_checkpoint_is_said(folder, tmp_path):
     assert [record["step"] for record in records(tmp_path / "run") if record["kind"] == "update"] == [0, 1, 2]
 
 
-def test_nothing_is_said_of_a_checkpoint_that_never_was(folder, tmp_path):
+def test_no_message_about_a_checkpoint_that_never_existed(folder, tmp_path):
     """Killed before its first step."""
     stopped(folder, tmp_path / "run", SHORT, 1)
     (tmp_path / "run" / "log.jsonl").write_text("")

@@ -47,7 +47,7 @@ def test_a_term_on_fine_tuning_stays():
 
 
 def drawn(folder, seed, text, **changes):
-    """language -> which sentences of its text the discriminator reads; and everything that was prepared."""
+    """Return language -> the sentences that the discriminator reads, and the prepared run."""
     files = inputs(folder, unlabelled=[("es", text), ("fr", folder / "fr.raw")])
     read, prepared = texts(settings(**TOKEN, **changes), files, seed)
     found, start = {}, 0
@@ -80,7 +80,7 @@ def test_as_much_target_text_as_source_text(folder, tmp_path):
 
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_folder_that_another_process_finished_in_the_meantime_is_left_alone(folder, tmp_path, monkeypatch, resume):
-    """It had the lock while this one read its files."""
+    """The other process had the lock while this one read its files."""
     out, chosen = tmp_path / "run", settings(train__max_steps=2)
     if resume:
         stopped(folder, out, chosen, 1)
@@ -141,7 +141,7 @@ def lines(*tags):
      "them$"),
 ])
 def test_a_limit_that_leaves_labels_out_is_blamed(folder, tmp_path, limit, source, test, said):
-    """And not the file in which such a label is met; a label that no sentence has is that file's mistake."""
+    """Not the file with the label; but a label that no source sentence has is the fault of that file."""
     (tmp_path / "source.txt").write_text(source)
     (tmp_path / "new.txt").write_text(test)
     given = inputs(folder, source=[("en", tmp_path / "source.txt")], dev=[], unlabelled=[], test=[("es", tmp_path / "new.txt")])
@@ -149,7 +149,7 @@ def test_a_limit_that_leaves_labels_out_is_blamed(folder, tmp_path, limit, sourc
         prepared(settings(data__limit=limit), given)
 
 
-def test_a_dev_file_that_selects_nothing_is_said(folder):
+def test_a_dev_file_without_effect_is_reported(folder):
     files = [("en", folder / "en.txt"), ("ne", folder / "en.txt"), ("es", folder / "es.txt")]
     messages = prepared(settings(), inputs(folder, dev=files, test=[("es", folder / "es.txt")])).messages
     assert [message for message in messages if "--dev" in message] == [

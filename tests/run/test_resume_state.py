@@ -16,7 +16,7 @@ PLATEAU = {"en": [0.1, 0.5, 0.4, 0.3, 0.2, 0.1], "es": [0.1, 0.2, 0.3, 0.2, 0.1,
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Seconds, which pass in a method's steps only."""
+    """A clock that advances only in a method's steps."""
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     return now
@@ -91,7 +91,7 @@ def test_the_log_of_a_run_that_was_killed_before_its_first_checkpoint_begins_ane
 
 
 def test_every_file_that_changed_is_named(tmp_path):
-    """Those that are scored and those that are only named as well as those that are trained on."""
+    """Files for training, for scoring, and files that are only named."""
     folder = write_data(tmp_path / "data")
     files = {}
     for role, language, original in (("source", "en", "en.txt"), ("dev", "en", "en.txt"), ("dev", "es", "es.txt"),
@@ -124,7 +124,7 @@ def test_fingerprints_are_those_of_every_role(tmp_path):
 
 @pytest.mark.parametrize(("found", "keep"), [(0, None), (7, 7)])
 def test_a_log_that_lost_its_end_is_not_continued(tmp_path, found, keep):
-    """As after a power cut or a copy that was broken off: NULs in its middle would be found only after all training."""
+    """As after a power cut or an interrupted copy: without the check, NULs inside it would be found only after training."""
     with pytest.raises(Stopped):
         training(tmp_path, PLATEAU, stop_at=3, total=6).run()
     log = tmp_path / "log.jsonl"
@@ -158,7 +158,7 @@ def test_a_checkpoint_of_another_version_is_one_line(tmp_path, change):
         resumed.resume()
 
 
-def test_a_model_that_learnt_nothing_is_said(tmp_path):
+def test_a_model_that_learnt_nothing_is_reported(tmp_path):
     for name, scores in (("nothing", [0.0, 0.0]), ("something", [0.0, 0.1])):
         (tmp_path / name).mkdir()
         loop = training(tmp_path / name, {"en": scores}, total=2)
@@ -168,7 +168,7 @@ def test_a_model_that_learnt_nothing_is_said(tmp_path):
 
 
 def test_a_log_that_cannot_be_written_names_itself_and_the_cure(tmp_path):
-    """A full disk: the system's own error names no file."""
+    """The system's error for a full disk names no file."""
     loop = training(tmp_path, PLATEAU, total=2)
     loop.log.path = Path("/dev/full")
     with pytest.raises(UserError, match=r"^/dev/full: cannot be written \(No space left on device\); make room and continue with "

@@ -56,7 +56,7 @@ def test_the_seed_of_a_run_is_that_of_its_streams(folder, tmp_path):
 
 @pytest.mark.parametrize("limit", ["data.limit", "data.test_limit", "data.unlabelled_limit"])
 def test_limits(folder, limit):
-    """Each cuts its own files, and what is said of them."""
+    """Each limit applies to its own files, and to the messages about them."""
     counts = {"source en": 12, "dev en": 12, "test es": 6, "unlabelled es": 4}
     names = {"data.limit": ["source en"], "data.test_limit": ["dev en", "test es"], "data.unlabelled_limit": ["unlabelled es"]}
     en, es, raw = ("en", folder / "en.txt"), ("es", folder / "es.txt"), ("es", folder / "es.raw")
@@ -93,7 +93,7 @@ def test_the_limit_of_the_students_steps_is_that_of_a_run_of_one_stage_but_not_o
 
 
 def test_what_minixl_json_says_of_the_run(folder, tmp_path):
-    """None of it a default; and latest.json counts the tokens of the log."""
+    """No value is a default; latest.json counts the tokens in the log."""
     files = inputs(folder, source=[("en", folder / "en.txt"), ("es", folder / "es.txt")])
     chosen = settings(data__on_long="truncate", decode__constrained=False, data__max_length=16, train__max_steps=2)
     run(folder, tmp_path / "run", chosen, inputs=files, seed=7)
@@ -125,7 +125,7 @@ def test_kept_states_have_the_memory_that_is_asked_for_and_reach_every_part(fold
 
 @pytest.mark.parametrize(("warmup", "updates"), [(0.14, 1), (0.15, 2), (0.16, 2), (0.04, 0)])
 def test_the_warm_up_is_the_nearest_whole_number_of_updates(warmup, updates):
-    """Of 10: the learning rate rises from 0 in these updates and is whole in the next."""
+    """Of 10 updates: the learning rate rises from 0 in these and reaches its value in the next."""
     made = teacher()
     chosen = SCHEMA.settings({"optim.warmup": warmup, "optim.schedule": "constant"})
     schedule = make_optimizer(made, made.store.names(), chosen, 10, 5).schedule

@@ -9,7 +9,7 @@ from minixl.training.update import Update
 
 
 class Dealt:
-    """A stream that deals the given batches, `batches_per_epoch` of them an epoch."""
+    """A stream of the given batches, `batches_per_epoch` of them an epoch."""
 
     def __init__(self, batches, batches_per_epoch: int = 1) -> None:
         self.batches, self.batches_per_epoch = iter(batches), batches_per_epoch
@@ -19,11 +19,11 @@ class Dealt:
 
 
 def supervised(model: Model, batches, settings: Settings, *, seed: int = 1, total: int = 10, epoch: int = 1) -> Supervised:
-    """The objective over these batches."""
+    """Return the objective of fine-tuning on these batches."""
     return Supervised(model, {"source": Dealt(batches, epoch)}, settings, seed, total)
 
 
 def train_step(model: Model, batch: Batch, settings: Settings, *, seed: int = 1, step: int = 0) -> Update:
-    """A single update by an optimiser of its own."""
+    """Make a single update with a new optimiser."""
     update, = supervised(model, [batch], settings, seed=seed).step(step)
     return update

@@ -21,7 +21,7 @@ print(held, first, after, peak_memory())
 
 
 def test_a_peak_is_counted_anew():
-    """What a run before has held and given back is not counted again; where the system cannot forget it, it is."""
+    """Memory that an earlier run used and freed is not counted, unless the system cannot reset the peak."""
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     held, first, after, second = (int(size) >> 20 for size in done.stdout.split())
     assert 60 <= first - held <= 68
@@ -32,7 +32,7 @@ def test_a_peak_is_counted_anew():
 
 
 def test_a_system_that_forbids_it(monkeypatch):
-    """The peak stays what it was, and nothing fails."""
+    """The peak stays as it was, and nothing fails."""
     def forbidden(*args, **how):
         raise PermissionError
 
@@ -54,6 +54,6 @@ print(run(folder, folder / "run", settings(train__max_steps=1))["peak_memory_byt
 
 
 def test_the_peak_of_a_run_is_its_own(tmp_path):
-    """Not that of what the process held before: for the run of another seed, or a teacher."""
+    """Earlier memory of the process, of the run of another seed or a teacher, is not counted."""
     done = subprocess.run([sys.executable, "-c", RUN, str(tmp_path)], capture_output=True, text=True, check=True)
     assert (int(done.stdout.split()[-1]) < 1 << 30) == CAN_RESET

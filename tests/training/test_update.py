@@ -63,7 +63,7 @@ def test_gradients_are_zero_afterwards(rng):
 
 
 def test_clipping(rng):
-    """With SGD the way of all parameters together is lr times the clipped norm."""
+    """With SGD all parameters together move by lr times the clipped norm."""
     made, batch = model(), make_batch(rng)
     before = {p.name: p.value.copy() for p in made.store}
     update, after = one_step(made, batch, "optim.clip=0.5")

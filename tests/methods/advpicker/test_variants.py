@@ -130,13 +130,13 @@ def test_the_tags_of_unlabelled_files_change_no_training(folder, whole, tmp_path
     *[({"advpicker__variant": variant}, []) for variant in ("tladv", "ft")],
     *[({"advpicker__variant": variant, "advpicker__audit": True},
        [f"advpicker.audit has no effect: advpicker.variant={variant} makes no pseudo-labels"]) for variant in ("tladv", "ft")]])
-def test_what_is_said_of_a_variant(folder, changes, found):
+def test_messages_about_a_variant(folder, changes, found):
     method, chosen, messages = resolve(advpicker(**changes))
     messages += prepare(method, chosen, inputs(folder), 1).messages
     assert [message for message in messages if message.startswith(("one student", "advpicker.audit"))] == found
 
 
-def test_what_was_read_is_said_once_for_all_stages(folder, tmp_path):
+def test_input_messages_appear_once_for_all_stages(folder, tmp_path):
     reporter = Quiet()
     run(folder, tmp_path / "run", advpicker(), reporter=reporter)
     for said in ("source en:", "unlabelled es:", "dev en:", "test es:"):
