@@ -204,8 +204,7 @@ def test_a_runs_own_files_are_not_replaced(tmp_path, option, name, finished):
     for place in (folder, tmp_path / "link"):
         given = {"--out": str(tmp_path / "page.html"), option: str(place / name)}
         done = CliRunner().invoke(report, [str(folder), *(word for pair in given.items() for word in pair)])
-        assert str(done.exception) == (f"{option} {place / name}: in the folder of a run this is the name of that run's own file; "
-                                       "choose another name")
+        assert str(done.exception) == f"{option} {place / name}: this file belongs to the run in this folder; choose another name"
     assert {path: path.read_bytes() for path in folder.iterdir()} == before and not (tmp_path / "page.html").exists()
     for place in (tmp_path / name, folder / f"all-{name}"):
         given = {"--out": str(tmp_path / "page.html"), option: str(place)}
