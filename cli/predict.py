@@ -114,7 +114,7 @@ def _columns(predictor: Any, lines: list[str], name: str) -> Iterator[str]:
         check_words(file)
     sentences = file.sentences
     answers = predictor.tag([sentence.words for sentence in sentences], path=name, lines=[s.line for s in sentences])
-    return add_column(lines, [answer.tags for answer in answers])
+    return add_column(lines, [answer.tags for answer in answers], name, entities=predictor.info.task == "ner")
 
 
 def _chunks(lines: Iterable[tuple[int, str]], size: int) -> Iterator[list[tuple[int, str]]]:

@@ -60,7 +60,7 @@ def read_corpus(task: str, language: str, path: Path, *, encoding: str = "utf-8"
         file = read_conll(path, encoding=encoding, tags=labelled, scheme=tag_scheme)
         check_words(file)
         if labelled and task == "ner" and file.scheme == "none":
-            line, tag = next((s.line + i, tag) for s in file.sentences for i, tag in enumerate(s.tags or ()) if tag != "O")
+            line, tag = next((s.line_of(i), tag) for s in file.sentences for i, tag in enumerate(s.tags or ()) if tag != "O")
             raise UserError(f"{path}:{line}: expected entity tags such as B-PER, I-PER and O, found {tag!r}; "
                             "use the task pos for part-of-speech tags, classification for labelled texts")
         hint = entity_tags_hint(s.tags or () for s in file.sentences) if task == "pos" else ""

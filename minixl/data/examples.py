@@ -8,7 +8,12 @@ TAGGING = ("ner", "pos")          # tasks that label words; classification label
 class Sentence:
     words: tuple[str, ...]
     tags: tuple[str, ...] | None      # one per word; None if the file has no tags or they were not read
-    line: int                         # of the first word, from 1; word i is on line + i
+    line: int                         # of the first word, from 1
+    lines: tuple[int, ...] = ()       # of every word, if word i is not on line + i
+
+    def line_of(self, i: int) -> int:
+        """Return the line of word i."""
+        return self.lines[i] if self.lines else self.line + i
 
 
 @dataclass(frozen=True, slots=True)

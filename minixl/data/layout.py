@@ -1,22 +1,23 @@
 """Recognise the layout of a text file: columns of words and tags, fields (a label and a text), or raw lines."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from minixl.data.classification import find_header
+from minixl.data.conllu import is_conllu
 from minixl.data.examples import TAGGING
 from minixl.data.lines import file_format, quoted
 from minixl.data.schemes import parse_tag
 from minixl.errors import UserError
 
 
-def detect_layout(task: str, path: Path, lines: Iterable[str]) -> str:
+def detect_layout(task: str, path: Path, lines: Sequence[str]) -> str:
     """The layout of a file with these lines: "columns" (looks_like_columns), "fields" (a label and a text) or raw "lines"."""
     rows = [line for line in lines if line.strip()]
     if file_format(path) in (".csv", ".jsonl"):
         return "fields"
-    if looks_like_columns(task, rows):
+    if is_conllu(lines, path) or looks_like_columns(task, rows):
         return "columns"
     has_tabs = bool(rows) and all("\t" in line for line in rows)
     if has_tabs and task in TAGGING:
@@ -27,11 +28,13 @@ def detect_layout(task: str, path: Path, lines: Iterable[str]) -> str:
 def looks_like_columns(task: str, lines: Sequence[str]) -> bool:
     """Whether these non-blank lines each hold a word and its tag rather than raw text.
 
-    True if all lines have the same number of columns and the last is a tag: an entity tag for ner, ASCII without lower-case
-    letters for pos, either for classification.  For ner and pos, lines with tabs may differ in length, and the last column
-    may be anything that could be a tag; but if it is a text on any line, or if most lines have a space before the first tab,
-    the lines are labels and texts.  Comments and -DOCSTART- lines are ignored.
+    True for CoNLL-U, and if all lines have the same number of columns and the last is a tag: an entity tag for ner, ASCII without
+    lower-case letters for pos, either for classification.  For ner and pos, lines with tabs may differ in length, and the last
+    column may be anything that could be a tag; but if it is a text on any line, or if most lines have a space before the first
+    tab, the lines are labels and texts.  Comments and -DOCSTART- lines are ignored.
     """
+    if is_conllu(lines):
+        return True
     rows = [line for line in lines if not line.startswith(("# ", "-DOCSTART-"))]
     tabs = any("\t" in line for line in rows)
     if not rows or (tabs and not all("\t" in line for line in rows)):
@@ -45,7 +48,7 @@ def looks_like_columns(task: str, lines: Sequence[str]) -> bool:
     return tagged and len(cells[0]) > 1 and len({len(row) for row in cells}) == 1
 
 
-def _check_fields(path: Path, lines: Iterable[str]) -> None:
+def _check_fields(path: Path, lines: Sequence[str]) -> None:
     """Raises UserError for tab-separated lines that are neither words with tags nor labels with texts."""
     rows = [(number, line.split("\t")) for number, line in enumerate(lines, 1) if line.strip()]
     if find_header(rows[0][1]) is not None:

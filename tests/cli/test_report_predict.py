@@ -170,14 +170,26 @@ def test_columns_for_a_classifier_and_one_column_for_a_tagger(minixl, folder):
 
 @pytest.mark.parametrize("model", ["ner", "pos"])
 def test_numbers_of_words_are_no_words(minixl, folder, tmp_path, model):
-    """Those of CoNLL-U; in one column they are what was asked for."""
-    conllu = tmp_path / "es.conllu"
-    conllu.write_text("# text = anna lives\n1-2\tannalives\t_\n1\tanna\tPROPN\n2\tlives\tVERB\n\n1\tben\tPROPN\n")
-    assert minixl("predict", folder / model / "model", conllu, "--format", "conll") == (
-        1, "", f"Error: {conllu}:2: expected words in the first column, found no letters but entries such as '1-2'; keep only the "
-        "columns of words and tags (for CoNLL-U: cut -f 2,4)\n")
+    """In one column they are what was asked for."""
+    numbered = tmp_path / "es.txt"
+    numbered.write_text("# text = anna lives\n1-2\tannalives\t_\n1\tanna\tPROPN\n2\tlives\tVERB\n\n1\tben\tPROPN\n")
+    assert minixl("predict", folder / model / "model", numbered, "--format", "conll") == (
+        1, "", f"Error: {numbered}:2: expected words in the first column, found no letters but entries such as '1-2'; keep only "
+        "the columns of words and tags, for example with cut -f 2,4\n")
     code, out, _ = minixl("predict", folder / model / "model", "--format", "conll", stdin="1\n2\n\n3\n")
     assert code == 0 and [line.split("\t")[0] for line in out.splitlines()] == ["1", "2", "", "3"]
+
+
+@pytest.mark.parametrize("model, column", [("pos", 3), ("ner", 9)])
+def test_predict_keeps_the_columns_of_conllu(minixl, folder, tmp_path, model, column):
+    conllu = tmp_path / "es.conllu"
+    conllu.write_text("# text = anna\n1-2\tanna\t" + "\t".join("_" * 8) + "\n1\tanna\t" + "\t".join("_" * 8) + "\n")
+    code, out, err = minixl("predict", folder / model / "model", conllu, "--format", "conll")
+    before, after = conllu.read_text().splitlines(), out.splitlines()
+    assert (code, err) == (0, "") and after[:2] == before[:2] and len(after) == 3
+    cells = after[2].split("\t")
+    assert cells[column] != "_" and cells[:column] + cells[column + 1:] == before[2].split("\t")[:-1]
+    assert cells[column].startswith("NE=") == (model == "ner")
 
 
 @pytest.fixture

@@ -59,21 +59,21 @@ def test_a_tagger_reads_the_texts_of_a_labelled_file(tmp_path, task, label):
     assert words(read(tmp_path, [f"{label}\t很好。"], task)) == [("很", "好", "。")]
 
 
-CONLLU = ["# text = Anna vive.", "1\tAnna\tAnna\tPROPN\t_", "2\tvive\tvivir\tVERB\tSpaceAfter=No", "3\t.\t.\tPUNCT\t_", ""]
+NUMBERED = ["# text = Anna vive.", "1\tAnna\tAnna\tPROPN\t_", "2\tvive\tvivir\tVERB\tSpaceAfter=No", "3\t.\t.\tPUNCT\t_", ""]
 
 
 @pytest.mark.parametrize("task", ["ner", "pos"])
 def test_numbers_of_words_are_no_words(tmp_path, task):
-    """The first column of CoNLL-U numbers the words; its columns of words and tags, taken with cut, are read."""
+    """Where the first column numbers the words, the columns of words and tags, taken with cut, are read."""
     message = (f"{tmp_path}/es.txt:2: expected words in the first column, found no letters but entries such as '1'; "
-               "keep only the columns of words and tags (for CoNLL-U: cut -f 2,4)")
+               "keep only the columns of words and tags, for example with cut -f 2,4")
     with pytest.raises(UserError) as error:
-        read(tmp_path, CONLLU, task)
+        read(tmp_path, NUMBERED, task)
     assert str(error.value) == message
     with pytest.raises(UserError) as error:
         read_corpus("pos", "es", tmp_path / "es.txt")
     assert str(error.value) == message
-    cut = ["\t".join(line.split("\t")[1:4:2]) if "\t" in line else line for line in CONLLU]
+    cut = ["\t".join(line.split("\t")[1:4:2]) if "\t" in line else line for line in NUMBERED]
     assert words(read(tmp_path, cut, task)) == [("Anna", "vive", ".")]
     assert read_corpus("pos", "es", tmp_path / "es.txt").gold() == [["PROPN", "VERB", "PUNCT"]]
 
