@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from minixl.data.examples import Document
+from minixl.data.json_lines import check_unicode, read_objects
 from minixl.data.lines import BYTE_ORDER_MARK, PathLike, file_format, quoted, raw_lines, read_lines
 from minixl.errors import UserError, nearest
 
@@ -149,17 +150,7 @@ def find_header(cells: Sequence[str]) -> tuple[int | None, int] | None:
 
 
 def _jsonl_rows(lines: Iterable[str], path: PathLike, labels: bool) -> Iterator[Row]:
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}:{number}: expected one JSON object per line, found {quoted(line)} "
-                            f"({error.msg}, column {error.colno}); put each object on one line") from None
-        if not isinstance(entry, dict):
-            raise UserError(f"{path}:{number}: expected a JSON object with the keys label and text, "
-                            f"found {quoted(line)}; write {{\"label\": ..., \"text\": ...}}")
+    for number, entry in read_objects(lines, path, "label and text", '{"label": ..., "text": ...}'):
         text = _value(entry, "text", path, number, lambda v: isinstance(v, str), "a string")
         label = ""
         if labels:
@@ -176,7 +167,5 @@ def _value(entry: dict[str, object], key: str, path: PathLike, number: int,
     if not fits(value):
         raise UserError(f"{path}:{number}: expected {kind} for {key!r}, found {quoted(json.dumps(value))}; correct it")
     text = str(value)
-    if any("\ud800" <= letter <= "\udfff" for letter in text):        # JSON can write half of a pair; UTF-8 cannot
-        raise UserError(f"{path}:{number}: expected valid Unicode in {key!r}, found half of a surrogate pair; "
-                        "export the file again with complete characters")
+    check_unicode(text, key, path, number)
     return text

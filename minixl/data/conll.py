@@ -70,7 +70,7 @@ def parse_conll(lines: Iterable[str], name: str, *, tags: bool = True, scheme: s
         sentences.append(Sentence(words, last, numbers[0] + 1))
     if not sentences:
         raise UserError(f"{name}: expected one word per line, found no sentence; is this the right file?")
-    return _in_iob2(sentences, name, scheme) if tags else ConllFile(sentences, "none", name)
+    return in_iob2(sentences, name, scheme) if tags else ConllFile(sentences, "none", name)
 
 
 def check_words(file: ConllFile) -> None:
@@ -185,7 +185,7 @@ def _check_row(row: list[str], place: str, layout: _Layout, needed: int, tags: b
                     f"{layout.example + 1}, found {columns}; {fix}")
 
 
-def _in_iob2(sentences: list[Sentence], name: str, scheme: str | None) -> ConllFile:
+def in_iob2(sentences: list[Sentence], name: str, scheme: str | None) -> ConllFile:
     """Convert span tags to IOB2.  scheme: of these tags; None detects it."""
     sequences = [sentence.tags or () for sentence in sentences]
     scheme = scheme or detect_scheme(sequences, lambda i, j: f"{name}:{sentences[i].line_of(j)}")

@@ -13,8 +13,9 @@ from minixl.data.conll import check_labels as check_tags
 from minixl.data.encoding import LONG_INPUT_FIX, Encoded, PieceTokenizer, encode_documents, encode_sentences
 from minixl.data.examples import TAGGING, Document, Sentence
 from minixl.data.hints import entity_tags_hint, one_column_hint, swapped_columns_hint
+from minixl.data.json_lines import read_tokens
 from minixl.data.layout import detect_layout
-from minixl.data.lines import quoted, read_lines
+from minixl.data.lines import file_format, quoted, read_lines
 from minixl.data.schemes import convert, label_set, parse_tag
 from minixl.data.text import read_text
 from minixl.data.words import split_words
@@ -57,7 +58,10 @@ def read_corpus(task: str, language: str, path: Path, *, encoding: str = "utf-8"
     """Read a file for a task and convert entity tags to IOB2.  Raises UserError with file and line."""
     if task in TAGGING:
         tag_scheme = "none" if task == "pos" else None if scheme == "auto" else scheme
-        file = read_conll(path, encoding=encoding, tags=labelled, scheme=tag_scheme)
+        if file_format(path) == ".jsonl":
+            file = read_tokens(task, path, encoding=encoding, tags=labelled, scheme=tag_scheme)
+        else:
+            file = read_conll(path, encoding=encoding, tags=labelled, scheme=tag_scheme)
         check_words(file)
         if labelled and task == "ner" and file.scheme == "none":
             line, tag = next((s.line_of(i), tag) for s in file.sentences for i, tag in enumerate(s.tags or ()) if tag != "O")
@@ -82,8 +86,9 @@ def read_unlabelled(task: str, language: str, path: Path, *, encoding: str = "ut
     if not any(map(str.strip, lines)):
         raise UserError(f"{path}: expected text in {language}, found none; is this the right file?")
     layout = detect_layout(task, path, lines)
-    if layout == "columns":
-        file = read_conll(path, encoding=encoding, tags=False)
+    if layout in ("columns", "tokens"):
+        file = read_conll(path, encoding=encoding, tags=False) if layout == "columns" else \
+            read_tokens("ner", path, encoding=encoding, tags=False)
         check_words(file)
         sentences = file.sentences
         texts = [Document(" ".join(sentence.words), None, sentence.line) for sentence in sentences]

@@ -7,16 +7,18 @@ from pathlib import Path
 from minixl.data.classification import find_header
 from minixl.data.conllu import is_conllu
 from minixl.data.examples import TAGGING
+from minixl.data.json_lines import has_tokens
 from minixl.data.lines import file_format, quoted
 from minixl.data.schemes import parse_tag
 from minixl.errors import UserError
 
 
 def detect_layout(task: str, path: Path, lines: Sequence[str]) -> str:
-    """The layout of a file with these lines: "columns" (looks_like_columns), "fields" (a label and a text) or raw "lines"."""
+    """The layout of a file with these lines: "columns" (looks_like_columns), "tokens" (JSON lines), "fields" (a label and a text)
+    or raw "lines"."""
     rows = [line for line in lines if line.strip()]
     if file_format(path) in (".csv", ".jsonl"):
-        return "fields"
+        return "tokens" if file_format(path) == ".jsonl" and has_tokens(rows) else "fields"
     if is_conllu(lines, path) or looks_like_columns(task, rows):
         return "columns"
     has_tabs = bool(rows) and all("\t" in line for line in rows)
