@@ -9,6 +9,8 @@ import click
 from minixl.cli.options import encoding_option, named_options, scheme_option
 from minixl.cli.terminal import to_stderr
 
+LISTED = 20          # labels that `data stats` prints for a file
+
 
 @click.group()
 def data() -> None:
@@ -47,7 +49,9 @@ def stats(task: str, files: tuple[str, ...], encoding: str, scheme: str) -> None
         for gold in corpus.gold():
             counts.update([gold] if isinstance(gold, str) else [kind for kind, _, _ in spans(gold)] if task == "ner" else gold)
         words = sum(len(s.words) for s in corpus.sentences()) + sum(len(d.text.split()) for d in corpus.documents())
-        listed = ", ".join(f"{label} {count}" for label, count in sorted(counts.items()))
+        listed = ", ".join(f"{label} {count}" for label, count in sorted(counts.items())[:LISTED])
+        if len(counts) > LISTED:
+            listed += f", and {len(counts) - LISTED} more labels"
         click.echo(f"{corpus.language}: {len(corpus.inputs)} inputs, {words} words; {listed or 'no labels'}"
                    + (f"; tags that broke the scheme and were repaired: {corpus.repaired}" if corpus.repaired else ""))
         if corpus.hint:

@@ -3,7 +3,8 @@
     read_lines(path)   the lines without their endings and without a byte order mark
     raw_lines(path)    the lines as they are, for a reader that writes them out again unchanged
 
-Only a line feed ends a line (a carriage return before it belongs to the ending).  The other characters that Unicode treats
+Only a line feed ends a line (a carriage return before it belongs to the ending); in a file without any, a carriage return
+does, as on old Macs.  A line of more than MAX_LINE characters is an error, so no file is read without bound.  The other characters that Unicode treats
 as line ends, such as U+2028 or U+0085, occur inside words, and splitting there would shift every later line number.
 """
 from __future__ import annotations
@@ -23,6 +24,9 @@ PathLike = str | os.PathLike[str]
 
 GZIP = b"\x1f\x8b"
 BYTE_ORDER_MARK = "\ufeff"                          # the byte order mark, once decoded
+MAX_LINE = 10_000_000                               # characters
+MAX_BYTES = 4 * MAX_LINE                            # of such a line, in any encoding
+CHUNK = 1 << 22                                     # bytes read together from a file in a wide encoding
 HOST_NAMES = ("idna", "punycode")        # Python lists them as text encodings, but no file is written in them
 WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -106,8 +110,22 @@ def _line_feed(encoding: str) -> bytes:
 
 
 def _decode_each(file: BinaryIO, path: PathLike, encoding: str) -> Iterator[str]:
-    for number, line in enumerate(file, 1):
-        yield _decode(line, path, number, encoding)
+    number = 0
+    while line := file.readline(MAX_BYTES + 1):
+        number += 1
+        text = line.decode("latin-1") if len(line) > MAX_BYTES else _decode(line, path, number, encoding)
+        if number == 1 and "\r" in text and not text.endswith("\n"):
+            yield from (_check_length(part, path, i) for i, part in enumerate(io.StringIO(text, newline="\r"), 1))
+        else:
+            yield _check_length(text, path, number)
+
+
+def _check_length(line: str, path: PathLike, number: int) -> str:
+    """Return the line.  Raises UserError if it is too long."""
+    if len(line) > MAX_LINE:
+        raise UserError(f"{path}:{number}: expected a line of at most {MAX_LINE:,} characters, found a longer one; is this a text "
+                        "file? If so, divide the line")
+    return line
 
 
 def _decode(line: bytes, path: PathLike, number: int, encoding: str) -> str:
@@ -127,9 +145,17 @@ def _decode(line: bytes, path: PathLike, number: int, encoding: str) -> str:
 
 def _decode_all(file: BinaryIO, path: PathLike, encoding: str) -> list[str]:
     """Return the lines of a file whose line feed is not the single byte 10."""
-    content = file.read()
+    content, last = bytearray(), 0                    # last: where the line that is being read starts, about
+    while chunk := file.read(CHUNK):
+        if b"\n" in chunk:
+            last = len(content) + chunk.rindex(b"\n")
+        content += chunk
+        if len(content) - last > MAX_BYTES:
+            _check_length(" " * (MAX_LINE + 1), path, content.count(b"\n") + 1)
     try:
-        return io.StringIO(content.decode(encoding), newline="\n").readlines()
+        text = content.decode(encoding)
+        lines = io.StringIO(text, newline="\n" if "\n" in text else "\r").readlines()
+        return [_check_length(line, path, i) for i, line in enumerate(lines, 1)]
     except UnicodeDecodeError as error:
         number = content[:error.start].decode(encoding, "replace").count("\n") + 1
         raise UserError(f"{path}:{number}: expected {encoding}, found bytes that are not valid in it; "

@@ -233,3 +233,9 @@ def test_python_api(trained):
     assert result[0]["tags"] and result[0]["text"] == "anna visited paris ."
     with pytest.raises(TypeError, match="expected a list of strings"):
         model.predict("anna")
+
+
+def test_stats_of_many_labels(minixl, tmp_path):
+    (tmp_path / "x.txt").write_text("".join(f"w\tT{i:02}\n" for i in range(23)))
+    code, out, _ = minixl("data", "stats", "pos", f"en={tmp_path}/x.txt")
+    assert code == 0 and out.endswith(" T18 1, T19 1, and 3 more labels\n")

@@ -1,9 +1,11 @@
 """Raw text and what every reader shares: encodings, gzip, line endings, and the text of every error."""
 import gzip
 import itertools
+from functools import partial
 
 import pytest
 
+from minixl.data import lines
 from minixl.data.lines import quoted, raw_lines, read_lines
 from minixl.data.text import read_text
 from minixl.errors import UserError, nearest
@@ -42,6 +44,32 @@ def test_reads_the_same_text(write, content, encoding):
 def test_only_a_line_feed_ends_a_line(write):
     path = write("a\u2028b\x85c\x0bd\re\nf".encode())
     assert list(read_lines(path)) == ["a\u2028b\x85c\x0bd\re", "f"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_lines_of_an_old_mac(write, encoding):
+    """Only a file without any line feed has carriage returns as line ends."""
+    path = write("a\rb\r\rc".encode(encoding))
+    assert list(read_lines(path, encoding)) == ["a", "b", "", "c"]
+    assert [line[-1] for line in raw_lines(path, encoding)] == ["\r", "\r", "\r", "c"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_line_that_is_too_long(write, monkeypatch, encoding):
+    monkeypatch.setattr(lines, "MAX_LINE", 9)
+    monkeypatch.setattr(lines, "MAX_BYTES", 36)
+    text = "a\nbbbbbbbb\n"
+    assert list(read_lines(write(text.encode(encoding)), encoding)) == ["a", "bbbbbbbb"]
+    for long in ("b" * 10, "b" * 1000):
+        path = write((text + long).encode(encoding))
+        assert error_of(partial(list, read_lines(path, encoding))) == (
+            f"{path}:3: expected a line of at most 9 characters, found a longer one; is this a text file? If so, divide the line")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_file_without_end(encoding):
+    assert error_of(lambda: list(read_lines("/dev/zero", encoding))).startswith(
+        "/dev/zero:1: expected a line of at most 10,000,000 characters, found a longer one")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le"])
