@@ -75,7 +75,7 @@ def _texts(predictor: Any, lines: Iterable[str], output: str, name: str) -> Iter
         answers = iter(predictor.predict([line for _, line in texts], path=name, lines=[number for number, _ in texts]))
         for _, line in chunk:                                             # empty lines are kept, so that line n stays line n
             if not line.strip():
-                yield json.dumps({"text": line}) if output == "jsonl" else ""
+                yield json.dumps(_empty(predictor, line)) if output == "jsonl" else ""
                 continue
             result = next(answers)
             if output == "jsonl":
@@ -88,6 +88,13 @@ def _texts(predictor: Any, lines: Iterable[str], output: str, name: str) -> Iter
                 yield f"{result['label']}\t{result['confidence']:.2f}\t{line}"
             else:
                 yield _bracketed(result)
+
+
+def _empty(predictor: Any, line: str) -> dict[str, Any]:
+    """Return the keys of a prediction for a line without text."""
+    if predictor.model.pooling != "token":
+        return {"text": line, "label": None, "confidence": None, "probabilities": {}}
+    return {"text": line, "words": [], "tags": [], "entities" if predictor.info.task == "ner" else "confidences": []}
 
 
 def _bracketed(result: dict[str, Any]) -> str:

@@ -4,8 +4,9 @@
     raw_lines(path)    the lines as they are, for a reader that writes them out again unchanged
 
 Only a line feed ends a line (a carriage return before it belongs to the ending); in a file without any, a carriage return
-does, as on old Macs.  A line of more than MAX_LINE characters is an error, so no file is read without bound.  The other characters that Unicode treats
-as line ends, such as U+2028 or U+0085, occur inside words, and splitting there would shift every later line number.
+does, as on old Macs.  The other characters that Unicode treats as line ends, such as U+2028 or U+0085, occur inside words, and
+splitting there would shift every later line number.  A line of more than MAX_LINE characters is an error, so no file is read
+without bound.
 """
 from __future__ import annotations
 

@@ -192,6 +192,14 @@ def test_predict_keeps_the_columns_of_conllu(minixl, folder, tmp_path, model, co
     assert cells[column].startswith("NE=") == (model == "ner")
 
 
+@pytest.mark.parametrize("model", ["ner", "pos", "topics"])
+def test_every_line_of_json_has_all_keys(minixl, folder, model):
+    code, out, _ = minixl("predict", folder / model / "model", "--format", "jsonl", stdin="\nanna lives\n \n")
+    first, full, last = map(json.loads, out.splitlines())
+    assert code == 0 and first.keys() == full.keys() == last.keys() and (first["text"], last["text"]) == ("", " ")
+    assert not any(value for key, value in first.items())
+
+
 @pytest.fixture
 def truncated(folder, tmp_path):
     """A copy of a model that reads 8 pieces of every input."""
