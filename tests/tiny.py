@@ -1,4 +1,4 @@
-"""A tiny encoder folder written by transformers, and small data files: what tests of whole runs use."""
+"""Tiny encoder folders written by transformers, and small data files: what tests of whole runs use."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -33,6 +33,28 @@ def write_encoder(folder: Path, *, hidden: int = 32, layers: int = 3, seed: int 
                                      num_attention_heads=4, intermediate_size=2 * hidden, max_position_embeddings=64)
     transformers.BertModel(config).save_pretrained(folder)
     (folder / "vocab.txt").write_text("\n".join(PIECES) + "\n", encoding="utf-8")
+    return folder
+
+
+def write_xlm_r(folder: Path, *, hidden: int = 32, layers: int = 3, architecture: str = "XLMRobertaModel", **sizes: int) -> Path:
+    """Write a random XLM-R, saved as a class of transformers, with a Unigram tokenizer of letters and a few words."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", *(piece for piece in (f"{mark}{text}" for mark in ("▁", "") for text in
+              ("", *"abcdefghijklmnopqrstuvwxyz.", "the", "visit", "ed", "paris", "madrid", "anna", "ben", "lives")) if piece),
+              "<mask>"]
+    torch.manual_seed(0)
+    config = transformers.XLMRobertaConfig(
+        vocab_size=len(pieces), hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=4, intermediate_size=2 * hidden,
+        max_position_embeddings=66, type_vocab_size=1, layer_norm_eps=1e-5, **sizes)
+    getattr(transformers, architecture)(config).save_pretrained(folder)
+    tokenizer = Tokenizer(models.Unigram([(piece, -float(len(piece) == 1) - 1) for piece in pieces], 3, False))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>",
+                                                             special_tokens=[("<s>", 0), ("</s>", 2)])
+    tokenizer.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
+    tokenizer.save(str(folder / "tokenizer.json"))
     return folder
 
 

@@ -1,11 +1,14 @@
-"""Convert any safetensors checkpoint to one file or folder with minixl's parameter names, and optionally another dtype.
+"""Convert any safetensors checkpoint to one file or folder with current parameter names, and optionally another dtype.
+
+The encoder's parameters get the prefix bert., or roberta. for an XLM-R, so that transformers can load the result.
 
 Test: tests/weights/test_convert.py
 """
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,7 @@ import numpy as np
 from minixl.errors import UserError
 from minixl.files import MODEL_FILES, replaced_file, replaced_folder
 from minixl.weights.folder import FLOATS, read_json, write_json, write_tensors
-from minixl.weights.names import canonical_names
+from minixl.weights.names import PREFIXES, canonical_names, name_under
 from minixl.weights.safetensors_reader import SafetensorsReader
 
 COPIED = [name for name in MODEL_FILES if name not in ("config.json", "model.safetensors")]
@@ -61,7 +64,8 @@ def _check_new(target: Path, source: Path) -> None:
 
 def _read_all(reader: SafetensorsReader, source: Path, dtype: str | None) -> dict[str, np.ndarray]:
     tensors = {}
-    for name, stored in canonical_names(reader.names(), str(source)).items():
+    prefix = _prefix(reader.names(), source)
+    for name, stored in canonical_names(reader.names(), str(source), partial(name_under, prefix)).items():
         is_converted = dtype is not None and reader.dtype(stored) in FLOATS
         out = np.empty(reader.shape(stored), dtype) if is_converted else None
         with np.errstate(over="ignore"):               # the check below reports overflow, with the name
@@ -70,6 +74,15 @@ def _read_all(reader: SafetensorsReader, source: Path, dtype: str | None) -> dic
             raise UserError(f"{reader.file(stored)}: {name}: expected weights within ±65504 for float16, "
                             f"found larger ones; use float32")
     return tensors
+
+
+def _prefix(names: Iterable[str], source: Path) -> str:
+    """Return the prefix of the encoder's parameters: by config.json, or by the stored names if there is none."""
+    if (source / "config.json").is_file():
+        model_type = read_json(source / "config.json").get("model_type")
+    else:
+        model_type = "xlm-roberta" if any(name.startswith("roberta.") for name in names) else "bert"
+    return PREFIXES.get(model_type, "bert.")
 
 
 def _copy_rest(source: Path, folder: Path, tensors: Mapping[str, np.ndarray]) -> None:

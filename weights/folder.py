@@ -24,7 +24,7 @@ from minixl.data.encoding import PieceTokenizer
 from minixl.errors import UserError
 from minixl.files import replaced_folder
 from minixl.models.bert_config import BertConfig, encoder_axes
-from minixl.weights.names import canonical_names, summarise_names
+from minixl.weights.names import canonical_names, names_to_save, summarise_names
 from minixl.weights.reading import explain_read_errors, read_json
 from minixl.weights.safetensors_reader import SafetensorsReader
 
@@ -35,7 +35,7 @@ FLOATS = ("F32", "F16", "BF16", "F64")
 
 
 def read_config(folder: str | Path) -> BertConfig:
-    """Read config.json of an encoder folder.  Raises UserError if it is missing, invalid or not of a BERT."""
+    """Read config.json of an encoder folder.  Raises UserError if it is missing, invalid or of neither a BERT nor an XLM-R."""
     folder = Path(folder)
     path = folder / "config.json"
     with explain_read_errors(folder):
@@ -71,6 +71,7 @@ def load_parameters(folder: str | Path, targets: Mapping[str, Array], optional: 
     Raises UserError for a missing parameter or one of another shape, before filling any buffer, and for one that is not finite.
     """
     reader = SafetensorsReader(folder)
+    _check_model_type(reader.names(), Path(folder))
     stored = canonical_names(reader.names(), str(folder))
     missing = [name for name in targets if name not in stored]
     required = [name for name in missing if not _matches(name, optional)]
@@ -93,6 +94,14 @@ def load_parameters(folder: str | Path, targets: Mapping[str, Array], optional: 
                       sum(reader.info(stored[name]).size for name in loaded))
 
 
+def _check_model_type(names: Collection[str], folder: Path) -> None:
+    """Raises UserError for a RoBERTa that config.json calls a BERT: its positions would be wrong."""
+    theirs = next((name for name in names if name.startswith("roberta.")), None)
+    if theirs and (folder / "config.json").is_file() and read_config(folder).model_type == "bert":
+        raise UserError(f"{folder / 'config.json'}: model_type: expected 'xlm-roberta', since the weights have {theirs}, found "
+                        "'bert' or none; copy config.json of the same model")
+
+
 def _matches(name: str, optional: Collection[str]) -> bool:
     return name in optional or name.startswith(tuple(prefix for prefix in optional if prefix.endswith(".")))
 
@@ -110,7 +119,7 @@ def _check_fit(reader: SafetensorsReader, stored: str, name: str, needed: tuple[
 
 
 def _config_keys(name: str, shape: tuple[int, ...], needed: tuple[int, ...], folder: Path) -> str:
-    """List the keys of config.json that set the differing sizes; "" for a parameter outside a BERT."""
+    """List the keys of config.json that set the differing sizes; "" for a parameter outside the encoder."""
     if not name.startswith("bert.") or not (folder / "config.json").is_file():
         return ""
     keys = encoder_axes(read_config(folder)).get(name, ())
@@ -125,8 +134,9 @@ def save_folder(folder: str | Path, config_json: Mapping[str, Any], tensors: Map
 
     `config_json` becomes config.json, with the dtype that all tensors share, `minixl_json` minixl.json and `card` README.md.
     """
+    names = names_to_save(tensors, config_json.get("model_type", ""))
     with replaced_folder(folder) as new_folder:
-        write_tensors(new_folder / "model.safetensors", tensors)
+        write_tensors(new_folder / "model.safetensors", {names[name]: value for name, value in tensors.items()})
         dtype, = {str(value.dtype) for value in tensors.values()}
         rest = {key: value for key, value in config_json.items() if key not in ("dtype", "torch_dtype")}
         write_json(new_folder / "config.json", rest | {"torch_dtype": dtype})

@@ -26,6 +26,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 # The default names of special tokens: BERT's, then XLM-R's.
 SPECIALS = {"cls_token": ("[CLS]", "<s>"), "sep_token": ("[SEP]", "</s>"), "pad_token": ("[PAD]", "<pad>"),
             "unk_token": ("[UNK]", "<unk>"), "mask_token": ("[MASK]", "<mask>")}
+OTHER_TOKENIZERS = ("sentencepiece.bpe.model", "vocab.json")         # not read: SentencePiece's, byte-level BPE's
 MAX_CACHED_WORDS = 1_000_000               # distinct words cached; a corpus has fewer, an endless stream may not
 PiecesWithOffsets = tuple[list[int], list[tuple[int, int]]]      # ids, and for each the range [start, end) of its characters
 
@@ -127,6 +128,10 @@ def _load(folder: Path, config: Mapping[str, Any]) -> tokenizers.Tokenizer:
             raise UserError(f"{path}: not a tokenizer file: {' '.join(str(error).split())}; copy the file again") from None
     if (folder / "vocab.txt").is_file():
         return _word_piece(folder / "vocab.txt", config)
+    other = next((name for name in OTHER_TOKENIZERS if (folder / name).is_file()), None)
+    if other:
+        raise UserError(f"{folder}: expected tokenizer.json, or vocab.txt of a BERT model, found only {other}; copy the model's "
+                        "tokenizer.json there, or write it with save_pretrained of transformers' AutoTokenizer")
     raise UserError(f"{folder}: no tokenizer found; expected tokenizer.json, or vocab.txt of a BERT model")
 
 

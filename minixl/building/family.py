@@ -73,9 +73,9 @@ class Family:
         """Compute the states of the frozen layers once for each text and keep them; None: nothing is kept."""
         return [None] * len(texts)
 
-    def config(self, info: ModelInfo) -> dict[str, Any]:
-        """Return the entries of config.json that describe the model."""
-        return {}
+    def config(self, info: ModelInfo, raw_config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return config.json of the model folder; raw_config is that of the encoder."""
+        return dict(raw_config)
 
     def load(self, folder: Path, info: ModelInfo, xp: Any) -> tuple[Model, PieceTokenizer]:
         """Read a model folder."""

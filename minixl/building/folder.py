@@ -23,7 +23,7 @@ from minixl.weights.folder import save_folder
 
 def save_model(folder: Path, model: Model, tokenizer: PieceTokenizer, info: ModelInfo, raw_config: Mapping[str, Any]) -> None:
     """Write the folder atomically: a reader finds the old one or the new one, never half of either."""
-    config = {**raw_config, **FAMILIES[info.family].config(info),
+    config = {**FAMILIES[info.family].config(info, raw_config),
               "id2label": {str(i): label for i, label in enumerate(info.labels)},
               "label2id": {label: i for i, label in enumerate(info.labels)}, "num_labels": len(info.labels)}
     tensors = {parameter.name: to_numpy(parameter.value) for parameter in model.store}

@@ -1,7 +1,7 @@
 """The family of transformers: an encoder folder with a new head and, if the method needs one, a language discriminator."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,14 @@ from minixl.weights.folder import load_parameters, read_config
 from minixl.weights.tokenizer import Tokenizer
 
 NAME = "transformer"
-ARCHITECTURES = {"token": "BertForTokenClassification", "cls": "BertForSequenceClassification", "mean": "BertModel"}
+CLASSES = {"bert": "Bert", "xlm-roberta": "XLMRoberta"}                     # prefix of the classes of transformers
+ARCHITECTURES = {"token": "ForTokenClassification", "cls": "ForSequenceClassification", "mean": "Model"}
 LOADERS = {"token": "AutoModelForTokenClassification", "cls": "AutoModelForSequenceClassification",
            "mean": "AutoModel (the head on the mean of its last hidden states is classifier.weight and classifier.bias)"}
 
 
 class TransformerFamily(Family):
-    """BERT with a head."""
+    """BERT or XLM-R with a head."""
 
     name, scheme, unit = NAME, "IOB2", "word pieces"
     section = Section("model: transformer", {
@@ -51,14 +52,14 @@ class TransformerFamily(Family):
     def build(self, request: Request) -> NewModel:
         settings, inputs = request.settings, request.inputs
         if inputs.encoder is None:
-            raise UserError("--encoder: expected a Hugging Face folder with a BERT, for example --encoder ./mbert")
+            raise UserError("--encoder: expected a Hugging Face folder with a BERT or an XLM-R, for example --encoder ./mbert")
         if inputs.vectors:
             raise UserError("--vectors: a transformer has its own embeddings; leave this option out, or use a bilstm-crf recipe")
         config = read_config(inputs.encoder)
         tokenizer = Tokenizer(inputs.encoder, config.vocab_size)
-        if settings["data.max_length"] > config.max_position_embeddings:
+        if settings["data.max_length"] > config.max_pieces:
             raise UserError(f"data.max_length: {settings['data.max_length']} word pieces are more than the encoder's "
-                            f"{config.max_position_embeddings} positions ({inputs.encoder / 'config.json'})")
+                            f"{config.max_pieces} positions ({inputs.encoder / 'config.json'})")
         if settings["model.dropout"] >= 0:
             config = replace(config, hidden_dropout_prob=settings["model.dropout"],
                              attention_probs_dropout_prob=settings["model.dropout"])
@@ -98,8 +99,9 @@ class TransformerFamily(Family):
             kept.append(bottom)
         return kept
 
-    def config(self, info: ModelInfo) -> dict[str, Any]:
-        return {"architectures": [ARCHITECTURES[info.pooling]], "model_type": "bert"}
+    def config(self, info: ModelInfo, raw_config: Mapping[str, Any]) -> dict[str, Any]:
+        model_type = raw_config.get("model_type", "bert")
+        return {**raw_config, "architectures": [CLASSES[model_type] + ARCHITECTURES[info.pooling]], "model_type": model_type}
 
     def load(self, folder: Path, info: ModelInfo, xp: Any) -> tuple[Model, PieceTokenizer]:
         config = read_config(folder)

@@ -51,7 +51,7 @@ def load_encoder(folder: Path, *, xp: Any = np) -> tuple[Bert, Tokenizer]:
 
 def encode_texts(documents: Sequence[Document], tokenizer: PieceTokenizer, bert: Bert) -> Encoded:
     """Encode texts in windows of at most MAX_LENGTH pieces; nothing is cut off."""
-    limit = min(MAX_LENGTH, bert.config.max_position_embeddings)
+    limit = min(MAX_LENGTH, bert.config.max_pieces)
     return encode_documents(documents, tokenizer, None, max_length=limit)
 
 

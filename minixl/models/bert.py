@@ -1,13 +1,15 @@
-"""BERT's encoder on a packed batch, forward and backward.  Devlin et al. 2019 (arXiv:1810.04805); post-norm, exact gelu.
+"""The encoder of BERT and XLM-R on a packed batch, forward and backward.  Post-norm, exact gelu.
 
-    embeddings   x₀ = dropout(LayerNorm(word[id] + position[p] + type[0] + shift))
+Devlin et al. 2019 (arXiv:1810.04805); Conneau et al. 2020 (arXiv:1911.02116), whose first position is pad_token_id + 1.
+
+    embeddings   x₀ = dropout(LayerNorm(word[id] + position[first + p] + type[0] + shift))
     layer        a  = LayerNorm(x + dropout(output.dense(attention(query(x), key(x), value(x)))))
                  x' = LayerNorm(a + dropout(output.dense(gelu(intermediate.dense(a)))))
 
-shift is 0 except for an adversarial perturbation of the embeddings (Dong et al. 2020).
+first is 0, in XLM-R pad_token_id + 1.  shift is 0 except for an adversarial perturbation of the embeddings (Dong et al. 2020).
 
-Parameters carry their Hugging Face names.  The sentences of a batch lie one after another in (T, H) arrays without
-padding: only attention knows where one ends.  layer_forward and layer_backward are pure functions; `Bert` chains the layers
+Parameters carry the names of a Hugging Face BERT, also in an XLM-R.  The sentences of a batch lie one after another in (T, H)
+arrays without padding: only attention knows where one ends.  layer_forward and layer_backward are pure functions; `Bert` chains the layers
 and adds the gradients to its ParameterStore.
 Checked against transformers in tests/models/test_bert.py.
 """
@@ -137,8 +139,10 @@ class Bert:
 
     def embed(self, input_ids: Array, position_ids: Array, rng=None,
               shift: Array | None = None) -> tuple[Array, EmbeddingsCache]:
-        """input_ids, position_ids (T,) -> (T, H).  shift (T, H) is added to the sum of the three embeddings."""
+        """input_ids, position_ids (T,), counted from 0 -> (T, H).  shift (T, H) is added to the sum of the three embeddings."""
         params = self.store.under("bert.embeddings")
+        if self.config.first_position:                 # XLM-R
+            position_ids = position_ids + self.config.first_position
         x, word = embedding_forward(input_ids, **params["word_embeddings"])             # (T, H)
         position, position_cache = embedding_forward(position_ids, **params["position_embeddings"])
         kind, type_cache = embedding_forward(self.store.xp.zeros_like(input_ids), **params["token_type_embeddings"])

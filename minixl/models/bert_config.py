@@ -1,6 +1,7 @@
-"""The sizes of a BERT encoder, read from config.json of a Hugging Face folder, and the shapes of its parameters.
+"""The sizes of a BERT or XLM-R encoder, read from config.json of a Hugging Face folder, and the shapes of its parameters.
 
-Devlin et al. 2019, "BERT", section 3; parameter names as in the published checkpoints, always under `bert.`.
+Devlin et al. 2019, "BERT", section 3; Conneau et al. 2020, "Unsupervised Cross-lingual Representation Learning at Scale".
+Parameter names are those of published BERT checkpoints, always under `bert.`, also for XLM-R (weights/names.py).
 The file itself is read by minixl.weights.folder.read_config.  Test: tests/models/test_bert_config.py
 """
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from minixl.errors import UserError
 
-ROBERTA_LIKE = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl")
+MODEL_TYPES = ("bert", "xlm-roberta")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class BertConfig:
     num_attention_heads: int                           # A, a divisor of H
     intermediate_size: int                             # I
     vocab_size: int                                    # V
-    max_position_embeddings: int = 512                 # of a sentence, in pieces, [CLS] and [SEP] included
+    max_position_embeddings: int = 512                 # rows of the position table; see max_pieces
     type_vocab_size: int = 2
     layer_norm_eps: float = 1e-12
     hidden_dropout_prob: float = 0.1
@@ -32,18 +33,31 @@ class BertConfig:
     pad_token_id: int = 0
     hidden_act: str = "gelu"
     position_embedding_type: str = "absolute"
+    model_type: str = "bert"
     raw: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def first_position(self) -> int:
+        """Return the position of a sentence's first piece; XLM-R does not use the rows up to pad_token_id."""
+        return self.pad_token_id + 1 if self.model_type == "xlm-roberta" else 0
+
+    @property
+    def max_pieces(self) -> int:
+        """Return how many pieces a sentence may have, [CLS] and [SEP] included."""
+        return self.max_position_embeddings - self.first_position
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any], where: str = "config.json") -> BertConfig:
         """Check the content of config.json.  Errors begin with `where`.  Raises UserError."""
-        _check_architecture(raw, where)
+        model_type = _check_architecture(raw, where)
         values = {item.name: _number(raw, item.name, item.type == "int", where)
                   for item in fields(cls) if item.type in ("int", "float") and raw.get(item.name) is not None}
         for name in REQUIRED:
             if name not in values:
                 raise UserError(f"{where}: {name} is missing; expected a whole number")
-        config = cls(**values, raw=dict(raw))          # type: ignore[arg-type]
+        if model_type == "xlm-roberta":
+            values.setdefault("pad_token_id", 1)       # the default of transformers
+        config = cls(**values, model_type=model_type, raw=dict(raw))   # type: ignore[arg-type]
         config._check_ranges(where)
         return config
 
@@ -62,6 +76,9 @@ class BertConfig:
         if not 0 <= self.pad_token_id < self.vocab_size:
             raise UserError(f"{where}: pad_token_id: expected 0 to {self.vocab_size - 1} (vocab_size - 1), "
                             f"found {self.pad_token_id}")
+        if self.max_pieces < 1:
+            raise UserError(f"{where}: max_position_embeddings: expected more than {self.first_position} (pad_token_id + 1, the "
+                            f"first position of an XLM-R), found {self.max_position_embeddings}")
 
 
 REQUIRED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
@@ -75,21 +92,20 @@ def _number(raw: Mapping[str, Any], name: str, integer: bool, where: str) -> int
     return value
 
 
-def _check_architecture(raw: Mapping[str, Any], where: str) -> None:
-    """Refuse models with the same parameter shapes but another forward pass: they would run and be wrong."""
-    kind = raw.get("model_type", "bert")
-    if kind in ROBERTA_LIKE:
-        raise UserError(f"{where}: model_type: expected 'bert', found {kind!r}, which counts its positions from "
-                        f"pad_token_id + 1 and is not supported; use a multilingual BERT, for example "
-                        f"google-bert/bert-base-multilingual-cased or intfloat/multilingual-e5-small")
-    if kind != "bert":
-        raise UserError(f"{where}: model_type: expected 'bert', found {kind!r}")
+def _check_architecture(raw: Mapping[str, Any], where: str) -> str:
+    """Return the model type.  Refuse models with the same parameter shapes but another forward pass: they would be wrong."""
+    model_type = raw.get("model_type", "bert")
+    if model_type not in MODEL_TYPES:
+        raise UserError(f"{where}: model_type: expected {' or '.join(map(repr, MODEL_TYPES))}, found {model_type!r}; use a "
+                        "multilingual BERT or XLM-R, for example google-bert/bert-base-multilingual-cased or "
+                        "FacebookAI/xlm-roberta-base")
     for name, supported in (("hidden_act", "gelu"), ("position_embedding_type", "absolute")):
         if (value := raw.get(name) or supported) != supported:
             raise UserError(f"{where}: {name}: expected {supported!r}, found {value!r}")
     for name in ("is_decoder", "add_cross_attention"):
         if raw.get(name):
             raise UserError(f"{where}: {name}: expected false (an encoder), found {raw[name]!r}")
+    return str(model_type)
 
 
 def encoder_axes(config: BertConfig, pooler: bool = True) -> dict[str, tuple[str, ...]]:

@@ -17,20 +17,22 @@ from minixl.models.bilstm_crf_config import BilstmCrfConfig
 from minixl.models.transformer import Transformer
 from minixl.weights.folder import load_parameters, read_config
 from minixl.weights.tokenizer import Tokenizer
-from tests.tiny import write_encoder
+from tests.tiny import write_encoder, write_xlm_r
 
 LABELS = {"token": ["O", "B-PER", "I-PER"], "cls": ["home", "travel"], "mean": ["home", "travel"]}
 TEXT = "anna visited the madrid"
 
 
-@pytest.fixture(params=["token", "cls", "mean"])
+@pytest.fixture(params=[(pooling, write) for write in (write_encoder, write_xlm_r) for pooling in LABELS],
+                ids=lambda param: f"{param[0]} {param[1].__name__.removeprefix('write_')}")
 def saved(request, tmp_path):
-    encoder = write_encoder(tmp_path / "encoder")
+    pooling, write = request.param
+    encoder = write(tmp_path / "encoder")
     config = read_config(encoder)
-    model = Transformer(config, LABELS[request.param], request.param)
+    model = Transformer(config, LABELS[pooling], pooling)
     model.initialise(np.random.default_rng(3))
     load_parameters(encoder, {p.name: p.value for p in model.store if p.name.startswith("bert.")}, optional=model.head_names())
-    info = ModelInfo("ner" if request.param == "token" else "classification", LABELS[request.param], "IOB2", request.param, 32,
+    info = ModelInfo("ner" if pooling == "token" else "classification", LABELS[pooling], "IOB2", pooling, 32,
                      scores={"es": {"f1": 0.5, "accuracy": 0.5}}, sources=["en"])
     save_model(tmp_path / "model", model, Tokenizer(encoder), info, config.raw)
     return tmp_path / "model", model, info
@@ -47,10 +49,15 @@ def test_transformers_gives_the_same_logits(saved):
     tokens = transformers.AutoTokenizer.from_pretrained(folder)(TEXT, return_tensors="pt")
     kind = {"token": transformers.AutoModelForTokenClassification, "cls": transformers.AutoModelForSequenceClassification,
             "mean": transformers.AutoModel}[info.pooling]
-    theirs = kind.from_pretrained(folder).eval()
+    theirs, loading = kind.from_pretrained(folder, output_loading_info=True)
+    theirs.eval()
+    assert info.pooling == "mean" or not (loading["missing_keys"] or loading["unexpected_keys"]), loading
+    assert theirs.config.model_type == model.config.model_type
     with torch.no_grad():
         out = theirs(**tokens)
     ids = tokens["input_ids"][0].tolist()
+    ours = Tokenizer(folder)
+    assert ids == [ours.cls_id, *ours.encode_texts([TEXT])[0][0], ours.sep_id]
     if info.pooling == "mean":                                         # the head is applied as the model card says
         stored = {p.name: p.value for p in model.store}
         expected = out.last_hidden_state.mean(1).numpy() @ stored["classifier.weight"].T + stored["classifier.bias"]

@@ -1,30 +1,37 @@
-"""Random BERTs of transformers, the same weights in minixl, and the same batch padded for one and packed for the other."""
+"""Random BERTs and XLM-Rs of transformers, the same weights in minixl, and the same batch padded for one, packed for the other."""
 from __future__ import annotations
 
 import numpy as np
 import torch
 from transformers import BertConfig as TheirConfig
-from transformers import BertForSequenceClassification, BertForTokenClassification
+from transformers import (BertForSequenceClassification, BertForTokenClassification, XLMRobertaConfig,
+                          XLMRobertaForSequenceClassification, XLMRobertaForTokenClassification)
 
 from minixl.backend import to_numpy
 from minixl.data.batching import Batch, pack
 from minixl.data.encoding import Example
 from minixl.models.bert_config import BertConfig
 from minixl.models.transformer import Transformer
+from minixl.weights.names import canonical_name
 from tests.ops.checks import dense
 
 LENGTHS = (5, 1, 9, 5, 2, 12, 1, 5)
 TINY = {"vocab_size": 47, "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 33,
         "max_position_embeddings": 15}
+ROBERTA = {"type_vocab_size": 1, "layer_norm_eps": 1e-5, "max_position_embeddings": 17}      # as published, and TINY's length
+CLASSES = {"bert": (TheirConfig, BertForTokenClassification, BertForSequenceClassification),
+           "xlm-roberta": (XLMRobertaConfig, XLMRobertaForTokenClassification, XLMRobertaForSequenceClassification)}
 LABELS = ["O", "B-X", "I-X", "B-Y", "I-Y"]
 
 
-def tiny_pair(pooling: str, *, seed: int = 0, **changed):
+def tiny_pair(pooling: str, *, model_type: str = "bert", seed: int = 0, **changed):
     """A transformers model in float64 without dropout (pooling "token" or "cls"), and the same as a Transformer."""
     torch.manual_seed(seed)
-    sizes = TINY | {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0} | changed
-    config = TheirConfig(**sizes, num_labels=len(LABELS), attn_implementation="eager")
-    theirs = (BertForTokenClassification if pooling == "token" else BertForSequenceClassification)(config).double()
+    sizes = TINY | {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    sizes |= (ROBERTA if model_type == "xlm-roberta" else {}) | changed
+    config_class, tagger, classifier = CLASSES[model_type]
+    config = config_class(**sizes, num_labels=len(LABELS), attn_implementation="eager")
+    theirs = (tagger if pooling == "token" else classifier)(config).double()
     with torch.no_grad():
         for name, parameter in theirs.named_parameters():              # all biases zero and all scales one would hide mistakes
             parameter.copy_(torch.randn_like(parameter) * 0.3 + ("LayerNorm.weight" in name))
@@ -34,8 +41,8 @@ def tiny_pair(pooling: str, *, seed: int = 0, **changed):
 
 
 def copy_weights(theirs, ours: Transformer) -> None:
-    """Copy every parameter by name; both must have the same names."""
-    state = dict(theirs.named_parameters())
+    """Copy every parameter by its canonical name; both must have the same names."""
+    state = {canonical_name(name): parameter for name, parameter in theirs.named_parameters()}
     assert state.keys() == set(ours.store.names())
     for parameter in ours.store:
         parameter.value[...] = state[parameter.name].detach().numpy()
@@ -91,4 +98,4 @@ def assert_gradients(ours: Transformer, theirs, rtol: float) -> None:
         expected = parameter.grad.numpy()
         scale = theirs.get_parameter(name.replace(".key.bias", ".query.bias")).grad.abs().max().item()
         assert scale > 0, f"{name}: the test says nothing about it"
-        np.testing.assert_allclose(gradient(ours, name), expected, rtol=0, atol=rtol * scale, err_msg=name)
+        np.testing.assert_allclose(gradient(ours, canonical_name(name)), expected, rtol=0, atol=rtol * scale, err_msg=name)

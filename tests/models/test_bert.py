@@ -1,4 +1,7 @@
-"""The encoder on packed batches against transformers on padded ones: tiny in float64, layer by layer, and mBERT's size."""
+"""The encoder on packed batches against transformers on padded ones: tiny in float64, layer by layer, and mBERT's size.
+
+XLM-R: tests/models/test_xlm_r.py.
+"""
 import gc
 
 import numpy as np

@@ -1,7 +1,7 @@
 """config.json -> BertConfig: accepted values, error messages; shapes against transformers."""
 import pytest
 from transformers import BertConfig as TheirConfig
-from transformers import BertModel
+from transformers import BertModel, XLMRobertaConfig, XLMRobertaModel
 
 from minixl.errors import UserError
 from minixl.models.bert_config import BertConfig, encoder_axes, encoder_shapes
@@ -21,8 +21,10 @@ REFUSED = {
     "pad": ({"pad_token_id": 23}, "pad_token_id: expected 0 to 22 (vocab_size - 1), found 23"),
     "act": ({"hidden_act": "relu"}, "hidden_act: expected 'gelu', found 'relu'"),
     "relative": ({"position_embedding_type": "relative_key"}, "position_embedding_type: expected 'absolute'"),
-    "xlm-r": ({"model_type": "xlm-roberta"}, "counts its positions from pad_token_id + 1 and is not supported"),
-    "other": ({"model_type": "gpt2"}, "model_type: expected 'bert', found 'gpt2'"),
+    "positions": ({"model_type": "xlm-roberta", "max_position_embeddings": 2},
+                  "max_position_embeddings: expected more than 2 (pad_token_id + 1, the first position of an XLM-R), found 2"),
+    **{name: ({"model_type": name}, f"model_type: expected 'bert' or 'xlm-roberta', found '{name}'; use a multilingual BERT or")
+       for name in ("roberta", "camembert", "xlm-roberta-xl", "distilbert", "deberta-v2", "gpt2")},
     "decoder": ({"is_decoder": True}, "is_decoder: expected false (an encoder), found True"),
 }
 
@@ -40,6 +42,17 @@ def test_defaults_are_those_of_transformers():
     for name in ours.__dataclass_fields__:
         if name not in ("raw", "position_embedding_type"):             # transformers 5 has absolute positions only
             assert getattr(ours, name) == getattr(theirs, name), name
+
+
+def test_xlm_r():
+    """512 pieces of 514 positions; the defaults of transformers."""
+    sizes = SIZES | {"max_position_embeddings": 514, "type_vocab_size": 1}
+    ours, theirs = BertConfig.from_json(sizes | {"model_type": "xlm-roberta"}), XLMRobertaConfig(**sizes)
+    assert (ours.first_position, ours.max_pieces) == (2, 512)
+    assert (ours.pad_token_id, ours.layer_norm_eps) == (theirs.pad_token_id, theirs.layer_norm_eps)
+    assert encoder_shapes(ours) == {f"bert.{name}": tuple(value.shape)
+                                    for name, value in XLMRobertaModel(theirs).named_parameters()}
+    assert (BertConfig.from_json(SIZES).first_position, BertConfig.from_json(SIZES).max_pieces) == (0, 512)
 
 
 def test_raw_is_complete():

@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 import torch
+import transformers
 from safetensors.numpy import load_file, save_file
 from safetensors.torch import save_file as save_torch
 
@@ -11,6 +12,7 @@ from minixl.errors import UserError
 from minixl.weights.convert import convert, missing_for_training
 from minixl.weights.folder import load_parameters
 from minixl.weights.tokenizer import Tokenizer
+from tests.tiny import write_xlm_r
 
 
 def test_old_shards_to_one_folder(encoder, tensors, config_json, tmp_path):
@@ -31,6 +33,20 @@ def test_old_shards_to_one_folder(encoder, tensors, config_json, tmp_path):
     targets = {name: np.empty(value.shape, np.float32) for name, value in tensors.items()}
     load_parameters(tmp_path / "new", targets)
     assert Tokenizer(tmp_path / "new").pieces_batch([["Sevilla"]])[0] == [[5]]
+
+
+@pytest.mark.parametrize("architecture", ["XLMRobertaModel", "XLMRobertaForSequenceClassification"])
+def test_an_xlm_r_is_loaded_by_transformers(tmp_path, architecture):
+    write_xlm_r(tmp_path / "old", architecture=architecture)
+    convert(tmp_path / "old", tmp_path / "new", "float32")
+    kind = getattr(transformers, architecture)
+    theirs, loading = kind.from_pretrained(tmp_path / "new", output_loading_info=True)
+    assert not (loading["missing_keys"] or loading["unexpected_keys"]), loading
+    expected = kind.from_pretrained(tmp_path / "old").state_dict()
+    for name, value in theirs.state_dict().items():
+        assert torch.equal(value, expected[name]), name
+    convert(tmp_path / "new" / "model.safetensors", tmp_path / "file.safetensors")
+    assert set(load_file(tmp_path / "file.safetensors")) == set(load_file(tmp_path / "new" / "model.safetensors"))
 
 
 @pytest.mark.parametrize("dtype, expected", [(None, "float32"), ("float32", "float32"), ("float16", "float16")])

@@ -113,6 +113,15 @@ def test_a_vocabulary_without_mask(encoder):
     assert Tokenizer(encoder).mask_id is None
 
 
+@pytest.mark.parametrize("name", ["sentencepiece.bpe.model", "vocab.json"])
+def test_a_folder_with_another_kind_of_tokenizer(tmp_path, name):
+    (tmp_path / name).write_text("{}")
+    (tmp_path / "merges.txt").write_text("")
+    with pytest.raises(UserError, match=f"^{tmp_path}: expected tokenizer.json, or vocab.txt of a BERT model, found only {name}; "
+                                        "copy the model's tokenizer.json there, or write it with save_pretrained of"):
+        Tokenizer(tmp_path)
+
+
 @pytest.mark.parametrize("file, content, text", [
     ("vocab.txt", None, "no tokenizer found; expected tokenizer.json, or vocab.txt of a BERT model"),
     ("vocab.txt", b"[UNK]\n[CLS]\n", "expected a BERT vocabulary with the line [SEP], found none"),
