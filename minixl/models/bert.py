@@ -6,12 +6,13 @@ Devlin et al. 2019 (arXiv:1810.04805); Conneau et al. 2020 (arXiv:1911.02116), w
     layer        a  = LayerNorm(x + dropout(output.dense(attention(query(x), key(x), value(x)))))
                  x' = LayerNorm(a + dropout(output.dense(gelu(intermediate.dense(a)))))
 
-first is 0, in XLM-R pad_token_id + 1.  shift is 0 except for an adversarial perturbation of the embeddings (Dong et al. 2020).
+first is 0, in XLM-R pad_token_id + 1.
+shift is 0 except for an adversarial perturbation of the embeddings (Dong et al. 2020).
 
 Parameters carry the names of a Hugging Face BERT, also in an XLM-R.  The sentences of a batch lie one after another in (T, H)
-arrays without padding: only attention knows where one ends.  layer_forward and layer_backward are pure functions; `Bert` chains the layers
-and adds the gradients to its ParameterStore.
-Checked against transformers in tests/models/test_bert.py.
+arrays without padding: only attention knows where one ends.  layer_forward and layer_backward are pure functions; `Bert` chains
+the layers and adds the gradients to its ParameterStore.
+Checked against transformers in tests/models/test_bert.py and test_xlm_r.py.
 """
 from __future__ import annotations
 
