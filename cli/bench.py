@@ -60,8 +60,10 @@ def train(encoder: Path | None, source: str | None, against: str | None, family:
     from minixl.bench.training.report import table
     from minixl.bench.training.work import BATCH_KINDS, Options
     from minixl.data.inputs import parse_language_file
+    from minixl.weights.e5 import encoder_folder
 
     require_writable("--json", json_file)
+    encoder = encoder and encoder_folder(encoder)
     options = Options(encoder=encoder, source=parse_language_file(source, "--source") if source else None,
                       target=parse_language_file(target, "--target") if target else None, level=level, against=against,
                       family=family, batch_kinds=tuple(BATCH_KINDS) if batches == "both" else (batches,), steps=steps,

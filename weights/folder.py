@@ -24,13 +24,13 @@ from minixl.data.encoding import PieceTokenizer
 from minixl.errors import UserError
 from minixl.files import replaced_folder
 from minixl.models.bert_config import BertConfig, encoder_axes
+from minixl.weights.encoder_names import fix_of_missing_folder
 from minixl.weights.names import canonical_names, names_to_save, summarise_names
 from minixl.weights.reading import explain_read_errors, read_json
 from minixl.weights.safetensors_reader import SafetensorsReader
 
 FOLDER_CONTENTS = ("an encoder folder needs config.json, model.safetensors and tokenizer.json or vocab.txt, "
                    "for mBERT those of google-bert/bert-base-multilingual-cased")
-FETCH_E5 = "make this encoder's folder with minixl weights fetch e5-small and give the path that it prints"
 FLOATS = ("F32", "F16", "BF16", "F64")
 
 
@@ -40,8 +40,9 @@ def read_config(folder: str | Path) -> BertConfig:
     path = folder / "config.json"
     with explain_read_errors(folder):
         if not folder.is_dir():
-            problem = "is a file, not a folder" if folder.exists() else "no such folder"
-            raise UserError(f"{folder}: {problem}; {FETCH_E5 if folder.name == 'e5-small' else FOLDER_CONTENTS}")
+            if folder.exists():
+                raise UserError(f"{folder}: is a file, not a folder; {FOLDER_CONTENTS}")
+            raise UserError(f"{folder}: no such folder; {fix_of_missing_folder(folder, FOLDER_CONTENTS)}")
         if not path.is_file():
             raise UserError(f"{folder}: config.json is missing; {FOLDER_CONTENTS}")
     return BertConfig.from_json(read_json(path), str(path))

@@ -71,6 +71,8 @@ def one_line(err):
     (["train", "--resume", "--out", "nowhere"], "holds no run to continue"),
     (["train", "finetune-ner", "--encoder", "nowhere", "--source", "en"], "--source en: expected LANGUAGE=FILE"),
     (["train", "finetune-ner", "--encoder", "nowhere", "--source", "en=x.txt"], "nowhere: no such folder"),
+    (["train", "finetune-ner", "--encoder", "xlm-roberta-base", "--source", "en=x.txt"],
+     "from https://huggingface.co/FacebookAI/xlm-roberta-base/tree/main into a folder xlm-roberta-base"),
 ])
 def test_mistakes_are_one_line_and_exit_code_1(minixl, args, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
