@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from minixl.cli.options import device_option
+from minixl.cli.recipes import show_settings, show_toml
 from minixl.cli.terminal import to_stderr
 from minixl.errors import UserError
 
@@ -67,11 +68,13 @@ class Terminal:
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/RECIPE]")
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @click.option("--show", is_flag=True, help="Print the settings of the recipe with their meanings; train nothing.")
-@click.option("--all", "show_all", is_flag=True, help="With --show, also print the settings that this recipe does not use.")
+@click.option("--all", "show_all", is_flag=True, help="With --show, also print the settings that this recipe does not use; with --toml, also "
+              "those that have their default.")
+@click.option("--toml", is_flag=True, help="With --show: print a recipe that `minixl train FILE.toml` can run.")
 def train(recipe: str | None, encoder: Path | None, source: tuple[str, ...], dev: tuple[str, ...],
           unlabelled: tuple[str, ...], test: tuple[str, ...], vectors: tuple[str, ...], seed: int | None, seeds: int | None,
           device: str, assignments: tuple[str, ...], out: Path | None, resume: bool, show: bool,
-          show_all: bool) -> None:
+          show_all: bool, toml: bool) -> None:
     """Train a tagger or classifier on a language with labels and score it on the others.
 
     RECIPE is the name of a shipped recipe or a .toml file.  The default is `quickstart`: a real encoder and a sample
@@ -80,14 +83,17 @@ def train(recipe: str | None, encoder: Path | None, source: tuple[str, ...], dev
     from minixl.data.inputs import Inputs, parse_language_file
     from minixl.methods import SCHEMA
 
-    if show_all and not show:
-        raise click.UsageError("--all needs --show")
+    if (show_all or toml) and not show:
+        raise click.UsageError(f"{'--all' if show_all else '--toml'} needs --show")
     if seed is not None and seeds is not None:
         raise click.UsageError("--seed and --seeds exclude each other")
     name = recipe or "quickstart"
     settings = SCHEMA.recipe(name).override(assignments)
     if show:
-        _show(settings, show_all)
+        if toml:
+            show_toml(settings, name, show_all)
+        else:
+            show_settings(settings, show_all)
         return
     out = out or Path("runs") / Path(name).stem
     roles = {"source": source, "dev": dev, "unlabelled": unlabelled, "test": test, "vectors": vectors}
@@ -181,19 +187,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, dict):
         return f"{100 * value['mean']:.1f} ±{100 * value['sd']:.1f}"
     return f"{100 * value:.1f}"
-
-
-def _show(settings: Any, everything: bool) -> None:
-    """Print the settings by section; without `everything` only the sections that these settings use."""
-    hidden = 0
-    for section in settings.schema.sections:
-        if not everything and not section.used(settings):
-            hidden += len(section.settings)
-            continue
-        click.echo(f"# {section.title}")
-        for name, setting in section.settings.items():
-            click.echo(f"{name} = {settings[name]!r}")
-            click.echo(f"    {setting.help}" + (f"  [{', '.join(setting.choices)}]" if setting.choices else ""))
-        click.echo()
-    if hidden:
-        to_stderr(f"{hidden} settings that this recipe does not use are not shown; --show --all shows them")

@@ -146,10 +146,14 @@ class Settings(Mapping[str, Any]):
             values[name.strip()] = self.schema.check(name.strip(), _parse(text.strip()), "--set")
         return Settings(self.schema, values)
 
-    def to_toml(self) -> str:
-        """Format as TOML, with one table for each prefix."""
+    def changed(self) -> dict[str, Any]:
+        """Return the values that differ from their default."""
+        return {name: value for name, value in self.items() if value != self.schema[name].default}
+
+    def to_toml(self, *, changed_only: bool = False) -> str:
+        """Return TOML text, one table for each prefix; changed_only: without the settings that have their default."""
         lines, table = [], ""
-        for name in sorted(self._values, key=lambda name: ("." in name, name)):
+        for name in sorted(self.changed() if changed_only else self, key=lambda name: ("." in name, name)):
             prefix, _, key = name.rpartition(".")
             if prefix != table:
                 lines.append(f"\n[{prefix}]")
