@@ -68,8 +68,8 @@ class Terminal:
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/RECIPE]")
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @click.option("--show", is_flag=True, help="Print the settings of the recipe with their meanings; train nothing.")
-@click.option("--all", "show_all", is_flag=True, help="With --show, also print the settings that this recipe does not use; with --toml, also "
-              "those that have their default.")
+@click.option("--all", "show_all", is_flag=True, help="With --show, also print the settings that this recipe does not use; with "
+              "--toml, also those that have their default.")
 @click.option("--toml", is_flag=True, help="With --show: print a recipe that `minixl train FILE.toml` can run.")
 def train(recipe: str | None, encoder: Path | None, source: tuple[str, ...], dev: tuple[str, ...],
           unlabelled: tuple[str, ...], test: tuple[str, ...], vectors: tuple[str, ...], seed: int | None, seeds: int | None,

@@ -1,5 +1,7 @@
 """The settings of a run: name, default, type, range, meaning.  A recipe (TOML) sets them, --set overrides them.
 
+A line base = "finetune-ner", or the path of a .toml file, at the top of a recipe inherits the settings of another one.
+
 Modules declare their settings beside the code that uses them, as a Section.  A Schema joins all sections
 (minixl.methods.SCHEMA) and makes Settings:
 
@@ -81,19 +83,30 @@ class Schema(Mapping[str, Setting]):
         """Return the defaults with some values changed.  where: begins every error message."""
         return Settings(self, values or {}, where)
 
-    def recipe(self, name: str) -> Settings:
-        """Read a shipped recipe by name, or a .toml file by path."""
-        shipped = shipped_recipes()
-        path = Path(name) if name.endswith(".toml") else shipped.get(name)
-        if path is None:
-            raise UserError(f"recipe {name!r}: expected a .toml file or one of {', '.join(shipped)}{nearest(name, shipped)}")
-        try:
-            tables = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: not a TOML file: {error}") from None
-        return self.settings(flatten(tables), str(path))
+    def recipe(self, name: str | Path) -> Settings:
+        """Return the settings of a shipped recipe, by name, or of a .toml file or a run folder, by path."""
+        path = recipe_path(name, Path(), f"recipe {str(name)!r}")
+        return self.settings(self._with_base(path, ()), str(path))
+
+    def _with_base(self, path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
+        """Return the settings of a recipe and of those that it inherits from.  below: the recipes that inherit from it."""
+        tables = read_toml(path)
+        if is_config(tables):
+            del tables["seed"]
+        base = tables.pop("base", None)
+        inherited: dict[str, Any] = {}
+        if base is not None:
+            where = f"{path}: base = {json.dumps(base, ensure_ascii=False, default=str)}"
+            if not isinstance(base, str):
+                raise UserError(f"{where}: expected the name of a shipped recipe or the path of a .toml file")
+            above, chain = recipe_path(base, path.parent, where), (*below, path)
+            if above.resolve() in [one.resolve() for one in chain]:
+                circle = " -> ".join(one.name for one in (*chain, above))
+                raise UserError(f"{where}: expected no circle, found {circle}; remove one of these base lines")
+            if not above.is_file():
+                raise UserError(f"{where}: there is no file {above}; a path is relative to the recipe that names it")
+            inherited = self._with_base(above, chain)
+        return inherited | {key: self.check(key, value, str(path)) for key, value in flatten(tables).items()}
 
     def check(self, name: str, value: Any, where: str) -> Any:
         """Return the value in the setting's type.  Raises UserError for an unknown setting or a value that it does not accept."""
@@ -167,6 +180,33 @@ def shipped_recipes() -> dict[str, Path]:
     folder = resources.files("minixl.recipes")
     return {Path(str(entry)).stem: Path(str(entry)) for entry in sorted(folder.iterdir(), key=str)
             if str(entry).endswith(".toml")}
+
+
+def recipe_path(name: str | Path, folder: Path, where: str) -> Path:
+    """Return the file of a recipe: a shipped one, or a .toml file or run folder relative to `folder`.  where: begins the error."""
+    shipped, path = shipped_recipes(), folder / name
+    if str(name) in shipped:
+        return shipped[str(name)]
+    if path.suffix == ".toml":
+        return path
+    if path.is_dir():
+        return path / "config.toml"
+    raise UserError(f"{where}: expected a .toml file or one of {', '.join(shipped)}{nearest(str(name), shipped)}")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the tables of a recipe or a config.toml.  Raises UserError for a file that cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a TOML file: {error}") from None
+
+
+def is_config(tables: Mapping[str, Any]) -> bool:
+    """Whether these are the tables of a run's config.toml, which has a seed and inputs beside its settings."""
+    return "seed" in tables and isinstance(tables.get("inputs"), Mapping)
 
 
 def flatten(tables: Mapping[str, Any]) -> dict[str, Any]:

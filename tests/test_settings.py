@@ -108,6 +108,58 @@ def test_a_recipe_that_is_not_utf8(tmp_path):
         SCHEMA.recipe(str(path))
 
 
+def write_recipes(folder, **recipes):
+    """Write NAME.toml with this content for each name."""
+    for name, content in recipes.items():
+        (folder / f"{name}.toml").write_text(content, encoding="utf-8")
+
+
+def test_a_base_is_inherited(tmp_path, monkeypatch):
+    (tmp_path / "sub").mkdir()
+    write_recipes(tmp_path, first='base = "finetune-ner"\n[train]\nepochs = 2\nbatch_size = 4\n')
+    write_recipes(tmp_path / "sub", second='base = "../first.toml"\n[train]\nepochs = 3\n')
+    expected = {**SCHEMA.recipe("finetune-ner"), "train.epochs": 3, "train.batch_size": 4}
+    assert dict(SCHEMA.recipe(tmp_path / "sub" / "second.toml")) == expected
+    monkeypatch.chdir(tmp_path / "sub")
+    assert dict(SCHEMA.recipe("second.toml")) == expected
+
+
+@pytest.mark.parametrize("base, text", [
+    ('"b.toml"', '{folder}/b.toml: base = "a.toml": expected no circle, found a.toml -> b.toml -> a.toml; remove one of these base '
+                 'lines'),
+    ('"a.toml"', '{folder}/a.toml: base = "a.toml": expected no circle, found a.toml -> a.toml; remove one of these base lines'),
+    ('"c.toml"', '{folder}/a.toml: base = "c.toml": there is no file {folder}/c.toml; a path is relative to the recipe that names '
+                 'it'),
+    ('"finetune-nre"', '{folder}/a.toml: base = "finetune-nre": expected a .toml file or one of {shipped}; did you mean '
+                       'finetune-ner?'),
+    ('3', '{folder}/a.toml: base = 3: expected the name of a shipped recipe or the path of a .toml file'),
+    ('"d.toml"', "{folder}/d.toml: there is no setting 'train.epocs'; did you mean train.epochs?")])
+def test_a_base_that_cannot_be_used(tmp_path, base, text):
+    write_recipes(tmp_path, a=f"base = {base}\n", b='base = "a.toml"\n', d="[train]\nepocs = 1\n")
+    with pytest.raises(UserError) as error:
+        SCHEMA.recipe(tmp_path / "a.toml")
+    assert str(error.value) == text.format(folder=tmp_path, shipped=", ".join(shipped_recipes()))
+
+
+@pytest.mark.parametrize("name, base, changed", [
+    ("finetune-ner-cpu", "finetune-ner", {"train.epochs": 3, "train.batch_size": 8, "optim.lr": 1e-4, "optim.head_lr": 2e-3,
+                                          "optim.warmup": 0.1, "optim.clip": 1.0}),
+    ("quickstart", "finetune-ner-cpu", {"train.epochs": 4, "train.batch_size": 16}),
+    ("advpicker-cpu", "advpicker", {
+        "data.unlabelled_limit": 8000, "train.epochs": 1, "train.batch_size": 8, "optim.lr": 1e-4, "optim.head_lr": 2e-3,
+        "optim.warmup": 0.1, "optim.clip": 1.0, "adversary.lr": 1e-6, "adversary.target_size": "all",
+        "adversary.weight_decay": 0.0, "advpicker.teachers": 3, "advpicker.epochs": 3}),
+    ("bilstm-crf-pos", "bilstm-crf-ner-cpu", {"task": "pos", "train.epochs": 10, "optim.lr": 1e-3}),
+    ("language-adversarial-classification-cpu", "finetune-classification-cpu", {
+        "method": "language-adversarial", "adversary.level": "sentence", "adversary.lr": 5e-6,
+        "adversary.discriminator_lr": 2e-2})])
+def test_shipped_recipes_with_a_base(name, base, changed):
+    settings, inherited = SCHEMA.recipe(name), SCHEMA.recipe(base)
+    assert {key: value for key, value in settings.items() if value != inherited[key]} == {
+        key: value for key, value in changed.items() if value != inherited[key]}
+    assert {key: settings[key] for key in changed} == changed
+
+
 def test_an_unknown_recipe():
     with pytest.raises(UserError, match=r"^recipe 'finetune-nre': "
                                         r"expected a .toml file or one of .*; did you mean finetune-ner\?$"):
