@@ -13,7 +13,6 @@ import click
 from minixl.cli.options import device_option
 from minixl.cli.recipes import show_settings, show_toml
 from minixl.cli.terminal import to_stderr
-from minixl.errors import UserError
 
 LANGUAGE_FILE = "LANGUAGE=FILE"
 LINE_EVERY = 60                        # seconds between two lines of progress without a terminal
@@ -60,7 +59,7 @@ class Terminal:
 @click.option("--unlabelled", multiple=True, metavar=LANGUAGE_FILE, help="Raw text, or a labelled file whose labels are not read.")
 @click.option("--test", multiple=True, metavar=LANGUAGE_FILE, help="Labelled text, scored at the end.")
 @click.option("--vectors", multiple=True, metavar=LANGUAGE_FILE, help="Word vectors (.vec, .txt, .gz, .bin) for a bilstm-crf.")
-@click.option("--seed", type=click.IntRange(0), help="Seed of the run.  [default: 1]")
+@click.option("--seed", type=click.IntRange(0), help="Seed of the run.  [default: 1, or that of the run to repeat]")
 @click.option("--seeds", type=click.IntRange(1), help="Run seeds 1 to K and report mean, sd and max.")
 @device_option
 @click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", help="Override a setting of the recipe; "
@@ -78,62 +77,35 @@ def train(recipe: str | None, encoder: Path | None, source: tuple[str, ...], dev
     """Train a tagger or classifier on a language with labels and score it on the others.
 
     RECIPE is the name of a shipped recipe or a .toml file.  The default is `quickstart`: a real encoder and a sample
-    corpus in four languages, about two minutes on two cores.
+    corpus in four languages, about two minutes on two cores.  A run folder or its config.toml repeats that run in a new
+    --out; the files you name replace its own.
     """
-    from minixl.data.inputs import Inputs, parse_language_file
+    from minixl.data.inputs import parse_language_file
     from minixl.methods import SCHEMA
+    from minixl.methods.plan import QUICKSTART, WrongUsage, plan_run
 
     if (show_all or toml) and not show:
         raise click.UsageError(f"{'--all' if show_all else '--toml'} needs --show")
-    if seed is not None and seeds is not None:
-        raise click.UsageError("--seed and --seeds exclude each other")
-    name = recipe or "quickstart"
-    settings = SCHEMA.recipe(name).override(assignments)
     if show:
+        name = recipe or QUICKSTART
+        settings = SCHEMA.recipe(name).override(assignments)
         if toml:
             show_toml(settings, name, show_all)
         else:
             show_settings(settings, show_all)
         return
-    out = out or Path("runs") / Path(name).stem
     roles = {"source": source, "dev": dev, "unlabelled": unlabelled, "test": test, "vectors": vectors}
     files = {role: [parse_language_file(pair, f"--{role}") for pair in pairs] for role, pairs in roles.items()}
-    lacks_encoder = encoder is None and settings["model.type"] == "transformer"
-    no_inputs = encoder is None and not any(files.values())
-    if resume and no_inputs:
-        _resume(out, recipe, assignments, seed, seeds, device)
-        return
-    if name == "quickstart" and no_inputs:
-        from minixl.run.quickstart import quickstart_inputs
-        inputs = quickstart_inputs(to_stderr)
-    elif resume and (lacks_encoder or not source):
-        raise click.UsageError("--resume: the inputs are in config.toml; leave out --encoder, --source, --dev, --unlabelled, "
-                               "--test and --vectors")
-    elif lacks_encoder or not source:
-        missing = "--encoder PATH" if lacks_encoder else "--source LANGUAGE=FILE"
-        raise click.UsageError(f"{missing} is missing; `minixl train` without any arguments runs the quickstart")
-    else:
-        from minixl.weights.e5 import encoder_folder
-        inputs = Inputs(encoder and encoder_folder(encoder), **files)
-    _run(settings, inputs, out, seed, seeds, device, resume)
+    override = (lambda settings: settings.override(assignments)) if assignments else None
+    try:
+        plan = plan_run(recipe, override, encoder=encoder, files=files, out=out, seed=seed, seeds=seeds, resume=resume,
+                        report=to_stderr)
+    except WrongUsage as error:
+        raise click.UsageError(str(error)) from None
+    _run(plan.settings, plan.inputs, plan.out, plan.seed, seeds, device, resume)
 
 
-def _resume(out: Path, recipe: str | None, assignments: tuple[str, ...], seed: int | None, seeds: int | None,
-            device: str) -> None:
-    """Continue a run of which only --out is given: everything else is in config.toml."""
-    from minixl.methods import SCHEMA
-    from minixl.training.config import read_config
-
-    first = next(iter(sorted(out.glob("seed-*/config.toml"))), None)
-    settings, inputs, stored_seed = read_config(first.parent if first else out, SCHEMA)
-    if recipe or assignments:
-        settings = (SCHEMA.recipe(recipe) if recipe else settings).override(assignments)
-    if first and seeds is None:
-        raise UserError(f"--resume: {out} holds runs of several seeds; say how many with --seeds K")
-    _run(settings, inputs, out, seed if seed is not None else stored_seed, seeds, device, resume=True)
-
-
-def _run(settings: Any, inputs: Any, out: Path, seed: int | None, seeds: int | None, device: str, resume: bool) -> None:
+def _run(settings: Any, inputs: Any, out: Path, seed: int, seeds: int | None, device: str, resume: bool) -> None:
     from minixl.backend import array_module_for
     from minixl.methods import train as train_method
     from minixl.training.progress import Stopped
@@ -149,8 +121,8 @@ def _run(settings: Any, inputs: Any, out: Path, seed: int | None, seeds: int | N
     xp = array_module_for(device)
     before = {number: signal.signal(number, stop_after_step) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        warnings.filterwarnings("ignore", category=RuntimeWarning)      # overflow: the run ends with one clear message
-        metrics = train_method(settings, inputs, out, seed=1 if seed is None else seed, seeds=range(1, (seeds or 0) + 1),
+        warnings.filterwarnings("ignore", category=RuntimeWarning)      # overflow: the method stops with one clear line
+        metrics = train_method(settings, inputs, out, seed=seed, seeds=range(1, (seeds or 0) + 1),
                                reporter=Terminal(), xp=xp, resume=resume, stop=lambda: bool(signals))
     except (Stopped, KeyboardInterrupt) as end:
         resumable = isinstance(end, Stopped) or (out / ("seed-1" if seeds else "") / "config.toml").is_file()

@@ -190,7 +190,11 @@ def recipe_path(name: str | Path, folder: Path, where: str) -> Path:
     if path.suffix == ".toml":
         return path
     if path.is_dir():
-        return path / "config.toml"
+        configs = [path / "config.toml", *sorted(path.glob("seed-*/config.toml"))]
+        config = next((file for file in configs if file.is_file()), None)
+        if config is None:
+            raise UserError(f"{where}: expected a run folder with config.toml, found a folder without; name a recipe or a run")
+        return config
     raise UserError(f"{where}: expected a .toml file or one of {', '.join(shipped)}{nearest(str(name), shipped)}")
 
 
