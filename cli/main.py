@@ -5,13 +5,13 @@ Exit codes: 0, 1 for an error (UserError), 2 for wrong usage (click), 128 + sign
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from typing import Any
 
 import click
 
 from minixl import __version__
+from minixl.cli.terminal import discard_output, standard_streams
 from minixl.errors import UserError, nearest
 
 COMMANDS = {                 # name -> one line of help; a command's module is imported when it runs
@@ -54,6 +54,11 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; print an error as one line on stderr and exit with code 1."""
+    with standard_streams():
+        _run_and_exit()
+
+
+def _run_and_exit() -> None:
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Exit as error:
@@ -69,7 +74,7 @@ def main() -> None:
                    "train.batch_size or train.accumulate=2", err=True)
         sys.exit(1)
     except BrokenPipeError:                          # the reader, for example `head`, has finished: no error
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         sys.exit(0)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

@@ -1,7 +1,17 @@
-"""Print messages, and text from files without the characters that control a terminal."""
+"""Print messages, and text from files without the characters that control a terminal; survive standard streams that are broken."""
 from __future__ import annotations
 
+import errno
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
 import click
+
+from minixl.errors import UserError
 
 CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) != "\t"}
 
@@ -14,3 +24,94 @@ def printable(text: str) -> str:
 def to_stderr(message: str) -> None:
     """Print a message to stderr."""
     click.echo(message, err=True)
+
+
+@contextmanager
+def standard_streams() -> Iterator[None]:
+    """Name standard output in errors, drop messages that stderr cannot take, and replace streams that are closed."""
+    streams = sys.stdin, sys.stdout, sys.stderr
+    if None in streams:                                # keep 0, 1 and 2 from becoming the numbers of files that are opened later
+        while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+            pass
+        os.close(number)
+    stdin, stdout, stderr = streams
+    sys.stdin = stdin or io.TextIOWrapper(io.BufferedReader(_Closed()))
+    output = sys.stdout = _Output(stdout or io.TextIOWrapper(_Closed()))   # type: ignore[assignment, arg-type]
+    sys.stderr = _Messages(stderr or io.StringIO())                        # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if output.failed:                              # what is left in the buffer would fail again when Python ends
+            with suppress(OSError):
+                discard_output()
+        sys.stdin, sys.stdout, sys.stderr = streams
+
+
+class _Closed(io.RawIOBase):
+    """A stream that the caller closed: `minixl ... <&-` or `>&-`."""
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        raise OSError(errno.EBADF, "it is closed")
+
+    def write(self, data: Any) -> int:
+        raise OSError(errno.EBADF, "it is closed")
+
+
+class _Stream:
+    """A text stream with another `write` and `flush`."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+class _Output(_Stream):
+    """Standard output.  Raises UserError if it cannot be written; BrokenPipeError if its reader has finished."""
+
+    failed = False
+
+    def write(self, text: str) -> None:
+        with self._named():
+            self.stream.write(text)
+
+    def flush(self) -> None:
+        with self._named():
+            self.stream.flush()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except UnicodeEncodeError as error:
+            fix = "" if error.encoding == "utf-8" else "; set PYTHONIOENCODING=utf-8"
+            raise UserError(f"standard output: its encoding, {error.encoding}, has no {error.object[error.start]!a}{fix}") from None
+        except OSError as error:
+            self.failed = True
+            raise UserError(f"standard output: cannot be written ({error.strerror or error})") from None
+
+
+class _Messages(_Stream):
+    """Standard error: a message that cannot be written is dropped, for example because the terminal is gone."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            self.stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self.stream.flush()
+
+
+def discard_output() -> None:
+    """Send the rest of standard output to nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -132,9 +132,11 @@ def _run(settings: Any, inputs: Any, out: Path, seed: int, seeds: int | None, de
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    print_table(metrics)
-    saved = f", {out / 'model'} the model" if (out / "model").is_dir() else ""
-    to_stderr(f"{out / 'metrics.json'} has all figures{saved}")
+    try:
+        print_table(metrics)
+    finally:                                                           # the scores are safe even if they cannot be printed
+        saved = f", {out / 'model'} the model" if (out / "model").is_dir() else ""
+        to_stderr(f"{out / 'metrics.json'} has all figures{saved}")
 
 
 def print_table(metrics: dict[str, Any]) -> None:
