@@ -1,7 +1,6 @@
 """minixl.json of a model folder: everything that is not in config.json or the weights."""
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -12,6 +11,7 @@ from minixl.data.encoding import ON_LONG
 from minixl.data.schemes import label_set, legal_transitions
 from minixl.errors import UserError
 from minixl.models.discriminators import DISCRIMINATORS, NO_DISCRIMINATOR
+from minixl.weights.reading import read_json
 
 POOLINGS = {"ner": ("token",), "pos": ("token",), "classification": ("mean", "cls")}       # by task
 COPY = "copy the model folder again"
@@ -50,15 +50,12 @@ def read_info(folder: Path, families: Sequence[str]) -> ModelInfo:
     if not path.is_file():
         raise UserError(f"{folder}: expected a model folder with minixl.json, found "
                         f"{'none in it' if folder.is_dir() else 'no such folder'}; {_where_a_model_is(folder)}")
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        required = {f.name: f.default is MISSING and f.default_factory is MISSING for f in fields(ModelInfo)}
-        missing = [name for name, needed in required.items() if needed and name not in stored]
-        if missing:
-            raise UserError(f"{path}: missing: {', '.join(missing)}; {COPY}")
-        info = ModelInfo(**{name: value for name, value in stored.items() if name in required})
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: not a model description of minixl: {error}; {COPY}") from None
+    stored = read_json(path)
+    required = {f.name: f.default is MISSING and f.default_factory is MISSING for f in fields(ModelInfo)}
+    missing = [name for name, needed in required.items() if needed and name not in stored]
+    if missing:
+        raise UserError(f"{path}: missing: {', '.join(missing)}; {COPY}")
+    info = ModelInfo(**{name: value for name, value in stored.items() if name in required})
     _check_values(path, info, families)
     if info.pooling not in POOLINGS.get(info.task, ()):
         raise UserError(f"{path}: expected the task ner or pos with pooling token, or classification with mean or cls, "
@@ -79,19 +76,35 @@ def _where_a_model_is(folder: Path) -> str:
 
 
 def _check_values(path: Path, info: ModelInfo, families: Sequence[str]) -> None:
-    """Raises UserError for a value of minixl.json that is out of range."""
-    discriminators = (NO_DISCRIMINATOR.kind, *DISCRIMINATORS)
+    """Raises UserError for a value of minixl.json that has the wrong type or is out of range."""
+    choices = {"family": families, "on_long": ON_LONG, "discriminator": (NO_DISCRIMINATOR.kind, *DISCRIMINATORS),
+               "task": tuple(POOLINGS)}
     positive = "a whole number above 0"
     for name, fits, expected in (
-            ("family", info.family in families, f"one of {', '.join(families)}"),
-            ("on_long", info.on_long in ON_LONG, f"one of {', '.join(ON_LONG)}"),
-            ("max_length", type(info.max_length) is int and info.max_length > 0, positive),
-            ("discriminator", info.discriminator in discriminators, f"one of {', '.join(discriminators)}"),
-            ("discriminator_size", type(info.discriminator_size) is int and info.discriminator_size > 0, positive),
-            ("labels", isinstance(info.labels, list) and all(isinstance(label, str) for label in info.labels), "a list of names")):
+            *((name, getattr(info, name) in values, f"one of {', '.join(values)}") for name, values in choices.items()),
+            *((name, isinstance(getattr(info, name), str), "text") for name in ("scheme", "pooling", "method", "minixl")),
+            *((name, _is_whole(getattr(info, name), 1), positive) for name in ("max_length", "discriminator_size")),
+            ("labels", _are_names(info.labels) and 0 < len(info.labels) == len(set(info.labels)), "a list of different names"),
+            ("sources", _are_names(info.sources), "a list of languages"),
+            ("constrained", isinstance(info.constrained, bool), "true or false"),
+            ("seed", _is_whole(info.seed, 0), "a whole number, 0 or more"),
+            ("scores", _are_scores(info.scores), "{language: {figure: number}}")):
         if not fits:
-            raise UserError(f"{path}: {name}: expected {expected}, found {getattr(info, name)!r}")
+            raise UserError(f"{path}: {name}: expected {expected}, found {repr(getattr(info, name))[:60]}; {COPY}")
     try:
         legal_transitions(info.labels if info.task == "ner" else [], info.scheme)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return type(value) is int and value >= least
+
+
+def _are_names(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
+
+
+def _are_scores(scores: Any) -> bool:
+    return isinstance(scores, dict) and all(isinstance(figures, dict) and all(
+        isinstance(figures.get(name, 0.0), int | float) for name in ("f1", "accuracy")) for figures in scores.values())

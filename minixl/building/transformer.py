@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minixl.building.family import Family, NewModel, Request
-from minixl.building.info import ModelInfo
+from minixl.building.info import COPY, ModelInfo
 from minixl.data.batching import KeptStates
 from minixl.data.encoding import Example, PieceTokenizer
 from minixl.data.examples import TAGGING
@@ -105,6 +105,9 @@ class TransformerFamily(Family):
 
     def load(self, folder: Path, info: ModelInfo, xp: Any) -> tuple[Model, PieceTokenizer]:
         config = read_config(folder)
+        if info.max_length > config.max_position_embeddings:
+            raise UserError(f"{folder / 'minixl.json'}: max_length: expected at most {config.max_position_embeddings} "
+                            f"(max_position_embeddings of config.json), found {info.max_length}; {COPY}")
         discriminator = Discriminator(info.discriminator, info.discriminator_size)
         model = Transformer(config, info.labels, info.pooling, discriminator=discriminator.kind,
                             discriminator_size=discriminator.size, xp=xp)

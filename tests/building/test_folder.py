@@ -86,7 +86,7 @@ def test_the_card_names_labels_scores_and_use(saved):
 def test_broken_descriptions_are_one_line(saved, tmp_path):
     folder, _, _ = saved
     (folder / "minixl.json").write_text("{")
-    with pytest.raises(UserError, match="minixl.json: not a model description of minixl"):
+    with pytest.raises(UserError, match="minixl.json: not valid JSON"):
         load_info(folder)
     (folder / "minixl.json").write_text(json.dumps({"labels": []}))
     with pytest.raises(UserError, match="minixl.json: missing: task, scheme, pooling, max_length; "):
@@ -169,7 +169,7 @@ DAMAGED = {
     "its size": (changed("minixl.json", discriminator_size=0),
                  "minixl.json: discriminator_size: expected a whole number above 0, found 0"),
     "long": (changed("minixl.json", on_long="cut"), "minixl.json: on_long: expected one of window, truncate, error, found 'cut'"),
-    "labels": (changed("minixl.json", labels="O"), "minixl.json: labels: expected a list of names, found 'O'"),
+    "labels": (changed("minixl.json", labels="O"), "minixl.json: labels: expected a list of different names, found 'O'"),
     "scheme": (changed("minixl.json", scheme="IOB2"), "minixl.json: scheme: expected IOB2 tags .*found 'E-PER'"),
     "one label more": (changed("minixl.json", labels=["O", "S-LOC", "B-PER", "I-PER", "E-PER", "S-PER"]),
                        r"classifier.weight has shape \(5, 3\), the model needs \(6, 3\)"),
@@ -186,6 +186,29 @@ def test_damaged_word_level_models_are_one_line(tmp_path, name):
     with pytest.raises(UserError, match=message) as error:
         load_model(tmp_path / "m")
     assert "\n" not in str(error.value) and "m/" in str(error.value).replace("m: ", "m/")
+
+
+@pytest.mark.parametrize(("name", "value", "expected"), [
+    ("task", ["ner"], "one of ner, pos, classification"), ("task", {}, "one of ner, pos, classification"),
+    ("scheme", ["IOB2"], "text"), ("labels", [], "a list of different names"), ("labels", ["O", "O"], "a list of different names"),
+    ("pooling", {}, "text"), ("constrained", "no", "true or false"), ("seed", "1", "a whole number, 0 or more"),
+    ("seed", True, "a whole number, 0 or more"), ("scores", [1], "{language: {figure: number}}"),
+    ("scores", {"es": {"f1": "high"}}, "{language: {figure: number}}"), ("sources", "en", "a list of languages"),
+    ("max_length", 32.0, "a whole number above 0"), ("on_long", [], "one of window, truncate, error")])
+def test_odd_values_of_the_description(tmp_path, name, value, expected):
+    tagger(tmp_path / "m")
+    changed("minixl.json", **{name: value})(tmp_path / "m", None)
+    with pytest.raises(UserError) as error:
+        load_info(tmp_path / "m")
+    message = f"{tmp_path}/m/minixl.json: {name}: expected {expected}, found {value!r}; copy the model folder again"
+    assert str(error.value) == message
+
+
+def test_a_length_beyond_the_positions(saved):
+    folder = saved[0]
+    changed("minixl.json", max_length=10**6)(folder, None)
+    with pytest.raises(UserError, match=r"max_length: expected at most \d+ \(max_position_embeddings of config.json\)"):
+        load_model(folder)
 
 
 def test_where_a_model_is(tmp_path):
