@@ -1,6 +1,6 @@
 """The `minixl` command; each of its commands, listed here, has a file.  Results go to stdout, everything else to stderr.
 
-Exit codes: 0, 1 for an error (UserError), 2 for wrong usage (click), 128 + signal (130, 143) for a run that was stopped.
+Exit codes: 0, 1 for an error (UserError), 2 for wrong usage (click), 128 + signal (129, 130, 143) for a run that was stopped.
 """
 from __future__ import annotations
 

@@ -113,13 +113,18 @@ def _run(settings: Any, inputs: Any, out: Path, seed: int, seeds: int | None, de
     signals: list[int] = []                                            # received so far
 
     def stop_after_step(number: int, frame: Any) -> None:
+        if number == signal.SIGHUP and signals:                # a closing terminal may send it twice, or to a run that is stopping
+            return
         signals.append(number)
         if len(signals) > 1:
             raise KeyboardInterrupt
         to_stderr("\nstopping after this step (again: stop now)")
 
     xp = array_module_for(device)
-    before = {number: signal.signal(number, stop_after_step) for number in (signal.SIGINT, signal.SIGTERM)}
+    handled = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:              # nohup ignores it
+        handled.append(signal.SIGHUP)
+    before = {number: signal.signal(number, stop_after_step) for number in handled}
     try:
         warnings.filterwarnings("ignore", category=RuntimeWarning)      # overflow: the method stops with one clear line
         metrics = train_method(settings, inputs, out, seed=seed, seeds=range(1, (seeds or 0) + 1),

@@ -1,6 +1,9 @@
 """What minixl train shows on its way and when it ends: lines of progress, no empty table, and what continues a stopped run."""
+import os
 import signal
+import subprocess
 import sys
+import time
 
 import pytest
 
@@ -47,6 +50,8 @@ def at_first_step(monkeypatch, *numbers):
 
 @pytest.mark.parametrize(("numbers", "code", "word"), [
     ([signal.SIGINT], 130, "stopped"), ([signal.SIGTERM], 143, "stopped"),
+    ([signal.SIGHUP], 129, "stopped"), ([signal.SIGHUP, signal.SIGHUP], 129, "stopped"),
+    ([signal.SIGINT, signal.SIGHUP], 130, "stopped"),
     ([signal.SIGINT, signal.SIGINT], 130, "interrupted"), ([signal.SIGTERM, signal.SIGTERM], 143, "interrupted")])
 @pytest.mark.parametrize("seeds", [[], ["--seeds", "2"]])
 def test_every_end_names_what_continues(train, minixl, tmp_path, monkeypatch, numbers, code, word, seeds):
@@ -55,6 +60,32 @@ def test_every_end_names_what_continues(train, minixl, tmp_path, monkeypatch, nu
     call = " ".join(["minixl train --resume --out", f"{tmp_path}/run", *seeds])
     assert found == code and err.endswith(f"\n{word}; continue with: {call}\n")
     assert minixl(*call.split()[1:])[0] == 0
+
+
+def start_and_hang_up(folder, out, steps, *prefix):
+    """A run in a process of its own that gets SIGHUP after its first step -> exit code, stderr."""
+    call = [*prefix, sys.executable, "-m", "minixl", "train", "finetune-ner", "--encoder", folder / "encoder",
+            f"--source=en={folder}/en.txt", "--set=data.max_length=32", f"--set=train.max_steps={steps}", "--set=train.epochs=0",
+            "--set=train.eval_every=1000000", "--out", out]
+    log = out / "log.jsonl"
+    with subprocess.Popen(list(map(str, call)), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                          text=True) as process:
+        while process.poll() is None and not (log.is_file() and log.stat().st_size):
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGHUP)
+        _, err = process.communicate(timeout=60)
+    return process.returncode, err
+
+
+def test_a_terminal_that_closes_stops_the_run(minixl, folder, tmp_path):
+    code, err = start_and_hang_up(folder, tmp_path / "run", 100000)
+    assert code == 129 and err.endswith(f"stopped; continue with: minixl train --resume --out {tmp_path}/run\n")
+    assert (tmp_path / "run" / "checkpoint" / "latest.json").is_file()
+
+
+def test_a_run_under_nohup_goes_on(folder, tmp_path):
+    code, err = start_and_hang_up(folder, tmp_path / "run", 100, "nohup")
+    assert code == 0 and "stopping" not in err and (tmp_path / "run" / "metrics.json").is_file()
 
 
 def test_an_end_before_there_is_a_run(train, tmp_path, monkeypatch):
