@@ -36,8 +36,8 @@ def standard_streams() -> Iterator[None]:
         os.close(number)
     stdin, stdout, stderr = streams
     sys.stdin = stdin or io.TextIOWrapper(io.BufferedReader(_Closed()))
-    output = sys.stdout = _Output(stdout or io.TextIOWrapper(_Closed()))   # type: ignore[assignment, arg-type]
-    sys.stderr = _Messages(stderr or io.StringIO())                        # type: ignore[assignment]
+    output = sys.stdout = _Output(stdout or io.TextIOWrapper(_Closed()))
+    sys.stderr = _Messages(stderr or io.StringIO())
     try:
         yield
     finally:

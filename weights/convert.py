@@ -82,7 +82,7 @@ def _prefix(names: Iterable[str], source: Path) -> str:
         model_type = read_json(source / "config.json").get("model_type")
     else:
         model_type = "xlm-roberta" if any(name.startswith("roberta.") for name in names) else "bert"
-    return PREFIXES.get(model_type, "bert.")
+    return PREFIXES.get(str(model_type), "bert.")
 
 
 def _copy_rest(source: Path, folder: Path, tensors: Mapping[str, np.ndarray]) -> None:
