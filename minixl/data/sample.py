@@ -25,7 +25,7 @@ SPLITS = ("train", "dev", "test")
 TOPICS = ("sport", "politics", "science", "travel", "business")
 SIZES = {"train": 400, "unlabelled": 200, "dev": 100, "test": 200}   # train: English; unlabelled: the others' train
 
-ENTITY_TYPES = {"person": "PER", "surname": "PER", "city": "LOC", "country": "LOC", "company": "ORG", "club": "ORG",
+ENTITY_TYPES = {"person": "PER", "surname": "PER", "city": "LOC", "country": "LOC", "place": "LOC", "company": "ORG", "club": "ORG",
                 "institution": "ORG", "adj": "MISC", "event": "MISC", "work": "MISC"}
 TEXT = Path(__file__).parent / "sample_text"
 HELD_OUT = 0.25      # of the templates, and of the names of each kind
