@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from minixl.errors import UserError
 
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt",
-               "special_tokens_map.json", "lexicon.json", "minixl.json", "README.md")
+               "special_tokens_map.json", "lexicon.json", "minixl.json", "README.md", "modeling_minixl.py")
 READ = (".json", ".safetensors", ".txt")       # what the digest of a model's or encoder's folder covers: not the model card
 ROOM = "make room, or choose another place"
 

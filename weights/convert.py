@@ -15,6 +15,7 @@ import numpy as np
 
 from minixl.errors import UserError
 from minixl.files import MODEL_FILES, replaced_file, replaced_folder
+from minixl.models.bert_config import MEAN_POOLED
 from minixl.weights.folder import FLOATS, read_json, write_json, write_tensors
 from minixl.weights.names import PREFIXES, canonical_names, name_under
 from minixl.weights.safetensors_reader import SafetensorsReader
@@ -79,7 +80,7 @@ def _read_all(reader: SafetensorsReader, source: Path, dtype: str | None) -> dic
 def _prefix(names: Iterable[str], source: Path) -> str:
     """Return the prefix of the encoder's parameters: by config.json, or by the stored names if there is none."""
     if (source / "config.json").is_file():
-        model_type = read_json(source / "config.json").get("model_type")
+        model_type = str(read_json(source / "config.json").get("model_type")).removeprefix(MEAN_POOLED)
     else:
         model_type = "xlm-roberta" if any(name.startswith("roberta.") for name in names) else "bert"
     return PREFIXES.get(str(model_type), "bert.")

@@ -130,10 +130,12 @@ def _config_keys(name: str, shape: tuple[int, ...], needed: tuple[int, ...], fol
 
 
 def save_folder(folder: str | Path, config_json: Mapping[str, Any], tensors: Mapping[str, Array],
-                tokenizer: PieceTokenizer, minixl_json: Mapping[str, Any], card: str) -> None:
+                tokenizer: PieceTokenizer, minixl_json: Mapping[str, Any], card: str,
+                code: Mapping[str, str] | None = None) -> None:
     """Write a model folder; it replaces an existing one only when it is complete.
 
     `config_json` becomes config.json, with the dtype that all tensors share, `minixl_json` minixl.json and `card` README.md.
+    `code`: name -> text of Python files that transformers needs to load the model.
     """
     names = names_to_save(tensors, config_json.get("model_type", ""))
     with replaced_folder(folder) as new_folder:
@@ -143,7 +145,8 @@ def save_folder(folder: str | Path, config_json: Mapping[str, Any], tensors: Map
         write_json(new_folder / "config.json", rest | {"torch_dtype": dtype})
         tokenizer.save(new_folder)
         write_json(new_folder / "minixl.json", minixl_json)
-        (new_folder / "README.md").write_text(card, "utf-8")
+        for name, text in {"README.md": card, **(code or {})}.items():
+            (new_folder / name).write_text(text, "utf-8")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Array]) -> None:

@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from minixl.errors import UserError
+from minixl.models.bert_config import MEAN_POOLED
 
 ENCODER = ("embeddings.", "encoder.", "pooler.")
 PREFIXES = {"bert": "bert.", "xlm-roberta": "roberta."}                    # of the encoder's parameters, by model type
@@ -51,7 +52,7 @@ def canonical_names(names: Iterable[str], where: str, rename: Callable[[str], st
 
 def names_to_save(names: Iterable[str], model_type: str) -> dict[str, str]:
     """Map minixl's names of a model to those under which transformers looks for them in a model of this type."""
-    names = list(names)
+    names, model_type = list(names), model_type.removeprefix(MEAN_POOLED)
     to_save = {name: name_under(PREFIXES.get(model_type, "bert."), name) for name in names}
     if model_type == "xlm-roberta" and any(name.startswith(POOLER) for name in names):
         for theirs, ours in ROBERTA_HEAD.items():

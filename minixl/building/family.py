@@ -77,6 +77,10 @@ class Family:
         """Return config.json of the model folder; raw_config is that of the encoder."""
         return dict(raw_config)
 
+    def code(self, info: ModelInfo, raw_config: Mapping[str, Any]) -> dict[str, str]:
+        """Return name -> text of Python files that transformers needs to load the model."""
+        return {}
+
     def load(self, folder: Path, info: ModelInfo, xp: Any) -> tuple[Model, PieceTokenizer]:
         """Read a model folder."""
         raise NotImplementedError

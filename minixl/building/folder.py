@@ -27,7 +27,7 @@ def save_model(folder: Path, model: Model, tokenizer: PieceTokenizer, info: Mode
               "id2label": {str(i): label for i, label in enumerate(info.labels)},
               "label2id": {label: i for i, label in enumerate(info.labels)}, "num_labels": len(info.labels)}
     tensors = {parameter.name: to_numpy(parameter.value) for parameter in model.store}
-    save_folder(folder, config, tensors, tokenizer, asdict(info), model_card(info))
+    save_folder(folder, config, tensors, tokenizer, asdict(info), model_card(info), FAMILIES[info.family].code(info, raw_config))
 
 
 def load_info(folder: Path) -> ModelInfo:

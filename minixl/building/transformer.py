@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from minixl.building import mean_pooled
 from minixl.building.family import Family, NewModel, Request
 from minixl.building.info import COPY, ModelInfo
 from minixl.data.batching import KeptStates
@@ -15,6 +16,7 @@ from minixl.data.encoding import Example, PieceTokenizer
 from minixl.data.examples import TAGGING
 from minixl.data.inputs import Inputs
 from minixl.errors import UserError
+from minixl.models.bert_config import BertConfig
 from minixl.models.discriminators import Discriminator
 from minixl.models.family import Model
 from minixl.models.frozen_bottom import FrozenBottom, check_frozen
@@ -25,9 +27,10 @@ from minixl.weights.tokenizer import Tokenizer
 
 NAME = "transformer"
 CLASSES = {"bert": "Bert", "xlm-roberta": "XLMRoberta"}                     # prefix of the classes of transformers
-ARCHITECTURES = {"token": "ForTokenClassification", "cls": "ForSequenceClassification", "mean": "Model"}
+ARCHITECTURES = {"token": "ForTokenClassification", "cls": "ForSequenceClassification"}
 LOADERS = {"token": "AutoModelForTokenClassification", "cls": "AutoModelForSequenceClassification",
-           "mean": "AutoModel (the head on the mean of its last hidden states is classifier.weight and classifier.bias)"}
+           "mean": "`AutoModelForSequenceClassification.from_pretrained(\"PATH/TO/THIS/FOLDER\", trust_remote_code=True)`, which "
+                   "runs modeling_minixl.py of this folder and gives the probabilities that minixl gives"}
 
 
 class TransformerFamily(Family):
@@ -100,8 +103,17 @@ class TransformerFamily(Family):
         return kept
 
     def config(self, info: ModelInfo, raw_config: Mapping[str, Any]) -> dict[str, Any]:
-        model_type = raw_config.get("model_type", "bert")
+        model_type = BertConfig.from_json(raw_config).model_type
+        raw_config = {key: value for key, value in raw_config.items() if key != "auto_map"}
+        if info.pooling == "mean":
+            return raw_config | mean_pooled.config_json(model_type)
         return {**raw_config, "architectures": [CLASSES[model_type] + ARCHITECTURES[info.pooling]], "model_type": model_type}
+
+    def code(self, info: ModelInfo, raw_config: Mapping[str, Any]) -> dict[str, str]:
+        if info.pooling != "mean":
+            return {}
+        model_type = BertConfig.from_json(raw_config).model_type
+        return {mean_pooled.FILE: mean_pooled.modeling_file(model_type, CLASSES[model_type])}
 
     def load(self, folder: Path, info: ModelInfo, xp: Any) -> tuple[Model, PieceTokenizer]:
         config = read_config(folder)

@@ -13,6 +13,7 @@ from typing import Any
 from minixl.errors import UserError
 
 MODEL_TYPES = ("bert", "xlm-roberta")
+MEAN_POOLED = "minixl-mean-"           # before the model type in config.json of a mean-pooled classifier of minixl
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,8 @@ def _number(raw: Mapping[str, Any], name: str, integer: bool, where: str) -> int
 def _check_architecture(raw: Mapping[str, Any], where: str) -> str:
     """Return the model type.  Refuse models with the same parameter shapes but another forward pass: they would be wrong."""
     model_type = raw.get("model_type", "bert")
+    if isinstance(model_type, str):
+        model_type = model_type.removeprefix(MEAN_POOLED)
     if model_type not in MODEL_TYPES:
         raise UserError(f"{where}: model_type: expected {' or '.join(map(repr, MODEL_TYPES))}, found {model_type!r}; use a "
                         "multilingual BERT or XLM-R, for example google-bert/bert-base-multilingual-cased or "
