@@ -21,19 +21,22 @@ def report(runs: tuple[Path, ...], out: Path, table: Path | None) -> None:
     curve with a band, mean ± standard deviation.  Curves of test scores need runs with --set train.score_tests=true.
     """
     from minixl.methods import LOSSES, SCHEMA
-    from minixl.report.comparison import cell, final_scores, shown_columns, without_scores, write_comparison
+    from minixl.report.comparison import without_scores, write_comparison
+    from minixl.report.final_scores import cell, final_scores, score_marks, shown_columns
 
     _check_name("--out", out, ".html")
     if table:
         _check_name("--csv", table, ".csv")
-    groups = write_comparison(runs, out, table, schema=SCHEMA, losses=LOSSES)
+    groups, warnings = write_comparison(runs, out, table, schema=SCHEMA, losses=LOSSES)
     figure = groups[0][1][0].figure
     rows = final_scores(groups, figure)
     columns = shown_columns(rows)
     _print_columns([[f"test {figure}", "run", *columns],
-                    *([row["language"], row["group"], *(cell(row[heading]) or "–" for heading in columns)] for row in rows)]
+                    *([row["language"], row["group"], *(cell(row, heading) or "–" for heading in columns)] for row in rows)]
                    if rows else [])
-    for line in without_scores(groups):
+    for note in score_marks(groups)[1]:
+        click.echo(printable(note))
+    for line in [*warnings, *without_scores(groups)]:
         to_stderr(printable(line))
     count = sum(len(members) for _, members in groups)
     to_stderr(f"{out}: {count} run{'s' * (count != 1)} in {len(groups)} group{'s' * (len(groups) != 1)}")

@@ -6,36 +6,34 @@ Figure 2 of Keung et al. 2019 is such a plot: the test score over the steps, wit
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from minixl.errors import UserError
 from minixl.evaluation.scores import mean_sd
 from minixl.files import write_atomically
 from minixl.report.curves import as_csv, columns_of
-from minixl.report.folders import RunFolder, expand, read_folder
+from minixl.report.differences import difference_rows
+from minixl.report.final_scores import cell, final_scores, meanings_of, score_marks, shown_columns
+from minixl.report.folders import expand, read_folder
+from minixl.report.grouping import Group, group
 from minixl.report.page import table, write_page
 from minixl.report.page_of_run import accuracy_plots, plot, update_curves
 from minixl.report.plots import PERCENT, Band, Curve, smooth
-from minixl.report.scores import meaning, meanings, score_columns
+from minixl.report.scores import meaning
 from minixl.settings import Schema
-from minixl.training.config import CONFIG
 from minixl.training.objective import Loss
 
 CSV = ("group", "run", "seed", "part")             # before the columns of the curves
 
-Group = tuple[str, list[RunFolder]]                # name; runs that differ in their seed
-
 
 def write_comparison(folders: Sequence[Path], page: Path, table_file: Path | None = None, *, schema: Schema,
-                     losses: Mapping[str, Loss]) -> list[Group]:
+                     losses: Mapping[str, Loss]) -> tuple[list[Group], list[str]]:
     """Write the page, and the rows behind its curves as CSV.  Raises UserError for folders without runs to compare.
 
-    schema, losses: of all methods and terms.
+    Returns the groups, and warnings about runs that are skipped.  schema, losses: of all methods and terms.
     """
-    groups = group([read_folder(run, schema) for folder in folders for run in expand(folder)], schema)
+    groups, warnings = group([read_folder(run, schema) for folder in folders for run in expand(folder)], schema)
     runs = [run for _, members in groups for run in members]
     if len({run.figure for run in runs}) > 1:
         raise UserError(f"{runs[0].folder} has the task {runs[0].settings['task']}, "
@@ -49,50 +47,7 @@ def write_comparison(folders: Sequence[Path], page: Path, table_file: Path | Non
                 for name, members in groups for run in members for part in ("dev", "test") for row in run.rows(part, losses)]
         curves = columns_of({name: value for name, value in row.items() if name not in CSV} for row in rows)
         write_atomically(table_file, as_csv(rows, [*CSV, *curves]), "give --csv another place")
-    return groups
-
-
-def group(runs: Iterable[RunFolder], schema: Schema) -> list[Group]:
-    """Group the runs that differ only in their seed, and name each group after its first run's folder (or that of its seeds)."""
-    groups: list[list[RunFolder]] = []
-    for run in runs:
-        group_of_run = next((members for members in groups if _alike(members[0], run, schema)), None)
-        if group_of_run is None:
-            groups.append([run])
-        elif run.seed in [other.seed for other in group_of_run]:
-            raise UserError(f"{run.folder}: the same settings, inputs and seed as "
-                            f"{next(other.folder for other in group_of_run if other.seed == run.seed)}; give each run once")
-        else:
-            group_of_run.append(run)
-    paths = [(m[0].folder.parent if len(m) > 1 and _is_seed(m[0].folder.resolve()) else m[0].folder).resolve() for m in groups]
-    names = [_short_name(path) for path in paths]
-    short = [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]
-    return [(f"{name} ({len(members)} seeds)" if len(members) > 1 else name, members)
-            for name, members in zip(short, groups, strict=True)]
-
-
-def _is_seed(folder: Path) -> bool:
-    return folder.name.startswith("seed-")
-
-
-def _short_name(folder: Path) -> str:
-    """Return the end of the path, starting before the names of seeds and stages, which other runs share."""
-    parts = folder.parts
-    first = len(parts) - 1
-    while first > 1 and (_is_seed(Path(parts[first])) or (Path(*parts[:first]) / CONFIG).is_file()):
-        first -= 1
-    return "/".join(parts[first:])
-
-
-def _alike(one: RunFolder, other: RunFolder, schema: Schema) -> bool:
-    ignored = {name for name, setting in schema.items() if not setting.compared}
-    return one.inputs == other.inputs and not _differing([one, other]) - ignored
-
-
-def _differing(runs: Sequence[RunFolder]) -> set[str]:
-    """Return the settings whose values differ; a run of another version may lack some."""
-    first = runs[0].settings
-    return {name for run in runs for name in {*first, *run.settings} if run.settings.get(name) != first.get(name)}
+    return groups, warnings
 
 
 def without_scores(groups: Iterable[Group]) -> list[str]:
@@ -153,60 +108,19 @@ def band(curves: Sequence[Curve]) -> Band:
     return Band([(step, mean) for step, mean, _ in points], [sd for _, _, sd in points])
 
 
-def final_scores(groups: Sequence[Group], figure: str) -> list[dict[str, Any]]:
-    """Return a row for each language and group: for every heading mean, sd and number of runs with a score, or None."""
-    rows, headings = [], _meanings(groups)
-    languages = dict.fromkeys(language for _, runs in groups for run in runs for language in (run.metrics or {}).get("test", {}))
-    for language in languages:
-        for name, runs in groups:
-            row: dict[str, Any] = {"language": language, "group": name}
-            finished = [(run.metrics, score_columns(run.metrics)) for run in runs if run.metrics]
-            for heading in headings:
-                scores = [metrics[columns[heading]].get(language) for metrics, columns in finished if heading in columns]
-                row[heading] = _summary([score[figure] for score in scores if score])
-            rows.append(row)
-    return rows
-
-
-def _meanings(groups: Sequence[Group]) -> dict[str, str]:
-    """Return heading -> meaning for all columns that the table of final scores can have."""
-    return meanings(run.metrics for _, runs in groups for run in runs if run.metrics)
-
-
-def _summary(values: Sequence[float]) -> dict[str, Any] | None:
-    if not values:
-        return None
-    mean, sd = mean_sd(values)
-    return {"mean": mean, "sd": sd, "runs": len(values)}
-
-
-def shown_columns(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Return the headings for which any row of final_scores has a score."""
-    headings = [heading for heading in rows[0] if heading not in ("language", "group")] if rows else []
-    return [heading for heading in headings if any(row[heading] for row in rows)]
-
-
-def cell(score: dict[str, Any] | None) -> str | None:
-    """Format a mean of final_scores in percent, with the deviation if there are several runs; None without a score."""
-    if not score:
-        return None
-    return f"{100 * score['mean']:.1f}" + (f" ± {100 * score['sd']:.1f}" if score["runs"] > 1 else "")
-
-
 def _scores(groups: list[Group], figure: str) -> list[str]:
     rows = final_scores(groups, figure)
     columns, several = shown_columns(rows), any(len(runs) > 1 for _, runs in groups)
     unit = "%, mean ± standard deviation over the seeds" if several else "%"
-    caption = f"Test {figure}, {unit}.  {meaning(columns, _meanings(groups))}"
-    cells = [[row["language"], row["group"], *(cell(row[heading]) for heading in columns)] for row in rows]
-    return [table(caption, ["language", "run", *columns], cells)] if rows else []
+    caption = f"Test {figure}, {unit}.  {meaning(columns, meanings_of(groups))}"
+    cells = [[row["language"], row["group"], *(cell(row, heading) for heading in columns)] for row in rows]
+    notes = [f"<p>{html.escape(note)}.</p>" for note in score_marks(groups)[1]]
+    return [table(caption, ["language", "run", *columns], cells), *notes] if rows else []
 
 
 def _differences(groups: list[Group]) -> list[str]:
-    """Return a table of the settings that differ between groups."""
-    firsts = [runs[0] for _, runs in groups]
-    rows = [[name, *(json.dumps(run.settings[name], ensure_ascii=False, default=str) if name in run.settings else None
-                     for run in firsts)] for name in sorted(_differing(firsts))]
-    return ["<h2>Settings that differ</h2>",
-            table("Values in config.toml; – if the run lacks the setting.", ["setting", *(name for name, _ in groups)], rows)
-            ] if rows else []
+    """Return the inputs and settings in which the groups differ."""
+    rows = difference_rows([runs[0] for _, runs in groups])
+    return ["<h2>What differs</h2>",
+            table("Input files, compared by their content, and values in config.toml; – where the run has no such file or setting.",
+                  ["input or setting", *(name for name, _ in groups)], rows)] if rows else []

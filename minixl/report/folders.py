@@ -5,6 +5,7 @@ file lacks has its default.  Damage is reported in one line that names the file.
 """
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ class RunFolder:
     folder: Path
     settings: Mapping[str, Any]
     inputs: Inputs
+    digests: Mapping[str, str]         # of the input files when the run began, by data.inputs.path_key; empty if unknown
     seed: int
     records: list[Record]
     metrics: Metrics | None
@@ -69,4 +71,17 @@ def read_folder(folder: Path, schema: Schema) -> RunFolder:
     settings, inputs, seed = read_any_config(folder, schema)
     figure = main_figure(settings["task"])
     metrics = read_metrics(folder, figure, f"{LEAVE_OUT}, or train it again") if is_finished(folder) else None
-    return RunFolder(folder, settings, inputs, seed, read_log(folder, figure, LEAVE_OUT), metrics)
+    return RunFolder(folder, settings, inputs, _read_digests(folder), seed, read_log(folder, figure, LEAVE_OUT), metrics)
+
+
+def _read_digests(folder: Path) -> dict[str, str]:
+    """Read inputs.json; a run without it has no digests.  Raises UserError if the file is damaged."""
+    path = folder / "inputs.json"
+    try:
+        digests = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: expected the digests of the run's input files, found a damaged file ({error}); delete it to "
+                        f"compare the files by their paths, or {LEAVE_OUT}") from None
+    return {name: digest for name, digest in digests.items() if isinstance(digest, str)} if isinstance(digests, dict) else {}

@@ -56,6 +56,17 @@ def test_the_table_of_several_runs(minixl, tmp_path):
                                 f"{tmp_path}/page.html: 3 runs in 2 groups"]
 
 
+def test_the_terminal_explains_marks_and_says_what_is_skipped(minixl, tmp_path):
+    one, two = write_run(tmp_path / "runs" / "one"), write_run(tmp_path / "runs" / "two", data__test_limit=7)
+    again = write_run(tmp_path / "runs" / "copy")
+    code, out, err = report(minixl, tmp_path, one, two, again, one)
+    assert code == 0
+    assert out.splitlines()[2].split() == ["en", "two", "50.0", "*", "50.0", "*"]
+    assert out.splitlines()[-1].startswith("* en") and out.splitlines()[-1].endswith(": data.test_limit is 7 in two, 0 in one")
+    assert err.splitlines() == [f"{again}: skipped, since it has the same settings, inputs and seed as {one}",
+                                f"{one}: given twice; counted once", f"{tmp_path}/page.html: 2 runs in 2 groups"]
+
+
 def test_a_run_that_is_not_finished(minixl, tmp_path):
     stopped = write_run(tmp_path / "r1", finished=False)
     code, out, err = report(minixl, tmp_path, stopped)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from minixl.evaluation.scores import main_figure
 from minixl.methods import LOSSES, METHODS, SCHEMA
-from minixl.report import comparison, folders, page_of_run
+from minixl.report import comparison, folders, grouping, page_of_run
 from minixl.training.log import read_log
 
 read_folder = functools.partial(folders.read_folder, schema=SCHEMA)
-group = functools.partial(comparison.group, schema=SCHEMA)
+group = functools.partial(grouping.group, schema=SCHEMA)
 write_comparison = functools.partial(comparison.write_comparison, schema=SCHEMA, losses=LOSSES)
 update_curves = functools.partial(page_of_run.update_curves, losses=LOSSES)
 

@@ -55,7 +55,7 @@ def test_a_run_of_another_version(tmp_path):
     old = edit(write_run(tmp_path / "a" / "old", 2), ("constrained = true", "constrained = 1"), ("max_minutes = 0.0\n", ""),
                ("[linkage]\nlevel = \"none\"\n", "[alignment]\naverage_linkage = false\nlevel = \"sentence\"\n"))
     assert read_folder(old).settings["train.max_minutes"] == 0.0
-    assert [name for name, _ in group([read_folder(new), read_folder(old)])] == ["new (2 seeds)"]
+    assert [name for name, _ in group([read_folder(new), read_folder(old)])[0]] == ["new (2 seeds)"]
     edit(old, ("[train]", "[train]\nolder = 1979-05-27\nmax_minutes = 'many'"))
     page = compared(tmp_path, new, old)
     assert "<td>train.older</td><td>–</td><td>&quot;1979-05-27&quot;</td>" in page
@@ -123,7 +123,7 @@ def test_runs_without_final_scores(tmp_path):
     lines = [f"{stopped}: unfinished, 2 steps so far, so it has no final scores",
              f"{begun}: unfinished, 0 steps so far, so it has no final scores",
              f"{untested}: no test file was given, so it has no final scores"]
-    assert without_scores(group(map(read_folder, (done, stopped, begun, untested)))) == lines
+    assert without_scores(group(map(read_folder, (done, stopped, begun, untested)))[0]) == lines
     page = compared(tmp_path, done, stopped, begun, untested)
     assert all(f"<p>{line}.</p>" in page for line in lines)
     assert "<td>stopped</td><td>–</td><td>–</td>" in page
@@ -152,14 +152,14 @@ def test_names_tell_which_run_is_meant(tmp_path):
         write_run(tmp_path / "small" / f"seed-{seed}", seed, optim__lr=0.1)
 
     def names(*folders):
-        return [name for name, _ in group(read_folder(folder) for given in folders for folder in expand(tmp_path / given))]
+        return [name for name, _ in group(read_folder(folder) for given in folders for folder in expand(tmp_path / given))[0]]
     assert names("big/teachers", "small") == ["big/teachers (2 seeds)", "small (2 seeds)"]
     assert names("big/teachers/seed-1", "small/seed-2") == ["big/teachers/seed-1", "small/seed-2"]
 
 
 def test_two_runs_of_one_name_have_their_whole_paths(tmp_path):
     folders = [write_run(tmp_path / name / "run", optim__lr=lr) for name, lr in (("one", 0.1), ("two", 0.2))]
-    assert [name for name, _ in group(map(read_folder, folders))] == [str(folder.resolve()) for folder in folders]
+    assert [name for name, _ in group(map(read_folder, folders))[0]] == [str(folder.resolve()) for folder in folders]
 
 
 def captions(page):

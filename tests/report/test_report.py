@@ -11,8 +11,10 @@ from minixl.data.inputs import Inputs
 from minixl.errors import UserError
 from minixl.methods import LOSSES, train
 from minixl.methods.adversary import verdict
-from minixl.report.comparison import band, expand, final_scores
+from minixl.report.comparison import band
 from minixl.report.curves import COLUMNS, as_csv, columns_of, curve_rows
+from minixl.report.final_scores import final_scores
+from minixl.report.folders import expand
 from minixl.report.page_of_run import score_curves
 from minixl.report.plots import PERCENT, Band, bars, smooth, svg
 from minixl.training.log import last_accuracy, read_log
@@ -272,7 +274,7 @@ def test_a_band_is_mean_and_sample_deviation():
 
 
 def test_runs_side_by_side(runs, tmp_path):
-    groups = write_comparison([runs / "with", runs / "without", runs / "stopped"], tmp_path / "page.html", tmp_path / "rows.csv")
+    groups, _ = write_comparison([runs / "with", runs / "without", runs / "stopped"], tmp_path / "page.html", tmp_path / "rows.csv")
     assert [(name, len(members)) for name, members in groups] == [("with (2 seeds)", 2), ("without (2 seeds)", 2), ("stopped", 1)]
     page = (tmp_path / "page.html").read_text()
     assert "<h2>Test f1, es</h2>" in page and "<h2>Accuracy of the discriminator</h2>" in page
@@ -291,9 +293,8 @@ def test_runs_side_by_side(runs, tmp_path):
 
 def test_grouping(runs):
     folders = [read_folder(folder) for name in ("without", "with") for folder in expand(runs / name)]
-    assert [len(members) for _, members in group(folders)] == [2, 2]
-    with pytest.raises(UserError, match="with/seed-2: the same settings, inputs and seed as .*; give each run once"):
-        group([*folders, folders[-1]])
+    groups, warnings = group([*folders, folders[-1]])
+    assert [len(members) for _, members in groups] == [2, 2] and warnings == [f"{runs / 'with/seed-2'}: given twice; counted once"]
 
 
 def test_what_cannot_be_compared(runs, folder, tmp_path):

@@ -6,8 +6,8 @@ import statistics
 import pytest
 
 import minixl.report.page_of_run as report
-from minixl.errors import UserError
-from minixl.report.comparison import band, final_scores
+from minixl.report.comparison import band
+from minixl.report.final_scores import final_scores
 from minixl.report.plots import PERCENT, Band, bars, svg
 from minixl.run.folder import begin
 from tests.report.compared import group, read_folder, write_comparison, write_report
@@ -119,7 +119,7 @@ def test_no_message_about_runs_of_one_length(tmp_path, drawn):
 
 
 def test_final_scores_of_several_seeds(tmp_path):
-    groups = write_comparison([three_seeds(tmp_path)], tmp_path / "page.html")
+    groups, _ = write_comparison([three_seeds(tmp_path)], tmp_path / "page.html")
     row = next(row for row in final_scores(groups, "f1") if row["language"] == "es")
     for heading, unit in (("selected", 0.01), ("last", 0.02), ("oracle", 0.04)):
         assert row[heading] == {"mean": pytest.approx(3 * unit), "sd": pytest.approx(SPREAD * unit), "runs": 3}
@@ -136,7 +136,7 @@ def test_final_scores_and_settings_of_two_runs(tmp_path):
     page = (tmp_path / "page.html").read_text()
     assert table(page, "Final scores")[1:] == [["en", "one", "90.0", "80.0", ""], ["en", "two", "90.0", "80.0", ""],
                                                ["es", "one", "10.0", "20.0", "30.0"], ["es", "two", "40.0", "50.0", "60.0"]]
-    head, *found = table(page, "Settings that differ")
+    head, *found = table(page, "What differs")
     assert head[1:] == ["one", "two"] and found == [["train.batch_size", "4", "8"]]
 
 
@@ -148,19 +148,20 @@ def test_runs_on_other_data_are_another_group(tmp_path, role, file):
     write_run(tmp_path / "two", 2, given=other)
     write_run(tmp_path / "three", 3)
     runs = [read_folder(tmp_path / name) for name in ("one", "two", "three")]
-    assert [(name, [run.seed for run in members]) for name, members in group(runs)] == [("one (2 seeds)", [1, 3]), ("two", [2])]
-    assert [name for name, _ in group(runs[:2])] == ["one", "two"]
+    assert [(name, [run.seed for run in members]) for name, members in group(runs)[0]] == [("one (2 seeds)", [1, 3]), ("two", [2])]
+    assert [name for name, _ in group(runs[:2])[0]] == ["one", "two"]
 
 
 @pytest.mark.parametrize(("changed", "groups"), [({"train__score_tests": True}, 1), ({"train__checkpoint_every": 7}, 1),
                                                  ({"advpicker__audit": True}, 1), ({"optim__lr": 0.1}, 2)])
 def test_settings_that_change_no_figure_divide_no_group(tmp_path, changed, groups):
     folders = [write_run(tmp_path / "one", 1), write_run(tmp_path / "two", 2, **changed)]
-    assert len(group(map(read_folder, folders))) == groups
+    assert len(group(map(read_folder, folders))[0]) == groups
     again = read_folder(write_run(tmp_path / "three", 1, **changed))
     if groups == 1:
-        with pytest.raises(UserError, match="the same settings, inputs and seed"):
-            group([read_folder(folders[0]), again])
+        (one,), warnings = group([read_folder(folders[0]), again])
+        assert one[1] == [read_folder(folders[0])]
+        assert warnings == [f"{tmp_path / 'three'}: skipped, since it has the same settings, inputs and seed as {folders[0]}"]
 
 
 def test_the_report_of_a_run(tmp_path, drawn):

@@ -1,0 +1,107 @@
+"""The table of final scores of several groups of runs, with marks where its scores are not of the same test data."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from minixl.evaluation.scores import mean_sd
+from minixl.report.differences import TEST_LIMIT, input_files, short_names
+from minixl.report.folders import RunFolder
+from minixl.report.grouping import Group
+from minixl.report.scores import meanings, score_columns
+
+MARKS = "*†‡§¶"
+NO_SCORES = ("language", "group", "mark")          # the entries of a row that are not scores
+
+Row = dict[str, Any]
+
+
+def final_scores(groups: Sequence[Group], figure: str) -> list[Row]:
+    """A row for each language and group: mean, sd and number of the runs that have a score, or None, for every heading.
+
+    mark: "" for scores on the same test data as those of the first group with this language; score_marks explains the others.
+    """
+    rows, headings, marks = [], meanings_of(groups), score_marks(groups)[0]
+    languages = dict.fromkeys(language for _, runs in groups for run in runs for language in (run.metrics or {}).get("test", {}))
+    for language in languages:
+        for name, runs in groups:
+            row: Row = {"language": language, "group": name, "mark": marks.get((language, name), "")}
+            finished = [(run.metrics, score_columns(run.metrics)) for run in runs if run.metrics]
+            for heading in headings:
+                scores = [metrics[columns[heading]].get(language) for metrics, columns in finished if heading in columns]
+                row[heading] = _summary([score[figure] for score in scores if score])
+            rows.append(row)
+    return rows
+
+
+def score_marks(groups: Sequence[Group]) -> tuple[dict[tuple[str, str], str], list[str]]:
+    """Return (language, group) -> the mark of scores on other test data than the first group's, and notes on the marks."""
+    runs = [(name, run) for name, members in groups for run in members if run.metrics]
+    tested = [(name, run) for i, (name, run) in enumerate(runs) if name not in [earlier for earlier, _ in runs[:i]]]
+    marks: dict[tuple[str, str], str] = {}
+    notes: dict[tuple[str, str], list[str]] = {}                       # (mark, what differs) -> languages
+    for language in dict.fromkeys(language for _, run in tested for language, _ in run.inputs.test):
+        first, *others = _by_test_data([pair for pair in tested if language in dict(pair[1].inputs.test)], language)
+        for i, members in enumerate(others):
+            mark = MARKS[i] if i < len(MARKS) else f"[{i + 1}]"
+            marks |= {(language, name): mark for name, _ in members}
+            notes.setdefault((mark, _difference(first, members, language)), []).append(language)
+    return marks, [f"{mark} {', '.join(languages)}: {text}" for (mark, text), languages in notes.items()]
+
+
+def _by_test_data(runs: Sequence[tuple[str, RunFolder]], language: str) -> list[list[tuple[str, RunFolder]]]:
+    """Put runs that were scored on the same test data of a language together."""
+    same: list[list[tuple[str, RunFolder]]] = []
+    for name, run in runs:
+        members = next((members for members in same if _same_test_data(members[0][1], run, language)), None)
+        if members is None:
+            same.append([(name, run)])
+        else:
+            members.append((name, run))
+    return same
+
+
+def _same_test_data(one: RunFolder, other: RunFolder, language: str) -> bool:
+    file, other_file = (input_files(run)[f"test {language}"] for run in (one, other))
+    return file.same_as(other_file) and one.settings[TEST_LIMIT] == other.settings[TEST_LIMIT]
+
+
+def _difference(first: Sequence[tuple[str, RunFolder]], others: Sequence[tuple[str, RunFolder]], language: str) -> str:
+    """Say how the test data of the others differ from those of the first run."""
+    (name, run), other_run, other_names = first[0], others[0][1], ", ".join(other for other, _ in others)
+    file, other_file = (input_files(one)[f"test {language}"] for one in (run, other_run))
+    differences = []
+    if not file.same_as(other_file):
+        label, other_label = short_names([file, other_file])
+        differences.append(f"scored on {other_label} in {other_names}, on {label} in {name}")
+    limit, other_limit = run.settings[TEST_LIMIT], other_run.settings[TEST_LIMIT]
+    if limit != other_limit:
+        differences.append(f"{TEST_LIMIT} is {other_limit} in {other_names}, {limit} in {name}")
+    return "; ".join(differences)
+
+
+def meanings_of(groups: Sequence[Group]) -> dict[str, str]:
+    """Heading -> what it means, of all columns that the table of final scores can have."""
+    return meanings(run.metrics for _, runs in groups for run in runs if run.metrics)
+
+
+def _summary(values: Sequence[float]) -> dict[str, Any] | None:
+    if not values:
+        return None
+    mean, sd = mean_sd(values)
+    return {"mean": mean, "sd": sd, "runs": len(values)}
+
+
+def shown_columns(rows: Sequence[Row]) -> list[str]:
+    """The headings of which any row of final_scores has a score."""
+    headings = [heading for heading in rows[0] if heading not in NO_SCORES] if rows else []
+    return [heading for heading in headings if any(row[heading] for row in rows)]
+
+
+def cell(row: Row, heading: str) -> str | None:
+    """A mean of final_scores in percent, with its deviation if there are several runs, and its mark; None for none."""
+    score = row[heading]
+    if not score:
+        return None
+    mark = f" {row['mark']}" if row["mark"] else ""
+    return f"{100 * score['mean']:.1f}" + (f" ± {100 * score['sd']:.1f}" if score["runs"] > 1 else "") + mark
