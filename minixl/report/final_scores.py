@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 
 def final_scores(groups: Sequence[Group], figure: str) -> list[Row]:
-    """A row for each language and group: mean, sd and number of the runs that have a score, or None, for every heading.
+    """Return a row for each language and group: mean, sd and number of the runs that have a score, or None, for every heading.
 
     mark: "" for scores on the same test data as those of the first group with this language; score_marks explains the others.
     """
@@ -81,7 +81,7 @@ def _difference(first: Sequence[tuple[str, RunFolder]], others: Sequence[tuple[s
 
 
 def meanings_of(groups: Sequence[Group]) -> dict[str, str]:
-    """Heading -> what it means, of all columns that the table of final scores can have."""
+    """Return heading -> meaning, for all columns that the table of final scores can have."""
     return meanings(run.metrics for _, runs in groups for run in runs if run.metrics)
 
 
@@ -93,13 +93,13 @@ def _summary(values: Sequence[float]) -> dict[str, Any] | None:
 
 
 def shown_columns(rows: Sequence[Row]) -> list[str]:
-    """The headings of which any row of final_scores has a score."""
+    """Return the headings under which any row of final_scores has a score."""
     headings = [heading for heading in rows[0] if heading not in NO_SCORES] if rows else []
     return [heading for heading in headings if any(row[heading] for row in rows)]
 
 
 def cell(row: Row, heading: str) -> str | None:
-    """A mean of final_scores in percent, with its deviation if there are several runs, and its mark; None for none."""
+    """Format a mean of final_scores in percent, with its deviation if there are several runs, and its mark; None for none."""
     score = row[heading]
     if not score:
         return None

@@ -45,7 +45,7 @@ def _is_seed(folder: Path) -> bool:
 
 
 def _short_name(folder: Path) -> str:
-    """The end of its path: without the folders of seeds and of stages alone, whose names other runs use too."""
+    """Return the end of the path: without the folders of seeds and of stages alone, whose names other runs use too."""
     parts = folder.parts
     first = len(parts) - 1
     while first > 1 and (_is_seed(Path(parts[first])) or (Path(*parts[:first]) / CONFIG).is_file()):
