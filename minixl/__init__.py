@@ -20,4 +20,7 @@ __version__ = "0.1.0"
 def load(folder: str | Path, *, device: str = "auto") -> Predictor:
     """Load a model folder: minixl.load("runs/es/model").predict(["A text.", "Another."]).  See minixl/prediction.py."""
     from minixl.prediction import Predictor
+
+    if not isinstance(folder, str | os.PathLike):
+        raise TypeError(f"load: expected the path of a model folder, got {type(folder).__name__}")
     return Predictor.load(folder, device=device)

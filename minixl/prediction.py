@@ -140,6 +140,7 @@ class Predictor:
         """
         if self.model.pooling != "token":
             raise UserError(f"expected a tagger, found a {self.info.task} model")
+        sentences = _tokenised(sentences)
         model, info = self.model, self.info
         numbers = lines or range(1, len(sentences) + 1)
         rows = [Sentence(tuple(words), None, line) for words, line in zip(sentences, numbers, strict=True)]
@@ -174,14 +175,7 @@ class Predictor:
         with a CRF the probability of the span.  Plain tags come with "confidences" instead of entities.
         path, lines: the position of each text, for messages; without `lines` they are numbered from 1.
         """
-        if isinstance(texts, str):
-            raise TypeError("predict: expected a list of strings, got one string; use predict([text])")
-        if not isinstance(texts, Iterable):
-            raise TypeError(f"predict: expected a list of strings, got {type(texts).__name__}")
-        texts = list(texts)
-        for i, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise TypeError(f"predict: expected a list of strings, got {type(text).__name__} at index {i}")
+        texts = _strings(texts, "predict: expected a list of strings", "; use predict([text])")
         numbers = lines or range(1, len(texts) + 1)
         return (self._classify if self.model.pooling != "token" else self._tag_texts)(texts, path, numbers)
 
@@ -219,3 +213,30 @@ class Predictor:
         start, stop = ranges[first][0], ranges[end - 1][1]
         return {"type": kind, "text": text[start:stop], "start": start, "end": stop, "first_word": first,
                 "last_word": end - 1, "confidence": round(confidence, 4)}
+
+
+def _tokenised(sentences: Any) -> list[list[str]]:
+    """Return the words of every sentence.  Raises TypeError or ValueError for anything else."""
+    if isinstance(sentences, str) or not isinstance(sentences, Iterable):
+        problem = "one string" if isinstance(sentences, str) else type(sentences).__name__
+        raise TypeError(f"tag: expected a list of sentences, each a list of words, got {problem}")
+    return [_strings(words, f"tag: sentence at index {i}: expected a list of words", "; split it into words")
+            for i, words in enumerate(sentences)]
+
+
+def _strings(values: Any, expected: str, fix: str) -> list[str]:
+    """Return a list of strings that can be encoded.  Raises TypeError or ValueError; fix: what to do with one string."""
+    if isinstance(values, str):
+        raise TypeError(f"{expected}, got one string{fix}")
+    if not isinstance(values, Iterable):
+        raise TypeError(f"{expected}, got {type(values).__name__}")
+    values = list(values)
+    for i, value in enumerate(values):
+        if not isinstance(value, str):
+            raise TypeError(f"{expected}, got {type(value).__name__} at index {i}")
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{expected}, got the lone surrogate {value[error.start]!a} in {value[:40]!a} at index {i}; decode "
+                             "the text again with its own encoding") from None
+    return values

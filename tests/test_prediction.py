@@ -4,6 +4,7 @@ import itertools
 import numpy as np
 import pytest
 
+import minixl
 from minixl.building.folder import ModelInfo, save_model
 from minixl.data.encoding import encode_documents, encode_sentences
 from minixl.data.examples import Document, Sentence
@@ -197,6 +198,28 @@ def test_an_argument_that_is_not_a_list_of_strings(tmp_path):
         with pytest.raises(TypeError, match=f"^predict: expected a list of strings, got {type(wrong).__name__}$"):
             ours.predict(wrong)
     assert ours.predict(text for text in ["anna"]) == ours.predict(["anna"])        # any iterable of strings is accepted
+    with pytest.raises(ValueError, match=r"^predict: expected a list of strings, got the lone surrogate '\\ud800' in 'a \\ud800' "
+                                         "at index 1; decode the text again with its own encoding$"):
+        ours.predict(["anna", "a \ud800"])
+
+
+@pytest.mark.parametrize(("sentences", "message"), [
+    (None, "expected a list of sentences, each a list of words, got NoneType"),
+    ("anna lives", "expected a list of sentences, each a list of words, got one string"),
+    (["anna lives"], "sentence at index 0: expected a list of words, got one string; split it into words"),
+    ([["anna"], 5], "sentence at index 1: expected a list of words, got int"),
+    ([["anna", 5]], "sentence at index 0: expected a list of words, got int at index 1"),
+    ([["anna", "\udc80"]],
+     r"sentence at index 0: expected a list of words, got the lone surrogate '\\udc80' in '\\udc80' at index 1; decode")])
+def test_sentences_that_are_not_lists_of_words(tmp_path, sentences, message):
+    with pytest.raises((TypeError, ValueError), match=f"^tag: {message}"):
+        predictor(tmp_path, "token", "ner").tag(sentences)
+
+
+@pytest.mark.parametrize("folder", [5, None, b"model", ["model"]])
+def test_a_folder_that_is_no_path(folder):
+    with pytest.raises(TypeError, match=f"^load: expected the path of a model folder, got {type(folder).__name__}$"):
+        minixl.load(folder)
 
 
 IOBES = ["O", *(f"{letter}-{kind}" for kind in ("LOC", "PER") for letter in "BIES")]
