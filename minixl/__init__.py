@@ -5,9 +5,13 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+    from typing import Any
 
     from minixl.prediction import Predictor
+    from minixl.training.metrics import Metrics
+    from minixl.training.progress import Reporter
 
 # After a matrix product OpenBLAS's worker threads spin for about 30 ms, waiting for the next one, and take half a core
 # from the element-wise passes in between.  2^16 cycles are enough to catch products that follow each other directly;
@@ -24,3 +28,23 @@ def load(folder: str | Path, *, device: str = "auto") -> Predictor:
     if not isinstance(folder, str | os.PathLike):
         raise TypeError(f"load: expected the path of a model folder, got {type(folder).__name__}")
     return Predictor.load(folder, device=device)
+
+
+def train(recipe: str | Path | None = None, *, encoder: str | Path | None = None, source: Mapping[str, str | Path] | None = None,
+          dev: Mapping[str, str | Path] | None = None, unlabelled: Mapping[str, str | Path] | None = None,
+          test: Mapping[str, str | Path] | None = None, vectors: Mapping[str, str | Path] | None = None,
+          settings: Mapping[str, Any] | None = None, out: str | Path | None = None, seed: int | None = None,
+          seeds: int | None = None, device: str = "auto", resume: bool = False, reporter: Reporter | None = None) -> Metrics:
+    """Train as `minixl train` does, and return the content of metrics.json.
+
+        minixl.train("finetune-ner-cpu", encoder="e5-small", source={"en": "train.txt"}, test={"es": "es.txt"})
+
+    The arguments are the options of the command line; source to vectors map languages to files, and settings replaces those
+    of the recipe: {"train.epochs": 3}.  reporter: receives progress; the default logs messages to the logger "minixl".
+    Raises UserError, whose text is one line, for what the command line refuses.
+    """
+    from minixl.methods.plan import train_recipe
+
+    files = {"source": source, "dev": dev, "unlabelled": unlabelled, "test": test, "vectors": vectors}
+    return train_recipe(recipe, encoder=encoder, files=files, settings=settings, out=out, seed=seed, seeds=seeds, device=device,
+                        resume=resume, reporter=reporter)

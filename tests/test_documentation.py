@@ -70,8 +70,9 @@ def test_documented_command_runs(workplace, command):
     assert done.stdout
 
 
-def test_python_in_the_readme_runs(workplace):
-    for code in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S):
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_in_the_pages_runs(workplace, page):
+    for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S):
         subprocess.run([sys.executable, "-c", code], cwd=workplace, check=True, capture_output=True, timeout=120)
 
 
@@ -95,12 +96,13 @@ def headings(page: Path) -> set[str]:
 def missing_files(page: Path) -> list[str]:
     """Names that look like files of the repository, outside code blocks, of files that do not exist; * stands for any text.
 
-    They may be relative to the repository, to minixl/ or to the page.  A file to be written is called NAME or LANGUAGE.
+    They may be relative to the repository, to minixl/ or to the page.  A file to be written is called NAME or LANGUAGE;
+    model/... is of a run.
     """
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
     names = set(re.findall(r"(?<![\w/.-])[\w./*-]+\.(?:py|cuh?|h|cfg)\b", text))
     names |= set(re.findall(r"(?<![\w/.~-])(?:minixl|kernels|weights|cli|tests|docs|recipes|\.ci)/[\w./*-]*", text))
-    names = {name.rstrip(".") for name in names if "NAME" not in name}
+    names = {name.rstrip(".") for name in names if "NAME" not in name and not name.startswith("model/")}
     return sorted(name for name in names if not any(list(base.glob(name)) for base in (ROOT, ROOT / "minixl", page.parent)))
 
 

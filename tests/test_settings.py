@@ -144,7 +144,7 @@ def test_a_base_that_cannot_be_used(tmp_path, base, text):
 @pytest.mark.parametrize("name, base, changed", [
     ("finetune-ner-cpu", "finetune-ner", {"train.epochs": 3, "train.batch_size": 8, "optim.lr": 1e-4, "optim.head_lr": 2e-3,
                                           "optim.warmup": 0.1, "optim.clip": 1.0}),
-    ("quickstart", "finetune-ner-cpu", {"train.epochs": 4, "train.batch_size": 16}),
+    ("quickstart", "finetune-ner-cpu", {"train.epochs": 2}),
     ("advpicker-cpu", "advpicker", {
         "data.unlabelled_limit": 8000, "train.epochs": 1, "train.batch_size": 8, "optim.lr": 1e-4, "optim.head_lr": 2e-3,
         "optim.warmup": 0.1, "optim.clip": 1.0, "adversary.lr": 1e-6, "adversary.target_size": "all",

@@ -4,16 +4,20 @@ A recipe that is the config.toml or the folder of a run repeats that run: its se
 """
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from minixl.backend import array_module_for
 from minixl.data.inputs import Inputs, LanguageFiles
 from minixl.errors import UserError
-from minixl.methods import SCHEMA
+from minixl.methods import SCHEMA, train
 from minixl.settings import Settings, is_config, read_toml, recipe_path
 from minixl.training.config import read_config
+from minixl.training.metrics import Metrics
+from minixl.training.progress import Logged, Reporter
 from minixl.weights.e5 import encoder_folder
 
 QUICKSTART = "quickstart"
@@ -110,3 +114,24 @@ def _with_replaced(inputs: Inputs, encoder: Path | None, files: Files) -> Inputs
     """Return the inputs with those that were given anew in place of the old ones."""
     new: dict[str, Any] = {role: pairs for role, pairs in files.items() if pairs}
     return replace(inputs, encoder=encoder or inputs.encoder, **new)
+
+
+def train_recipe(recipe: str | Path | None, *, encoder: str | Path | None, files: Mapping[str, Mapping[str, str | Path] | None],
+                 settings: Mapping[str, Any] | None, out: str | Path | None, seed: int | None, seeds: int | None, device: str,
+                 resume: bool, reporter: Reporter | None) -> Metrics:
+    """Train as minixl.train says, and return the content of metrics.json."""
+    reporter = Logged() if reporter is None else reporter
+    override = (lambda of_recipe: Settings(SCHEMA, {**of_recipe, **settings})) if settings else None
+    plan = plan_run(recipe, override, encoder=Path(encoder) if encoder else None, out=Path(out) if out else None, seed=seed,
+                    files={role: _language_files(role, given) for role, given in files.items()}, seeds=seeds, resume=resume,
+                    report=reporter.message)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=RuntimeWarning)      # overflow: training stops with one clear line
+        return train(plan.settings, plan.inputs, plan.out, seed=plan.seed, seeds=plan.seeds, reporter=reporter,
+                     xp=array_module_for(device), resume=resume)
+
+
+def _language_files(role: str, given: Mapping[str, str | Path] | None) -> LanguageFiles:
+    if not isinstance(given, Mapping | None):
+        raise TypeError(f'train: {role}: expected languages and files such as {{"en": "train.txt"}}, got {type(given).__name__}')
+    return [(language, Path(path)) for language, path in (given or {}).items()]

@@ -1,6 +1,7 @@
 """Report the progress of a run, and stop it on request."""
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
@@ -20,6 +21,22 @@ class Reporter(Protocol):
     def start(self, total: int, done: int, label: str) -> None: ...
     def step(self, tokens_per_second: float, count: int = 1) -> None: ...
     def finish(self) -> None: ...
+
+
+class Logged:
+    """A reporter that logs messages to the logger "minixl" and shows no bars."""
+
+    def message(self, text: str) -> None:
+        logging.getLogger("minixl").info("%s", text)
+
+    def start(self, total: int, done: int, label: str) -> None:
+        """Show nothing."""
+
+    def step(self, tokens_per_second: float, count: int = 1) -> None:
+        """Show nothing."""
+
+    def finish(self) -> None:
+        """Show nothing."""
 
 
 def check_stop(stop: Stop) -> None:

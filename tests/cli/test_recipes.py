@@ -31,7 +31,7 @@ def test_show_toml_is_a_recipe_with_the_same_settings(minixl, tmp_path, name, ev
 def test_all_and_toml_go_with_show(minixl):
     for option in ("--all", "--toml"):
         code, _, err = minixl("train", "finetune-ner", option)
-        assert code == 2 and f"{option} goes with --show" in err
+        assert code == 2 and f"{option} needs --show" in err
 
 
 @pytest.fixture(scope="module")
