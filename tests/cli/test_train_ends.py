@@ -48,6 +48,14 @@ def at_first_step(monkeypatch, *numbers):
     monkeypatch.setattr(Terminal, "step", spy)
 
 
+@pytest.fixture(autouse=True)
+def sighup_not_ignored():
+    """The tests may run under nohup, whose children ignore SIGHUP too."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize(("numbers", "code", "word"), [
     ([signal.SIGINT], 130, "stopped"), ([signal.SIGTERM], 143, "stopped"),
     ([signal.SIGHUP], 129, "stopped"), ([signal.SIGHUP, signal.SIGHUP], 129, "stopped"),
