@@ -6,13 +6,16 @@ import sys
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from minixl.cli.options import device_option
 from minixl.cli.recipes import show_settings, show_toml
 from minixl.cli.terminal import to_stderr
+
+if TYPE_CHECKING:
+    from minixl.methods.plan import Plan
 
 LANGUAGE_FILE = "LANGUAGE=FILE"
 LINE_EVERY = 60                        # seconds between two lines of progress without a terminal
@@ -102,14 +105,15 @@ def train(recipe: str | None, encoder: Path | None, source: tuple[str, ...], dev
                         report=to_stderr)
     except WrongUsage as error:
         raise click.UsageError(str(error)) from None
-    _run(plan.settings, plan.inputs, plan.out, plan.seed, seeds, device, resume)
+    _run(plan, device, resume)
 
 
-def _run(settings: Any, inputs: Any, out: Path, seed: int, seeds: int | None, device: str, resume: bool) -> None:
+def _run(plan: Plan, device: str, resume: bool) -> None:
     from minixl.backend import array_module_for
     from minixl.methods import train as train_method
     from minixl.training.progress import Stopped
 
+    out = plan.out
     signals: list[int] = []                                            # received so far
 
     def stop_after_step(number: int, frame: Any) -> None:
@@ -127,11 +131,11 @@ def _run(settings: Any, inputs: Any, out: Path, seed: int, seeds: int | None, de
     before = {number: signal.signal(number, stop_after_step) for number in handled}
     try:
         warnings.filterwarnings("ignore", category=RuntimeWarning)      # overflow: the method stops with one clear line
-        metrics = train_method(settings, inputs, out, seed=seed, seeds=range(1, (seeds or 0) + 1),
+        metrics = train_method(plan.settings, plan.inputs, out, seed=plan.seed, seeds=plan.seeds,
                                reporter=Terminal(), xp=xp, resume=resume, stop=lambda: bool(signals))
     except (Stopped, KeyboardInterrupt) as end:
-        resumable = isinstance(end, Stopped) or (out / ("seed-1" if seeds else "") / "config.toml").is_file()
-        cure = f"; continue with: minixl train --resume --out {out}" + (f" --seeds {seeds}" if seeds else "")
+        resumable = isinstance(end, Stopped) or (out / ("seed-1" if plan.seeds else "") / "config.toml").is_file()
+        cure = f"; continue with: minixl train --resume --out {out}" + (f" --seeds {len(plan.seeds)}" if plan.seeds else "")
         to_stderr(("stopped" if isinstance(end, Stopped) else "interrupted") + (cure if resumable else ""))
         sys.exit(128 + (signals[-1] if signals else signal.SIGINT))        # what a shell reports for a process ended by a signal
     finally:
