@@ -1,6 +1,7 @@
 """Read and write Hugging Face model folders: config.json, weights, tokenizer.
 
     read_config(folder)                      read and check config.json
+    check_sizes(folder, config, shapes)      compare config.json with the weights, before a model of its sizes is built
     load_parameters(folder, targets)         fill the buffers of a model, report what was loaded and what was not
     save_folder(folder, ...)                 write a folder atomically; transformers can load it as well
 
@@ -10,7 +11,8 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,18 +73,8 @@ def load_parameters(folder: str | Path, targets: Mapping[str, Array], optional: 
     `optional`: names, or prefixes ending in a dot, that may be absent; their buffers then stay as they are.
     Raises UserError for a missing parameter or one of another shape, before filling any buffer, and for one that is not finite.
     """
-    reader = SafetensorsReader(folder)
-    _check_model_type(reader.names(), Path(folder))
-    stored = canonical_names(reader.names(), str(folder))
-    missing = [name for name in targets if name not in stored]
-    required = [name for name in missing if not _matches(name, optional)]
-    if required:
-        more = f" (and {len(required) - 1} more)" if len(required) > 1 else ""
-        raise UserError(f"{folder}: {required[0]}{more} is missing; the model needs it, "
-                        f"found {summarise_names(stored, most=3) or 'no tensors'}")
+    reader, stored = check_parameters(folder, {name: tuple(target.shape) for name, target in targets.items()}, optional)
     loaded = [name for name in targets if name in stored]
-    for name in loaded:
-        _check_fit(reader, stored[name], name, tuple(targets[name].shape), Path(folder))
     for name in loaded:
         reader.read(stored[name], out=targets[name])
         with np.errstate(invalid="ignore"):
@@ -91,6 +83,7 @@ def load_parameters(folder: str | Path, targets: Mapping[str, Array], optional: 
             raise UserError(f"{reader.file(stored[name])}: {name}: expected finite weights, found NaN or infinity; "
                             "copy or download it again")
     unused = [name for name in stored if name not in targets]
+    missing = [name for name in targets if name not in stored]
     return LoadReport(Path(folder), tuple(loaded), tuple(unused), tuple(missing),
                       sum(reader.info(stored[name]).size for name in loaded))
 
@@ -101,6 +94,40 @@ def _check_model_type(names: Collection[str], folder: Path) -> None:
     if theirs and (folder / "config.json").is_file() and read_config(folder).model_type == "bert":
         raise UserError(f"{folder / 'config.json'}: model_type: expected 'xlm-roberta', since the weights have {theirs}, found "
                         "'bert' or none; copy config.json of the same model")
+
+
+def check_sizes(folder: str | Path, config: BertConfig, shapes: Callable[[], Mapping[str, tuple[int, ...]]]) -> None:
+    """Raises UserError if the weights of a folder lack the layers or the parameters of a model.
+
+    shapes: returns those that the model needs; not called if config.json has more layers than the weights, since even a list
+    of all parameters could then fill the memory.
+    """
+    names = canonical_names(SafetensorsReader(folder).names(), str(folder))
+    layers = {int(match[1]) for match in map(re.compile(r"bert\.encoder\.layer\.(\d+)\.").match, names) if match}
+    if config.num_hidden_layers > len(layers):
+        raise UserError(f"{Path(folder) / 'config.json'}: num_hidden_layers: expected at most {len(layers)}, as many as the "
+                        f"weights have, found {config.num_hidden_layers}; undo your changes to it, or copy the folder again")
+    check_parameters(folder, shapes())
+
+
+def check_parameters(folder: str | Path, shapes: Mapping[str, tuple[int, ...]], optional: Collection[str] = ()
+                     ) -> tuple[SafetensorsReader, dict[str, str]]:
+    """Compare the shapes that a model needs with those in the header of the weights, before any memory is allocated.
+
+    Returns the reader, and canonical name -> stored name.  Raises UserError as load_parameters does.
+    """
+    reader = SafetensorsReader(folder)
+    _check_model_type(reader.names(), Path(folder))
+    stored = canonical_names(reader.names(), str(folder))
+    required = [name for name in shapes if name not in stored and not _matches(name, optional)]
+    if required:
+        more = f" (and {len(required) - 1} more)" if len(required) > 1 else ""
+        raise UserError(f"{folder}: {required[0]}{more} is missing; the model needs it, "
+                        f"found {summarise_names(stored, most=3) or 'no tensors'}")
+    for name, shape in shapes.items():
+        if name in stored:
+            _check_fit(reader, stored[name], name, shape, Path(folder))
+    return reader, stored
 
 
 def _matches(name: str, optional: Collection[str]) -> bool:

@@ -18,10 +18,10 @@ from minixl.data.lexicon import Lexicon
 from minixl.data.schemes import legal_transitions
 from minixl.errors import UserError
 from minixl.models.bilstm_crf import BilstmCrf
-from minixl.models.bilstm_crf_config import WORD_TABLE, BilstmCrfConfig
+from minixl.models.bilstm_crf_config import WORD_TABLE, BilstmCrfConfig, tagger_shapes
 from minixl.models.family import Model
 from minixl.settings import Section, Setting, Settings
-from minixl.weights.folder import load_parameters, read_json
+from minixl.weights.folder import check_parameters, load_parameters, read_json
 from minixl.weights.names import summarise_names
 from minixl.weights.word_vectors import WordVectors, read_vectors
 
@@ -88,6 +88,7 @@ class BilstmCrfFamily(Family):
     def load(self, folder: Path, info: ModelInfo, xp: Any) -> tuple[Model, PieceTokenizer]:
         lexicon = Lexicon.load(folder)
         config = BilstmCrfConfig.from_json(read_json(folder / "config.json"), str(folder / "config.json"))
+        check_parameters(folder, tagger_shapes(config, len(info.labels)))
         try:
             model = BilstmCrf(config, info.labels, lexicon, xp=xp)
         except UserError as error:

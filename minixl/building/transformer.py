@@ -16,13 +16,13 @@ from minixl.data.encoding import Example, PieceTokenizer
 from minixl.data.examples import TAGGING
 from minixl.data.inputs import Inputs
 from minixl.errors import UserError
-from minixl.models.bert_config import BertConfig
+from minixl.models.bert_config import BertConfig, encoder_shapes
 from minixl.models.discriminators import Discriminator
 from minixl.models.family import Model
 from minixl.models.frozen_bottom import FrozenBottom, check_frozen
-from minixl.models.transformer import Transformer
+from minixl.models.transformer import Transformer, transformer_shapes
 from minixl.settings import Section, Setting, Settings
-from minixl.weights.folder import load_parameters, read_config
+from minixl.weights.folder import check_sizes, load_parameters, read_config
 from minixl.weights.tokenizer import Tokenizer
 
 NAME = "transformer"
@@ -66,6 +66,7 @@ class TransformerFamily(Family):
         if settings["model.dropout"] >= 0:
             config = replace(config, hidden_dropout_prob=settings["model.dropout"],
                              attention_probs_dropout_prob=settings["model.dropout"])
+        check_sizes(inputs.encoder, config, lambda: encoder_shapes(config, pooler=False))
         model = Transformer(config, request.labels, _pooling(settings), discriminator=request.discriminator.kind,
                             discriminator_size=request.discriminator.size, xp=request.xp)
         model.initialise(np.random.Generator(np.random.PCG64([request.seed, 1])))
@@ -121,6 +122,7 @@ class TransformerFamily(Family):
             raise UserError(f"{folder / 'minixl.json'}: max_length: expected at most {config.max_position_embeddings} "
                             f"(max_position_embeddings of config.json), found {info.max_length}; {COPY}")
         discriminator = Discriminator(info.discriminator, info.discriminator_size)
+        check_sizes(folder, config, lambda: transformer_shapes(config, len(info.labels), info.pooling, *discriminator))
         model = Transformer(config, info.labels, info.pooling, discriminator=discriminator.kind,
                             discriminator_size=discriminator.size, xp=xp)
         load_parameters(folder, {parameter.name: parameter.value for parameter in model.store})

@@ -23,7 +23,7 @@ from minixl.data.examples import Document
 from minixl.models.bert import WORD_TABLE, Bert
 from minixl.ops.mean_pooling import mean_pooling_forward
 from minixl.parameters import ParameterStore
-from minixl.weights.folder import load_parameters, read_config
+from minixl.weights.folder import check_sizes, load_parameters, read_config
 from minixl.weights.tokenizer import Tokenizer
 
 MAX_LENGTH = 128    # pieces per window, whatever limit a model was trained with, so that all models read the same windows
@@ -44,6 +44,7 @@ class TranslationScores(NamedTuple):
 def load_encoder(folder: Path, *, xp: Any = np) -> tuple[Bert, Tokenizer]:
     """Load the encoder of a Hugging Face folder, without a head.  Raises UserError when it is not such a folder."""
     config = read_config(folder)
+    check_sizes(folder, config, lambda: Bert.shapes(config))
     store = ParameterStore(Bert.shapes(config), tables=[WORD_TABLE], xp=xp)
     load_parameters(folder, {parameter.name: parameter.value for parameter in store})
     return Bert(config, store), Tokenizer(folder, config.vocab_size)

@@ -27,6 +27,17 @@ class TransformerCache(NamedTuple):
     head: TransformerHeadCache
 
 
+def transformer_shapes(config: BertConfig, labels: int, pooling: str, discriminator: str,
+                       discriminator_size: int) -> dict[str, tuple[int, ...]]:
+    """Return parameter name -> shape of the encoder, the head and the discriminator."""
+    shapes = Bert.shapes(config, pooler=pooling == "cls")
+    shapes["classifier.weight"] = (labels, config.hidden_size)
+    shapes["classifier.bias"] = (labels,)
+    if discriminator != "none":
+        shapes |= discriminator_shapes(discriminator, config.hidden_size, discriminator_size)
+    return shapes
+
+
 class TransformerLossCache(NamedTuple):
     model: TransformerCache
     loss: SoftmaxCrossEntropyCache
@@ -46,11 +57,7 @@ class Transformer:
             raise ValueError(f"model.pooling: expected one of {', '.join(POOLINGS)}, got {pooling!r}")
         self.config, self.labels, self.pooling, self.discriminator = config, labels, pooling, discriminator
         self.discriminator_size = discriminator_size
-        shapes = Bert.shapes(config, pooler=pooling == "cls")
-        shapes["classifier.weight"] = (len(labels), config.hidden_size)
-        shapes["classifier.bias"] = (len(labels),)
-        if discriminator != "none":
-            shapes |= discriminator_shapes(discriminator, config.hidden_size, discriminator_size)
+        shapes = transformer_shapes(config, len(labels), pooling, discriminator, discriminator_size)
         self.store = ParameterStore(shapes, tables=[WORD_TABLE], dtype=dtype, xp=xp)
         self.bert = Bert(config, self.store)
 
