@@ -72,9 +72,13 @@ class Run:
             return Trained(folder, read_metrics(folder, self.prepared.evaluation.figure, "delete this file, and --resume writes it "
                                                 "again"))
         check_stop(self.stop)
-        self.reporter.message(title or f"stage {name}")
-        scores = train_run(method, settings, self.inputs, folder, seed=seed, reporter=self.reporter, xp=self.xp,
-                           resume=holds_run(folder), stop=self.stop, quiet=True)
+        title = title or f"stage {name}"
+        self.reporter.message(title)
+        try:
+            scores = train_run(method, settings, self.inputs, folder, seed=seed, reporter=self.reporter, xp=self.xp,
+                               resume=holds_run(folder), stop=self.stop, quiet=True)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{title}: {error}") from None
         return Trained(folder, scores)
 
     def once(self, file: Path, kind: str, made_from: Origin, make: Callable[[], Content],

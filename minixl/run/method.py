@@ -95,6 +95,7 @@ class Method:
     family: ClassVar[str] = ""                         # the only family of models that it can train; "": any
     compares_languages: ClassVar[bool] = False         # needs unlabelled text, whatever its terms
     terms_of_stages: ClassVar[Sequence[type[Term]]] = ()     # terms of its earlier stages, whatever the settings
+    if_nothing_learned: ClassVar[str] = "train longer (train.epochs) or with a higher learning rate (optim.lr, optim.head_lr)"
 
     def __init__(self, terms: Sequence[type[Term]] = ()) -> None:
         """terms: the terms that settings can add to the method."""

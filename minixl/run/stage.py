@@ -15,6 +15,7 @@ from minixl.training.loop import Training
 from minixl.training.memory import reset_peak_memory
 from minixl.training.objective import Objective
 from minixl.training.progress import Reporter, Stop
+from minixl.training.stopping import TASK
 from minixl.training.update import Diverged
 
 SOURCE = "source"                      # one pass over this stream is an epoch
@@ -32,7 +33,8 @@ def train_stage(method: Method, settings: Settings, seed: int, prepared: Prepare
         total = min(total, settings["train.max_steps"]) if total else settings["train.max_steps"]
     objective = method.make_objective(model, streams, settings, seed, total)
     training = Training(model, objective, streams, prepared.evaluation, settings, folder, reporter, total_steps=total,
-                        eval_every=settings["train.eval_every"] or per_epoch, stop=stop)
+                        eval_every=settings["train.eval_every"] or per_epoch, stop=stop,
+                        if_nothing_learned=method.if_nothing_learned)
     if resume and training.checkpoint.exists():
         training.resume()
     elif resume:
@@ -59,9 +61,10 @@ def make_streams(names: Mapping[str, str], texts: Mapping[str, list[Example]], m
 
 def _diverged(error: FloatingPointError, objective: Objective, step: int) -> str:
     """Say which update diverged and which learning rates may be the reason."""
-    if not isinstance(error, Diverged):
-        return str(error)
     losses = objective.losses
+    if not isinstance(error, Diverged):                            # at an evaluation, which names the task's rate
+        others = ", ".join(loss.rates for name, loss in losses.items() if name != TASK)
+        return f"{error}{f', or that of another update ({others})' if others else ''}"
     others = ", ".join(loss.rates for name, loss in losses.items() if name != error.loss)
     earlier = f" or that of an earlier update ({others})" if others else ""
     return (f"step {step + 1}, {error.loss} update: {error}: its learning rate ({losses[error.loss].rates}){earlier} is too high, "

@@ -45,10 +45,11 @@ class Training:
 
     def __init__(self, model: Model, objective: Objective, streams: Mapping[str, Stream], evaluation: Evaluation,
                  settings: Settings, folder: Path, reporter: Reporter, *, total_steps: int, eval_every: int,
-                 stop: Stop = lambda: False) -> None:
+                 stop: Stop = lambda: False, if_nothing_learned: str = "train longer") -> None:
+        """if_nothing_learned: the advice to the user if every source dev score is 0."""
         self.model, self.objective, self.streams, self.evaluation = model, objective, streams, evaluation
         self.settings, self.folder, self.reporter, self.stop = settings, folder, reporter, stop
-        self.total_steps, self.eval_every = total_steps, eval_every
+        self.total_steps, self.eval_every, self.if_nothing_learned = total_steps, eval_every, if_nothing_learned
         self.checkpoint = Checkpoint(folder / "checkpoint")
         self.log = Log(folder, self.checkpoint.cure)
         self.figure = main_figure(evaluation.task)
@@ -89,7 +90,7 @@ class Training:
             self.reporter.finish()
         if self.best.get("best") == 0:
             self.reporter.message(f"no evaluation had a source dev {self.figure} above 0, so the model has learned next to "
-                                  "nothing: train longer (train.epochs) or with a higher learning rate (optim.lr, optim.head_lr)")
+                                  f"nothing: {self.if_nothing_learned}")
         return self._final_scores()
 
     def _step(self) -> None:

@@ -76,6 +76,8 @@ class Student(Method):
 
     name = "advpicker"
     objective = Distillation
+    if_nothing_learned = f"if its teachers have learned something, {Method.if_nothing_learned}; otherwise train them longer " \
+        "(advpicker.epochs)"
 
     def __init__(self, terms: Sequence[type[Term]], texts: Mapping[str, Text], labels: Mapping[str, PseudoLabels]) -> None:
         super().__init__(terms)

@@ -23,6 +23,12 @@ class Teacher(NamedTuple):
     digest: str
 
 
+class TeacherTraining(LanguageAdversarial):
+    """Trains one teacher."""
+
+    if_nothing_learned = "train the teachers longer (advpicker.epochs) or with a higher learning rate (optim.lr, optim.head_lr)"
+
+
 def teacher_settings(settings: Settings) -> Settings:
     """Return the settings of a teacher: fine-tuning against a discriminator, on tokens unless adversary.level says otherwise."""
     level = settings["adversary.level"] if settings["adversary.level"] != "none" else "token"
@@ -35,7 +41,7 @@ def make_teachers(job: Job, terms: Sequence[type[Term]]) -> dict[str, Teacher]:
     folders = existing_teachers(job.settings)
     count = job.settings["advpicker.teachers"]
     for seed in range(1, count + 1) if not folders else ():
-        trained = job.train(LanguageAdversarial(terms), f"teachers/seed-{seed}", settings=teacher_settings(job.settings), seed=seed,
+        trained = job.train(TeacherTraining(terms), f"teachers/seed-{seed}", settings=teacher_settings(job.settings), seed=seed,
                             shared=True, title=f"teacher {seed} of {count}")
         folders[f"seed-{seed}"] = trained.model
     return {name: Teacher(folder, folder_digest(folder)) for name, folder in folders.items()}
