@@ -22,7 +22,7 @@ SECTION = Section("optimiser", {
     "optim.weight_decay": Setting(0.01, "decoupled weight decay of adamw, not applied to LayerNorm and biases", at_least=0),
     "optim.beta1": Setting(0.9, "Adam's decay of the first moment", at_least=0, below=1),
     "optim.beta2": Setting(0.999, "Adam's decay of the second moment", at_least=0, below=1),
-    "optim.eps": Setting(1e-8, "Adam's epsilon", at_least=0),
+    "optim.eps": Setting(1e-8, "Adam's epsilon", above=0),
     "optim.clip": Setting(1.0, "limit on the norm of all gradients together; 0: no limit", at_least=0),
 })
 

@@ -56,6 +56,7 @@ def tagger(data):
     ("optim.lr=inf", "optim.lr: expected a finite number, got inf"),
     ("optim.clip=inf", "optim.clip: expected a finite number, got inf (limit on the norm of all gradients together; 0: no limit)"),
     ("optim.eps=nan", "optim.eps: expected a finite number, got nan"),
+    ("optim.eps=0", "optim.eps: expected more than 0, got 0.0 (Adam's epsilon)"),
     ("model.freeze=*", "model.freeze: * leaves no parameter to train"),
     ("data.max_length=65", "65 word pieces are more than the encoder's 64 positions"),
 ])
