@@ -23,6 +23,7 @@ class Evaluation:
     def __init__(self, task: str, scheme: str, settings: Settings, sources: list[str]) -> None:
         self.task, self.scheme, self.settings, self.sources = task, scheme, settings, sources
         self.files: dict[str, dict[str, tuple[Corpus, Encoded]]] = {"dev": {}, "test": {}}
+        self.without_entities: dict[str, list[str]] = {"dev": [], "test": []}      # whose every F1 is 0
 
     @property
     def figure(self) -> str:
@@ -32,6 +33,8 @@ class Evaluation:
     def add(self, part: str, corpus: Corpus, encoded: Encoded) -> None:
         """Add a dev or test file."""
         self.files[part][corpus.language] = (corpus, encoded)
+        if self.task == "ner" and all(tag == "O" for tags in corpus.gold() for tag in tags):
+            self.without_entities[part].append(corpus.language)
 
     def run(self, model: Model, part: str, *, progress: Progress = None) -> dict[str, Score]:
         """language -> score on its dev or test file.  progress: called with the number of pieces of every batch."""

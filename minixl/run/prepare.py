@@ -45,7 +45,7 @@ def prepare(method: Method, settings: Settings, inputs: Inputs, seed: int, xp: A
     for part, corpora in (("dev", files.dev), ("test", files.test)):
         for text in encode(part, corpora, True):
             evaluation.add(part, *text)
-    messages += check_dev_files(method, settings, evaluation)
+    messages += check_dev_files(method, settings, evaluation) + check_entities(evaluation)
     if inputs.unlabelled and not files.unlabelled_targets:
         messages.append(f"--unlabelled: not used, {method.name} trains on labelled text only")
     prepared = Prepared(new.model, new.tokenizer, new.raw_config, labels, sources, unlabelled_sources,
@@ -64,6 +64,14 @@ def check_dev_files(method: Method, settings: Settings, evaluation: Evaluation) 
     unused = [language for language in dev if language not in sources and language not in evaluation.files["test"]]
     messages = [f"--dev {language} has no effect: it is neither a source language ({', '.join(sources)}) nor a test language"
                 for language in unused]
-    if settings["train.patience"] and watched == "source-dev" and not any(language in sources for language in dev):
+    if settings["train.patience"] and watched == "source-dev" and not any(
+            language in sources and language not in evaluation.without_entities["dev"] for language in dev):
         messages.append("train.patience has no effect: early stopping needs a source dev file (--dev)")
     return messages
+
+
+def check_entities(evaluation: Evaluation) -> list[str]:
+    """Return messages about dev and test files of which every F1 is 0."""
+    return [f"warning: --{part} {language}={evaluation.files[part][language][0].path}: expected entities, found only the tag O: "
+            f"every F1 on this file is 0{', so it selects no model' if part == 'dev' else ''}"
+            for part, languages in evaluation.without_entities.items() for language in languages]

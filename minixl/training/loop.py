@@ -122,6 +122,8 @@ class Training:
         scores = self.evaluation.run(self.model, "dev")
         tests = {"test": self.evaluation.run(self.model, "test")} if self.settings["train.score_tests"] else {}
         self.log.evaluation(self.steps, {"dev": scores, **tests})
+        scores = {language: result for language, result in scores.items()      # the others say nothing about the model
+                  if language not in self.evaluation.without_entities["dev"]}
         source = [scores[language][self.figure] for language in self.evaluation.sources if language in scores]
         if source:
             mean = sum(source) / len(source)

@@ -10,7 +10,7 @@ import minixl.run.job
 from minixl.errors import UserError
 from minixl.methods import resolve
 from minixl.run.stage import make_streams
-from tests.whole_runs import advpicker, assert_same_run, inputs, prepared, records, run, settings, stopped, texts, write_data
+from tests.whole_runs import Quiet, advpicker, assert_same_run, inputs, prepared, records, run, settings, stopped, texts, write_data
 
 TOKEN = {"method": "language-adversarial", "adversary__level": "token"}
 
@@ -154,6 +154,22 @@ def test_a_dev_file_without_effect_is_reported(folder):
     messages = prepared(settings(), inputs(folder, dev=files, test=[("es", folder / "es.txt")])).messages
     assert [message for message in messages if "--dev" in message] == [
         "--dev ne has no effect: it is neither a source language (en) nor a test language"]
+
+
+def test_files_without_entities(folder, tmp_path):
+    """They are reported, and select neither a model nor the end of the training: the last parameters are kept."""
+    (tmp_path / "none.txt").write_text("anna\tO\nben\tO\n\nparis\tO\n")
+    none = [(language, tmp_path / "none.txt") for language in ("en", "es")]
+    reporter, out = Quiet(), tmp_path / "run"
+    metrics = run(folder, out, settings(train__max_steps=3, train__eval_every=1, train__patience=1), reporter=reporter,
+                  inputs=inputs(folder, dev=none, test=none[:1]))
+    assert (metrics["steps"], metrics["selected_step"], metrics["oracle"]) == (3, 3, {})
+    said = f"={tmp_path}/none.txt: expected entities, found only the tag O: every F1 on this file is 0"
+    assert [text for text in reporter.messages if "warning" in text] == [
+        f"warning: --dev en{said}, so it selects no model", f"warning: --dev es{said}, so it selects no model",
+        f"warning: --test en{said}"]
+    assert "train.patience has no effect: early stopping needs a source dev file (--dev)" in reporter.messages
+    assert not any("learned next to nothing" in text for text in reporter.messages)
 
 
 def test_a_language_has_one_spelling(folder):

@@ -124,7 +124,8 @@ def test_the_state_continues_in_the_middle_of_an_evaluation():
 
 def check(changes: dict, dev: list[str]) -> None:
     """check_stopping of these settings and dev files; English is the source."""
-    chosen, evaluation = SCHEMA.settings(changes), SimpleNamespace(files={"dev": dev, "test": dev}, sources=["en"])
+    chosen = SCHEMA.settings(changes)
+    evaluation = SimpleNamespace(files={"dev": dev, "test": dev}, sources=["en"], without_entities={"dev": [], "test": []})
     check_dev_files(METHODS[chosen["method"]], chosen, evaluation)
 
 
