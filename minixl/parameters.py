@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -47,16 +48,20 @@ class ParameterStore:
         offsets, size = {}, 0
         for name in sorted(flat, key=lambda name: len(shapes[name]) < 2):      # stable: matrices first
             offsets[name] = size
-            size += -(-int(np.prod(shapes[name])) // ALIGNMENT) * ALIGNMENT
-        self.values = xp.zeros(size, dtype)
-        self.grads = xp.zeros(size, dtype)       # frozen parameters' pages are never touched and take no memory
+            size += -(-prod(shapes[name]) // ALIGNMENT) * ALIGNMENT
+        try:
+            self.values = xp.zeros(size, dtype)
+            self.grads = xp.zeros(size, dtype)   # frozen parameters' pages are never touched and take no memory
+            rows = {name: xp.zeros(shapes[name], dtype) for name in tables if name in shapes}
+        except (MemoryError, ValueError):        # ValueError: more than any machine can address
+            raise _too_large(shapes, self.dtype) from None
         self._parameters: dict[str, Parameter] = {}
         self._under: dict[str, dict[str, dict[str, Array]]] = {}
         for name, shape in shapes.items():
             if name in tables:
-                self._parameters[name] = Parameter(name, xp.zeros(shape, dtype), None, None)
+                self._parameters[name] = Parameter(name, rows[name], None, None)
             else:
-                span = slice(offsets[name], offsets[name] + int(np.prod(shape)))
+                span = slice(offsets[name], offsets[name] + prod(shape))
                 self._parameters[name] = Parameter(name, self.values[span].reshape(shape),
                                                    self.grads[span].reshape(shape), offsets[name])
 
@@ -133,3 +138,11 @@ class ParameterStore:
     def count(self, *, trainable: bool | None = None) -> int:
         """Number of weights."""
         return sum(self[name].value.size for name in self.names(trainable=trainable))
+
+
+def _too_large(shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype) -> UserError:
+    """Return the error for a model that does not fit in memory."""
+    largest = max(shapes, key=lambda name: prod(shapes[name]))
+    needed = dtype.itemsize * sum(map(prod, shapes.values())) / 1e9
+    return UserError(f"out of memory: the weights of this model need {needed:,.1f} GB; the largest parameter is {largest} with "
+                     f"shape {shapes[largest]}; use a smaller model")

@@ -30,6 +30,14 @@ def test_values_are_aligned_views_that_do_not_overlap(dtype):
     assert max(matrices) < min(p.offset for p in flat if p.value.ndim == 1), "matrices come first"
 
 
+@pytest.mark.parametrize("rows", [10**11, 10**19])
+@pytest.mark.parametrize("tables", [[], ["words"]])
+def test_too_large_for_any_machine(rows, tables):
+    with pytest.raises(UserError, match=r"^out of memory: the weights of this model need [\d,]+,000\.0 GB; the largest parameter "
+                                        rf"is words with shape \({rows}, 100\); use a smaller model$"):
+        ParameterStore({"bias": (3,), "words": (rows, 100)}, tables=tables)
+
+
 def test_like_a_dictionary_in_order():
     ours = store()
     assert [p.name for p in ours] == ours.names() == list(SHAPES) and len(ours) == 5
