@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from minixl import __version__
-from minixl.data.encoding import ON_LONG
+from minixl.data.encoding import ON_LONG, SHORTEST
 from minixl.data.schemes import label_set, legal_transitions
 from minixl.errors import UserError
 from minixl.models.discriminators import DISCRIMINATORS, NO_DISCRIMINATOR
@@ -79,11 +79,11 @@ def _check_values(path: Path, info: ModelInfo, families: Sequence[str]) -> None:
     """Raises UserError for a value of minixl.json that has the wrong type or is out of range."""
     choices = {"family": families, "on_long": ON_LONG, "discriminator": (NO_DISCRIMINATOR.kind, *DISCRIMINATORS),
                "task": tuple(POOLINGS)}
-    positive = "a whole number above 0"
     for name, fits, expected in (
             *((name, getattr(info, name) in values, f"one of {', '.join(values)}") for name, values in choices.items()),
             *((name, isinstance(getattr(info, name), str), "text") for name in ("scheme", "pooling", "method", "minixl")),
-            *((name, _is_whole(getattr(info, name), 1), positive) for name in ("max_length", "discriminator_size")),
+            ("discriminator_size", _is_whole(info.discriminator_size, 1), "a whole number above 0"),
+            ("max_length", _is_whole(info.max_length, SHORTEST), f"a whole number, {SHORTEST} or more"),
             ("labels", _are_names(info.labels) and 0 < len(info.labels) == len(set(info.labels)), "a list of different names"),
             ("sources", _are_names(info.sources), "a list of languages"),
             ("constrained", isinstance(info.constrained, bool), "true or false"),

@@ -118,9 +118,9 @@ class TransformerFamily(Family):
 
     def load(self, folder: Path, info: ModelInfo, xp: Any) -> tuple[Model, PieceTokenizer]:
         config = read_config(folder)
-        if info.max_length > config.max_position_embeddings:
-            raise UserError(f"{folder / 'minixl.json'}: max_length: expected at most {config.max_position_embeddings} "
-                            f"(max_position_embeddings of config.json), found {info.max_length}; {COPY}")
+        if info.max_length > config.max_pieces:
+            raise UserError(f"{folder / 'minixl.json'}: max_length: expected at most {config.max_pieces} "
+                            f"(the positions of config.json), found {info.max_length}; {COPY}")
         discriminator = Discriminator(info.discriminator, info.discriminator_size)
         check_sizes(folder, config, lambda: transformer_shapes(config, len(info.labels), info.pooling, *discriminator))
         model = Transformer(config, info.labels, info.pooling, discriminator=discriminator.kind,

@@ -26,6 +26,7 @@ from minixl.packing import starts_of
 
 IGNORED = -100          # a label that is not scored, as in PyTorch
 ON_LONG = ("window", "truncate", "error")
+SHORTEST = 8             # the least limit on the length of an input: room for [CLS], [SEP] and a few pieces
 LONG_INPUT_FIX = "split it into windows with --set data.on_long=window"      # the fix in the error about a long input
 
 
@@ -220,6 +221,6 @@ def _room(max_length: int, on_long: str, specials: int) -> int:
     """Return how many pieces fit beside the special ones."""
     if on_long not in ON_LONG:
         raise UserError(f"data.on_long: expected one of {', '.join(ON_LONG)}, got {on_long!r}")
-    if max_length < 8:
-        raise UserError(f"data.max_length: expected at least 8 word pieces, got {max_length}")
+    if max_length < SHORTEST:
+        raise UserError(f"data.max_length: expected at least {SHORTEST} word pieces, got {max_length}")
     return max_length - specials

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from minixl.data.corpus import Corpus, check_class_counts, check_labels, collect_labels, read_corpus, read_unlabelled
-from minixl.data.encoding import ON_LONG
+from minixl.data.encoding import ON_LONG, SHORTEST
 from minixl.data.inputs import Inputs
 from minixl.errors import UserError
 from minixl.settings import Section, Setting, Settings
@@ -16,7 +16,7 @@ TASKS = ("ner", "pos", "classification")
 
 SECTION = Section("data", {
     "task": Setting("ner", "task of the model", TASKS),
-    "data.max_length": Setting(128, "longest input in word pieces, [CLS] and [SEP] included", at_least=8),
+    "data.max_length": Setting(128, "longest input in word pieces, [CLS] and [SEP] included", at_least=SHORTEST),
     "data.on_long": Setting("window", "what to do with a longer input", ON_LONG),
     "data.limit": Setting(0, "train only on the first N sentences of each source file; 0: all", at_least=0),
     "data.test_limit": Setting(0, "score only the first N inputs of every dev and test file; 0: all", at_least=0),

@@ -161,7 +161,8 @@ DAMAGED = {
     "cut weights": (cut("model.safetensors", 300), "model.safetensors: truncated"),
     "no weights": (without("model.safetensors"), "no weights found; expected model.safetensors"),
     "family": (changed("minixl.json", family="lstm"), "minixl.json: family: expected one of transformer, bilstm-crf, found 'lstm'"),
-    "length": (changed("minixl.json", max_length="32"), "minixl.json: max_length: expected a whole number above 0, found '32'"),
+    "length": (changed("minixl.json", max_length="32"), "minixl.json: max_length: expected a whole number, 8 or more, found '32'"),
+    "short": (changed("minixl.json", max_length=7), "minixl.json: max_length: expected a whole number, 8 or more, found 7; copy"),
     "discriminator": (changed("minixl.json", discriminator="tokens"),
                       "minixl.json: discriminator: expected one of none, sentence, token, found 'tokens'"),
     "its size": (changed("minixl.json", discriminator_size=0),
@@ -192,7 +193,7 @@ def test_damaged_word_level_models_are_one_line(tmp_path, name):
     ("pooling", {}, "text"), ("constrained", "no", "true or false"), ("seed", "1", "a whole number, 0 or more"),
     ("seed", True, "a whole number, 0 or more"), ("scores", [1], "{language: {figure: number}}"),
     ("scores", {"es": {"f1": "high"}}, "{language: {figure: number}}"), ("sources", "en", "a list of languages"),
-    ("max_length", 32.0, "a whole number above 0"), ("on_long", [], "one of window, truncate, error")])
+    ("max_length", 32.0, "a whole number, 8 or more"), ("on_long", [], "one of window, truncate, error")])
 def test_odd_values_of_the_description(tmp_path, name, value, expected):
     tagger(tmp_path / "m")
     changed("minixl.json", **{name: value})(tmp_path / "m", None)
@@ -205,7 +206,7 @@ def test_odd_values_of_the_description(tmp_path, name, value, expected):
 def test_a_length_beyond_the_positions(saved):
     folder = saved[0]
     changed("minixl.json", max_length=10**6)(folder, None)
-    with pytest.raises(UserError, match=r"max_length: expected at most \d+ \(max_position_embeddings of config.json\)"):
+    with pytest.raises(UserError, match=r"max_length: expected at most \d+ \(the positions of config.json\)"):
         load_model(folder)
 
 
