@@ -21,6 +21,7 @@ from minixl.methods.advpicker.algorithm import AdvPicker
 from minixl.methods.finetune import Finetune
 from minixl.methods.language_adversarial import LanguageAdversarial
 from minixl.methods.linkage import AverageLinkage
+from minixl.methods.perturbation import Perturbation
 from minixl.run.job import train_run
 from minixl.run.method import Method, Term
 from minixl.run.seeds import train_seeds
@@ -29,7 +30,7 @@ from minixl.training import stopping
 from minixl.training.metrics import Metrics
 from minixl.training.progress import Reporter
 
-TERMS: tuple[type[Term], ...] = (Adversary, AverageLinkage)
+TERMS: tuple[type[Term], ...] = (Adversary, AverageLinkage, Perturbation)
 METHODS: dict[str, Method] = {method.name: method(TERMS) for method in (Finetune, LanguageAdversarial, AdvPicker)}
 
 LOSSES = {name: loss for term in TERMS for name, loss in term.LOSSES.items()} \

@@ -12,10 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 from minixl.run.method import LABELLED, Method
-from minixl.training.objective import Loss, Objective
+from minixl.training.objective import TASK, Loss, Objective
 from minixl.training.optimizers import make_optimizer
-from minixl.training.stopping import TASK
-from minixl.training.update import Update, task_gradients
+from minixl.training.update import Update
 
 
 class Supervised(Objective):
@@ -31,7 +30,7 @@ class Supervised(Objective):
 
     def step(self, step: int) -> list[Update]:
         batch = next(self.streams["source"])
-        loss = task_gradients(self.model, batch, self.settings["train.accumulate"], self.rng(step, TASK))
+        loss = self.gradients(self.model, batch, step)
         return [self.update(step, TASK, loss, batch.tokens)]
 
 

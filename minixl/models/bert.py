@@ -16,12 +16,13 @@ Checked against transformers in tests/models/test_bert.py and test_xlm_r.py.
 """
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from minixl.backend import Array
 from minixl.models.bert_config import BertConfig, encoder_shapes
+from minixl.models.family import Keep
 from minixl.ops.attention import AttentionCache, attention_backward, attention_forward
 from minixl.ops.dropout import DropoutCache, dropout_backward, dropout_forward
 from minixl.ops.embedding import EmbeddingCache, embedding_backward, embedding_forward
@@ -33,7 +34,6 @@ from minixl.parameters import ParameterStore
 WORD_TABLE = "bert.embeddings.word_embeddings.weight"
 
 Params = dict[str, dict[str, Array]]
-Keep = bool | Literal["all"]
 
 
 class ResidualCache(NamedTuple):

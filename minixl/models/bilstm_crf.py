@@ -23,6 +23,7 @@ from minixl.errors import UserError
 from minixl.models.bilstm_crf_config import WORD_TABLE, BilstmCrfConfig, initial_value, tagger_shapes
 from minixl.models.bilstm_layers import (BilstmEncoderCache, BilstmHeadCache, Modules, encoder_backward, encoder_forward,
                                          head_backward, head_forward)
+from minixl.models.family import Keep
 from minixl.ops.crf import CRFCache, crf_backward, crf_forward
 from minixl.ops.crf_confidence import continuations, entity_probabilities, tag_probabilities
 from minixl.ops.dropout import dropout_mask
@@ -91,55 +92,76 @@ class BilstmCrf:
         if len(vectors):
             table[UNKNOWN] = self.store.xp.asarray(vectors.mean(axis=0, dtype=np.float64), table.dtype)
 
-    def encode(self, batch: Batch, *, rng=None) -> tuple[Array, tuple[EmbeddingCache, BilstmEncoderCache]]:
-        """A packed batch -> states of all words, (T, 2H).  rng turns on dropout and unknown words for singletons."""
+    @property
+    def embedding_size(self) -> int:
+        """The size of the word vectors."""
+        return self.config.word_size
+
+    def encode(self, batch: Batch, *, rng=None,
+               shift: Array | None = None) -> tuple[Array, tuple[EmbeddingCache, BilstmEncoderCache]]:
+        """A packed batch -> states of all words, (T, 2H).  rng turns on dropout and unknown words for singletons.
+
+        shift: of the word vectors, (T, embedding_size).
+        """
         ids = to_numpy(batch.input_ids)
         words, word_cache = embedding_forward(self._rows(ids, rng), self.store[WORD_TABLE].value)
+        if shift is not None:
+            words = words + shift
         hidden, encoder = encoder_forward(
             words, self._modules("char_embeddings", "char_lstm", "word_lstm"), starts=batch.starts,
             chars=self.lexicon.spell(ids) if self.config.chars else None, dropout=self.config.dropout,
             variational=self.config.variational, rng=rng)
         return hidden, (word_cache, encoder)
 
-    def encode_backward(self, dhidden: Array, cache: tuple[EmbeddingCache, BilstmEncoderCache]) -> None:
-        """dhidden (T, 2H): add the gradient of every trainable parameter of the encoder to the store."""
+    def encode_backward(self, dhidden: Array, cache: tuple[EmbeddingCache, BilstmEncoderCache]) -> Array:
+        """dhidden (T, 2H): add the gradient of every trainable parameter of the encoder to the store.
+
+        Returns the gradient of the word vectors, (T, embedding_size).
+        """
         dwords, grads = encoder_backward(dhidden, cache[1])
         self.store.accumulate("", grads)
         if self.store[WORD_TABLE].trainable:
             self.store.accumulate("word_embeddings", embedding_backward(dwords, cache[0])[1])
+        return dwords
 
-    def forward(self, batch: Batch, *, rng=None) -> tuple[Array, BilstmCrfCache]:
-        """A packed batch -> emissions (W, K) of its scored words; their sentences are word_starts(batch)."""
-        hidden, encoded = self.encode(batch, rng=rng)
+    def forward(self, batch: Batch, *, rng=None, shift: Array | None = None) -> tuple[Array, BilstmCrfCache]:
+        """A packed batch -> emissions (W, K) of its scored words; their sentences are word_starts(batch).  shift: see encode."""
+        hidden, encoded = self.encode(batch, rng=rng, shift=shift)
         emissions, head = head_forward(hidden, self._modules("dense", "classifier"), batch.rows)
         return emissions, BilstmCrfCache(*encoded, head)
 
-    def backward(self, demissions: Array, cache: BilstmCrfCache) -> None:
-        """demissions (W, K): add the gradient of every trainable parameter but the CRF's to the store."""
+    def backward(self, demissions: Array, cache: BilstmCrfCache) -> Array:
+        """demissions (W, K): add the gradient of every trainable parameter but the CRF's to the store.
+
+        Returns the gradient of the word vectors, (T, embedding_size).
+        """
         dhidden, grads = head_backward(demissions, cache.head)
         self.store.accumulate("", grads)
-        self.encode_backward(dhidden, (cache.words, cache.encoder))
+        return self.encode_backward(dhidden, (cache.words, cache.encoder))
 
-    def loss_forward(self, batch: Batch, *, rng=None) -> tuple[float, BilstmCrfLossCache]:
+    def loss_forward(self, batch: Batch, *, rng=None, keep: Keep = True,
+                     shift: Array | None = None) -> tuple[float, BilstmCrfLossCache]:
         """Return the negative log-likelihood of the tags, the mean over sentences; each window of a long one counts as one.
 
+        keep: without effect, since all caches are small; shift: of the word vectors, (T, embedding_size).
         Raises ValueError when a word has no tag: a CRF scores whole sequences.
         """
         if len(batch.labels) and int(batch.labels.min()) < 0:
             word = int((batch.labels < 0).argmax())
             raise ValueError(f"labels: expected a tag for every word, as a CRF is trained on whole sentences, "
                              f"got {int(batch.labels[word])} (unlabelled) for word {word} of the batch")
-        emissions, model = self.forward(batch, rng=rng)
+        emissions, model = self.forward(batch, rng=rng, shift=shift)
         nll, crf = crf_forward(emissions, **self.decoder(), tags=batch.labels, starts=word_starts(batch), legal=self.legal)
         return float(nll.mean()), BilstmCrfLossCache(model, crf, len(nll))
 
-    def loss_backward(self, dloss: float, cache: BilstmCrfLossCache) -> None:
-        """Add the gradient of dloss * loss to the store."""
+    def loss_backward(self, dloss: float, cache: BilstmCrfLossCache, *, need_dembeddings: bool = False) -> Array | None:
+        """Add the gradient of dloss * loss to the store; return that of the word vectors if needed."""
         dnll = self.store.xp.full(cache.sentences, dloss / cache.sentences, self.store.dtype)
         demissions, grads = crf_backward(dnll, cache.crf)
         self.store.accumulate("crf", {name if name == "transitions" else f"{name}_transitions": grad
                                       for name, grad in grads.items()})
-        self.backward(demissions, cache.model)
+        dwords = self.backward(demissions, cache.model)
+        return dwords if need_dembeddings else None
 
     def loss_share(self, part: Batch, whole: Batch) -> float:
         """Return the weight of a part's loss in that of the whole batch: its share of the sentences."""

@@ -1,13 +1,16 @@
 """The interface of a model of any family, for training, decoding and model folders."""
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from minixl.backend import Array
 from minixl.data.batching import Batch
 from minixl.parameters import ParameterStore
+
+
+Keep = bool | Literal["all"]
 
 
 class Model(Protocol):
@@ -18,6 +21,10 @@ class Model(Protocol):
     labels: list[str]
     pooling: str                      # "token": a tagger; "mean", "cls": a classifier
 
+    @property
+    def embedding_size(self) -> int:
+        """The number of columns of the embeddings that `shift` is added to."""
+
     def encoder_names(self) -> list[str]: ...
     def head_names(self) -> list[str]: ...
 
@@ -27,11 +34,14 @@ class Model(Protocol):
     def initialise(self, rng: Any) -> None:
         """Initialise the parameters that are not loaded from a file."""
 
-    def loss_forward(self, batch: Batch, *, rng: Any = None) -> tuple[float, Any]:
-        """Return the task's loss on a labelled batch, and the cache for its backward."""
+    def loss_forward(self, batch: Batch, *, rng: Any = None, keep: Keep = True, shift: Array | None = None) -> tuple[float, Any]:
+        """Return the task's loss on a labelled batch, and the cache for its backward.
 
-    def loss_backward(self, dloss: float, cache: Any) -> None:
-        """Add the gradient of dloss * loss to the store."""
+        keep: "all" for a backward with need_dembeddings, False if there is no backward; shift (T, H): added to the embeddings.
+        """
+
+    def loss_backward(self, dloss: float, cache: Any, *, need_dembeddings: bool = False) -> Array | None:
+        """Add the gradient of dloss * loss to the store; if need_dembeddings, return that of the embeddings, (T, H)."""
 
     def loss_share(self, part: Batch, whole: Batch) -> float:
         """Return the weight of a part's loss in that of the whole batch: by words, documents or sentences."""

@@ -12,9 +12,10 @@ import numpy as np
 from minixl.backend import Array, to_numpy
 from minixl.data.batching import Batch
 from minixl.errors import UserError
-from minixl.models.bert import WORD_TABLE, Bert, BertCache, Keep
+from minixl.models.bert import WORD_TABLE, Bert, BertCache
 from minixl.models.bert_config import BertConfig
 from minixl.models.discriminators import discriminator_shapes, initialise_discriminator
+from minixl.models.family import Keep
 from minixl.models.heads import POOLINGS, TransformerHeadCache, head_backward, head_forward
 from minixl.ops.softmax import log_softmax_forward
 from minixl.ops.softmax_cross_entropy import (SoftmaxCrossEntropyCache, softmax_cross_entropy_backward,
@@ -60,6 +61,11 @@ class Transformer:
         shapes = transformer_shapes(config, len(labels), pooling, discriminator, discriminator_size)
         self.store = ParameterStore(shapes, tables=[WORD_TABLE], dtype=dtype, xp=xp)
         self.bert = Bert(config, self.store)
+
+    @property
+    def embedding_size(self) -> int:
+        """H, the size of the embeddings."""
+        return self.config.hidden_size
 
     def discriminator_names(self) -> list[str]:
         """Return the parameters of the language discriminator."""

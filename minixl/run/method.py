@@ -73,7 +73,7 @@ class Term(Objective):
     SWITCH: ClassVar[str]              # the setting that turns it on, for messages
     ON: ClassVar[str]                  # an assignment that turns it on
     OFF: ClassVar[str]                 # and one that turns it off
-    FAMILY: ClassVar[str] = "transformer"     # the only family of models that it can train
+    FAMILY: ClassVar[str] = "transformer"     # the only family of models that it can train; "": any
 
     @classmethod
     def active(cls, settings: Mapping[str, Any]) -> bool:
@@ -168,7 +168,7 @@ class Method:
             raise UserError(f"model.type: method {self.name} compares the hidden states of a {self.family}, got {family}; "
                             "use a recipe with an encoder, or another method")
         for term in self.active_terms(settings):
-            if term.FAMILY != family:
+            if term.FAMILY not in ("", family):
                 raise UserError(f"{term.SWITCH}: expected a {term.FAMILY}, found a {family}; --set {term.OFF}")
 
     def check_prepared(self, settings: Settings, inputs: Inputs, prepared: Prepared) -> list[str]:

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from minixl.data.batching import Stream
+from minixl.data.batching import Batch, Stream
 from minixl.models.discriminators import NO_DISCRIMINATOR, Discriminator
 from minixl.models.family import Model
 from minixl.optim import Optimizer
 from minixl.settings import Settings
-from minixl.training.update import Observer, PendingUpdate, Update, step_rng, update_parameters
+from minixl.training.update import Observer, PendingUpdate, TaskLoss, Update, step_rng, task_gradients, update_parameters
+
+
+TASK = "task"                              # the loss that every method has
 
 
 class Loss(NamedTuple):
@@ -25,6 +28,9 @@ class Loss(NamedTuple):
     accuracy: str = ""                 # label of its accuracy in a plot; "" if it has none
     chance: float | None = None        # the accuracy to approach, which train.stop_on watches; None: there is none
     verdict: Callable[[float, str], str] | None = None    # mean accuracy, "over which steps" -> message for the user
+
+
+TaskGradients = Callable[[TaskLoss, Batch, int], float]
 
 
 class Objective:
@@ -40,6 +46,7 @@ class Objective:
         self.subsets: dict[str, list[str]] = {}     # loss -> names of the parameters it moves
         self.optimizers: dict[str, Optimizer] = {}  # loss -> its optimiser, for checkpoints
         self.observers: list[Observer] = []         # called before every update; see update.py
+        self.gradients: TaskGradients = self.task_gradients     # of the task's loss; a term may put another function here
 
     @classmethod
     def discriminator(cls, settings: Settings) -> Discriminator:
@@ -62,6 +69,13 @@ class Objective:
         """Return the generator of this update's dropout masks."""
         return step_rng(self.seed, step, self.losses[loss].masks, self.model.store.xp)
 
+    def task_gradients(self, loss: TaskLoss, batch: Batch, step: int) -> float:
+        """Add the gradients of the task's loss, computed in train.accumulate parts; return the loss."""
+        return task_gradients(loss, batch, self.settings["train.accumulate"], self.rng(step, TASK))
+
+    def added_to(self, main: Objective) -> None:
+        """Do what a term has to do when it is added to an objective."""
+
     def update(self, step: int, loss: str, value: float, tokens: int, accuracy: float | None = None) -> Update:
         """Update the loss's parameters with the gradients in the store, and zero the gradients."""
         optimizer = self.optimizers[loss]
@@ -81,6 +95,8 @@ class Composition(Objective):
             self.subsets |= part.subsets
             self.optimizers |= part.optimizers
             part.observers = self.observers         # one list for all
+        for term in terms:
+            term.added_to(main)
 
     def step(self, step: int) -> list[Update]:
         return [update for part in self.parts for update in part.step(step)]

@@ -17,10 +17,9 @@ from typing import Any
 from minixl.errors import UserError
 from minixl.evaluation.scores import Score, main_figure
 from minixl.settings import Section, Setting, Settings
-from minixl.training.objective import Loss
+from minixl.training.objective import TASK, Loss
 from minixl.training.update import Update
 
-TASK = "task"                          # the loss that train.stop_on=loss watches
 FIGURES = ("source-dev", "target-dev", "loss")
 NO_PROGRESS = {"source-dev": "no better source dev {figure}", "target-dev": "no better target dev {figure} (of target labels)",
                "loss": "no lower loss of the task"}

@@ -1,6 +1,6 @@
 """One update: compute the gradients, call the observers, clip, let the optimiser step, zero the gradients.
 
-    loss_forward, loss_backward     for each part of the batch; the gradients add up
+    loss_forward, loss_backward     for each part of the batch; the gradients add up (task_gradients)
     observers                       see the gradients before anything changes them
     clip, step, zero                update_parameters
 
@@ -10,12 +10,13 @@ there, before the clipping.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from minixl.backend import Array
+
 from minixl.data.batching import Batch, split
-from minixl.models.family import Model
 from minixl.optim import Optimizer, clip_gradients, gradient_norm
 from minixl.parameters import ParameterStore
 
@@ -64,15 +65,29 @@ def step_rng(seed: int, step: int, masks: int, xp: Any) -> Any:
     return xp.random.Generator(xp.random.Philox4x3210(np.random.SeedSequence([seed, step, masks])))
 
 
-def task_gradients(model: Model, batch: Batch, parts: int, rng: Any) -> float:
-    """Add the gradients of the task's loss on a labelled batch, computed in `parts` parts; return the loss."""
+class TaskLoss(Protocol):
+    """The loss of a task: every model has that of its labels, and a method may have another."""
+
+    def loss_forward(self, batch: Batch, *, rng: Any = None, keep: Any = True, shift: Array | None = None) -> tuple[float, Any]:
+        """Return the loss of a batch, and the cache for its backward; keep, shift: see models/family.py."""
+
+    def loss_backward(self, dloss: float, cache: Any, *, need_dembeddings: bool = False) -> Array | None:
+        """Add the gradient of dloss * loss to the store; return that of the embeddings (T, H) if needed."""
+
+    def loss_share(self, part: Batch, whole: Batch) -> float:
+        """Return the weight of a part's loss in that of the whole batch; 0 if the part has no labels."""
+
+
+def task_gradients(loss: TaskLoss, batch: Batch, parts: int, rng: Any) -> float:
+    """Add the gradients of the task's loss on a batch, computed in `parts` parts; return the loss."""
     total = 0.0
     for part in split(batch, parts):
-        share = model.loss_share(part, batch)                              # the loss is a mean over the whole batch
-        loss, cache = model.loss_forward(part, rng=rng)
-        model.loss_backward(share, cache)
-        del cache                                                          # free its memory before the next part
-        total += loss * share
+        share = loss.loss_share(part, batch)                               # the loss is a mean over the whole batch
+        if share:
+            value, cache = loss.loss_forward(part, rng=rng)
+            loss.loss_backward(share, cache)
+            del cache                                                      # free its memory before the next part
+            total += share * value
     return total
 
 

@@ -156,6 +156,22 @@ VARIANTS = {
 }
 
 
+def test_gradient_of_the_word_vectors_by_central_difference(rng):
+    """With a shift, dropout and unknown singletons; the parameters' gradients are those without need_dembeddings."""
+    model = model_of(ONE_BIAS, rng, singletons=(2, 4, 5))
+    batch = pack(examples_of(model, rng))
+    shift, direction = rng.normal(size=(2, batch.tokens, model.embedding_size))
+
+    def loss(shift):
+        return model.loss_forward(batch, rng=np.random.default_rng(5), keep="all", shift=shift)
+
+    value, cache = loss(shift)
+    slope = (model.loss_backward(0.7, cache, need_dembeddings=True) * direction).sum() / 0.7
+    difference = (loss(shift + 1e-5 * direction)[0] - loss(shift - 1e-5 * direction)[0]) / 2e-5
+    assert value != loss(None)[0] and abs(slope) > 1e-2
+    np.testing.assert_allclose(difference, slope, rtol=1e-6)
+
+
 @pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS)
 def test_gradient_by_central_difference(rng, config):
     for _ in range(3):

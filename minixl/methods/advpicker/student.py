@@ -13,25 +13,59 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minixl.backend import Array, array_module
-from minixl.data.batching import Batch, split
+from minixl.data.batching import Batch
 from minixl.data.encoding import Encoded, Example
 from minixl.methods.advpicker.files import PseudoLabels
 from minixl.methods.advpicker.labels import scored_starts
-from minixl.ops.soft_squared_error import soft_squared_error_backward, soft_squared_error_forward
+from minixl.models.family import Keep
+from minixl.models.transformer import Transformer, TransformerCache
+from minixl.ops.soft_squared_error import (SoftSquaredErrorCache, soft_squared_error_backward,
+                                           soft_squared_error_forward)
 from minixl.run.method import Method, Term
 from minixl.run.prepared import Prepared, Text, Texts
 from minixl.settings import Settings
-from minixl.training.objective import Loss, Objective
+from minixl.training.objective import TASK, Loss, Objective
 from minixl.training.optimizers import make_optimizer
-from minixl.training.stopping import TASK
 from minixl.training.update import Update
 
 PSEUDO = "pseudo"                      # the text that the student learns from
+
+
+class SoftLabelLossCache(NamedTuple):
+    model: TransformerCache
+    loss: SoftSquaredErrorCache
+
+
+class SoftLabelLoss:
+    """The squared error of a transformer's probabilities from soft labels (eq. 8), with the interface of a model's loss.
+
+    targets (W, K): the soft labels of all words, at temperature 1; the labels of a batch are row numbers in it.
+    """
+
+    def __init__(self, model: Transformer, targets: np.ndarray, temperature: float) -> None:
+        self.model, self.temperature = model, temperature
+        self.targets = softened(model.store.xp.asarray(targets, model.store.dtype), temperature)
+
+    def loss_forward(self, batch: Batch, *, rng: Any = None, keep: Keep = True,
+                     shift: Array | None = None) -> tuple[float, SoftLabelLossCache]:
+        """Return the mean over the scored words and the labels.  keep, shift: see Bert.forward."""
+        logits, cache = self.model.forward(batch, rng=rng, keep=keep, shift=shift)              # (W, K)
+        loss, loss_cache = soft_squared_error_forward(logits / self.temperature, self.targets[batch.labels])
+        return float(loss), SoftLabelLossCache(cache, loss_cache)
+
+    def loss_backward(self, dloss: float, cache: SoftLabelLossCache, *, need_dembeddings: bool = False) -> Array | None:
+        """Add the gradient of dloss * loss to the store; need_dembeddings: see Bert.backward."""
+        dlogits, _ = soft_squared_error_backward(self.model.store.dtype.type(dloss), cache.loss)
+        return self.model.backward(dlogits / self.temperature, cache.model, need_dembeddings=need_dembeddings)
+
+    def loss_share(self, part: Batch, whole: Batch) -> float:
+        """Return the weight of a part's loss in that of the whole batch: its share of the scored words."""
+        return len(part.labels) / max(len(whole.labels), 1)
 
 
 class Distillation(Objective):
@@ -48,27 +82,14 @@ class Distillation(Objective):
         model = self.model
         if targets.shape[1:] != (len(model.labels),):
             raise ValueError(f"targets: expected (words, {len(model.labels)}), one column a label, got {targets.shape}")
-        self.temperature = self.settings["distill.temperature"]
-        self.targets = softened(model.store.xp.asarray(targets, model.store.dtype), self.temperature)
+        self.loss = SoftLabelLoss(model, targets, self.settings["distill.temperature"])
         names, source = model.task_names(), self.streams["source"]
         self.add_loss(TASK, names, make_optimizer(model, names, self.settings, self.total_steps, source.batches_per_epoch))
 
     def step(self, step: int) -> list[Update]:
         batch = next(self.streams["source"])
-        rng, total = self.rng(step, TASK), 0.0
-        for part in split(batch, self.settings["train.accumulate"]):
-            if len(part.labels):                                       # a part without scored words has no mean
-                share = len(part.labels) / len(batch.labels)           # the loss is a mean over the whole batch
-                total += share * self._gradients(part, share, rng)
-        return [self.update(step, TASK, total, batch.tokens)]
-
-    def _gradients(self, part: Batch, share: float, rng: Any) -> float:
-        """Add the gradients of share * loss for a part of the batch; return its loss."""
-        logits, cache = self.model.forward(part, rng=rng)                                       # (W, K)
-        loss, loss_cache = soft_squared_error_forward(logits / self.temperature, self.targets[part.labels])
-        dlogits, _ = soft_squared_error_backward(self.model.store.dtype.type(share), loss_cache)
-        self.model.backward(dlogits / self.temperature, cache)
-        return float(loss)
+        loss = self.gradients(self.loss, batch, step)
+        return [self.update(step, TASK, loss, batch.tokens)]
 
 
 class Student(Method):
