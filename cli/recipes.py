@@ -31,3 +31,13 @@ def show_toml(settings: Settings, name: str, everything: bool) -> None:
     title = "all settings" if everything else "the settings that differ from the defaults"
     click.echo(f"# {json.dumps(name, ensure_ascii=False)[1:-1]}: {title}")    # a line break would end the comment
     click.echo(settings.to_toml(changed_only=not everything), nl=False)
+
+
+class WithRecipes(click.Command):
+    """A command whose help ends with the shipped recipes."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from minixl.settings import recipe_titles
+
+        with formatter.section("Recipes"):
+            formatter.write_dl(list(recipe_titles().items()))

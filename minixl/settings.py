@@ -178,8 +178,14 @@ class Settings(Mapping[str, Any]):
 def shipped_recipes() -> dict[str, Path]:
     """Return name -> file of the recipes that come with minixl."""
     folder = resources.files("minixl.recipes")
-    return {Path(str(entry)).stem: Path(str(entry)) for entry in sorted(folder.iterdir(), key=str)
-            if str(entry).endswith(".toml")}
+    files = sorted((Path(str(entry)) for entry in folder.iterdir()), key=lambda path: path.stem)
+    return {path.stem: path for path in files if path.suffix == ".toml"}
+
+
+def recipe_titles() -> dict[str, str]:
+    """Return name -> the first line, a comment, of every shipped recipe."""
+    return {name: path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+            for name, path in shipped_recipes().items()}
 
 
 def recipe_path(name: str | Path, folder: Path, where: str) -> Path:

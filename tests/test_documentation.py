@@ -131,7 +131,7 @@ def options_of(command: click.Command) -> set[str]:
 
 
 def test_options_named_in_the_pages_exist():
-    others = {"--check", "--optim", "--lr", "--batch"}                 # of docs/rooms.py and of tests/reference
+    others = {"--check", "--optim", "--lr", "--batch", "--help"}       # of docs/rooms.py, of tests/reference, of click
     for page in PAGES:
         named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", re.sub(r"<!--.*?-->", "", page.read_text(encoding="utf-8"))))
         assert not named - options_of(cli) - others, page
@@ -160,6 +160,15 @@ def test_every_recipe_loads_and_is_documented(name):
 def test_every_method_is_documented(name):
     assert f"\n## {name}\n" in (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
     assert name in {SCHEMA.recipe(recipe)["method"] for recipe in shipped_recipes()}
+
+
+def test_the_page_of_recipes_has_every_section_and_a_recipe_that_loads(tmp_path):
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    for name in SCHEMA:
+        assert f"`{name.partition('.')[0]}.*`" in page or f"`{name}`" in page, name
+    (tmp_path / "mine.toml").write_text(re.search(r"```toml\n(.*?)```", page, re.S)[1], encoding="utf-8")
+    settings, base = SCHEMA.recipe(tmp_path / "mine.toml"), SCHEMA.recipe("finetune-ner-cpu")
+    assert {name for name in SCHEMA if settings[name] != base[name]} == {"train.epochs"}
 
 
 def test_settings_named_in_the_pages_exist():

@@ -34,6 +34,20 @@ def test_all_and_toml_go_with_show(minixl):
         assert code == 2 and f"{option} needs --show" in err
 
 
+def test_help_lists_the_recipes(minixl):
+    code, out, _ = minixl("train", "--help")
+    words = " ".join(out.partition("\nRecipes:\n")[2].split())
+    assert code == 0
+    for name, path in shipped_recipes().items():
+        title = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+        assert f"{name} {title}" in words and title.endswith(".") and title[:1] != "#"
+
+
+def test_show_without_a_recipe_says_which_it_shows(minixl):
+    assert minixl("train", "--show")[2].splitlines()[0] == "no recipe named: these are the settings of quickstart"
+    assert "quickstart" not in minixl("train", "finetune-ner", "--show")[2]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return write_data(tmp_path_factory.mktemp("data"))
