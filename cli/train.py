@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,21 +145,22 @@ def _run(plan: Plan, device: str, resume: bool) -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
     try:
-        print_table(metrics)
+        print_table(metrics, [language for language, _ in plan.inputs.source])
     finally:                                                           # the scores are safe even if they cannot be printed
         saved = f", {out / 'model'} the model" if (out / "model").is_dir() else ""
         to_stderr(f"{out / 'metrics.json'} has all figures{saved}")
 
 
-def print_table(metrics: dict[str, Any]) -> None:
-    """Print the scores of each language, in the same columns as a report."""
+def print_table(metrics: dict[str, Any], sources: Sequence[str]) -> None:
+    """Print the scores of each language and their mean over the target languages, in the same columns as a report."""
     if not metrics["test"]:
         to_stderr("no --test file was given, so nothing was scored")
         return
     from minixl.evaluation.scores import main_figure
-    from minixl.report.scores import score_columns
+    from minixl.report.scores import score_columns, with_target_mean
 
     figure, columns = main_figure(metrics["task"]), score_columns(metrics)
+    metrics = with_target_mean(metrics, figure, sources)
     click.echo(f"{'test ' + figure:<14}" + "".join(f"{heading:>16}" for heading in columns))
     rows = list(metrics["test"])
     for language in rows:

@@ -54,8 +54,8 @@ def difference_rows(runs: Sequence[RunFolder]) -> list[list[str | None]]:
     """Return a row for every input and setting that differs: its name, and its value in every run, None for none."""
     files = [input_files(run) for run in runs]
     rows: list[list[str | None]] = [[name, *short_names([of_run.get(name) for of_run in files])] for name in differing_inputs(runs)]
-    if not rows and len({tuple(language for language, _ in run.inputs.source) for run in runs}) > 1:
-        rows.append(["order of --source", *(", ".join(language for language, _ in run.inputs.source) for run in runs)])
+    if not rows and len({tuple(run.sources) for run in runs}) > 1:
+        rows.append(["order of --source", *(", ".join(run.sources) for run in runs)])
     return rows + [[name, *(json.dumps(run.settings[name], ensure_ascii=False, default=str) if name in run.settings else None
                             for run in runs)] for name in sorted(differing_settings(runs))]
 

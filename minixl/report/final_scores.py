@@ -1,14 +1,14 @@
 """The table of final scores of several groups of runs, with marks where its scores are not of the same test data."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from minixl.evaluation.scores import mean_sd
 from minixl.report.differences import TEST_LIMIT, input_files, short_names
 from minixl.report.folders import RunFolder
 from minixl.report.grouping import Group
-from minixl.report.scores import meanings, score_columns
+from minixl.report.scores import TARGET_MEAN, meanings, score_columns, with_target_mean
 
 MARKS = "*†‡§¶"
 NO_SCORES = ("language", "group", "mark")          # the entries of a row that are not scores
@@ -19,14 +19,17 @@ Row = dict[str, Any]
 def final_scores(groups: Sequence[Group], figure: str) -> list[Row]:
     """Return a row for each language and group: mean, sd and number of the runs that have a score, or None, for every heading.
 
+    The last rows are the mean over the target languages, if any run has several.
+
     mark: "" for scores on the same test data as those of the first group with this language; score_marks explains the others.
     """
     rows, headings, marks = [], meanings_of(groups), score_marks(groups)[0]
-    languages = dict.fromkeys(language for _, runs in groups for run in runs for language in (run.metrics or {}).get("test", {}))
-    for language in languages:
-        for name, runs in groups:
+    tables = {name: [with_target_mean(run.metrics, figure, run.sources) for run in runs if run.metrics] for name, runs in groups}
+    languages = dict.fromkeys(language for metrics in tables.values() for one in metrics for language in one["test"])
+    for language in sorted(languages, key=lambda language: language == TARGET_MEAN):                   # stable
+        for name, _ in groups:
             row: Row = {"language": language, "group": name, "mark": marks.get((language, name), "")}
-            finished = [(run.metrics, score_columns(run.metrics)) for run in runs if run.metrics]
+            finished = [(metrics, score_columns(metrics)) for metrics in tables[name]]
             for heading in headings:
                 scores = [metrics[columns[heading]].get(language) for metrics, columns in finished if heading in columns]
                 row[heading] = _summary([score[figure] for score in scores if score])
@@ -43,10 +46,34 @@ def score_marks(groups: Sequence[Group]) -> tuple[dict[tuple[str, str], str], li
     for language in dict.fromkeys(language for _, run in tested for language, _ in run.inputs.test):
         first, *others = _by_test_data([pair for pair in tested if language in dict(pair[1].inputs.test)], language)
         for i, members in enumerate(others):
-            mark = MARKS[i] if i < len(MARKS) else f"[{i + 1}]"
-            marks |= {(language, name): mark for name, _ in members}
-            notes.setdefault((mark, _difference(first, members, language)), []).append(language)
-    return marks, [f"{mark} {', '.join(languages)}: {text}" for (mark, text), languages in notes.items()]
+            marks |= {(language, name): _mark(i) for name, _ in members}
+            notes.setdefault((_mark(i), _difference(first, members, language)), []).append(language)
+    mean_marks, mean_notes = _mean_marks(tested, marks)
+    lines = [f"{mark} {', '.join(languages)}: {text}" for (mark, text), languages in notes.items()]
+    return marks | mean_marks, lines + mean_notes
+
+
+def _mean_marks(tested: Sequence[tuple[str, RunFolder]], marks: Mapping[tuple[str, str], str]
+                ) -> tuple[dict[tuple[str, str], str], list[str]]:
+    """Mark means over other languages, or over scores with other marks, than the first group's mean."""
+    averaged = {name: {language: marks.get((language, name), "") for language in run.targets} for name, run in tested
+                if len(run.targets) > 1}
+    kinds: list[dict[str, str]] = []
+    for scores in averaged.values():
+        kinds += [scores] if scores not in kinds else []
+    mean_marks = {(TARGET_MEAN, name): _mark(kinds.index(scores) - 1) for name, scores in averaged.items() if scores != kinds[0]}
+    notes = {}
+    for (_, name), mark in mean_marks.items():
+        if averaged[name].keys() == kinds[0].keys():
+            text = "over scores that have a mark"
+        else:
+            text = f"over {', '.join(averaged[name])} in {name}, over {', '.join(kinds[0])} in {next(iter(averaged))}"
+        notes[mark] = f"{mark} {TARGET_MEAN}: {text}"
+    return mean_marks, list(notes.values())
+
+
+def _mark(number: int) -> str:
+    return MARKS[number] if number < len(MARKS) else f"[{number + 1}]"
 
 
 def _by_test_data(runs: Sequence[tuple[str, RunFolder]], language: str) -> list[list[tuple[str, RunFolder]]]:

@@ -46,9 +46,19 @@ class RunFolder:
         """The number of steps made so far."""
         return max((record["step"] + 1 for record in self.records if record["kind"] == "update"), default=0)
 
+    @property
+    def sources(self) -> list[str]:
+        """The source languages."""
+        return [language for language, _ in self.inputs.source]
+
+    @property
+    def targets(self) -> list[str]:
+        """The test languages that are not source languages."""
+        return [language for language, _ in self.inputs.test if language not in self.sources]
+
     def rows(self, part: str, losses: Mapping[str, Loss]) -> list[Record]:
         """Return its curve_rows that have a language."""
-        rows = curve_rows(self.records, self.figure, [language for language, _ in self.inputs.source], losses, part)
+        rows = curve_rows(self.records, self.figure, self.sources, losses, part)
         return [row for row in rows if row["language"] is not None]
 
 

@@ -55,5 +55,5 @@ def _short_name(folder: Path) -> str:
 
 def _alike(one: RunFolder, other: RunFolder, schema: Schema) -> bool:
     ignored = {name for name, setting in schema.items() if not setting.compared}
-    return (not differing_inputs([one, other]) and [language for language, _ in one.inputs.source]
-            == [language for language, _ in other.inputs.source] and not differing_settings([one, other]) - ignored)
+    return (one.sources == other.sources and not differing_inputs([one, other])
+            and not differing_settings([one, other]) - ignored)

@@ -1,9 +1,12 @@
 """The columns of a table of final scores and their meanings."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from minixl.evaluation.scores import mean_sd
+
+TARGET_MEAN = "target mean"            # the row of the mean over the target languages; no language has a space in its name
 PARTS = {"selected": "test", "last": "last", "oracle": "oracle"}       # heading -> part of metrics.json
 MEANING = {"selected": "after the step with the best score on the source languages' dev files (without these, after the last "
                        "step); this is the model",
@@ -29,3 +32,28 @@ def meanings(runs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 def meaning(headings: Iterable[str], texts: Mapping[str, str]) -> str:
     """Explain these columns of a table of scores."""
     return "; ".join(f"{heading}: {texts[heading]}" for heading in headings) + "."
+
+
+def with_target_mean(metrics: Mapping[str, Any], figure: str, sources: Collection[str]) -> dict[str, Any]:
+    """Add TARGET_MEAN to the languages: the mean over the test languages that are not in `sources`, if there are several.
+
+    Of several seeds it is the mean of the runs' means, with its sd.  A part that lacks one of these languages gets none.
+    """
+    targets = [language for language in metrics["test"] if language not in sources]
+    if len(targets) < 2:
+        return dict(metrics)
+    result = dict(metrics)
+    for part in PARTS.values():
+        scores = metrics[part]
+        if all(target in scores for target in targets):
+            result[part] = {**scores, TARGET_MEAN: {figure: _mean([scores[target][figure] for target in targets])}}
+    return result
+
+
+def _mean(values: Sequence[Any]) -> Any:
+    """Return the mean of the figures of one run, or a summary of the means of several runs."""
+    if not isinstance(values[0], Mapping):
+        return sum(values) / len(values)
+    means = [sum(of_run) / len(of_run) for of_run in zip(*(value["runs"] for value in values), strict=True)]
+    mean, sd = mean_sd(means)
+    return {"mean": mean, "sd": sd, "max": max(means), "runs": means}

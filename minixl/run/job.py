@@ -23,6 +23,7 @@ from minixl.building import ModelInfo, family_of, save_model, scheme_of
 from minixl.data.inputs import Inputs
 from minixl.report.curves import write_curves
 from minixl.report.page_of_run import write_report
+from minixl.report.scores import with_target_mean
 from minixl.run.folder import begin, check_resumable, check_same, check_unchanged, check_unused, create, holds_run, locked
 from minixl.run.method import Method, Scores, Trained
 from minixl.run.once import Content, Origin, once
@@ -132,13 +133,14 @@ def _finish(run: Run, scores: Scores) -> Metrics:
     """Write the curves, the page and metrics.json."""
     settings, losses = run.settings, run.method.losses(run.settings)
     metrics = {"method": run.method.name, "task": settings["task"], "seed": run.seed, **scores}
-    figure = run.prepared.evaluation.figure
+    figure, sources = run.prepared.evaluation.figure, run.prepared.evaluation.sources
     records = read_log(run.folder, figure)
     for name, loss in losses.items():
         accuracy = last_accuracy(records, name)
         if loss.verdict and accuracy is not None:
             run.reporter.message(loss.verdict(accuracy, "over the last tenth of the run"))
-    write_curves(run.folder, records, figure, run.prepared.evaluation.sources, losses)
-    write_report(run.folder, metrics, records, losses, family_of(settings).unit, run.method.report(run.folder, metrics))
+    write_curves(run.folder, records, figure, sources, losses)
+    write_report(run.folder, with_target_mean(metrics, figure, sources), records, losses, family_of(settings).unit,
+                 run.method.report(run.folder, metrics))
     write_metrics(run.folder, metrics)                             # last: it marks the run as finished
     return metrics

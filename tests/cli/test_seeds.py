@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from minixl.evaluation.scores import mean_sd
 from minixl.methods import SCHEMA
 from minixl.training.config import read_config
 from minixl.training.progress import Stopped
@@ -37,6 +38,22 @@ def test_so_many_seeds_from_one(train, tmp_path):
     assert train("--seeds", 2, "--out", tmp_path / "runs")[0] == 0
     assert sorted(path.name for path in tmp_path.glob("runs/*") if path.is_dir()) == ["seed-1", "seed-2"]
     assert [read_config(tmp_path / "runs" / f"seed-{seed}", SCHEMA)[2] for seed in (1, 2)] == [1, 2]
+
+
+def test_the_mean_over_the_target_languages(train, folder, tmp_path):
+    """In the table of one run and of several, and on the page of a run; metrics.json has languages only."""
+    tests = [word for language, file in (("en", "en"), ("es", "es"), ("fr", "en"))
+             for word in ("--test", f"{language}={folder}/{file}.txt")]
+    code, out, _ = train("--seeds", 2, *tests, "--out", tmp_path / "runs")
+    means = []
+    for seed in (1, 2):
+        scores = json.loads((tmp_path / "runs" / f"seed-{seed}" / "metrics.json").read_text())["test"]
+        means.append(50 * (scores["es"]["f1"] + scores["fr"]["f1"]))
+        page = (tmp_path / "runs" / f"seed-{seed}" / "report.html").read_text()
+        assert list(scores) == ["en", "es", "fr"] and f"<td>target mean</td><td>{means[-1]:.1f}</td>" in page
+    mean, sd = mean_sd(means)
+    assert code == 0 and out.splitlines()[-1].split()[:4] == ["target", "mean", f"{mean:.1f}", f"±{sd:.1f}"]
+    assert train(*tests, "--out", tmp_path / "run")[1].splitlines()[-1].split()[:3] == ["target", "mean", f"{means[0]:.1f}"]
 
 
 def test_a_run_is_resumed_with_its_own_seed(minixl, folder, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from minixl.building.folder import ModelInfo, save_model
 from minixl.cli.train import print_table
+from minixl.evaluation.scores import mean_sd
 from minixl.models.transformer import Transformer
 from minixl.weights.folder import load_parameters, read_config
 from minixl.weights.tokenizer import Tokenizer
@@ -58,10 +59,10 @@ def test_every_cell_of_a_run(capsys):
     f1 = lambda value: {"f1": value}
     metrics = {"task": "ner", "test": {"en": f1(0.9), "es": f1(0.1)}, "last": {"en": f1(0.8), "es": f1(0.2)},
                "oracle": {"es": f1(0.3)}}
-    print_table(metrics)
+    print_table(metrics, ["en"])
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
         ["test", "f1", "selected", "last", "oracle"], ["en", "90.0", "80.0"], ["es", "10.0", "20.0", "30.0"]]
-    print_table(metrics | {"oracle": {}})
+    print_table(metrics | {"oracle": {}}, ["en"])
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
         ["test", "f1", "selected", "last"], ["en", "90.0", "80.0"], ["es", "10.0", "20.0"]]
 
@@ -72,17 +73,32 @@ def test_scores_of_teachers_are_not_shown_as_those_of_a_step(capsys, steps, f1):
     """advpicker.variant=without-kd: nothing is trained.  Also with --seeds 1."""
     scores = {"es": {"f1": f1}}
     print_table({"task": "ner", "test": scores, "last": scores, "oracle": {}, "steps": steps,
-                 "scored": {"teachers": "the teachers"}})
+                 "scored": {"teachers": "the teachers"}}, ["en"])
     head, row = capsys.readouterr().out.splitlines()
     assert head.split() == ["test", "f1", "teachers"] and row.split()[:2] == ["es", "50.0"]
 
 
 def test_every_cell_of_several_seeds(capsys):
     spread = lambda mean, sd: {"es": {"accuracy": {"mean": mean, "sd": sd, "runs": [mean]}}}
-    print_table({"task": "pos", "test": spread(0.1, 0.01), "last": spread(0.2, 0.02), "oracle": spread(0.3, 0.03)})
+    print_table({"task": "pos", "test": spread(0.1, 0.01), "last": spread(0.2, 0.02), "oracle": spread(0.3, 0.03)}, ["en"])
     head, row = capsys.readouterr().out.splitlines()
     assert head.split() == ["test", "accuracy", "selected", "last", "oracle"]
     assert row.split() == ["es", "10.0", "±1.0", "20.0", "±2.0", "30.0", "±3.0"]
+
+
+def test_the_mean_over_the_target_languages(capsys):
+    """Without source languages; in the column oracle only if all targets have one.  Of seeds: the mean of their means."""
+    f1 = lambda *values: {"f1": dict(zip(("mean", "sd", "max"), mean_sd(values) + (max(values),), strict=True)) | {"runs": values}
+                          if len(values) > 1 else values[0]}
+    one = {"en": f1(0.9), "es": f1(0.1), "fr": f1(0.4)}
+    print_table({"task": "ner", "test": one, "last": one, "oracle": {"es": f1(0.3)}}, ["en"])
+    assert [line.split() for line in capsys.readouterr().out.splitlines()][3:] == [["fr", "40.0", "40.0"],
+                                                                                   ["target", "mean", "25.0", "25.0"]]
+    seeds = {"en": f1(0.9, 0.9), "es": f1(0.1, 0.3), "fr": f1(0.4, 0.4)}
+    print_table({"task": "ner", "test": seeds, "last": seeds, "oracle": {}}, ["en"])
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["target", "mean", "30.0", "±7.1", "30.0", "±7.1"]
+    print_table({"task": "ner", "test": one, "last": one, "oracle": {}}, ["en", "fr"])
+    assert "target mean" not in capsys.readouterr().out
 
 
 # minixl evaluate: tables

@@ -11,14 +11,14 @@ from tests.report.test_values import log, scores, table
 from tests.whole_runs import inputs, settings
 
 
-def write_run(folder, seed=1, *, digests=None, files=None, finished=True, **changes):
+def write_run(folder, seed=1, *, digests=None, files=None, finished=True, metrics=None, **changes):
     """A run folder; digests: name of a file -> its digest in inputs.json; files: changed roles."""
     given = inputs(folder.parent, **(files or {}))
     folder.mkdir(parents=True)
     begin(folder, settings(**changes), given, seed, {str(folder.parent / name): text for name, text in (digests or {}).items()})
     (folder / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in log(0.5, 0.5)))
     if finished:
-        (folder / "metrics.json").write_text(json.dumps({"task": "ner", **scores(0.1, 0.2, 0.3)}))
+        (folder / "metrics.json").write_text(json.dumps({"task": "ner", **(metrics or scores(0.1, 0.2, 0.3))}))
     return folder
 
 
@@ -89,3 +89,28 @@ def test_scores_of_other_test_data_are_marked(tmp_path):
     write_comparison(folders, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "<td>10.0 †</td>" in page and all(f"<p>{note}.</p>" in page for note in score_marks(groups)[1])
+
+
+def on_languages(tmp_path, **f1):
+    """A test file for every language, and scores on them."""
+    figures = {language: {"f1": value} for language, value in f1.items()}
+    return {"files": {"test": [(language, tmp_path / f"{language}.txt") for language in f1]},
+            "metrics": {"test": figures, "last": figures, "oracle": {}}}
+
+
+def test_the_mean_over_the_target_languages(tmp_path):
+    """The mean of the seeds' means with its sd; marked where the languages or their test files differ."""
+    folders = [write_run(tmp_path / f"seed-{seed}", seed, **on_languages(tmp_path, en=0.9, es=es, fr=fr))
+               for seed, es, fr in ((1, 0.1, 0.4), (2, 0.3, 0.4))]
+    folders += [write_run(tmp_path / "fewer", **on_languages(tmp_path, en=0.9, es=0.5, de=0.3)),
+                write_run(tmp_path / "limited", data__test_limit=7, **on_languages(tmp_path, en=0.9, es=0.5, fr=0.3)),
+                write_run(tmp_path / "single", **on_languages(tmp_path, en=0.9, es=0.5))]
+    groups, _ = group(map(read_folder, folders))
+    name = groups[0][0]
+    means = {row["group"]: cell(row, "selected") for row in final_scores(groups, "f1")[-4:] if row["language"] == "target mean"}
+    assert means == {name: "30.0 ± 7.1", "fewer": "40.0 *", "limited": "40.0 †", "single": None}
+    assert score_marks(groups)[1][-2:] == [f"* target mean: over es, de in fewer, over es, fr in {name}",
+                                           "† target mean: over scores that have a mark"]
+    write_comparison(folders, tmp_path / "page.html")
+    assert f"<td>target mean</td><td>{name}</td><td>30.0 ± 7.1</td>" in (tmp_path / "page.html").read_text()
+    assert all(row["language"] != "target mean" for row in final_scores(groups[-1:], "f1"))
