@@ -17,6 +17,8 @@ RUN_FILES = ("report.html", "curves.csv")          # files in a run's folder tha
 def report(runs: tuple[Path, ...], out: Path, table: Path | None) -> None:
     """Draw the curves of runs in common plots, and print their final scores.
 
+    Of two runs, or two groups of seeds, it also prints the differences with paired bootstrap intervals.
+
     RUN is a folder that `minixl train` wrote, for one or several seeds.  Runs that differ only in their seed become one
     curve with a band, mean ± standard deviation.  Curves of test scores need runs with --set train.score_tests=true.
     """
@@ -27,7 +29,7 @@ def report(runs: tuple[Path, ...], out: Path, table: Path | None) -> None:
     _check_name("--out", out, ".html")
     if table:
         _check_name("--csv", table, ".csv")
-    groups, warnings = write_comparison(runs, out, table, schema=SCHEMA, losses=LOSSES)
+    groups, paired, warnings = write_comparison(runs, out, table, schema=SCHEMA, losses=LOSSES)
     figure = groups[0][1][0].figure
     rows = final_scores(groups, figure)
     columns = shown_columns(rows)
@@ -36,6 +38,13 @@ def report(runs: tuple[Path, ...], out: Path, table: Path | None) -> None:
                    if rows else [])
     for note in score_marks(groups)[1]:
         click.echo(printable(note))
+    if paired and paired.rows:
+        click.echo()
+        _print_columns([paired.head, *paired.rows], left=1)
+        for note in paired.notes:
+            click.echo(printable(note))
+    elif paired:
+        warnings = [*warnings, *paired.notes]
     for line in [*warnings, *without_scores(groups)]:
         to_stderr(printable(line))
     count = sum(len(members) for _, members in groups)
@@ -56,10 +65,10 @@ def _check_name(option: str, path: Path, suffix: str) -> None:
         raise UserError(f"{option} {path}: this file belongs to the run in this folder; choose another name")
 
 
-def _print_columns(rows: list[list[str]]) -> None:
-    """Print the rows, the first two columns aligned left, the others right."""
+def _print_columns(rows: list[list[str]], left: int = 2) -> None:
+    """Print the rows, the first columns aligned left, the others right."""
     rows = [[printable(text) for text in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        click.echo("  ".join(f"{text:{'<' if i < 2 else '>'}{width}}" for i, (text, width) in
+        click.echo("  ".join(f"{text:{'<' if i < left else '>'}{width}}" for i, (text, width) in
                              enumerate(zip(row, widths, strict=True))))

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from minixl.data.corpus import Corpus
 from minixl.data.encoding import Encoded
@@ -24,10 +25,11 @@ class Evaluation:
         self.task, self.scheme, self.settings, self.sources = task, scheme, settings, sources
         self.files: dict[str, dict[str, tuple[Corpus, Encoded]]] = {"dev": {}, "test": {}}
         self.without_entities: dict[str, list[str]] = {"dev": [], "test": []}      # whose every F1 is 0
+        self.predicted: dict[str, list[Any]] = {}      # language -> its predictions on the test file, of the last `run`
 
     @property
     def figure(self) -> str:
-        """The score that models are selected by: "f1" or "accuracy"."""
+        """Return the score that models are selected by: "f1" or "accuracy"."""
         return main_figure(self.task)
 
     def add(self, part: str, corpus: Corpus, encoded: Encoded) -> None:
@@ -37,11 +39,21 @@ class Evaluation:
             self.without_entities[part].append(corpus.language)
 
     def run(self, model: Model, part: str, *, progress: Progress = None) -> dict[str, Score]:
-        """language -> score on its dev or test file.  progress: called with the number of pieces of every batch."""
-        return {language: self.one(model, part, language, progress=progress) for language in self.files[part]}
+        """Return language -> score on its dev or test file, and keep the predictions on test files.
 
-    def one(self, model: Model, part: str, language: str, *, progress: Progress = None) -> Score:
-        """The score on one language's file."""
+        progress: called with the number of pieces of every batch.
+        """
+        return {language: self.one(model, part, language, progress=progress, keep=part == "test") for language in self.files[part]}
+
+    def one(self, model: Model, part: str, language: str, *, progress: Progress = None, keep: bool = False) -> Score:
+        """Return the score on one language's file.  keep: keep the predictions."""
         corpus, encoded = self.files[part][language]
         predicted = predict_labels(model, encoded, self.scheme, constrained=self.settings["decode.constrained"], progress=progress)
+        if keep:
+            self.predicted[language] = predicted
         return score(self.task, corpus.gold(), predicted)
+
+    def score_test(self, language: str, predicted: list[Any]) -> Score:
+        """Return the score of predictions on a test file that were made elsewhere, and keep them."""
+        self.predicted[language] = predicted
+        return score(self.task, self.files["test"][language][0].gold(), predicted)

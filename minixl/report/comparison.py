@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from minixl.errors import UserError
 from minixl.evaluation.scores import mean_sd
@@ -19,6 +20,7 @@ from minixl.report.folders import expand, read_folder
 from minixl.report.grouping import Group, group
 from minixl.report.page import table, write_page
 from minixl.report.page_of_run import accuracy_plots, plot, update_curves
+from minixl.report.paired import Paired, compare
 from minixl.report.plots import PERCENT, Band, Curve, smooth
 from minixl.report.scores import meaning
 from minixl.settings import Schema
@@ -27,11 +29,19 @@ from minixl.training.objective import Loss
 CSV = ("group", "run", "seed", "part")             # before the columns of the curves
 
 
+class Comparison(NamedTuple):
+    """The groups that a page compares."""
+
+    groups: list[Group]
+    paired: Paired | None              # the difference of two groups
+    warnings: list[str]                # about runs that are skipped
+
+
 def write_comparison(folders: Sequence[Path], page: Path, table_file: Path | None = None, *, schema: Schema,
-                     losses: Mapping[str, Loss]) -> tuple[list[Group], list[str]]:
+                     losses: Mapping[str, Loss]) -> Comparison:
     """Write the page, and the rows behind its curves as CSV.  Raises UserError for folders without runs to compare.
 
-    Returns the groups, and warnings about runs that are skipped.  schema, losses: of all methods and terms.
+    schema, losses: of all methods and terms.
     """
     groups, warnings = group([read_folder(run, schema) for folder in folders for run in expand(folder)], schema)
     runs = [run for _, members in groups for run in members]
@@ -41,13 +51,14 @@ def write_comparison(folders: Sequence[Path], page: Path, table_file: Path | Non
                         + ": their scores cannot be compared; give runs of one task")
     if not any(run.records or run.metrics for run in runs):
         raise UserError(f"{runs[0].folder}: expected a run with at least one step, found an empty log.jsonl; wait for one")
-    write_page(page, "Runs side by side", _body(groups, losses), "give --out another place")
+    paired = compare(groups)
+    write_page(page, "Runs side by side", _body(groups, paired, losses), "give --out another place")
     if table_file:
         rows = [{"group": name, "run": str(run.folder), "seed": run.seed, "part": part, **row}
                 for name, members in groups for run in members for part in ("dev", "test") for row in run.rows(part, losses)]
         curves = columns_of({name: value for name, value in row.items() if name not in CSV} for row in rows)
         write_atomically(table_file, as_csv(rows, [*CSV, *curves]), "give --csv another place")
-    return groups, warnings
+    return Comparison(groups, paired, warnings)
 
 
 def without_scores(groups: Iterable[Group]) -> list[str]:
@@ -67,10 +78,10 @@ def _of_several_lengths(groups: Iterable[Group]) -> list[str]:
             for name, runs in trained.items() if len({run.steps for run in runs}) > 1]
 
 
-def _body(groups: list[Group], losses: Mapping[str, Loss]) -> list[str]:
+def _body(groups: list[Group], paired: Paired | None, losses: Mapping[str, Loss]) -> list[str]:
     figure = groups[0][1][0].figure
     missing = [f"<p>{html.escape(line)}.</p>" for line in without_scores(groups)]
-    body = ["<h2>Final scores</h2>", *_scores(groups, figure), *missing, *_differences(groups),
+    body = ["<h2>Final scores</h2>", *_scores(groups, figure), *missing, *_paired(paired), *_differences(groups),
             *(f"<p>{html.escape(line)}.</p>" for line in _of_several_lengths(groups))]
     for part in ("test", "dev"):
         languages = sorted({row["language"] for _, runs in groups for run in runs for row in run.rows(part, losses)})
@@ -116,6 +127,13 @@ def _scores(groups: list[Group], figure: str) -> list[str]:
     cells = [[row["language"], row["group"], *(cell(row, heading) for heading in columns)] for row in rows]
     notes = [f"<p>{html.escape(note)}.</p>" for note in score_marks(groups)[1]]
     return [table(caption, ["language", "run", *columns], cells), *notes] if rows else []
+
+
+def _paired(paired: Paired | None) -> list[str]:
+    if paired is None:
+        return []
+    notes = [f"<p>{html.escape(note)}.</p>" for note in paired.notes]
+    return ["<h2>Difference</h2>", *([table("Points of the test score.", paired.head, paired.rows)] if paired.rows else []), *notes]
 
 
 def _differences(groups: list[Group]) -> list[str]:

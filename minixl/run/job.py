@@ -4,6 +4,7 @@
     OUT/inputs.json     digests of the text files and the encoder, so that --resume sees the same
     OUT/log.jsonl       a line for every update and every evaluation
     OUT/metrics.json    the scores, see docs/runs.md
+    OUT/predictions/    the predictions on the test files behind these scores
     OUT/model/          the selected model, a Hugging Face folder
     OUT/checkpoint/     what --resume continues from
     OUT/curves.csv      losses, accuracies and scores over the steps
@@ -21,6 +22,7 @@ import numpy as np
 
 from minixl.building import ModelInfo, family_of, save_model, scheme_of
 from minixl.data.inputs import Inputs
+from minixl.evaluation.predictions import write_predictions
 from minixl.report.curves import write_curves
 from minixl.report.page_of_run import write_report
 from minixl.report.scores import with_target_mean
@@ -130,10 +132,11 @@ def train_run(method: Method, settings: Settings, inputs: Inputs, out: Path, *, 
 
 
 def _finish(run: Run, scores: Scores) -> Metrics:
-    """Write the curves, the page and metrics.json."""
+    """Write the curves, the page, the predictions and metrics.json."""
+    evaluation = run.prepared.evaluation
     settings, losses = run.settings, run.method.losses(run.settings)
     metrics = {"method": run.method.name, "task": settings["task"], "seed": run.seed, **scores}
-    figure, sources = run.prepared.evaluation.figure, run.prepared.evaluation.sources
+    figure, sources = evaluation.figure, evaluation.sources
     records = read_log(run.folder, figure)
     for name, loss in losses.items():
         accuracy = last_accuracy(records, name)
@@ -142,5 +145,7 @@ def _finish(run: Run, scores: Scores) -> Metrics:
     write_curves(run.folder, records, figure, sources, losses)
     write_report(run.folder, with_target_mean(metrics, figure, sources), records, losses, family_of(settings).unit,
                  run.method.report(run.folder, metrics))
+    for language, predicted in evaluation.predicted.items():
+        write_predictions(run.folder, evaluation.files["test"][language][0], predicted)
     write_metrics(run.folder, metrics)                             # last: it marks the run as finished
     return metrics

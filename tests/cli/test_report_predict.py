@@ -64,7 +64,22 @@ def test_the_terminal_explains_marks_and_says_what_is_skipped(minixl, tmp_path):
     assert out.splitlines()[2].split() == ["en", "two", "50.0", "*", "50.0", "*"]
     assert out.splitlines()[-1].startswith("* en") and out.splitlines()[-1].endswith(": data.test_limit is 7 in two, 0 in one")
     assert err.splitlines() == [f"{again}: skipped, since it has the same settings, inputs and seed as {one}",
-                                f"{one}: given twice; counted once", f"{tmp_path}/page.html: 2 runs in 2 groups"]
+                                f"{one}: given twice; counted once", f"no predictions are kept in {one}, {two} (a run of an older "
+                                "version?), so the paired comparison leaves them out", f"{tmp_path}/page.html: 2 runs in 2 groups"]
+
+
+def test_the_difference_of_two_runs(minixl, folder, tmp_path):
+    """A table with its explanation on stdout; one line on stderr about a run that keeps no predictions."""
+    run(folder, tmp_path / "two", settings(train__max_steps=2, optim__lr=1e-2))
+    code, out, _ = report(minixl, tmp_path, folder / "ner", tmp_path / "two")
+    empty = out.splitlines().index("")
+    head, en, _ = out.splitlines()[empty + 1:empty + 4]
+    assert code == 0 and head.split() == ["language", "difference", "95", "%", "interval"] and en.split()[0] == "en"
+    assert out.splitlines()[empty + 4].startswith("difference: two minus ner, in points of test f1")
+    (tmp_path / "two" / "predictions" / "en.jsonl").unlink()
+    code, out, err = report(minixl, tmp_path, folder / "ner", tmp_path / "two")
+    assert code == 0 and "" not in out.splitlines() and err.splitlines()[0] == (
+        f"no predictions are kept in {tmp_path}/two (a run of an older version?), so the paired comparison leaves it out")
 
 
 def test_a_run_that_is_not_finished(minixl, tmp_path):

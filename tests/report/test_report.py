@@ -274,7 +274,8 @@ def test_a_band_is_mean_and_sample_deviation():
 
 
 def test_runs_side_by_side(runs, tmp_path):
-    groups, _ = write_comparison([runs / "with", runs / "without", runs / "stopped"], tmp_path / "page.html", tmp_path / "rows.csv")
+    folders = [runs / "with", runs / "without", runs / "stopped"]
+    groups = write_comparison(folders, tmp_path / "page.html", tmp_path / "rows.csv").groups
     assert [(name, len(members)) for name, members in groups] == [("with (2 seeds)", 2), ("without (2 seeds)", 2), ("stopped", 1)]
     page = (tmp_path / "page.html").read_text()
     assert "<h2>Test f1, es</h2>" in page and "<h2>Accuracy of the discriminator</h2>" in page

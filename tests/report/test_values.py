@@ -119,7 +119,7 @@ def test_no_message_about_runs_of_one_length(tmp_path, drawn):
 
 
 def test_final_scores_of_several_seeds(tmp_path):
-    groups, _ = write_comparison([three_seeds(tmp_path)], tmp_path / "page.html")
+    groups = write_comparison([three_seeds(tmp_path)], tmp_path / "page.html").groups
     row = next(row for row in final_scores(groups, "f1") if row["language"] == "es")
     for heading, unit in (("selected", 0.01), ("last", 0.02), ("oracle", 0.04)):
         assert row[heading] == {"mean": pytest.approx(3 * unit), "sd": pytest.approx(SPREAD * unit), "runs": 3}

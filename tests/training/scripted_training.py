@@ -44,7 +44,7 @@ class Scripted(Evaluation):
         file: Any = (None, SimpleNamespace(pieces=PIECES))
         self.dev, self.files = dev, {"dev": dict.fromkeys(dev, file), "test": dict.fromkeys(test, file)}
 
-    def one(self, model: Any, part: str, language: str, *, progress: Any = None) -> Score:
+    def one(self, model: Any, part: str, language: str, *, progress: Any = None, keep: bool = False) -> Score:
         assert language in self.files[part]
         if progress:
             progress(PIECES)

@@ -29,7 +29,6 @@ from typing import Any
 from minixl.data.examples import TAGGING
 from minixl.data.inputs import Inputs, path_key
 from minixl.errors import UserError
-from minixl.evaluation.scores import score
 from minixl.methods.adversary import Adversary
 from minixl.methods.advpicker.audit import read_gold, write_audit
 from minixl.methods.advpicker.files import PseudoLabels, ScoredTexts, kept_labels
@@ -158,5 +157,5 @@ def _tag_tests(job: Job, merged: Mapping[str, Any], names: list[str]) -> Scores:
     evaluation, scores = job.prepared.evaluation, {}
     for language, labelled in merged.items():
         tags = pseudo_tags(labelled, names, evaluation.scheme, constrained=job.settings["decode.constrained"])
-        scores[language] = score(evaluation.task, evaluation.files["test"][language][0].gold(), tags)
+        scores[language] = evaluation.score_test(language, tags)
     return scores
