@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +15,29 @@ if TYPE_CHECKING:
     from minixl.data.corpus import Corpus
     from minixl.data.encoding import Encoded, PieceTokenizer
     from minixl.data.translations import LanguagePair, PairedTexts
+    from minixl.evaluation.errors import Mistake
     from minixl.models.bert import Bert
     from minixl.prediction import Predictor
 
+ERRORS = 20                            # mistakes of a language that --errors lists
 PAIRED, PROBED = "XX-YY=FILE[,FILE]", "XX-YY=FILE[,FILE[,TEST,TEST]]"
 
 
 def _renamed(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> None:
     if value:
         raise click.UsageError("--parallel is now called --translations.")
+
+
+class _Count(click.ParamType):
+    """A number from 1; the message for anything else explains that a file after --errors is read as its number."""
+
+    name = "N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if str(value).isdecimal() and int(value):
+            return int(value)
+        self.fail(f"expected the number of mistakes to list per language, found {value!r}; write --errors={ERRORS}, or put "
+                  "--errors last", param, ctx)
 
 
 @click.command()
@@ -37,18 +51,22 @@ def _renamed(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
               "other two (AdvPicker's protocol); without those, train on half of the texts and score on the rest. The texts "
               "need not be translations.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--errors", type=_Count(), is_flag=False, flag_value=ERRORS, metavar="[=N]",
+              help=f"List the first N inputs of each language that the model got wrong, {ERRORS} if N is left out.")
 @click.option("--strict", is_flag=True, help="Require literal IOB2 entities; the default reads them as conlleval does.")
 @click.option("--limit", type=click.IntRange(0), default=0, help="Read the first N inputs of each file; 0: all.")
 @encoding_option
 @scheme_option
 @device_option
 def evaluate(model: Path, files: tuple[str, ...], translations: tuple[str, ...], probe: tuple[str, ...], as_json: bool,
-             strict: bool, limit: int, encoding: str, scheme: str, device: str) -> None:
+             errors: int | None, strict: bool, limit: int, encoding: str, scheme: str, device: str) -> None:
     """Score the model folder MODEL on labelled files, one per language.
 
     With --translations or --probe you may omit these; MODEL may then also be the folder of an untrained encoder.
     Texts for these two options may have any form: raw text, labelled texts, or columns (tags are not read).
     """
+    from minixl.cli.evaluation_tables import (class_table, confusion_tables, error_list, probe_table, score_table,
+                                              translation_table)
     from minixl.data.translations import parse_pairs, read_pair, read_probed
     from minixl.evaluation.probe import LEAST
     from minixl.prediction import Predictor
@@ -64,19 +82,28 @@ def evaluate(model: Path, files: tuple[str, ...], translations: tuple[str, ...],
         texts = [(pair, read_probed(pair, encoding=encoding, limit=limit, least=LEAST)) for pair in probed]
     if strict and not (predictor and corpora and predictor.info.task == "ner"):
         to_stderr("--strict has no effect: it applies to the entities of labelled files")
+    if errors and not corpora:
+        to_stderr("--errors has no effect: it lists the mistakes in labelled files")
     encoder = _encoder(model, predictor, device) if pairs or probed else None
     results: dict[str, Any] = {}
     tables: list[tuple[list[str], str]] = []
     if predictor and corpora:
-        scores = _scores(predictor, corpora, strict)
-        results |= scores
-        tables.append(_score_table(scores, predictor.info.task, strict))
+        task = predictor.info.task
+        scores, mistakes = _scores(predictor, corpora, strict)
+        results |= {language: row | ({"errors": mistakes[language][:errors]} if errors else {}) for language, row in scores.items()}
+        tables.append(score_table(scores, task, strict, predictor.info.sources))
+        if task != "ner":
+            tables.append(class_table(scores, task))
+        if task == "classification":
+            tables += confusion_tables(scores)
+        if errors:
+            tables += [error_list(corpus, mistakes[corpus.language], errors) for corpus in corpora]
     if encoder and translated:
         results["translations"] = _translation_scores(*encoder, translated)
-        tables.append(_translation_table(results["translations"]))
+        tables.append(translation_table(results["translations"]))
     if encoder and texts:
         results["probe"] = _probes(*encoder, texts)
-        tables.append(_probe_table(results["probe"]))
+        tables.append(probe_table(results["probe"]))
     if as_json:
         click.echo(json.dumps(results, indent=2))
     else:
@@ -97,21 +124,40 @@ def _corpora(predictor: Predictor, files: Sequence[str], limit: int, encoding: s
     return corpora
 
 
-def _scores(predictor: Predictor, corpora: Sequence[Corpus], strict: bool) -> dict[str, Any]:
-    """Return the task's scores by language."""
+def _scores(predictor: Predictor, corpora: Sequence[Corpus], strict: bool) -> tuple[dict[str, Any], dict[str, list[Mistake]]]:
+    """Return the task's scores and the model's mistakes, by language."""
     from minixl.data.corpus import encode_corpus
+    from minixl.evaluation.errors import wrong_documents, wrong_sentences
     from minixl.evaluation.scores import score
     from minixl.prediction import SPLIT_IT, predict_labels
 
-    info, results = predictor.info, {}
+    info, results, mistakes = predictor.info, {}, {}
     for corpus in corpora:
         encoded = encode_corpus(corpus, predictor.tokenizer, info.labels, max_length=info.max_length, on_long=info.on_long,
                                 fix=SPLIT_IT)
         to_stderr(encoded.report(corpus.language))
         with bar(encoded.pieces, f"score {corpus.language}") as progress:
-            predicted = predict_labels(predictor.model, encoded, info.scheme, constrained=info.constrained, progress=progress)
+            if info.task == "classification":
+                predicted, confidences = _classified(predictor, encoded, progress)
+                wrong = wrong_documents(corpus.documents(), predicted, confidences)
+            else:
+                predicted = predict_labels(predictor.model, encoded, info.scheme, constrained=info.constrained, progress=progress)
+                wrong = wrong_sentences(info.task, corpus.sentences(), predicted, strict=strict)
         results[corpus.language] = score(info.task, corpus.gold(), predicted, strict=strict)
-    return results
+        mistakes[corpus.language] = wrong
+    return results, mistakes
+
+
+def _classified(predictor: Predictor, encoded: Encoded, progress: Callable[[int], None] | None) -> tuple[list[Any], list[float]]:
+    """Return the label of every document and its probability."""
+    import numpy as np
+
+    from minixl.prediction import source_scores
+
+    scores = source_scores(predictor.model, encoded, progress=progress)
+    best = [int(values.argmax()) for values in scores]
+    return ([predictor.model.labels[i] for i in best],
+            [float(1 / np.exp(values - values[i]).sum()) for values, i in zip(scores, best, strict=True)])
 
 
 def _encoder(folder: Path, predictor: Predictor | None, device: str) -> tuple[Bert, PieceTokenizer]:
@@ -171,40 +217,9 @@ def _probes(encoder: Bert, tokenizer: PieceTokenizer, probed: Sequence[tuple[Lan
     return results
 
 
-def _score_table(scores: Mapping[str, Any], task: str, strict: bool) -> tuple[list[str], str]:
-    """Return the lines of a table and a note on it."""
-    if task != "ner":
-        return [f"{'language':<12}{'accuracy':>10}{'items':>10}",
-                *(f"{language:<12}{100 * row['accuracy']:>10.1f}{row['support']:>10}" for language, row in scores.items())], ""
-    rows = [(language, kind, row) for language, result in scores.items()
-            for kind, row in [("all", result), *result["by_type"].items()]]
-    return [f"{'language':<12}{'type':<10}{'precision':>10}{'recall':>10}{'f1':>10}{'entities':>10}",
-            *(f"{language:<12}{kind:<10}{100 * row['precision']:>10.1f}{100 * row['recall']:>10.1f}{100 * row['f1']:>10.1f}"
-              f"{row['support']:>10}" for language, kind, row in rows)
-            ], f"entities matched {'strictly, as IOB2' if strict else 'leniently, as conlleval does'}"
-
-
 def _show(tables: Sequence[tuple[list[str], str]]) -> None:
     """Print the tables with an empty line between them, and their notes on stderr."""
     for i, (lines, note) in enumerate(tables):
         click.echo("\n" * (i > 0) + "\n".join(lines))
         if note:
             to_stderr(note)
-
-
-def _translation_table(scores: Mapping[str, Any]) -> tuple[list[str], str]:
-    return [f"{'pair':<12}{'pairs':>10}{'translations':>14}{'random':>10}{'forward':>10}{'backward':>10}",
-            *(f"{name:<12}{row['pairs']:>10}{row['translations']:>14.3f}{row['random']:>10.3f}"
-              f"{100 * row['precision_forward']:>10.1f}{100 * row['precision_backward']:>10.1f}"
-              for name, row in scores.items())
-            ], ("translations, random: median cosine of translations and of random pairs; forward, backward: % of texts whose "
-                "nearest neighbour is their translation")
-
-
-def _probe_table(probes: Mapping[str, Any]) -> tuple[list[str], str]:
-    rows = [(name, level, row) for name, levels in probes.items() for level, row in levels.items()]
-    return [f"{'pair':<12}{'level':<10}{'accuracy':>10}{'source':>10}{'target':>10}{'tested':>10}",
-            *(f"{name:<12}{level:<10}{100 * row['accuracy']:>10.1f}{100 * row['recall_source']:>10.1f}"
-              f"{100 * row['recall_target']:>10.1f}{row['tested']:>10}" for name, level, row in rows)
-            ], ("accuracy of a new language discriminator on texts it has not seen (the test files, or half of the texts without "
-                "them), chance 50; source, target: % recognised of each language")

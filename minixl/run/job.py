@@ -23,6 +23,7 @@ import numpy as np
 from minixl.building import ModelInfo, family_of, save_model, scheme_of
 from minixl.data.inputs import Inputs
 from minixl.evaluation.predictions import write_predictions
+from minixl.evaluation.scores import figures
 from minixl.report.curves import write_curves
 from minixl.report.page_of_run import write_report
 from minixl.report.scores import with_target_mean
@@ -98,7 +99,7 @@ class Run:
                          pooling=model.pooling, max_length=settings["data.max_length"], on_long=settings["data.on_long"],
                          discriminator=discriminator.kind, discriminator_size=discriminator.size,
                          constrained=settings["decode.constrained"], method=self.method.name,
-                         sources=[language for language, _ in self.inputs.source], seed=self.seed, scores=scores["test"])
+                         sources=[language for language, _ in self.inputs.source], seed=self.seed, scores=figures(scores["test"]))
         save_model(self.folder / "model", model, prepared.tokenizer, info, prepared.raw_config)
 
 

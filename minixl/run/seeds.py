@@ -53,11 +53,11 @@ def train_seeds(method: Method, settings: Settings, inputs: Inputs, out: Path, *
 def summarise(runs: Sequence[Metrics]) -> Metrics:
     """Summarise each figure of several runs as {"mean", "sd", "max", "runs"}; sd is that of a sample (n - 1).
 
-    Leaves out figures that some runs lack, such as an entity type that only some of them predicted.
+    Leaves out figures that some runs lack, such as an entity type that only some of them predicted, and confusion matrices.
     """
     summary: Metrics = {}
     for key, first in runs[0].items():
-        if not all(key in run for run in runs):
+        if key == "confusion" or not all(key in run for run in runs):
             continue
         values = [run[key] for run in runs]
         if isinstance(first, dict):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from minixl.errors import UserError
+from minixl.evaluation.scores import figures
 from minixl.files import ROOM
 from minixl.training.update import Update
 
@@ -32,8 +33,8 @@ class Log:
         self._write({"kind": "update", **update._asdict()})
 
     def evaluation(self, step: int, scores: Mapping[str, Any]) -> None:
-        """Append the scores of an evaluation; scores: "dev" and perhaps "test" -> language -> score."""
-        self._write({"kind": "evaluation", "step": step, **scores})
+        """Append the figures of an evaluation; scores: "dev" and perhaps "test" -> language -> score."""
+        self._write({"kind": "evaluation", "step": step, **{part: figures(of_part) for part, of_part in scores.items()}})
 
     def clear(self) -> None:
         """Start an empty log."""

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from minixl.building.folder import ModelInfo, save_model
+from minixl.cli.evaluation_tables import score_table
 from minixl.cli.train import print_table
-from minixl.evaluation.scores import mean_sd
+from minixl.evaluation.scores import mean_sd, score, score_entities
 from minixl.models.transformer import Transformer
 from minixl.weights.folder import load_parameters, read_config
 from minixl.weights.tokenizer import Tokenizer
@@ -109,11 +110,25 @@ def test_every_cell_of_an_evaluation(minixl, data, inside):
     assert code == 0 and "leniently" in err
     assert [line.split() for line in out.splitlines()] == [
         ["language", "type", "precision", "recall", "f1", "entities"], ["en", "all", "25.0", "25.0", "25.0", "4"],
-        ["en", "LOC", "25.0", "50.0", "33.3", "2"], ["en", "PER", "0.0", "0.0", "0.0", "2"]]
+        ["en", "LOC", "25.0", "50.0", "33.3", "2"], ["en", "PER", "0.0", "0.0", "0.0", "2"],
+        ["en", "macro", "12.5", "25.0", "16.7"]]
     found = json.loads(minixl("evaluate", inside, f"en={data}/gold.txt", "--json")[1])["en"]
     assert (found["precision"], found["recall"], found["support"]) == (0.25, 0.25, 4)
     loc = found["by_type"]["LOC"]
     assert (loc["precision"], loc["recall"], loc["f1"], loc["support"]) == (0.25, 0.5, pytest.approx(1 / 3), 2)
+
+
+def test_the_mean_over_the_target_languages_of_an_evaluation(minixl, data):
+    """Languages that the model was not trained on; a row only if there are several."""
+    rows = {language: score_entities([gold], [["B-LOC"]]) for language, gold in
+            (("en", ["B-LOC"]), ("es", ["B-LOC"]), ("fr", ["B-PER"]))}
+    lines, _ = score_table(rows, "ner", False, ["en"])
+    assert lines[-1].split() == ["target", "mean", "all", "50.0", "50.0", "50.0"]
+    assert "target mean" not in str(score_table(rows, "ner", False, ["en", "es"])[0])
+    documents = {language: score("classification", ["a", "b"], predicted) for language, predicted in
+                 (("en", ["a", "b"]), ("es", ["a", "a"]), ("fr", ["b", "a"]))}
+    lines, _ = score_table(documents, "classification", False, ["en"])
+    assert lines[-1].split() == ["target", "mean", "25.0", "16.7"]
 
 
 def test_strict_takes_tags_literally(minixl, data, inside):

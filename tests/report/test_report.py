@@ -9,6 +9,7 @@ import pytest
 
 from minixl.data.inputs import Inputs
 from minixl.errors import UserError
+from minixl.evaluation.scores import figures
 from minixl.methods import LOSSES, train
 from minixl.methods.adversary import verdict
 from minixl.report.comparison import band
@@ -226,7 +227,7 @@ def test_curves_of_a_run(folder, tmp_path):
     evaluations = [r for r in log if r["kind"] == "evaluation"]
     assert [float(row["score"]) for row in rows[1::2]] == [r["test"]["es"]["f1"] for r in evaluations]
     metrics = json.loads((out / "metrics.json").read_text())
-    assert evaluations[-1]["test"] == metrics["last"]
+    assert evaluations[-1]["test"] == figures(metrics["last"])
     losses = [r["value"] for r in log if r.get("loss") == "generator"]
     assert float(rows[2]["loss_generator"]) == pytest.approx(statistics.fmean(losses[2:4]))
     page = (out / "report.html").read_text()

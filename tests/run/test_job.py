@@ -163,7 +163,11 @@ def test_classification(folder, tmp_path, pooling):
                     test=[("es", folder / "es.tsv")])
     metrics = run(folder, tmp_path / "run", inputs=inputs,
                   settings=settings(task="classification", model__pooling=pooling, train__epochs=8))
-    assert set(metrics["test"]["es"]) == {"accuracy", "support"}
+    scores = metrics["test"]["es"]
+    assert set(scores) == {"accuracy", "support", "macro_f1", "by_class", "confusion"}
+    assert sum(count for row in scores["confusion"].values() for count in row.values()) == scores["support"]
+    assert "confusion" not in (tmp_path / "run" / "log.jsonl").read_text()
+    assert "confusion" not in json.loads((tmp_path / "run" / "model" / "minixl.json").read_text())["scores"]["es"]
 
 
 def test_seeds_give_mean_and_sd(folder, tmp_path):
@@ -191,6 +195,7 @@ def test_summarise_leaves_out_what_only_some_runs_have():
     """A type that is not in the gold file is in by_type only where a run predicted it."""
     assert set(summarise([{"PER": 1.0, "MISC": 0.0}, {"PER": 0.5}])) == {"PER"}
     assert set(summarise([{"PER": 1.0}, {"PER": 0.5, "MISC": 0.0}])) == {"PER"}
+    assert set(summarise([{"PER": 1.0, "confusion": {"a": {"a": 1}}}, {"PER": 0.5, "confusion": {"a": {"a": 1}}}])) == {"PER"}
 
 
 def test_config_can_be_read_back(folder, tmp_path):
