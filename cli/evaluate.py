@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from minixl.cli.options import bar, device_option, encoding_option, named_options, scheme_option
+from minixl.cli.options import bar, device_option, encoding_option, named_options, scheme_option, with_options
 from minixl.cli.terminal import to_stderr
 
 if TYPE_CHECKING:
@@ -54,12 +54,14 @@ class _Count(click.ParamType):
 @click.option("--errors", type=_Count(), is_flag=False, flag_value=ERRORS, metavar="[=N]",
               help=f"List the first N inputs of each language that the model got wrong, {ERRORS} if N is left out.")
 @click.option("--strict", is_flag=True, help="Require literal IOB2 entities; the default reads them as conlleval does.")
-@click.option("--limit", type=click.IntRange(0), default=0, help="Read the first N inputs of each file; 0: all.")
+@click.option("--limit", type=click.IntRange(0), default=0, help="Read only N inputs of each language; 0: all.")
+@click.option("--sample", type=click.Choice(["first", "random"]), default="first", show_default=True,
+              help="Which N --limit keeps: the first, or a random draw (always the same).")
 @encoding_option
 @scheme_option
 @device_option
 def evaluate(model: Path, files: tuple[str, ...], translations: tuple[str, ...], probe: tuple[str, ...], as_json: bool,
-             errors: int | None, strict: bool, limit: int, encoding: str, scheme: str, device: str) -> None:
+             errors: int | None, strict: bool, limit: int, sample: str, encoding: str, scheme: str, device: str) -> None:
     """Score the model folder MODEL on labelled files, one per language.
 
     With --translations or --probe you may omit these; MODEL may then also be the folder of an untrained encoder.
@@ -77,9 +79,9 @@ def evaluate(model: Path, files: tuple[str, ...], translations: tuple[str, ...],
     encoder_only = not files and (model / "config.json").is_file() and not (model / "minixl.json").is_file()
     predictor = None if encoder_only else Predictor.load(model, device=device)
     with named_options():
-        corpora = _corpora(predictor, files, limit, encoding, scheme) if predictor else []
-        translated = [(pair, read_pair(pair, encoding=encoding, limit=limit)) for pair in pairs]
-        texts = [(pair, read_probed(pair, encoding=encoding, limit=limit, least=LEAST)) for pair in probed]
+        corpora = _corpora(predictor, files, limit, sample, encoding, scheme) if predictor else []
+        translated = [(pair, read_pair(pair, encoding=encoding, limit=limit, sample=sample)) for pair in pairs]
+        texts = [(pair, read_probed(pair, encoding=encoding, limit=limit, sample=sample, least=LEAST)) for pair in probed]
     if strict and not (predictor and corpora and predictor.info.task == "ner"):
         to_stderr("--strict has no effect: it applies to the entities of labelled files")
     if errors and not corpora:
@@ -110,17 +112,20 @@ def evaluate(model: Path, files: tuple[str, ...], translations: tuple[str, ...],
         _show(tables)
 
 
-def _corpora(predictor: Predictor, files: Sequence[str], limit: int, encoding: str, scheme: str) -> list[Corpus]:
-    """Read the labelled files.  Raises UserError for a label that the model does not have."""
+def _corpora(predictor: Predictor, files: Sequence[str], limit: int, sample: str, encoding: str, scheme: str) -> list[Corpus]:
+    """Read the labelled files and print warnings.  Raises UserError for a label that the model does not have."""
     from minixl.data.corpus import check_labels, read_corpus
     from minixl.data.inputs import check_given_once, parse_language_file
+    from minixl.data.sanity import one_label_warning
 
     named = [parse_language_file(pair, "evaluate") for pair in files]
     check_given_once("evaluate ", [language for language, _ in named])
-    corpora = [read_corpus(predictor.info.task, language, path, encoding=encoding, scheme=scheme).limited(limit)
-               for language, path in named]
-    for corpus in corpora:
+    complete = [read_corpus(predictor.info.task, language, path, encoding=encoding, scheme=scheme) for language, path in named]
+    corpora = [corpus.limited(limit, sample) for corpus in complete]
+    for corpus, whole in zip(corpora, complete, strict=True):
         check_labels(corpus, predictor.info.file_labels())
+        if warning := one_label_warning(corpus.language, corpus, whole, "data.test_limit", sample):
+            to_stderr(with_options(warning))
     return corpora
 
 

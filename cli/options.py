@@ -1,6 +1,7 @@
 """Options, their messages and a progress bar that several commands share."""
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ import click
 
 from minixl.errors import UserError
 
-OPTIONS = {"data.encoding": "--encoding", "data.scheme": "--scheme"}
+OPTIONS = {"data.encoding": "--encoding", "data.scheme": "--scheme", "data.test_limit": "--limit", "data.sample": "--sample"}
 encoding_option = click.option("--encoding", default="utf-8", show_default=True, help="Character encoding of the input.")
 scheme_option = click.option("--scheme", type=click.Choice(["auto", "IOB1", "IOB2", "IOBES", "BIOUL"]), default="auto",
                              show_default=True, help="Scheme of the entity tags; auto detects it.")
@@ -23,10 +24,14 @@ def named_options() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        text = str(error)
-        for setting, option in OPTIONS.items():
-            text = text.replace(f"--set {setting}=", f"{option} ").replace(f"{setting}:", f"{option}:")
-        raise UserError(text) from None
+        raise UserError(with_options(str(error))) from None
+
+
+def with_options(message: str) -> str:
+    """Name the option instead of the setting in a message."""
+    for setting, option in OPTIONS.items():
+        message = re.sub(rf"\b{re.escape(setting)}\b", option, message.replace(f"--set {setting}=", f"{option} "))
+    return message
 
 
 @contextmanager

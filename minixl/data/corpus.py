@@ -15,6 +15,7 @@ from minixl.data.examples import TAGGING, Document, Sentence
 from minixl.data.hints import entity_tags_hint, one_column_hint, swapped_columns_hint
 from minixl.data.json_lines import read_tokens
 from minixl.data.layout import detect_layout
+from minixl.data.limits import FIRST, kept_by_limit
 from minixl.data.lines import file_format, quoted, read_lines
 from minixl.data.schemes import convert, label_set, parse_tag
 from minixl.data.text import read_text
@@ -48,9 +49,14 @@ class Corpus:
         """Return the inputs of a classification task."""
         return [item for item in self.inputs if isinstance(item, Document)]
 
-    def limited(self, count: int) -> Corpus:
-        """Keep the first `count` inputs; 0 keeps all."""
-        return replace(self, inputs=self.inputs[:count]) if count else self
+    def limited(self, count: int, sample: str = FIRST, seed: int = 1) -> Corpus:
+        """Keep `count` inputs: the first, or with sample="random" a draw by `seed`; 0 keeps all."""
+        inputs: Any = [self.inputs[i] for i in kept_by_limit(len(self.inputs), count, sample, seed)]
+        return replace(self, inputs=inputs)
+
+    def labels(self) -> set[str]:
+        """Return the labels, or the tags, that occur."""
+        return {label for gold in self.gold() for label in ([gold] if isinstance(gold, str) else gold)}
 
 
 def read_corpus(task: str, language: str, path: Path, *, encoding: str = "utf-8", scheme: str = "auto",

@@ -9,6 +9,8 @@ from pathlib import Path
 from minixl.data.corpus import Corpus, check_class_counts, check_labels, collect_labels, read_corpus, read_unlabelled
 from minixl.data.encoding import ON_LONG, SHORTEST
 from minixl.data.inputs import Inputs
+from minixl.data.limits import FIRST, SETTINGS
+from minixl.data.sanity import one_label_warning
 from minixl.errors import UserError
 from minixl.settings import Section, Setting, Settings
 
@@ -18,9 +20,7 @@ SECTION = Section("data", {
     "task": Setting("ner", "task of the model", TASKS),
     "data.max_length": Setting(128, "longest input in word pieces, [CLS] and [SEP] included", at_least=SHORTEST),
     "data.on_long": Setting("window", "what to do with a longer input", ON_LONG),
-    "data.limit": Setting(0, "train only on the first N sentences of each source file; 0: all", at_least=0),
-    "data.test_limit": Setting(0, "score only the first N inputs of every dev and test file; 0: all", at_least=0),
-    "data.unlabelled_limit": Setting(0, "use only the first N sentences of every --unlabelled file; 0: all", at_least=0),
+    **SETTINGS,
     "data.min_count": Setting(2, "minimum number of documents per class; fewer is an error, usually a mistyped label", at_least=1),
     "data.scheme": Setting("auto", "scheme of the entity tags; auto detects it", ("auto", "IOB1", "IOB2", "IOBES", "BIOUL")),
     "data.encoding": Setting("utf-8", "character encoding of the files"),
@@ -36,6 +36,7 @@ class Files:
     test: list[Corpus]
     unlabelled_sources: list[Corpus]           # unlabelled text in the source languages
     unlabelled_targets: list[Corpus]           # in other languages; both are empty unless the method needs them
+    warnings: list[str]                        # about labelled text with which training or a score would mislead
 
 
 def read_files(settings: Settings, inputs: Inputs, needed_by: str) -> Files:
@@ -49,15 +50,26 @@ def read_files(settings: Settings, inputs: Inputs, needed_by: str) -> Files:
         return [read_corpus(task, language, path, encoding=encoding, scheme=scheme) for language, path in pairs]
 
     complete = read(inputs.source)
-    sources = [corpus.limited(settings["data.limit"]) for corpus in complete]
+    sources = [limited(corpus, settings, "data.limit") for corpus in complete]
     _check_limited(settings, complete, sources, lambda corpora: _check_sources(settings, corpora))
     unlabelled = _read_unlabelled(settings, inputs, sources, needed_by) if needed_by else ([], [])
     if not needed_by:
         _check_unused(inputs)
-    dev, test = ([corpus.limited(settings["data.test_limit"]) for corpus in read(pairs)] for pairs in (inputs.dev, inputs.test))
+    scored = {"dev": read(inputs.dev), "test": read(inputs.test)}
+    dev, test = ([limited(corpus, settings, "data.test_limit") for corpus in corpora] for corpora in scored.values())
     for corpus in dev + test:
         _check_limited(settings, complete, sources, partial(_check_known, corpus))
-    return Files(sources, dev, test, *unlabelled)
+    warnings = [one_label_warning(f"{role} {whole.language}", part, whole, limit, settings["data.sample"])
+                for role, wholes, parts, limit in (("source", complete, sources, "data.limit"),
+                                                   ("dev", scored["dev"], dev, "data.test_limit"),
+                                                   ("test", scored["test"], test, "data.test_limit"))
+                for whole, part in zip(wholes, parts, strict=True)]
+    return Files(sources, dev, test, *unlabelled, [warning for warning in warnings if warning])
+
+
+def limited(corpus: Corpus, settings: Settings, limit: str) -> Corpus:
+    """Return what a limit keeps of a text.  limit: the name of its setting, such as data.limit."""
+    return corpus.limited(settings[limit], settings["data.sample"], settings["data.sample_seed"])
 
 
 def _check_sources(settings: Settings, corpora: list[Corpus]) -> None:
@@ -81,8 +93,9 @@ def _check_limited(settings: Settings, complete: list[Corpus], limited: list[Cor
     except UserError as error:
         if not settings["data.limit"] or not _passes(check, complete):
             raise
-        raise UserError(f"data.limit: {settings['data.limit']} sentences of each source file are too few, all would be enough: "
-                        f"{str(error).partition(';')[0]}; raise data.limit") from None
+        draw = ", or draw them from the whole text with --set data.sample=random" * (settings["data.sample"] == FIRST)
+        raise UserError(f"data.limit: {settings['data.limit']} sentences of each source language are too few, all would be enough: "
+                        f"{str(error).partition(';')[0]}; raise data.limit{draw}") from None
 
 
 def _passes(check: Callable[[list[Corpus]], None], corpora: list[Corpus]) -> bool:
@@ -97,8 +110,8 @@ def _read_unlabelled(settings: Settings, inputs: Inputs, sources: list[Corpus],
                      needed_by: str) -> tuple[list[Corpus], list[Corpus]]:
     """Read the unlabelled text in the source languages and in the others.  Raises UserError if there are no others."""
     languages = {corpus.language for corpus in sources}
-    corpora = [read_unlabelled(settings["task"], language, path, encoding=settings["data.encoding"])
-               .limited(settings["data.unlabelled_limit"]) for language, path in inputs.unlabelled]
+    corpora = [limited(read_unlabelled(settings["task"], language, path, encoding=settings["data.encoding"]), settings,
+                       "data.unlabelled_limit") for language, path in inputs.unlabelled]
     targets = [corpus for corpus in corpora if corpus.language not in languages]
     if not targets:
         raise UserError(f"--unlabelled: {needed_by} compares languages, so it needs text in a language other than "

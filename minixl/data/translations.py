@@ -22,6 +22,7 @@ from minixl.data.corpus import read_unlabelled
 from minixl.data.examples import Document
 from minixl.data.hints import looks_like_labels
 from minixl.data.layout import detect_layout, looks_like_columns
+from minixl.data.limits import FIRST, kept_by_limit
 from minixl.data.lines import quoted, read_lines
 from minixl.errors import UserError
 
@@ -73,15 +74,17 @@ def _parse_pair(text: str, option: str) -> LanguagePair:
     return LanguagePair(match[1], match[2], tuple(map(Path, paths)))
 
 
-def read_probed(pair: LanguagePair, *, encoding: str = "utf-8", limit: int = 0, least: int = 2) -> list[PairedTexts]:
+def read_probed(pair: LanguagePair, *, encoding: str = "utf-8", limit: int = 0, sample: str = FIRST,
+                least: int = 2) -> list[PairedTexts]:
     """Read the texts that a discriminator is trained and tested on: one pair of lists for both, or two pairs from four files."""
-    return [read_pair(pair._replace(paths=pair.paths[i:i + 2]), encoding=encoding, limit=limit, least=least, translated=False)
+    return [read_pair(pair._replace(paths=pair.paths[i:i + 2]), encoding=encoding, limit=limit, sample=sample, least=least,
+                      translated=False)
             for i in range(0, len(pair.paths), 2)]
 
 
-def read_pair(pair: LanguagePair, *, encoding: str = "utf-8", limit: int = 0, least: int = 2,
+def read_pair(pair: LanguagePair, *, encoding: str = "utf-8", limit: int = 0, sample: str = FIRST, least: int = 2,
               translated: bool = True) -> PairedTexts:
-    """Read the texts of both languages, or the first `limit` of them (0: all).
+    """Read the texts of both languages, or `limit` of them (0: all).
 
     translated=False also accepts two files with different numbers of texts; then the two lists are independent.
     Raises UserError for a file that cannot be read (minixl.data.lines), a line of one file without a tab, different
@@ -99,7 +102,7 @@ def read_pair(pair: LanguagePair, *, encoding: str = "utf-8", limit: int = 0, le
         source, target = ([text for text, keep in zip(side, complete, strict=True) if keep] for side in (source, target))
     else:
         left_out, source, target = 0, [a for a in source if a.text], [b for b in target if b.text]
-    texts = PairedTexts(source[:limit or None], target[:limit or None], left_out)
+    texts = PairedTexts(*([side[i] for i in kept_by_limit(len(side), limit, sample)] for side in (source, target)), left_out)
     count = min(len(texts.source), len(texts.target))
     if count < least:
         what = "pairs of texts" if translated else "texts of each language"

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from minixl.data.limits import settings_of_limit
 from minixl.evaluation.scores import mean_sd
 from minixl.report.differences import TEST_LIMIT, input_files, short_names
 from minixl.report.folders import RunFolder
@@ -90,7 +91,7 @@ def _by_test_data(runs: Sequence[tuple[str, RunFolder]], language: str) -> list[
 
 def _same_test_data(one: RunFolder, other: RunFolder, language: str) -> bool:
     file, other_file = (input_files(run)[f"test {language}"] for run in (one, other))
-    return file.same_as(other_file) and one.settings[TEST_LIMIT] == other.settings[TEST_LIMIT]
+    return file.same_as(other_file) and not _differing_limits(one, other)
 
 
 def _difference(first: Sequence[tuple[str, RunFolder]], others: Sequence[tuple[str, RunFolder]], language: str) -> str:
@@ -101,10 +102,15 @@ def _difference(first: Sequence[tuple[str, RunFolder]], others: Sequence[tuple[s
     if not file.same_as(other_file):
         label, other_label = short_names([file, other_file])
         differences.append(f"scored on {other_label} in {other_names}, on {label} in {name}")
-    limit, other_limit = run.settings[TEST_LIMIT], other_run.settings[TEST_LIMIT]
-    if limit != other_limit:
-        differences.append(f"{TEST_LIMIT} is {other_limit} in {other_names}, {limit} in {name}")
+    differences += [f"{setting} is {other_run.settings[setting]} in {other_names}, {run.settings[setting]} in {name}"
+                    for setting in _differing_limits(run, other_run)]
     return "; ".join(differences)
+
+
+def _differing_limits(one: RunFolder, other: RunFolder) -> list[str]:
+    """Return the settings by which the runs scored different parts of the same file."""
+    names = dict.fromkeys(name for run in (one, other) for name in settings_of_limit(run.settings, TEST_LIMIT))
+    return [name for name in names if one.settings[name] != other.settings[name]]
 
 
 def meanings_of(groups: Sequence[Group]) -> dict[str, str]:

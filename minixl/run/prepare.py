@@ -45,7 +45,7 @@ def prepare(method: Method, settings: Settings, inputs: Inputs, seed: int, xp: A
     for part, corpora in (("dev", files.dev), ("test", files.test)):
         for text in encode(part, corpora, True):
             evaluation.add(part, *text)
-    messages += check_dev_files(method, settings, evaluation) + check_entities(evaluation)
+    messages += files.warnings + check_dev_files(method, settings, evaluation) + check_entities(evaluation)
     if inputs.unlabelled and not files.unlabelled_targets:
         messages.append(f"--unlabelled: not used, {method.name} trains on labelled text only")
     prepared = Prepared(new.model, new.tokenizer, new.raw_config, labels, sources, unlabelled_sources,

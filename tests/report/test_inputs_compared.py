@@ -114,3 +114,15 @@ def test_the_mean_over_the_target_languages(tmp_path):
     write_comparison(folders, tmp_path / "page.html")
     assert f"<td>target mean</td><td>{name}</td><td>30.0 ± 7.1</td>" in (tmp_path / "page.html").read_text()
     assert all(row["language"] != "target mean" for row in final_scores(groups[-1:], "f1"))
+
+
+def test_scores_of_another_draw_are_marked(tmp_path):
+    """A limit that keeps other sentences is other test data; without a limit nothing is drawn."""
+    drawn = {"data__test_limit": 7, "data__sample": "random"}
+    folders = [write_run(tmp_path / "one", data__test_limit=7), write_run(tmp_path / "two", **drawn),
+               write_run(tmp_path / "three", **drawn, data__sample_seed=2)]
+    assert score_marks(group(map(read_folder, folders))[0])[1] == [
+        "* en, es: data.sample is random in two, first in one", "† en, es: data.sample is random in three, first in one; "
+        "data.sample_seed is 2 in three, 1 in one"]
+    folders = [write_run(tmp_path / "four"), write_run(tmp_path / "five", data__sample="random")]
+    assert score_marks(group(map(read_folder, folders))[0])[1] == []

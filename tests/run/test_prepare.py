@@ -132,10 +132,11 @@ def lines(*tags):
 
 
 @pytest.mark.parametrize(("limit", "source", "test", "said"), [
-    (2, lines("B-PER", "O", "B-LOC"), lines("B-LOC"), r"^data.limit: 2 sentences of each source file are too few, all "
-     r"would be enough: .*/new.txt:1: expected one of the tags .*, found 'B-LOC' for the word 'word'; raise data.limit$"),
-    (1, lines("O", "B-PER"), lines("O"), "^data.limit: 1 sentences of each source file .* expected at least two different labels, "
-     "found only O; raise data.limit$"),
+    (2, lines("B-PER", "O", "B-LOC"), lines("B-LOC"), r"^data.limit: 2 sentences of each source language are too few, all "
+     r"would be enough: .*/new.txt:1: expected one of the tags .*, found 'B-LOC' for the word 'word'; raise data.limit, or draw "
+     r"them from the whole text with --set data.sample=random$"),
+    (1, lines("O", "B-PER"), lines("O"), "^data.limit: 1 sentences of each source language .* expected at least two different "
+     "labels, found only O; raise data.limit, or draw them from the whole text .*$"),
     (2, lines("B-PER", "O", "O"), lines("B-LOC"), r"^.*/new.txt:1: expected one of the tags .*, found 'B-LOC'"),
     (0, lines("O", "O"), lines("O"), "at least two different labels, found only O; give more text, or check which column holds "
      "them$"),

@@ -21,6 +21,7 @@ import numpy as np
 from minixl.data.corpus import Corpus, read_corpus
 from minixl.data.layout import looks_like_columns
 from minixl.data.lines import read_lines
+from minixl.data.reading import limited
 from minixl.evaluation.files import Evaluation
 from minixl.files import write_atomically
 from minixl.methods.advpicker.files import PseudoLabels
@@ -44,7 +45,7 @@ def read_gold(settings: Settings, corpora: Sequence[Corpus]) -> Gold:
         lines = [line for line in read_lines(corpus.path, encoding) if line.strip()]
         if looks_like_columns(settings["task"], lines):
             tagged = read_corpus(settings["task"], corpus.language, corpus.path, encoding=encoding, scheme=settings["data.scheme"])
-            gold[corpus.language] = tagged.limited(settings["data.unlabelled_limit"]).gold()
+            gold[corpus.language] = limited(tagged, settings, "data.unlabelled_limit").gold()
     return gold
 
 

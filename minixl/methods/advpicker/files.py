@@ -27,6 +27,7 @@ from minixl.data.corpus import Corpus
 from minixl.data.encoding import Encoded
 from minixl.data.examples import Sentence
 from minixl.data.inputs import path_key
+from minixl.data.limits import settings_of_limit
 from minixl.data.schemes import paths_to_tags
 from minixl.files import replaced_file
 from minixl.methods.advpicker.labels import Merged, Scored, best_labels, independence, score_sentences
@@ -37,7 +38,7 @@ from minixl.training.progress import over_pieces
 
 SCORED, LABELS = "scores of a teacher", "pseudo-labels"                # the kinds of files
 SCORING = ("data.max_length", "data.on_long", "data.encoding", "adversary.specials")
-SELECTING = (*SCORING, "data.unlabelled_limit", "advpicker.merge", "advpicker.rho")
+SELECTING = (*SCORING, "advpicker.merge", "advpicker.rho")
 
 
 @dataclass(frozen=True)
@@ -97,13 +98,17 @@ class ScoredTexts:
 
     def _made_from(self, language: str, name: str) -> Origin:
         return {f"{self.role} {language}": self.digests[language], f"teacher {name}": self.teachers[name].digest,
-                **settings_of(self.job.settings, (*SCORING, f"data.{self.role}_limit"))}
+                **settings_of(self.job.settings, SCORING), **self.limit()}
+
+    def limit(self) -> Origin:
+        """Return the part of an origin that records which inputs of a text a limit keeps."""
+        return settings_of(self.job.settings, settings_of_limit(self.job.settings, f"data.{self.role}_limit"))
 
 
 def kept_labels(texts: ScoredTexts, language: str, pick: Callable[[str], PseudoLabels]) -> PseudoLabels:
     """Return the pseudo-labels of a language; pick(language) makes them unless they are stored."""
     job, path = texts.job, texts.folder / f"{language}.safetensors"
-    made_from = {**texts.origin(language), **settings_of(job.settings, SELECTING)}
+    made_from = {**texts.origin(language), **settings_of(job.settings, SELECTING), **texts.limit()}
 
     def make() -> Content:
         labels = pick(language)
