@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Hashable
 from pathlib import Path
 
 import click
@@ -37,11 +38,13 @@ def sample(folder: Path, seed: int) -> None:
 @encoding_option
 @scheme_option
 def stats(task: str, files: tuple[str, ...], encoding: str, scheme: str) -> None:
-    """Count the inputs, words and labels of labelled files."""
+    """Count the inputs, words and labels of labelled files, and the inputs that also stand in a file before."""
     from minixl.data.corpus import read_corpus
     from minixl.data.inputs import parse_language_file
+    from minixl.data.sanity import shared_texts, texts_in
     from minixl.data.schemes import spans
 
+    before: set[Hashable] = set()
     for pair in files:
         with named_options():
             corpus = read_corpus(task, *parse_language_file(pair, "data stats"), encoding=encoding, scheme=scheme)
@@ -52,7 +55,10 @@ def stats(task: str, files: tuple[str, ...], encoding: str, scheme: str) -> None
         listed = ", ".join(f"{label} {count}" for label, count in sorted(counts.items())[:LISTED])
         if len(counts) > LISTED:
             listed += f", and {len(counts) - LISTED} more labels"
+        shared = shared_texts(corpus, before)
+        before |= texts_in([corpus])
         click.echo(f"{corpus.language}: {len(corpus.inputs)} inputs, {words} words; {listed or 'no labels'}"
-                   + (f"; tags that broke the scheme and were repaired: {corpus.repaired}" if corpus.repaired else ""))
+                   + (f"; tags that broke the scheme and were repaired: {corpus.repaired}" if corpus.repaired else "")
+                   + (f"; inputs that also stand in a file before this one: {shared}" if shared else ""))
         if corpus.hint:
             to_stderr(f"warning: {corpus.language}: {corpus.hint}")

@@ -10,7 +10,7 @@ from minixl.data.corpus import Corpus, check_class_counts, check_labels, collect
 from minixl.data.encoding import ON_LONG, SHORTEST
 from minixl.data.inputs import Inputs
 from minixl.data.limits import FIRST, SETTINGS
-from minixl.data.sanity import one_label_warning
+from minixl.data.sanity import one_label_warning, overlap_warning, texts_in
 from minixl.errors import UserError
 from minixl.settings import Section, Setting, Settings
 
@@ -64,6 +64,9 @@ def read_files(settings: Settings, inputs: Inputs, needed_by: str) -> Files:
                                                    ("dev", scored["dev"], dev, "data.test_limit"),
                                                    ("test", scored["test"], test, "data.test_limit"))
                 for whole, part in zip(wholes, parts, strict=True)]
+    training = texts_in(sources)
+    warnings += [overlap_warning(f"{role} {corpus.language}", corpus, training)
+                 for role, corpora in (("dev", dev), ("test", test)) for corpus in corpora]
     return Files(sources, dev, test, *unlabelled, [warning for warning in warnings if warning])
 
 

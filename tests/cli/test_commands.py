@@ -228,6 +228,14 @@ def test_sample_and_stats(minixl, tmp_path):
     assert code == 0 and out and err == "warning: es: these look like entity tags; use the task ner\n"
 
 
+def test_stats_of_files_that_share_inputs(minixl, tmp_path):
+    for name, words in (("a", ("x", "y", "y")), ("b", ("y", "z", "y"))):
+        (tmp_path / f"{name}.txt").write_text("".join(f"{word}\tB-PER\n\n" for word in words))
+    code, out, _ = minixl("data", "stats", "ner", f"en={tmp_path}/a.txt", f"es={tmp_path}/b.txt")
+    assert code == 0 and out.splitlines() == [
+        "en: 3 inputs, 3 words; PER 3", "es: 3 inputs, 3 words; PER 3; inputs that also stand in a file before this one: 2"]
+
+
 def test_python_api(trained):
     import minixl
     model = minixl.load(trained / "tagger" / "model")

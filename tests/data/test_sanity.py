@@ -53,6 +53,30 @@ def test_a_whole_file_of_one_label(folder):
         "apart"]
 
 
+def test_test_and_dev_texts_in_the_training_text(folder):
+    """Exactly the same words, whatever their labels and language; unlabelled text is no training text with labels."""
+    copied = "anna\tO\nvisited\tO\nparis\tO\n.\tO\n\nAnna\tB-PER\nvisited\tO\nparis\tO\n.\tO\n"
+    (folder / "copied.txt").write_text(copied, encoding="utf-8")
+    en, es = ("en", folder / "en.txt"), ("es", folder / "es.txt")
+    said = "warning: test es: 1 of 2 sentences (50.0 %) also stands in the training text; their scores may show memory instead " \
+        "of transfer"
+    assert warnings_of(folder, "ner", {"test": [("es", folder / "copied.txt")]})[0] == [said]
+    assert [message.partition(" also")[0] for message in warnings_of(folder, "ner", {"dev": [en], "test": [es]})[0]] == [
+        "warning: dev en: 12 of 12 sentences (100.0 %)"]
+    assert warnings_of(folder, "ner", {"unlabelled": [es], "test": [es]}, adversary__level="token")[0] == []
+    assert warnings_of(folder, "ner", {"test": [es]})[0] == []
+
+
+def test_only_what_a_limit_keeps_is_training_text(folder):
+    lines = [f"{label}\tanna visited {i}\n" for i, label in enumerate(["home", "travel"] * 4)]
+    (folder / "many.tsv").write_text("".join(lines), encoding="utf-8")
+    (folder / "last.tsv").write_text("".join(lines[4:]), encoding="utf-8")
+    files = {"source": [("en", folder / "many.tsv")], "test": [("es", folder / "last.tsv")]}
+    for limit, shared in ((0, 4), (4, 0), (6, 2)):
+        said, _ = warnings_of(folder, files=files, data__limit=limit)
+        assert len(said) == (shared > 0) and all(f"test es: {shared} of 4 texts" in line for line in said)
+
+
 def test_every_limit_draws_and_every_seed_draws_the_same(folder):
     files = {"dev": [("en", folder / "sorted.tsv")], "test": [("es", folder / "sorted.tsv")],
              "unlabelled": [("es", folder / "sorted.tsv")], "source": [("en", folder / "sorted.tsv")]}
