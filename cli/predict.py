@@ -94,7 +94,7 @@ def _empty(predictor: Any, line: str) -> dict[str, Any]:
     """Return the keys of a prediction for a line without text."""
     if predictor.model.pooling != "token":
         return {"text": line, "label": None, "confidence": None, "probabilities": {}}
-    return {"text": line, "words": [], "tags": [], "entities" if predictor.info.task == "ner" else "confidences": []}
+    return {"text": line, "words": [], "tags": [], "confidences": [], **({"entities": []} if predictor.info.task == "ner" else {})}
 
 
 def _bracketed(result: dict[str, Any]) -> str:

@@ -133,11 +133,14 @@ class Predictor:
         """Load a model folder.  Raises UserError when it is not one."""
         return cls(*load_model(Path(folder), xp=array_module_for(device)))
 
-    def tag(self, sentences: Sequence[Sequence[str]], *, path: str = "input", lines: Sequence[int] = ()) -> list[TaggedSentence]:
+    def tag(self, sentences: Sequence[Sequence[str]], *, threshold: float = 0.0, path: str = "input",
+            lines: Sequence[int] = ()) -> list[TaggedSentence]:
         """Tag tokenised sentences.  Words that were cut off get confidence 0 and the tag O, or "_" from a tagger of plain tags.
 
-        path, lines: the position of each sentence, for messages; without `lines` they are numbered from 1.
+        threshold: the least confidence, 0 to 1, of an entity, or of a plain tag; words below it get the tag O or "_" and keep
+        their confidence.  path, lines: the position of each sentence, for messages; without `lines` they are numbered from 1.
         """
+        _check_threshold(threshold)
         if self.model.pooling != "token":
             raise UserError(f"expected a tagger, found a {self.info.task} model")
         sentences = _tokenised(sentences)
@@ -162,24 +165,45 @@ class Predictor:
         results, untagged = [], "O" if info.task == "ner" else "_"         # "_": an unspecified field in CoNLL-U
         for sentence, sentence_tags, p, entities in zip(sentences, tags, words, entities_of, strict=True):
             cut = len(sentence) - len(sentence_tags)
-            results.append(TaggedSentence(sentence_tags + [untagged] * cut, np.concatenate([p, np.zeros(cut)]),
-                                          [(*span, next(of_spans)) for span in entities]))
+            answer = TaggedSentence(sentence_tags + [untagged] * cut, np.concatenate([p, np.zeros(cut)]),
+                                    [(*span, next(of_spans)) for span in entities])
+            results.append(_above(threshold, answer, untagged))
         return results
 
-    def predict(self, texts: Iterable[str], *, path: str = "input", lines: Sequence[int] = ()) -> list[dict[str, Any]]:
+    def predict(self, texts: Iterable[str], *, threshold: float = 0.0, top: int | None = None, path: str = "input",
+                lines: Sequence[int] = ()) -> list[dict[str, Any]]:
         """Return one dictionary per text.
 
         A classifier returns {"text", "label", "confidence", "probabilities"}.  A tagger returns {"text", "words": [[start,
-        end], ...], "tags", "entities": [{"type", "text", "start", "end", "first_word", "last_word", "confidence"}]}:
-        offsets count characters, end exclusive; an entity's confidence is the geometric mean of its tags' probabilities, or
-        with a CRF the probability of the span.  Plain tags come with "confidences" instead of entities.
+        end], ...], "tags", "confidences", "entities": [{"type", "text", "start", "end", "first_word", "last_word",
+        "confidence"}]}: offsets count characters, end exclusive; "confidences" has the probability of each tag; an entity's
+        confidence is the geometric mean of these, or with a CRF the probability of the span.  Plain tags have no entities.
+        threshold: the least confidence, 0 to 1, of a label, an entity or a plain tag; below it a label is None and a tag O or "_".
+        top: how many of the most probable classes "probabilities" has, the best first; None: all, in the order of the labels.
         path, lines: the position of each text, for messages; without `lines` they are numbered from 1.
         """
         texts = _strings(texts, "predict: expected a list of strings", "; use predict([text])")
-        numbers = lines or range(1, len(texts) + 1)
-        return (self._classify if self.model.pooling != "token" else self._tag_texts)(texts, path, numbers)
+        _check_threshold(threshold)
+        if self.model.pooling != "token":
+            return self._classify(texts, threshold, top, path, lines or range(1, len(texts) + 1))
+        if top is not None:
+            raise UserError(f"top: expected a classifier, found a {self.info.task} model")
+        return self._tag_texts(texts, [split_words(text) for text in texts], threshold, path, lines)
 
-    def _classify(self, texts: Sequence[str], path: str, lines: Sequence[int]) -> list[dict[str, Any]]:
+    def predict_words(self, sentences: Sequence[Sequence[str]], *, threshold: float = 0.0, path: str = "input",
+                      lines: Sequence[int] = ()) -> list[dict[str, Any]]:
+        """Return what `predict` returns for a tagger, for sentences that are split; "text" is their words joined by spaces."""
+        sentences = _tokenised(sentences)
+        ranges = []
+        for words in sentences:
+            ends = np.cumsum([len(word) + 1 for word in words]).tolist()
+            ranges.append([(end - len(word) - 1, end - 1) for word, end in zip(words, ends, strict=True)])
+        return self._tag_texts([" ".join(words) for words in sentences], ranges, threshold, path, lines)
+
+    def _classify(self, texts: Sequence[str], threshold: float, top: int | None, path: str,
+                  lines: Sequence[int]) -> list[dict[str, Any]]:
+        if top is not None and (not isinstance(top, int) or top < 1):
+            raise UserError(f"top: expected a number of classes from 1, got {top!r}")
         documents = [Document(text, None, line) for text, line in zip(texts, lines, strict=True)]
         encoded = encode_documents(documents, self.tokenizer, None, max_length=self.info.max_length, on_long=self.info.on_long,
                                    path=path, fix=SPLIT_IT)
@@ -189,22 +213,23 @@ class Predictor:
             probs = np.exp(log_probs)
             probs /= probs.sum()                                       # a mean of log-probabilities is not normalised
             best = int(probs.argmax())
-            results.append({"text": text, "label": self.model.labels[best], "confidence": round(float(probs[best]), 4),
-                            "probabilities": {label: round(float(p), 4)
-                                              for label, p in zip(self.model.labels, probs, strict=True)}})
+            shown = range(len(probs)) if top is None else np.argsort(-probs, kind="stable")[:top]
+            results.append({"text": text, "label": self.model.labels[best] if probs[best] >= threshold else None,
+                            "confidence": round(float(probs[best]), 4),
+                            "probabilities": {self.model.labels[i]: round(float(probs[i]), 4) for i in shown}})
         return results
 
-    def _tag_texts(self, texts: Sequence[str], path: str, lines: Sequence[int]) -> list[dict[str, Any]]:
-        words = [split_words(text) for text in texts]
+    def _tag_texts(self, texts: Sequence[str], words: Sequence[list[tuple[int, int]]], threshold: float, path: str,
+                   lines: Sequence[int]) -> list[dict[str, Any]]:
+        """Tag the words of texts.  words: their character ranges."""
         tagged = self.tag([[text[a:b] for a, b in ranges] for text, ranges in zip(texts, words, strict=True)],
-                          path=path, lines=lines)
+                          threshold=threshold, path=path, lines=lines)
         results = []
         for text, ranges, answer in zip(texts, words, tagged, strict=True):
-            entry: dict[str, Any] = {"text": text, "words": [list(r) for r in ranges], "tags": answer.tags}
+            entry: dict[str, Any] = {"text": text, "words": [list(r) for r in ranges], "tags": answer.tags,
+                                     "confidences": [round(p, 4) for p in answer.confidences.tolist()]}
             if self.info.task == "ner":
                 entry["entities"] = [self._entity(text, ranges, *span) for span in answer.entities]
-            else:
-                entry["confidences"] = [round(float(p), 4) for p in answer.confidences]
             results.append(entry)
         return results
 
@@ -215,13 +240,37 @@ class Predictor:
                 "last_word": end - 1, "confidence": round(confidence, 4)}
 
 
+def _check_threshold(threshold: float) -> None:
+    if not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:             # nan is not in the range either
+        raise UserError(f"threshold: expected a number from 0 to 1, got {threshold!r}")
+
+
+def _above(threshold: float, answer: TaggedSentence, untagged: str) -> TaggedSentence:
+    """Return the answer with the tags of entities, or plain tags, of less confidence replaced by `untagged`."""
+    if untagged != "O":
+        tags = [tag if p >= threshold else untagged for tag, p in zip(answer.tags, answer.confidences, strict=True)]
+        return answer._replace(tags=tags)
+    entities = [entity for entity in answer.entities if entity[3] >= threshold]
+    if len(entities) == len(answer.entities):
+        return answer
+    kept = {i for _, first, end, _ in entities for i in range(first, end)}
+    tags = [tag if i in kept else untagged for i, tag in enumerate(answer.tags)]
+    return answer._replace(tags=tags, entities=entities)
+
+
 def _tokenised(sentences: Any) -> list[list[str]]:
     """Return the words of every sentence.  Raises TypeError or ValueError for anything else."""
     if isinstance(sentences, str) or not isinstance(sentences, Iterable):
         problem = "one string" if isinstance(sentences, str) else type(sentences).__name__
         raise TypeError(f"tag: expected a list of sentences, each a list of words, got {problem}")
-    return [_strings(words, f"tag: sentence at index {i}: expected a list of words", "; split it into words")
-            for i, words in enumerate(sentences)]
+    lists = [_strings(words, f"tag: sentence at index {i}: expected a list of words", "; split it into words")
+             for i, words in enumerate(sentences)]
+    for i, words in enumerate(lists):
+        for j, word in enumerate(words):
+            if not word.strip(" ") or "\t" in word or "\n" in word:          # other spaces belong to words, as in columns
+                raise ValueError(f"tag: sentence at index {i}: expected words, got {word[:40]!a} at index {j}; leave out blank "
+                                 "words and split at tabs and line ends")
+    return lists
 
 
 def _strings(values: Any, expected: str, fix: str) -> list[str]:

@@ -59,7 +59,7 @@ def test_predict_jsonl(minixl, folder):
     code, out, _ = minixl("predict", folder / "txt" / "model", "--format", "jsonl", stdin=text)
     rows = [json.loads(line) for line in out.splitlines()]
     assert code == 0 and [row["text"] for row in rows] == text.split("\n")[:-1]
-    assert rows[1] == {"text": "", "words": [], "tags": [], "entities": []}
+    assert rows[1] == {"text": "", "words": [], "tags": [], "confidences": [], "entities": []}
     assert rows[0]["words"] == [[0, 4], [5, 12], [13, 18], [19, 20]] and rows[0]["tags"] == ["B-PER", "O", "B-LOC", "O"]
     assert len(rows[3]["tags"]) == len(rows[3]["words"]) == 500 and len(rows[3]["entities"]) >= 200
     for row in rows:

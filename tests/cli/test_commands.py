@@ -170,7 +170,7 @@ def test_predict_text_jsonl_and_columns(minixl, trained):
     code, out, _ = minixl("predict", model, "--format", "jsonl", stdin=text)
     rows = [json.loads(line) for line in out.splitlines()]
     assert rows[0]["words"] == [[0, 4], [5, 12], [13, 18], [19, 20]] and len(rows[0]["tags"]) == 4
-    assert rows[1] == {"text": "", "words": [], "tags": [], "entities": []}
+    assert rows[1] == {"text": "", "words": [], "tags": [], "confidences": [], "entities": []}
     for row in rows:
         for entity in row.get("entities", []):
             assert row["text"][entity["start"]:entity["end"]] == entity["text"] and 0 < entity["confidence"] <= 1
