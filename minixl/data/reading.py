@@ -117,7 +117,7 @@ def _read_unlabelled(settings: Settings, inputs: Inputs, sources: list[Corpus],
                        "data.unlabelled_limit") for language, path in inputs.unlabelled]
     targets = [corpus for corpus in corpora if corpus.language not in languages]
     if not targets:
-        raise UserError(f"--unlabelled: {needed_by} compares languages, so it needs text in a language other than "
+        raise UserError(f"--unlabelled: {needed_by} reads unlabelled text, so it needs text in a language other than "
                         f"{', '.join(sorted(languages))}, for example --unlabelled es=es.txt; found "
                         f"{', '.join(corpus.language for corpus in corpora) or 'none'}")
     return [corpus for corpus in corpora if corpus.language in languages], targets

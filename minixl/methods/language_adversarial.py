@@ -25,7 +25,7 @@ class LanguageAdversarial(Method):
     name = "language-adversarial"
     objective = Supervised
     family = "transformer"
-    compares_languages = True
+    needs_unlabelled = True
 
     def resolve(self, settings: Settings) -> tuple[Settings, list[str]]:
         """Become fine-tuning without the adversary: the baseline of the paper's figure 2."""

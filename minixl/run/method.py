@@ -93,7 +93,7 @@ class Method:
     sections: ClassVar[Sequence[Section]] = ()         # settings of its own
     objective: ClassVar[type[Objective]]
     family: ClassVar[str] = ""                         # the only family of models that it can train; "": any
-    compares_languages: ClassVar[bool] = False         # needs unlabelled text, whatever its terms
+    needs_unlabelled: ClassVar[bool] = False           # text in a target language, whatever its terms
     terms_of_stages: ClassVar[Sequence[type[Term]]] = ()     # terms of its earlier stages, whatever the settings
     if_nothing_learned: ClassVar[str] = "train longer (train.epochs) or with a higher learning rate (optim.lr, optim.head_lr)"
 
@@ -143,7 +143,7 @@ class Method:
 
     def unlabelled_needed_by(self, settings: Settings) -> str:
         """Return the method or setting that needs unlabelled text, for messages; "" if none does."""
-        if self.compares_languages:
+        if self.needs_unlabelled:
             return self.name
         terms = [term for term in self.active_terms(settings) if set(term.STREAMS.values()) - {LABELLED}]
         return terms[0].SWITCH if terms else ""

@@ -78,7 +78,7 @@ def test_reports_that_cannot_be_written(minixl, tmp_path):
 @pytest.mark.parametrize(("recipe", "how", "args", "said"), [
     ("language-adversarial-ner", {"unlabelled": ("es=empty.txt",)}, [], "empty.txt: expected text in es, found none"),
     ("language-adversarial-ner", {"unlabelled": ("es=none.txt",)}, [], "none.txt: expected a file, found nothing"),
-    ("language-adversarial-ner", {"unlabelled": ()}, [], "--unlabelled: language-adversarial compares languages, so it needs"),
+    ("language-adversarial-ner", {"unlabelled": ()}, [], "--unlabelled: language-adversarial reads unlabelled text, so it needs"),
     ("language-adversarial-ner", {"unlabelled": ("en=es.raw",)}, [], "text in a language other than en, "),
     ("language-adversarial-ner", {}, ["--set", "model.freeze=bert.*"], "model.freeze: all parameters of the encoder are frozen"),
     ("language-adversarial-ner", {}, ["--set", "model.keep_frozen=true"], "model.keep_frozen: expected frozen embeddings"),

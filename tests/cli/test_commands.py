@@ -116,7 +116,8 @@ def test_show_lists_every_setting(minixl):
     from minixl.methods import SCHEMA
     code, out, err = minixl("train", "finetune-ner", "--show", "--set", "train.epochs=7")
     assert code == 0 and "train.epochs = 7" in out
-    unused = {name for name in SCHEMA if name.startswith(("adversary.", "linkage.", "perturbation.", "advpicker.", "distill."))}
+    unused = {name for name in SCHEMA if name.startswith(("adversary.", "linkage.", "perturbation.", "advpicker.", "distill.",
+                                                          "self_learning."))}
     unused |= set(FAMILIES["bilstm-crf"].section.settings)
     assert {name for name in SCHEMA if f"\n{name} = " in out} == set(SCHEMA) - unused
     assert f"{len(unused)} settings that this recipe does not use" in err and "# optimiser" in out

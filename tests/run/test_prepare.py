@@ -178,8 +178,8 @@ def test_a_language_has_one_spelling(folder):
         prepared(settings(), inputs(folder, dev=[("EN", folder / "en.txt")]))
 
 
-def test_the_setting_that_compares_languages_is_named(folder):
+def test_the_setting_that_needs_unlabelled_text_is_named(folder):
     for chosen, name in ((settings(linkage__level="sentence"), "linkage.level"),
                          (settings(adversary__level="sentence"), "adversary.level")):
-        with pytest.raises(UserError, match=f"^--unlabelled: {name} compares languages, so it needs text in a language other"):
+        with pytest.raises(UserError, match=f"^--unlabelled: {name} reads unlabelled text, so it needs text in a language other"):
             prepared(chosen, inputs(folder, unlabelled=[]))

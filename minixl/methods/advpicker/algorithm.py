@@ -30,12 +30,13 @@ from minixl.data.examples import TAGGING
 from minixl.data.inputs import Inputs, path_key
 from minixl.errors import UserError
 from minixl.methods.adversary import Adversary
-from minixl.methods.advpicker.audit import read_gold, write_audit
+from minixl.methods.advpicker.audit import write_audit
 from minixl.methods.advpicker.files import PseudoLabels, ScoredTexts, kept_labels
 from minixl.methods.advpicker.labels import RULES, independence, mask, merge, pseudo_tags, select
 from minixl.methods.advpicker.page import report_section
 from minixl.methods.advpicker.student import Distillation, Student
 from minixl.methods.advpicker.teachers import check_teachers, common_labels, existing_teachers, make_teachers, teacher_settings
+from minixl.methods.gold import read_gold
 from minixl.run.method import Job, Method, Scores
 from minixl.run.prepared import Prepared
 from minixl.settings import Section, Setting, Settings
@@ -67,7 +68,7 @@ class AdvPicker(Method):
     sections = SECTIONS
     objective = Distillation
     family = "transformer"
-    compares_languages = True
+    needs_unlabelled = True
     terms_of_stages = (Adversary,)                                     # of the teachers
 
     def run(self, job: Job) -> Scores:

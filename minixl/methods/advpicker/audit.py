@@ -18,35 +18,18 @@ from typing import Any
 
 import numpy as np
 
-from minixl.data.corpus import Corpus, read_corpus
-from minixl.data.layout import looks_like_columns
-from minixl.data.lines import read_lines
-from minixl.data.reading import limited
 from minixl.evaluation.files import Evaluation
 from minixl.files import write_atomically
 from minixl.methods.advpicker.files import PseudoLabels
 from minixl.methods.advpicker.labels import (Merged, Scored, agreement, histogram, independence, mask, pseudo_tags, select,
                                              split_scores, sweep)
+from minixl.methods.gold import read_gold
 from minixl.models.family import Model
 from minixl.prediction import predict_labels
 from minixl.run.method import Job
 from minixl.settings import Settings
 
 FILE = "audit.json"
-
-Gold = dict[str, list[Any]]            # language -> the tags of every sentence
-
-
-def read_gold(settings: Settings, corpora: Sequence[Corpus]) -> Gold:
-    """Read the tags of the unlabelled files that have any."""
-    gold: Gold = {}
-    for corpus in corpora:
-        encoding = settings["data.encoding"]
-        lines = [line for line in read_lines(corpus.path, encoding) if line.strip()]
-        if looks_like_columns(settings["task"], lines):
-            tagged = read_corpus(settings["task"], corpus.language, corpus.path, encoding=encoding, scheme=settings["data.scheme"])
-            gold[corpus.language] = limited(tagged, settings, "data.unlabelled_limit").gold()
-    return gold
 
 
 def write_audit(job: Job, labels: Mapping[str, PseudoLabels], scored: Mapping[str, list[Scored]], tests: Mapping[str, Merged],

@@ -68,7 +68,7 @@ def test_part_of_speech_tags(folder, tmp_path):
     en, es = (("en", tmp_path / "en.txt"), ("es", tmp_path / "es.txt"))
     metrics = run(folder, tmp_path / "run", advpicker(task="pos", advpicker__audit=True),
                   inputs=inputs(folder, source=[en], dev=[en], test=[es], unlabelled=[es]))
-    assert set(metrics["test"]["es"]) == {"accuracy", "support"}
+    assert set(metrics["test"]["es"]) == {"accuracy", "macro_f1", "by_tag", "support"}
     rows = json.loads((tmp_path / "run" / "audit.json").read_text())["languages"]["es"]["pseudo_labels"]
     assert [row["part"] for row in rows] == ["selected", "other", "all"] and 0 <= rows[2]["accuracy"] <= 1
 
@@ -153,7 +153,7 @@ def test_the_limit_of_steps_holds_for_a_run_of_one_stage(folder, tmp_path, varia
 MISTAKES = {
     "nothing to tag": ({"advpicker__variant": "without-kd"}, {"test": []}, "--test: advpicker.variant=without-kd needs a test"),
     "empty": ({}, {"unlabelled": [("es", "empty")]}, "empty: expected text in es, found none; is this the right file?"),
-    "no text": ({}, {"unlabelled": []}, "--unlabelled: advpicker compares languages, so it needs text in a language other than en, "
+    "no text": ({}, {"unlabelled": []}, "--unlabelled: advpicker reads unlabelled text, so it needs text in a language other than en, "
                                         "for example --unlabelled es=es.txt; found none"),
     "source text": ({}, {"unlabelled": [("en", "es.raw")]}, "needs text in a language other than en, .*; found en$"),
     "nothing selected": ({"advpicker__rho": 0.4}, {}, "advpicker.rho: 0.4 selects none of the 2 sentences of .*fr.raw; expected "),
