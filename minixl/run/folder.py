@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from minixl.data.inputs import Inputs
 from minixl.errors import UserError
@@ -83,22 +84,36 @@ def check_unused(out: Path) -> None:
         raise UserError(f"--out {out}: expected a folder, found a file; choose another name")
     names = {entry.name for entry in out.iterdir()} if out.exists() else set()
     if names - BEFORE_CONFIG:
-        raise UserError(f"--out {out}: the folder is in use; choose another{_how_to_continue(out)}")
+        raise UserError(f"--out {out}: the folder {_state(out)}")
 
 
-def _how_to_continue(out: Path) -> str:
-    """Return the end of a message: how to continue the run or runs in the folder; "" if there are none to continue."""
+def _state(out: Path) -> str:
+    """Return the end of a message: what the folder holds, and what to do."""
     seeds = len(list(out.glob(f"seed-*/{CONFIG}")))
-    if is_finished(out) or not (seeds or holds_run(out)):
-        return ""
-    return f", or continue {f'these runs with --resume --seeds {seeds}' if seeds else 'that run with --resume'} --out {out}"
+    if not (seeds or holds_run(out)):
+        return "is in use; choose another"
+    if is_finished(out):
+        return f"holds a finished run, its scores are in {out / 'metrics.json'}; choose another, {_how_to_repeat(out)}"
+    unfinished = f"these runs with --resume --seeds {seeds}" if seeds else "that run with --resume"
+    return f"is in use; choose another, or continue {unfinished} --out {out}"
+
+
+def _how_to_repeat(out: Path, name: str = "SECTION.KEY", value: Any = "VALUE") -> str:
+    """Return the part of a message that says how to train with the settings of a finished run and a change."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return f"or repeat it with other settings: minixl train {out} --set {name}={text} --out NEW"
 
 
 def check_resumable(out: Path, settings: Settings, inputs: Inputs, seed: int) -> None:
     """Raises UserError unless the folder holds an unfinished run with these settings, inputs and seed."""
     check_same(out, settings, inputs, seed)
     if is_finished(out):
-        raise UserError(f"--resume: the run in {out} is finished, its scores are in {out / 'metrics.json'}")
+        raise UserError(f"--resume: the run in {out} is finished, its scores are in {out / 'metrics.json'}; choose another --out "
+                        f"folder, {_how_to_repeat(out)}")
+    gone = [path for path in (inputs.encoder, *inputs.text_files()) if path is not None and not path.exists()]
+    if gone:
+        raise UserError(f"--resume: {gone[0]} is not there any more, but the run in {out} began with it; put it back, or choose a "
+                        "new --out folder")
 
 
 def check_same(out: Path, settings: Settings, inputs: Inputs, seed: int) -> None:
@@ -110,12 +125,13 @@ def check_same(out: Path, settings: Settings, inputs: Inputs, seed: int) -> None
     changed = [name for name in settings if settings[name] != before[name]]
     if changed:
         name = changed[0]
-        raise UserError(f"--resume: {name} was {before[name]!r} when the run began, now it is {settings[name]!r}; leave it "
-                        "out to continue that run, or choose a new --out folder")
+        cure = f"that run is finished, {_how_to_repeat(out, name, settings[name])}" if is_finished(out) else \
+            "leave it out to continue that run, or choose a new --out folder"
+        raise UserError(f"--resume: {name} was {before[name]!r} when the run began, now it is {settings[name]!r}; {cure}")
     if seed != old_seed or old_inputs.to_toml() != inputs.to_toml():
         raise UserError(f"--resume: the inputs or the seed differ from those in {out / CONFIG}; leave them out to "
                         "continue that run")
-    digest = config_digest((out / CONFIG).read_text(encoding="utf-8"))
+    digest = config_digest((out / CONFIG).read_text(encoding="utf-8-sig"))
     if read_digests(out).get(CONFIG, digest) != digest:                    # runs of older versions lack it
         raise UserError(f"--resume: {out / CONFIG} was changed since the run began; undo that, or choose a new --out folder")
 

@@ -37,7 +37,7 @@ def read_config(folder: Path, schema: Schema) -> tuple[Settings, Inputs, int]:
     if not path.is_file():
         raise UserError(f"--resume: {path} does not exist: {folder} holds no run to continue")
     try:
-        values, inputs, seed = _split(tomllib.loads(path.read_text(encoding="utf-8")))
+        values, inputs, seed = _split(tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: expected the settings of a run as minixl wrote them, found a damaged file ({error}); "
                         "start again with a new --out folder") from None
@@ -51,7 +51,7 @@ def read_any_config(folder: Path, schema: Schema) -> tuple[dict[str, Any], Input
     """
     path, version = folder / CONFIG, "an unknown version"
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         version = tables["versions"]["minixl"]
         values, inputs, seed = _split(tables)
         settings = {name: setting.default for name, setting in schema.items()} | schema.upgrade(values)

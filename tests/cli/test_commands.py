@@ -108,7 +108,7 @@ def test_train_prints_the_table(minixl, trained, tmp_path):
 def test_a_folder_in_use(minixl, trained):
     code, _, err = minixl("train", "finetune-ner-cpu", "--encoder", trained / "encoder", "--source", f"en={trained}/en.txt",
                           "--out", trained / "tagger")
-    assert code == 1 and "the folder is in use" in one_line(err)
+    assert code == 1 and "the folder holds a finished run, its scores are in" in one_line(err)
 
 
 def test_show_lists_every_setting(minixl):

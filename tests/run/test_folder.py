@@ -1,5 +1,6 @@
 """What a run folder is continued with: the settings, files and directory it began in, and a word about what is missing."""
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
@@ -44,6 +45,11 @@ def test_an_edited_config_is_refused(folder, out, old, new):
 
 def test_comments_and_versions_may_change(folder, out):
     (out / "config.toml").write_text("# mine\n" + (out / "config.toml").read_text().replace('minixl = "', 'minixl = "9'))
+    resume(folder, out)
+
+
+def test_a_byte_order_mark_changes_nothing(folder, out):
+    (out / "config.toml").write_text((out / "config.toml").read_text(), encoding="utf-8-sig")
     resume(folder, out)
 
 
@@ -176,10 +182,27 @@ def test_the_cure_for_a_folder_in_use_is_one_that_works(folder, out, tmp_path):
                                         f"--out {out}$"):
         run(folder, out, SHORT)
     resume(folder, out)
-    with pytest.raises(UserError, match=f"^--out {out}: the folder is in use; choose another$"):            # finished
+    with pytest.raises(UserError, match=f"^--out {out}: the folder holds a finished run, its scores are in {out}/metrics.json; "
+                                        f"choose another, or repeat it with other settings: minixl train {out} "
+                                        "--set SECTION.KEY=VALUE --out NEW$"):
         run(folder, out, SHORT)
+    with pytest.raises(UserError, match="^--resume: train.max_steps was 3 when the run began, now it is 4; that run is finished, "
+                                        f"or repeat it with other settings: minixl train {out} --set train.max_steps=4 --out NEW$"):
+        resume(folder, out, chosen=SHORT.override(["train.max_steps=4"]))
     seeds = tmp_path / "seeds"
     for seed in (1, 2):
         stopped(folder, seeds / f"seed-{seed}", SHORT, 1, seed=seed)
     with pytest.raises(UserError, match=f"or continue these runs with --resume --seeds 2 --out {seeds}$"):
         run(folder, seeds, SHORT)
+
+
+@pytest.mark.parametrize("name", ["encoder", "es.raw"])
+def test_an_input_that_is_gone_is_to_be_put_back(folder, tmp_path, name):
+    data, out = Path(copytree(folder, tmp_path / "data")), tmp_path / "run"
+    stopped(data, out, SHORT, 1)
+    (data / name).rename(tmp_path / name)
+    with pytest.raises(UserError, match=f"^--resume: {data}/{name} is not there any more, but the run in {out} began with it; put "
+                                        "it back, or choose a new --out folder$"):
+        resume(data, out)
+    (tmp_path / name).rename(data / name)
+    resume(data, out)

@@ -94,7 +94,7 @@ def test_a_folder_that_another_process_finished_in_the_meantime_is_left_alone(fo
         return real(*args)
 
     monkeypatch.setattr(minixl.run.job, "prepare", slowly)
-    with pytest.raises(UserError, match="is finished, its scores" if resume else "the folder is in use; choose another"):
+    with pytest.raises(UserError, match="is finished, its scores" if resume else "the folder holds a finished run"):
         run(folder, out, chosen, resume=resume)
     assert (out / "mine").read_text() == "other" and json.loads((out / "metrics.json").read_text())["steps"] == 2
 
