@@ -23,6 +23,8 @@ from minixl.errors import UserError, nearest
 
 TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "names separated by commas"}
 NOTES = ("paper", "inputs", "versions")            # tables of a recipe or a config.toml that hold no settings
+GIVEN_BY_OPTIONS = {"inputs": "name the files on the command line: --encoder, --source, --dev, --unlabelled, --test, --vectors",
+                    "seed": "give it on the command line: --seed"}      # a recipe has neither, unless it is a config.toml: both
 
 
 class Setting(NamedTuple):
@@ -92,7 +94,9 @@ class Schema(Mapping[str, Setting]):
         """Return the settings of a recipe and of those that it inherits from.  below: the recipes that inherit from it."""
         tables = read_toml(path)
         if is_config(tables):
-            del tables["seed"]
+            del tables["seed"], tables["inputs"]
+        for name in sorted(tables.keys() & GIVEN_BY_OPTIONS.keys()):
+            raise UserError(f"{path}: {name}: a recipe holds only settings; {GIVEN_BY_OPTIONS[name]}")
         base = tables.pop("base", None)
         inherited: dict[str, Any] = {}
         if base is not None:
@@ -207,7 +211,7 @@ def recipe_path(name: str | Path, folder: Path, where: str) -> Path:
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the tables of a recipe or a config.toml.  Raises UserError for a file that cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))     # an editor may have put a byte order mark first
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -82,7 +82,7 @@ def test_shipped_recipes_load(name):
 
 def test_a_recipe_file(tmp_path):
     path = tmp_path / "mine.toml"
-    path.write_text('task = "pos"\n[train]\nepochs = 2\n[paper]\ntitle = "not a setting"\n[inputs]\nsource = []\n')
+    path.write_text('task = "pos"\n[train]\nepochs = 2\n[paper]\ntitle = "not a setting"\n[versions]\nnumpy = "2"\n')
     settings = SCHEMA.recipe(str(path))
     assert (settings["task"], settings["train.epochs"]) == ("pos", 2)
 
@@ -112,6 +112,24 @@ def write_recipes(folder, **recipes):
     """Write NAME.toml with this content for each name."""
     for name, content in recipes.items():
         (folder / f"{name}.toml").write_text(content, encoding="utf-8")
+
+
+@pytest.mark.parametrize(("start", "end"), [(b"\xef\xbb\xbf", b"\n"), (b"", b"\r\n")])
+def test_recipes_of_windows_editors(tmp_path, start, end):
+    (tmp_path / "mine.toml").write_bytes(start + b'base = "finetune-ner"\n[train]\nepochs = 2\n'.replace(b"\n", end))
+    assert SCHEMA.recipe(tmp_path / "mine.toml") == {**SCHEMA.recipe("finetune-ner"), "train.epochs": 2}
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ('[inputs]\nencoder = "mbert"\n', "inputs: a recipe holds only settings; name the files on the command line: --encoder, "
+     "--source, --dev, --unlabelled, --test, --vectors"),
+    ("seed = 3\n", "seed: a recipe holds only settings; give it on the command line: --seed")])
+def test_what_options_give_is_not_silently_ignored_in_a_recipe(tmp_path, text, said):
+    write_recipes(tmp_path, mine=text, below='base = "mine.toml"')
+    for name in ("mine", "below"):
+        with pytest.raises(UserError) as error:
+            SCHEMA.recipe(tmp_path / f"{name}.toml")
+        assert str(error.value) == f"{tmp_path}/mine.toml: {said}"
 
 
 def test_a_base_is_inherited(tmp_path, monkeypatch):
