@@ -6,7 +6,7 @@
     OUT/metrics.json    the scores, see docs/runs.md
     OUT/predictions/    the predictions on the test files behind these scores
     OUT/model/          the selected model, a Hugging Face folder
-    OUT/checkpoint/     what --resume continues from
+    OUT/checkpoint/     what --resume continues from, until the run has finished
     OUT/curves.csv      losses, accuracies and scores over the steps
     OUT/report.html     curves and tables
     OUT/STAGE/          a folder like this one for every earlier stage of the method
@@ -34,8 +34,9 @@ from minixl.run.prepare import prepare
 from minixl.run.prepared import Prepared
 from minixl.run.stage import train_stage
 from minixl.settings import Settings
+from minixl.training.checkpoint import Checkpoint
 from minixl.training.log import last_accuracy, read_log
-from minixl.training.metrics import Metrics, is_finished, read_metrics, write_metrics
+from minixl.training.metrics import REWRITE, Metrics, is_finished, read_metrics, write_metrics
 from minixl.training.progress import Reporter, Stop, check_stop
 
 
@@ -73,8 +74,7 @@ class Run:
         if is_finished(folder):
             check_same(folder, settings, self.inputs, seed)
             check_unchanged(folder, self.prepared.fingerprints)
-            return Trained(folder, read_metrics(folder, self.prepared.evaluation.figure, "delete this file, and --resume writes it "
-                                                "again"))
+            return Trained(folder, read_metrics(folder, self.prepared.evaluation.figure, REWRITE))
         check_stop(self.stop)
         title = title or f"stage {name}"
         self.reporter.message(title)
@@ -148,5 +148,7 @@ def _finish(run: Run, scores: Scores) -> Metrics:
                  run.method.report(run.folder, metrics))
     for language, predicted in evaluation.predicted.items():
         write_predictions(run.folder, evaluation.files["test"][language][0], predicted)
-    write_metrics(run.folder, metrics)                             # last: it marks the run as finished
+    write_metrics(run.folder, metrics)                             # marks the run as finished: it needs no checkpoint any more
+    if not settings["train.keep_checkpoint"]:
+        Checkpoint.of_run(run.folder).remove()
     return metrics

@@ -15,7 +15,7 @@ from minixl.run.job import train_run
 from minixl.run.method import Method
 from minixl.settings import Settings
 from minixl.training.config import read_config
-from minixl.training.metrics import Metrics, is_finished, read_metrics, write_metrics
+from minixl.training.metrics import REWRITE, Metrics, is_finished, read_metrics, write_metrics
 from minixl.training.progress import Reporter, Stop
 
 
@@ -40,7 +40,7 @@ def train_seeds(method: Method, settings: Settings, inputs: Inputs, out: Path, *
         if resume and is_finished(folder):
             check_same(folder, settings, inputs, seed)
             check_unchanged(folder, fingerprints)
-            runs.append(read_metrics(folder, main_figure(settings["task"]), "delete this file, and --resume writes it again"))
+            runs.append(read_metrics(folder, main_figure(settings["task"]), REWRITE))
             continue
         runs.append(train_run(method, settings, inputs, folder, seed=seed, reporter=reporter, xp=xp, shared=out,
                               resume=resume and holds_run(folder), stop=stop, quiet=trained > 0))

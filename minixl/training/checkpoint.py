@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,22 @@ class Checkpoint:
         self.cure = f"make room and continue with minixl train --resume --out {folder.parent}"
         self.files: dict[str, str] = {}
 
+    @classmethod
+    def of_run(cls, folder: Path) -> Checkpoint:
+        """Return the checkpoint of the run in a folder."""
+        return cls(folder / "checkpoint")
+
     def exists(self) -> bool:
         """Whether the folder has a state to continue from."""
         return (self.folder / "latest.json").is_file()
+
+    def remove(self) -> None:
+        """Delete its files, and the folder unless it holds others.  Deletes what it can, since nobody needs them any more."""
+        for path in (self.folder / "latest.json", *self.folder.glob("*.safetensors"), *self.folder.glob("*.new")):
+            with suppress(OSError):
+                path.unlink()
+        with suppress(OSError):
+            self.folder.rmdir()
 
     def snapshot(self, name: str, step: int, store: ParameterStore) -> None:
         """Save the current trainable parameters under a name, in place of an earlier snapshot of that name."""

@@ -35,6 +35,8 @@ SECTION = Section("training", {
     "train.max_minutes": Setting(0.0, "stop after N minutes of training, including the time before --resume but not evaluations; "
                                       "0: no limit. The last step then differs from run to run", at_least=0),
     "train.checkpoint_every": Setting(0, "write a checkpoint every N steps; 0: at every evaluation", at_least=0, compared=False),
+    "train.keep_checkpoint": Setting(False, "keep checkpoint/ when the run has finished: the last parameters, the best on each dev "
+                                            "file, the optimiser's moments", compared=False),
 })
 
 STATE = ("steps", "tokens", "seconds", "best", "best_step", "finished")    # attributes of Training that checkpoints save
@@ -50,7 +52,7 @@ class Training:
         self.model, self.objective, self.streams, self.evaluation = model, objective, streams, evaluation
         self.settings, self.folder, self.reporter, self.stop = settings, folder, reporter, stop
         self.total_steps, self.eval_every, self.if_nothing_learned = total_steps, eval_every, if_nothing_learned
-        self.checkpoint = Checkpoint(folder / "checkpoint")
+        self.checkpoint = Checkpoint.of_run(folder)
         self.log = Log(folder, self.checkpoint.cure)
         self.figure = main_figure(evaluation.task)
         watched = settings["train.stop_on"]

@@ -10,6 +10,7 @@ from minixl.files import write_atomically
 from minixl.training.log import are_scores
 
 Metrics = dict[str, Any]
+REWRITE = "delete this file, and --resume trains the run again, or only scores it if train.keep_checkpoint kept its checkpoint"
 PARTS = ("test", "last", "oracle")     # each has language -> score
 
 

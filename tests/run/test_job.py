@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+import minixl.run.job
 from minixl.data.corpus import read_corpus
 from minixl.data.inputs import Inputs
 from minixl.errors import UserError
@@ -56,8 +57,8 @@ def without_times(path):
 
 def test_leaves_a_whole_run_folder(folder, tmp_path):
     metrics = run(folder, tmp_path / "run")
-    assert {"config.toml", "log.jsonl", "metrics.json", "model", "checkpoint", "report.html"} <= {
-        path.name for path in (tmp_path / "run").iterdir()}
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        ".lock", "config.toml", "inputs.json", "log.jsonl", "metrics.json", "model", "curves.csv", "report.html"}
     assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == metrics
     assert metrics["steps"] == 15 and metrics["task"] == "ner" and metrics["seed"] == 3
     assert set(metrics["test"]) == {"en", "es"} and set(metrics["oracle"]) == {"es"}
@@ -294,3 +295,27 @@ def test_resume_refuses_changed_settings_data_and_finished_runs(folder, tmp_path
     run(folder, out, inputs=inputs, resume=True)
     with pytest.raises(UserError, match="is finished"):
         run(folder, out, inputs=inputs, resume=True)
+
+
+def test_a_finished_run_keeps_its_checkpoint_only_by_the_setting(folder, tmp_path, monkeypatch):
+    """It is deleted after metrics.json is there: a run that cannot write that can continue."""
+    kept, deleted = settings(train__max_steps=2, train__keep_checkpoint=True), settings(train__max_steps=2)
+    run(folder, tmp_path / "kept", settings=kept)
+    assert {"latest.json", "state-2.safetensors"} < {path.name for path in (tmp_path / "kept" / "checkpoint").iterdir()}
+    write, out = minixl.run.job.write_metrics, tmp_path / "deleted"
+    monkeypatch.setattr(minixl.run.job, "write_metrics", fail)
+    with pytest.raises(UserError, match="no room"):
+        run(folder, out, settings=deleted)
+    assert (out / "checkpoint" / "latest.json").is_file() and not (out / "metrics.json").exists()
+    monkeypatch.setattr(minixl.run.job, "write_metrics", write)
+    (out / "checkpoint" / "notes.txt").write_text("mine")
+    reporter = Quiet()
+    run(folder, out, settings=deleted, resume=True, reporter=reporter)
+    assert "continuing at step 2 of 2" in reporter.messages
+    assert [path.name for path in (out / "checkpoint").iterdir()] == ["notes.txt"]
+    for name, value in arrays(tmp_path / "kept").items():
+        np.testing.assert_array_equal(value, arrays(out)[name], err_msg=name)
+
+
+def fail(*_):
+    raise UserError("metrics.json: no room")

@@ -40,7 +40,7 @@ def whole(folder, tmp_path_factory):
     def make(name):
         if name not in made:
             made[name] = tmp_path_factory.mktemp("whole") / "run"
-            run(folder, made[name], settings(**METHODS[name][0]))
+            run(folder, made[name], settings(train__keep_checkpoint=True, **METHODS[name][0]))
         return made[name]
     return make
 
@@ -125,8 +125,8 @@ def test_text_of_all_languages_is_read(folder, tmp_path):
     more.write_text("ben visited anna\n" * 5)
     reporter = Quiet()
     files = inputs(folder, unlabelled=[("en", more), ("es", folder / "es.raw"), ("fr", folder / "fr.raw")])
-    run(folder, tmp_path / "run", settings(method="language-adversarial", adversary__level="token", train__max_steps=1),
-        inputs=files, reporter=reporter)
+    chosen = settings(method="language-adversarial", adversary__level="token", train__max_steps=1, train__keep_checkpoint=True)
+    run(folder, tmp_path / "run", chosen, inputs=files, reporter=reporter)
     said = [message.split(":")[0] for message in reporter.messages if message.startswith("unlabelled ")]
     assert said == ["unlabelled en", "unlabelled es", "unlabelled fr"]
     streams = json.loads((tmp_path / "run" / "checkpoint" / "latest.json").read_text())["streams"]

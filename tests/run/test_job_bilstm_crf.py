@@ -152,7 +152,7 @@ def with_vectors(data, tmp_path, **files):
 
 def test_vectors_stay_as_they_are(data, tmp_path):
     reporter = Quiet()
-    run(with_vectors(data, tmp_path, en=VECTORS), tmp_path / "run", reporter=reporter)
+    run(with_vectors(data, tmp_path, en=VECTORS), tmp_path / "run", settings(train__keep_checkpoint=True), reporter=reporter)
     table = parameters(tmp_path / "run")[TABLE]
     lexicon = Lexicon.load(tmp_path / "run" / "model")
     assert list(lexicon.vocabulary) == WORDS and table.shape == (7, 6)

@@ -42,7 +42,7 @@ def test_every_stream_is_shuffled_by_the_seed_and_by_its_name(tmp_path):
 
 
 def test_the_seed_of_a_run_is_that_of_its_streams(folder, tmp_path):
-    chosen = settings(adversary__level="token", train__max_steps=1)
+    chosen = settings(adversary__level="token", train__max_steps=1, train__keep_checkpoint=True)
     orders = []
     for seed in (0, 1, 2):
         out = tmp_path / str(seed)
@@ -95,7 +95,8 @@ def test_the_limit_of_the_students_steps_is_that_of_a_run_of_one_stage_but_not_o
 def test_what_minixl_json_says_of_the_run(folder, tmp_path):
     """No value is a default; latest.json counts the tokens in the log."""
     files = inputs(folder, source=[("en", folder / "en.txt"), ("es", folder / "es.txt")])
-    chosen = settings(data__on_long="truncate", decode__constrained=False, data__max_length=16, train__max_steps=2)
+    chosen = settings(data__on_long="truncate", decode__constrained=False, data__max_length=16, train__max_steps=2,
+                      train__keep_checkpoint=True)
     run(folder, tmp_path / "run", chosen, inputs=files, seed=7)
     info = json.loads((tmp_path / "run" / "model" / "minixl.json").read_text(encoding="utf-8"))
     said = {name: info[name] for name in ("on_long", "constrained", "sources", "max_length", "method", "seed", "task", "pooling")}

@@ -54,7 +54,7 @@ def test_the_model_folder_holds_the_last_parameters_where_only_target_dev_is_giv
     dev = iter([0.9, 0.1, 0.1])
     monkeypatch.setattr(minixl.evaluation.files.Evaluation, "one", lambda self, model, part, language, **how:
                         {"f1": next(dev) if part == "dev" else 0.5})
-    run(folder, tmp_path / "run", settings(train__max_steps=3, train__eval_every=1),
+    run(folder, tmp_path / "run", settings(train__max_steps=3, train__eval_every=1, train__keep_checkpoint=True),
         inputs=inputs(folder, dev=[("es", folder / "es.txt")]))
     model = load_file(tmp_path / "run" / "model" / "model.safetensors")
     last, oracle = (load_file(tmp_path / "run" / "checkpoint" / f"{name}.safetensors") for name in ("state-3", "oracle-es-1"))

@@ -26,8 +26,9 @@ def modified(out):
 
 
 def test_what_a_run_leaves(whole):
-    assert {"config.toml", "inputs.json", "log.jsonl", "metrics.json", "report.html", "model", "checkpoint", "teachers",
+    assert {"config.toml", "inputs.json", "log.jsonl", "metrics.json", "report.html", "model", "teachers",
             "pseudo-labels"} <= {path.name for path in whole.iterdir()}
+    assert not list(whole.rglob("checkpoint"))                         # neither the student's nor a teacher's
     metrics = json.loads((whole / "metrics.json").read_text())
     assert metrics["method"] == "advpicker" and set(metrics["test"]) == {"en", "es"} and metrics["steps"] == STUDENT_STEPS
     for teacher in (whole / "teachers" / "seed-1", whole / "teachers" / "seed-2"):
@@ -45,8 +46,13 @@ def test_the_selected_sentences_are_the_most_language_independent(whole):
         text = (whole / "pseudo-labels" / f"{language}.conll").read_text()
         numbers = [int(line.split()[2][:-1]) - 1 for line in text.splitlines() if line.startswith("# sentence ")]
         assert numbers == np.flatnonzero(labels.selected).tolist()                 # what was selected, and nothing else
-    streams = json.loads((whole / "checkpoint" / "latest.json").read_text())["streams"]
-    assert len(streams["source"]["order"]) == 4                        # what the student learns from
+
+
+def test_the_student_learns_from_the_selected_sentences(folder, tmp_path):
+    run(folder, tmp_path / "run", advpicker(train__keep_checkpoint=True, advpicker__teachers=1))
+    assert len(list((tmp_path / "run").rglob("checkpoint"))) == 2      # the teacher's too
+    streams = json.loads((tmp_path / "run" / "checkpoint" / "latest.json").read_text())["streams"]
+    assert len(streams["source"]["order"]) == 4                        # of the 4 and 2 of the languages, 3 and 1 are selected
 
 
 @pytest.mark.parametrize("steps", [2, 6, 7, 11, 12, 13, 15])
