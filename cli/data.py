@@ -1,7 +1,6 @@
 """minixl data: write the sample corpus, describe data files."""
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable
 from pathlib import Path
 
@@ -9,8 +8,6 @@ import click
 
 from minixl.cli.options import encoding_option, named_options, scheme_option
 from minixl.cli.terminal import to_stderr
-
-LISTED = 20          # labels that `data stats` prints for a file
 
 
 @click.group()
@@ -40,25 +37,17 @@ def sample(folder: Path, seed: int) -> None:
 def stats(task: str, files: tuple[str, ...], encoding: str, scheme: str) -> None:
     """Count the inputs, words and labels of labelled files, and the inputs that also stand in a file before."""
     from minixl.data.corpus import read_corpus
+    from minixl.data.counts import count_line
     from minixl.data.inputs import parse_language_file
     from minixl.data.sanity import shared_texts, texts_in
-    from minixl.data.schemes import spans
 
     before: set[Hashable] = set()
     for pair in files:
         with named_options():
             corpus = read_corpus(task, *parse_language_file(pair, "data stats"), encoding=encoding, scheme=scheme)
-        counts: Counter[str] = Counter()
-        for gold in corpus.gold():
-            counts.update([gold] if isinstance(gold, str) else [kind for kind, _, _ in spans(gold)] if task == "ner" else gold)
-        words = sum(len(s.words) for s in corpus.sentences()) + sum(len(d.text.split()) for d in corpus.documents())
-        listed = ", ".join(f"{label} {count}" for label, count in sorted(counts.items())[:LISTED])
-        if len(counts) > LISTED:
-            listed += f", and {len(counts) - LISTED} more labels"
         shared = shared_texts(corpus, before)
         before |= texts_in([corpus])
-        click.echo(f"{corpus.language}: {len(corpus.inputs)} inputs, {words} words; {listed or 'no labels'}"
-                   + (f"; tags that broke the scheme and were repaired: {corpus.repaired}" if corpus.repaired else "")
+        click.echo(f"{corpus.language}: {count_line(corpus)}"
                    + (f"; inputs that also stand in a file before this one: {shared}" if shared else ""))
         if corpus.hint:
             to_stderr(f"warning: {corpus.language}: {corpus.hint}")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from minixl.cli.options import bar, device_option, encoding_option, named_options, scheme_option, with_options
-from minixl.cli.terminal import to_stderr
+from minixl.cli.options import bar, device_option, encoding_option, named_options, scheme_option, verbosity_options, with_options
+from minixl.cli.terminal import to_stderr, warn
+from minixl.errors import DETAILS
 
 if TYPE_CHECKING:
     from minixl.data.corpus import Corpus
@@ -60,6 +61,7 @@ class _Count(click.ParamType):
 @encoding_option
 @scheme_option
 @device_option
+@verbosity_options
 def evaluate(model: Path, files: tuple[str, ...], translations: tuple[str, ...], probe: tuple[str, ...], as_json: bool,
              errors: int | None, strict: bool, limit: int, sample: str, encoding: str, scheme: str, device: str) -> None:
     """Score the model folder MODEL on labelled files, one per language.
@@ -83,9 +85,9 @@ def evaluate(model: Path, files: tuple[str, ...], translations: tuple[str, ...],
         translated = [(pair, read_pair(pair, encoding=encoding, limit=limit, sample=sample)) for pair in pairs]
         texts = [(pair, read_probed(pair, encoding=encoding, limit=limit, sample=sample, least=LEAST)) for pair in probed]
     if strict and not (predictor and corpora and predictor.info.task == "ner"):
-        to_stderr("--strict has no effect: it applies to the entities of labelled files")
+        warn("--strict has no effect: it applies to the entities of labelled files")
     if errors and not corpora:
-        to_stderr("--errors has no effect: it lists the mistakes in labelled files")
+        warn("--errors has no effect: it lists the mistakes in labelled files")
     encoder = _encoder(model, predictor, device) if pairs or probed else None
     results: dict[str, Any] = {}
     tables: list[tuple[list[str], str]] = []
@@ -115,6 +117,7 @@ def evaluate(model: Path, files: tuple[str, ...], translations: tuple[str, ...],
 def _corpora(predictor: Predictor, files: Sequence[str], limit: int, sample: str, encoding: str, scheme: str) -> list[Corpus]:
     """Read the labelled files and print warnings.  Raises UserError for a label that the model does not have."""
     from minixl.data.corpus import check_labels, read_corpus
+    from minixl.data.counts import count_line
     from minixl.data.inputs import check_given_once, parse_language_file
     from minixl.data.sanity import one_label_warning
 
@@ -123,6 +126,7 @@ def _corpora(predictor: Predictor, files: Sequence[str], limit: int, sample: str
     complete = [read_corpus(predictor.info.task, language, path, encoding=encoding, scheme=scheme) for language, path in named]
     corpora = [corpus.limited(limit, sample) for corpus in complete]
     for corpus, whole in zip(corpora, complete, strict=True):
+        DETAILS.debug("%s=%s: %s", corpus.language, corpus.path, count_line(corpus))
         check_labels(corpus, predictor.info.file_labels())
         if warning := one_label_warning(corpus.language, corpus, whole, "data.test_limit", sample):
             to_stderr(with_options(warning))
@@ -186,7 +190,7 @@ def _encoded(encoder: Bert, tokenizer: PieceTokenizer, pair: LanguagePair, texts
     from minixl.evaluation.translations import encode_texts
 
     if texts.left_out:
-        to_stderr(f"{pair.name}{part}: skipped {texts.left_out} pair{'s' * (texts.left_out != 1)} with an empty side")
+        warn(f"{pair.name}{part}: skipped {texts.left_out} pair{'s' * (texts.left_out != 1)} with an empty side")
     sides = encode_texts(texts.source, tokenizer, encoder), encode_texts(texts.target, tokenizer, encoder)
     for language, side in zip((pair.source, pair.target), sides, strict=True):
         to_stderr(side.report(f"{pair.name}{part} {language}"))

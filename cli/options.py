@@ -1,13 +1,15 @@
-"""Options, their messages and a progress bar that several commands share."""
+"""Options and their messages, and a progress bar that several commands share."""
 from __future__ import annotations
 
 import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import click
 
+from minixl.cli.terminal import VERBOSITY, details, is_quiet
 from minixl.errors import UserError
 
 OPTIONS = {"data.encoding": "--encoding", "data.scheme": "--scheme", "data.test_limit": "--limit", "data.sample": "--sample"}
@@ -16,6 +18,24 @@ scheme_option = click.option("--scheme", type=click.Choice(["auto", "IOB1", "IOB
                              show_default=True, help="Scheme of the entity tags; auto detects it.")
 device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True,
                              help="Device to compute on; auto is the GPU if there is one.")
+
+
+def verbosity_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --quiet and --verbose to a command."""
+    quiet = click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_set_verbosity,
+                         help="Print only results, warnings and errors: no progress, no other messages.")
+    verbose = click.option("-v", "--verbose", is_flag=True, expose_value=False, callback=_set_verbosity,
+                           help="Also print what is read and decided, and the time it takes.")
+    return quiet(verbose(command))
+
+
+def _set_verbosity(context: click.Context, option: click.Parameter, value: bool) -> None:
+    if not value:
+        return
+    if context.meta.setdefault(VERBOSITY, option.name) != option.name:
+        raise click.UsageError("--quiet and --verbose exclude each other")
+    if option.name == "verbose":
+        context.with_resource(details())
 
 
 @contextmanager
@@ -36,8 +56,11 @@ def with_options(message: str) -> str:
 
 @contextmanager
 def bar(total: int, label: str) -> Iterator[Callable[[int], None] | None]:
-    """Show a progress bar for `total` word pieces on stderr.  Yields the function that advances it; None without a terminal."""
-    if not sys.stderr.isatty():
+    """Show a progress bar for `total` word pieces on stderr.
+
+    Yields the function that advances it; None without a terminal and with --quiet.
+    """
+    if is_quiet() or not sys.stderr.isatty():
         yield None
         return
     with click.progressbar(length=total, file=sys.stderr, label=label, show_pos=True) as progress:

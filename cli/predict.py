@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from minixl.cli.options import device_option, encoding_option, named_options
-from minixl.cli.terminal import printable, to_stderr
+from minixl.cli.options import device_option, encoding_option, named_options, verbosity_options
+from minixl.cli.terminal import printable, warn
 
 STDIN = "standard input"     # in messages
 FEW = 5            # lines without tabs: fewer may look like columns by chance, as "Plan B" does
@@ -27,6 +27,7 @@ TEXTS = 256        # texts predicted together: enough for batches of similar len
               help="Input: one text per line, or CoNLL columns; auto is conll with --format conll, else text.")
 @encoding_option
 @device_option
+@verbosity_options
 def predict(model: Path, file: Path, output: str, kind: str, encoding: str, device: str) -> None:
     """Tag or classify FILE (default: -, standard input) with the model in folder MODEL."""
     from minixl.data.hints import raw_text_hint
@@ -52,12 +53,12 @@ def predict(model: Path, file: Path, output: str, kind: str, encoding: str, devi
         if kind == "auto":
             first = list(itertools.islice(lines, TEXTS))
             if hint := raw_text_hint(first, predictor.info.task, name):
-                to_stderr(f"{name}: {hint} (--input text turns this warning off)")
+                warn(f"{name}: {hint} (--input text turns this warning off)")
             lines = itertools.chain(first, lines)
         for line in _texts(predictor, lines, output, name):
             click.echo(line if output != "text" else printable(line))  # programs read the other formats
     if predictor.read.cut_words or predictor.read.cut_pieces:
-        to_stderr(predictor.read.report(name))
+        warn(predictor.read.report(name))
 
 
 def _lines(file: Path, encoding: str) -> Iterator[str]:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from minixl.cli.terminal import to_stderr
+
 if TYPE_CHECKING:
     from minixl.settings import Settings
 
@@ -23,7 +25,7 @@ def show_settings(settings: Settings, everything: bool) -> None:
             click.echo(f"    {setting.help}" + (f"  [{', '.join(setting.choices)}]" if setting.choices else ""))
         click.echo()
     if hidden:
-        click.echo(f"{hidden} settings that this recipe does not use are not shown; --show --all shows them", err=True)
+        to_stderr(f"{hidden} settings that this recipe does not use are not shown; --show --all shows them")
 
 
 def show_toml(settings: Settings, name: str, everything: bool) -> None:

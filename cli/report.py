@@ -5,7 +5,9 @@ from pathlib import Path
 
 import click
 
-from minixl.cli.terminal import printable, to_stderr
+from minixl.cli.options import verbosity_options
+from minixl.cli.terminal import printable, to_stderr, warn
+from minixl.errors import DETAILS
 
 RUN_FILES = ("report.html", "curves.csv")          # files in a run's folder that a report must not overwrite
 
@@ -14,6 +16,7 @@ RUN_FILES = ("report.html", "curves.csv")          # files in a run's folder tha
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Page to write, an .html file.")
 @click.option("--csv", "table", type=click.Path(path_type=Path), help="Also write the points of the curves, to a .csv file.")
+@verbosity_options
 def report(runs: tuple[Path, ...], out: Path, table: Path | None) -> None:
     """Draw the curves of runs in common plots, and print their final scores.
 
@@ -30,6 +33,9 @@ def report(runs: tuple[Path, ...], out: Path, table: Path | None) -> None:
     if table:
         _check_name("--csv", table, ".csv")
     groups, paired, warnings = write_comparison(runs, out, table, schema=SCHEMA, losses=LOSSES)
+    for name, members in groups:
+        for run in members:
+            DETAILS.debug("%s: %d steps, in the group %s", run.folder, run.steps, name)
     figure = groups[0][1][0].figure
     rows = final_scores(groups, figure)
     columns = shown_columns(rows)
@@ -46,7 +52,7 @@ def report(runs: tuple[Path, ...], out: Path, table: Path | None) -> None:
     elif paired:
         warnings = [*warnings, *paired.notes]
     for line in [*warnings, *without_scores(groups)]:
-        to_stderr(printable(line))
+        warn(printable(line))
     count = sum(len(members) for _, members in groups)
     to_stderr(f"{out}: {count} run{'s' * (count != 1)} in {len(groups)} group{'s' * (len(groups) != 1)}")
 

@@ -3,16 +3,19 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
 
-from minixl.errors import UserError
+from minixl.errors import WARNING, UserError
 
+VERBOSITY = "minixl.verbosity"         # a key of click's Context.meta: "quiet", "verbose", or missing
 CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) != "\t"}
 
 
@@ -21,9 +24,46 @@ def printable(text: str) -> str:
     return text.translate(CONTROLS)
 
 
+def is_quiet() -> bool:
+    """Whether the command runs with --quiet."""
+    context = click.get_current_context(silent=True)
+    return context is not None and context.meta.get(VERBOSITY) == "quiet"
+
+
 def to_stderr(message: str) -> None:
-    """Print a message to stderr."""
+    """Print a message to stderr; with --quiet only its warnings, the lines that begin with WARNING."""
+    if is_quiet():
+        message = "\n".join(line for line in message.splitlines() if line.startswith(WARNING))
+        if not message:
+            return
     click.echo(message, err=True)
+
+
+def warn(message: str) -> None:
+    """Print a warning to stderr, with --quiet too."""
+    click.echo(message, err=True)
+
+
+class Details(logging.Handler):
+    """Prints what minixl logs for --verbose."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        to_stderr(printable(record.getMessage()))
+
+
+@contextmanager
+def details() -> Iterator[None]:
+    """Show what minixl logs, and how long the block took."""
+    logger, handler, begin = logging.getLogger("minixl"), Details(), time.monotonic()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.debug("total: %.2f s", time.monotonic() - begin)
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 @contextmanager

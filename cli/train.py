@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from minixl.cli.options import device_option
+from minixl.cli.options import device_option, verbosity_options
 from minixl.cli.recipes import WithRecipes, show_settings, show_toml
-from minixl.cli.terminal import to_stderr
+from minixl.cli.terminal import is_quiet, to_stderr, warn
 
 if TYPE_CHECKING:
     from minixl.methods.plan import Plan
@@ -23,7 +23,10 @@ LINE_EVERY = 60                        # seconds between two lines of progress w
 
 
 class Terminal:
-    """Shows progress on stderr: on a terminal a bar with tokens per second and the time left, otherwise lines."""
+    """Shows progress on stderr: on a terminal a bar with tokens per second and the time left, otherwise lines.
+
+    With --quiet it shows only warnings.
+    """
 
     def __init__(self) -> None:
         self.bar: Any = None
@@ -34,6 +37,8 @@ class Terminal:
         to_stderr(f"\r\033[K{text}" if self.bar is not None and sys.stderr.isatty() else text)
 
     def start(self, total: int, done: int, label: str) -> None:
+        if is_quiet():
+            return
         self.rate, self.last_line = 0.0, time.monotonic()
         self.bar = click.progressbar(length=total, file=sys.stderr, label=label, show_pos=True, show_eta=True,
                                      item_show_func=lambda _: f"{self.rate:.0f} tokens/s" if self.rate else None)
@@ -42,6 +47,8 @@ class Terminal:
             self.bar.update(done)
 
     def step(self, tokens_per_second: float, count: int = 1) -> None:
+        if self.bar is None:
+            return
         self.rate = tokens_per_second
         self.bar.update(count, current_item=True)
         if not sys.stderr.isatty() and time.monotonic() - self.last_line >= LINE_EVERY:
@@ -49,8 +56,9 @@ class Terminal:
             self.message(f"{self.bar.label} {self.bar.pos}/{self.bar.length}, {self.rate:.0f} tokens/s")
 
     def finish(self) -> None:
-        self.bar.__exit__(None, None, None)
-        self.bar = None
+        if self.bar is not None:
+            self.bar.__exit__(None, None, None)
+            self.bar = None
 
 
 @click.command(cls=WithRecipes)
@@ -74,6 +82,7 @@ class Terminal:
 @click.option("--all", "show_all", is_flag=True, help="With --show, also print the settings that this recipe does not use; with "
               "--toml, also those that have their default.")
 @click.option("--toml", is_flag=True, help="With --show: print a recipe that `minixl train FILE.toml` can run.")
+@verbosity_options
 def train(recipe: str | None, encoder: Path | None, source: tuple[str, ...], dev: tuple[str, ...],
           unlabelled: tuple[str, ...], test: tuple[str, ...], vectors: tuple[str, ...], seed: int | None, seeds: int | None,
           device: str, assignments: tuple[str, ...], out: Path | None, resume: bool, show: bool,
@@ -125,7 +134,7 @@ def _run(plan: Plan, device: str, resume: bool) -> None:
         signals.append(number)
         if len(signals) > 1:
             raise KeyboardInterrupt
-        to_stderr("\nstopping after this step (again: stop now)")
+        warn("\nstopping after this step (again: stop now)")
 
     xp = array_module_for(device)
     handled = [signal.SIGINT, signal.SIGTERM]
@@ -139,7 +148,7 @@ def _run(plan: Plan, device: str, resume: bool) -> None:
     except (Stopped, KeyboardInterrupt) as end:
         resumable = isinstance(end, Stopped) or (out / ("seed-1" if plan.seeds else "") / "config.toml").is_file()
         cure = f"; continue with: minixl train --resume --out {out}" + (f" --seeds {len(plan.seeds)}" if plan.seeds else "")
-        to_stderr(("stopped" if isinstance(end, Stopped) else "interrupted") + (cure if resumable else ""))
+        warn(("stopped" if isinstance(end, Stopped) else "interrupted") + (cure if resumable else ""))
         sys.exit(128 + (signals[-1] if signals else signal.SIGINT))        # what a shell reports for a process ended by a signal
     finally:
         for number, handler in before.items():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from minixl.cli.terminal import to_stderr
+from minixl.cli.terminal import to_stderr, warn
 
 # Heavy modules are imported inside the commands, so that --help is instant.
 
@@ -44,8 +44,8 @@ def convert(source: Path, target: Path, dtype: str) -> None:
     to_stderr(f"{target}: {count} tensors written")
     missing = missing_for_training(target) if target.is_dir() else []
     if missing:
-        to_stderr(f"{target}: {source} has no {' and no '.join(missing)}, so minixl cannot train with this folder until "
-                  f"you copy {'them' if len(missing) > 1 else 'it'} there")
+        warn(f"{target}: {source} has no {' and no '.join(missing)}, so minixl cannot train with this folder until "
+             f"you copy {'them' if len(missing) > 1 else 'it'} there")
 
 
 @weights.command()

@@ -1,8 +1,13 @@
-"""The exception for mistakes that a user can fix: the command line shows its text without a traceback."""
+"""The exception for mistakes that a user can fix, which the command line shows without a traceback; warnings; the log."""
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Iterable
+
+
+WARNING = "warning: "                          # begins every line that the user should see even with --quiet
+DETAILS = logging.getLogger("minixl")          # level DEBUG is what --verbose shows
 
 
 class UserError(ValueError):

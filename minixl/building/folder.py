@@ -17,6 +17,7 @@ from minixl.backend import to_numpy
 from minixl.building.families import FAMILIES
 from minixl.building.info import ModelInfo, read_info
 from minixl.data.encoding import PieceTokenizer
+from minixl.errors import DETAILS
 from minixl.models.family import Model
 from minixl.weights.folder import save_folder
 
@@ -38,7 +39,10 @@ def load_info(folder: Path) -> ModelInfo:
 def load_model(folder: Path, *, xp: Any = np) -> tuple[Model, PieceTokenizer, ModelInfo]:
     """Read a folder that save_model wrote.  Raises UserError if it is not one."""
     info = load_info(folder)
-    return *FAMILIES[info.family].load(folder, info, xp), info
+    model, tokenizer = FAMILIES[info.family].load(folder, info, xp)
+    DETAILS.debug("%s: %s for the task %s with %d labels, %s weights, inputs of at most %d %s", folder, info.family, info.task,
+                  len(info.labels), f"{model.store.count():,}", info.max_length, FAMILIES[info.family].unit)
+    return model, tokenizer, info
 
 
 def model_card(info: ModelInfo) -> str:

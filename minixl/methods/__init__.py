@@ -16,6 +16,7 @@ import minixl.training.loop
 import minixl.training.optimizers
 from minixl.building import FAMILIES, families
 from minixl.data.inputs import Inputs
+from minixl.errors import DETAILS
 from minixl.methods.adversary import Adversary
 from minixl.methods.advpicker.algorithm import AdvPicker
 from minixl.methods.finetune import Finetune
@@ -90,6 +91,8 @@ def train(settings: Settings, inputs: Inputs, out: Path, *, reporter: Reporter, 
     method, settings, messages = resolve(settings)
     for message in messages:
         reporter.message(message)
+    DETAILS.debug("settings that differ from the defaults: %s",
+                  ", ".join(f"{name}={value}" for name, value in settings.changed().items()) or "none")
     if seeds:
         return train_seeds(method, settings, inputs, out, seeds=seeds, reporter=reporter, **options)
     return train_run(method, settings, inputs, out, seed=seed, reporter=reporter, **options)

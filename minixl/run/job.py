@@ -37,7 +37,7 @@ from minixl.settings import Settings
 from minixl.training.checkpoint import Checkpoint
 from minixl.training.log import last_accuracy, read_log
 from minixl.training.metrics import REWRITE, Metrics, is_finished, read_metrics, write_metrics
-from minixl.training.progress import Reporter, Stop, check_stop
+from minixl.training.progress import Reporter, Stop, check_stop, timed
 
 
 @dataclass
@@ -100,7 +100,8 @@ class Run:
                          discriminator=discriminator.kind, discriminator_size=discriminator.size,
                          constrained=settings["decode.constrained"], method=self.method.name,
                          sources=[language for language, _ in self.inputs.source], seed=self.seed, scores=figures(scores["test"]))
-        save_model(self.folder / "model", model, prepared.tokenizer, info, prepared.raw_config)
+        with timed("writing the model"):
+            save_model(self.folder / "model", model, prepared.tokenizer, info, prepared.raw_config)
 
 
 def train_run(method: Method, settings: Settings, inputs: Inputs, out: Path, *, seed: int, reporter: Reporter, xp: Any = np,

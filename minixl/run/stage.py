@@ -7,6 +7,7 @@ from pathlib import Path
 from minixl.building import family_of
 from minixl.data.batching import Stream
 from minixl.data.encoding import Example
+from minixl.errors import WARNING
 from minixl.models.family import Model
 from minixl.run.method import Method, Scores
 from minixl.run.prepared import Prepared
@@ -39,7 +40,7 @@ def train_stage(method: Method, settings: Settings, seed: int, prepared: Prepare
         training.resume()
     elif resume:
         if any(path.is_file() and path.stat().st_size for path in (training.log.path, *training.checkpoint.folder.glob("*"))):
-            reporter.message(f"{training.checkpoint.folder / 'latest.json'} is not there: training begins at step 0 again")
+            reporter.message(f"{WARNING}{training.checkpoint.folder / 'latest.json'} is not there: training begins at step 0 again")
         training.log.clear()
     try:
         return training.run()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from minixl.data.batching import Stream
+from minixl.errors import WARNING
 from minixl.evaluation.files import Evaluation
 from minixl.evaluation.scores import main_figure
 from minixl.models.family import Model
@@ -19,7 +20,7 @@ from minixl.training.checkpoint import Checkpoint
 from minixl.training.log import Log
 from minixl.training.memory import peak_memory
 from minixl.training.objective import Objective
-from minixl.training.progress import Reporter, Stop, Stopped, over_pieces
+from minixl.training.progress import Reporter, Stop, Stopped, over_pieces, timed
 from minixl.training.stopping import FIGURES, Patience
 
 SECTION = Section("training", {
@@ -57,7 +58,7 @@ class Training:
         self.figure = main_figure(evaluation.task)
         watched = settings["train.stop_on"]
         if settings["train.patience"] and watched not in FIGURES and watched not in objective.losses:
-            reporter.message(f"train.patience has no effect: this stage has no {watched}, which train.stop_on watches")
+            reporter.message(f"{WARNING}train.patience has no effect: this stage has no {watched}, which train.stop_on watches")
         # everything below is the state of the run, saved with every checkpoint
         self.steps = 0
         self.tokens = 0
@@ -85,15 +86,17 @@ class Training:
     def run(self) -> dict[str, Any]:
         """Make all remaining steps, score the test files and return the content of metrics.json."""
         self.reporter.start(self.total_steps, self.steps, "training")
-        try:
-            while self.steps < self.total_steps and not self.finished:
-                self._step()
-        finally:
-            self.reporter.finish()
+        with timed("training, with evaluations on dev files"):
+            try:
+                while self.steps < self.total_steps and not self.finished:
+                    self._step()
+            finally:
+                self.reporter.finish()
         if self.best.get("best") == 0:
-            self.reporter.message(f"no evaluation had a source dev {self.figure} above 0, so the model has learned next to "
-                                  f"nothing: {self.if_nothing_learned}")
-        return self._final_scores()
+            self.reporter.message(f"{WARNING}no evaluation had a source dev {self.figure} above 0, so the model has learned next "
+                                  f"to nothing: {self.if_nothing_learned}")
+        with timed("scoring the test files"):
+            return self._final_scores()
 
     def _step(self) -> None:
         begin = time.perf_counter()

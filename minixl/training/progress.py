@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Protocol
 
+from minixl.errors import DETAILS, WARNING
+
 Stop = Callable[[], bool]
 
 
@@ -15,7 +17,10 @@ class Stopped(Exception):
 
 
 class Reporter(Protocol):
-    """Receives the progress of a run; cli/train.py shows it on the terminal."""
+    """Receives the progress of a run; cli/train.py shows it on the terminal.
+
+    A line of a message that begins with WARNING is a warning.
+    """
 
     def message(self, text: str) -> None: ...
     def start(self, total: int, done: int, label: str) -> None: ...
@@ -24,10 +29,11 @@ class Reporter(Protocol):
 
 
 class Logged:
-    """A reporter that logs messages to the logger "minixl" and shows no bars."""
+    """A reporter that logs messages to the logger "minixl", warnings at level WARNING, others at INFO, and shows no bars."""
 
     def message(self, text: str) -> None:
-        logging.getLogger("minixl").info("%s", text)
+        for line in text.splitlines():
+            DETAILS.log(logging.WARNING if line.startswith(WARNING) else logging.INFO, "%s", line)
 
     def start(self, total: int, done: int, label: str) -> None:
         """Show nothing."""
@@ -37,6 +43,14 @@ class Logged:
 
     def finish(self) -> None:
         """Show nothing."""
+
+
+@contextmanager
+def timed(work: str) -> Iterator[None]:
+    """Log at level DEBUG how many seconds the block took, unless it raises.  work: names it, for example "training"."""
+    begin = perf_counter()
+    yield
+    DETAILS.debug("%s: %.2f s", work, perf_counter() - begin)
 
 
 def check_stop(stop: Stop) -> None:

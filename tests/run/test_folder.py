@@ -118,7 +118,7 @@ def test_a_lost_checkpoint_is_reported(folder, tmp_path):
     (tmp_path / "run" / "checkpoint" / "latest.json").unlink()
     reporter = Quiet()
     resume(folder, tmp_path / "run", reporter=reporter)
-    assert f"{tmp_path}/run/checkpoint/latest.json is not there: training begins at step 0 again" in reporter.messages
+    assert f"warning: {tmp_path}/run/checkpoint/latest.json is not there: training begins at step 0 again" in reporter.messages
     assert [record["step"] for record in records(tmp_path / "run") if record["kind"] == "update"] == [0, 1, 2]
 
 

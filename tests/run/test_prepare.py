@@ -154,7 +154,7 @@ def test_a_dev_file_without_effect_is_reported(folder):
     files = [("en", folder / "en.txt"), ("ne", folder / "en.txt"), ("es", folder / "es.txt")]
     messages = prepared(settings(), inputs(folder, dev=files, test=[("es", folder / "es.txt")])).messages
     assert [message for message in messages if "--dev" in message] == [
-        "--dev ne has no effect: it is neither a source language (en) nor a test language"]
+        "warning: --dev ne has no effect: it is neither a source language (en) nor a test language"]
 
 
 def test_files_without_entities(folder, tmp_path):
@@ -166,10 +166,10 @@ def test_files_without_entities(folder, tmp_path):
                   inputs=inputs(folder, dev=none, test=none[:1]))
     assert (metrics["steps"], metrics["selected_step"], metrics["oracle"]) == (3, 3, {})
     said = f"={tmp_path}/none.txt: expected entities, found only the tag O: every F1 on this file is 0"
-    assert [text for text in reporter.messages if "warning" in text] == [
+    assert [text for text in reporter.messages if said in text] == [
         f"warning: --dev en{said}, so it selects no model", f"warning: --dev es{said}, so it selects no model",
         f"warning: --test en{said}"]
-    assert "train.patience has no effect: early stopping needs a source dev file (--dev)" in reporter.messages
+    assert "warning: train.patience has no effect: early stopping needs a source dev file (--dev)" in reporter.messages
     assert not any("learned next to nothing" in text for text in reporter.messages)
 
 

@@ -180,7 +180,7 @@ def test_a_student_without_a_discriminator_says_that_there_is_none(folder, tmp_p
     """Of AdvPicker the teachers have one, so it is no mistake to ask for it."""
     reporter = Quiet()
     run(folder, tmp_path / "run", advpicker(train__stop_on="discriminator", train__patience=9), reporter=reporter)
-    message = "train.patience has no effect: this stage has no discriminator, which train.stop_on watches"
+    message = "warning: train.patience has no effect: this stage has no discriminator, which train.stop_on watches"
     assert reporter.messages.count(message) == 1
 
 

@@ -28,7 +28,7 @@ from typing import Any
 
 from minixl.data.examples import TAGGING
 from minixl.data.inputs import Inputs, path_key
-from minixl.errors import UserError
+from minixl.errors import WARNING, UserError
 from minixl.methods.adversary import Adversary
 from minixl.methods.advpicker.audit import write_audit
 from minixl.methods.advpicker.files import PseudoLabels, ScoredTexts, kept_labels
@@ -108,7 +108,7 @@ class AdvPicker(Method):
         variant = settings["advpicker.variant"]
         messages = []
         if settings["advpicker.audit"] and variant in (TLADV, FT):
-            messages.append(f"advpicker.audit has no effect: advpicker.variant={variant} makes no pseudo-labels")
+            messages.append(f"{WARNING}advpicker.audit has no effect: advpicker.variant={variant} makes no pseudo-labels")
         if variant == TLADV:
             settings = teacher_settings(settings).override([f"train.max_steps={settings['train.max_steps']}"])
         elif variant == FT:
@@ -136,7 +136,7 @@ class AdvPicker(Method):
                 raise UserError(f"advpicker.rho: {settings['advpicker.rho']:g} selects none of the {len(corpus.inputs)} sentences "
                                 f"of {corpus.path}; expected a share of at least one sentence: raise it, or give more text")
         if settings["advpicker.audit"]:
-            messages += [f"advpicker.audit: {corpus.path} has no tags to compare pseudo-labels with" for corpus in corpora
+            messages += [f"{WARNING}advpicker.audit: {corpus.path} has no tags to compare pseudo-labels with" for corpus in corpora
                          if corpus.language not in read_gold(settings, corpora)]
         if settings["advpicker.variant"] != WITHOUT_KD and len(corpora) > 1:
             messages.append(f"one student learns all {len(corpora)} target languages; the paper (Chen et al. 2021) trains one for "

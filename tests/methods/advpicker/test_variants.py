@@ -93,7 +93,7 @@ def test_the_studies(folder, tmp_path):
     assert same == {"rho": 0.7, **rows["pseudo_labels"][0]} and same["support"] != rows["pseudo_labels"][1]["support"]
     assert [row["chosen"] for row in rows["teachers"]] == np.bincount(labels.merged.teacher, minlength=2).tolist()
     assert "pseudo_labels" not in studies["languages"]["fr"] and studies["languages"]["fr"]["sizes"]["all"] == 2
-    assert f"advpicker.audit: {folder}/fr.raw has no tags to compare pseudo-labels with" in reporter.messages
+    assert f"warning: advpicker.audit: {folder}/fr.raw has no tags to compare pseudo-labels with" in reporter.messages
     test = studies["test"]["es"]
     assert [row["sentences"] for row in test["student"]] == [4, 2, 6] == [row["sentences"] for row in test["teachers"]]
     assert test["student"][2]["f1"] == metrics["test"]["es"]["f1"]             # the selected student, not the last step's
@@ -129,11 +129,12 @@ def test_the_tags_of_unlabelled_files_change_no_training(folder, whole, tmp_path
     ({"advpicker__variant": "without-kd"}, []),
     *[({"advpicker__variant": variant}, []) for variant in ("tladv", "ft")],
     *[({"advpicker__variant": variant, "advpicker__audit": True},
-       [f"advpicker.audit has no effect: advpicker.variant={variant} makes no pseudo-labels"]) for variant in ("tladv", "ft")]])
+       [f"warning: advpicker.audit has no effect: advpicker.variant={variant} makes no pseudo-labels"])
+      for variant in ("tladv", "ft")]])
 def test_messages_about_a_variant(folder, changes, found):
     method, chosen, messages = resolve(advpicker(**changes))
     messages += prepare(method, chosen, inputs(folder), 1).messages
-    assert [message for message in messages if message.startswith(("one student", "advpicker.audit"))] == found
+    assert [message for message in messages if message.startswith(("one student", "warning: advpicker.audit"))] == found
 
 
 def test_input_messages_appear_once_for_all_stages(folder, tmp_path):
