@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from minixl.cli.options import verbosity_options
+from minixl.cli.options import threads_option, verbosity_options
 from minixl.cli.terminal import to_stderr
 
 json_option = click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path),
@@ -84,6 +84,7 @@ def train(encoder: Path | None, source: str | None, against: str | None, family:
 @click.option("--plot", "plot_file", type=click.Path(dir_okay=False, path_type=Path),
               help="Plot time against size to FILE, for example a .png or .pdf; needs matplotlib.")
 @click.option("--readme", is_flag=True, help="Rewrite the table in kernels/README.md.")
+@threads_option
 @verbosity_options
 def kernels(ops: tuple[str, ...], against: str | None, json_file: Path | None, plot_file: Path | None, readme: bool) -> None:
     """Time the CUDA kernels of OPS (default: all) against the limit of the device; without a GPU, time the NumPy ops."""

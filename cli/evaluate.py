@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from minixl.cli.options import bar, device_option, encoding_option, named_options, scheme_option, verbosity_options, with_options
+from minixl.cli.options import (bar, device_option, encoding_option, named_options, scheme_option, threads_option,
+                                verbosity_options, with_options)
 from minixl.cli.terminal import to_stderr, warn
 from minixl.errors import DETAILS
 
@@ -61,6 +62,7 @@ class _Count(click.ParamType):
 @encoding_option
 @scheme_option
 @device_option
+@threads_option
 @verbosity_options
 def evaluate(model: Path, files: tuple[str, ...], translations: tuple[str, ...], probe: tuple[str, ...], as_json: bool,
              errors: int | None, strict: bool, limit: int, sample: str, encoding: str, scheme: str, device: str) -> None:

@@ -20,6 +20,17 @@ device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda
                              help="Device to compute on; auto is the GPU if there is one.")
 
 
+def _set_threads(context: click.Context, option: click.Parameter, value: int | None) -> None:
+    if value is not None:
+        from minixl.blas import using_threads
+
+        context.with_resource(using_threads(value))
+
+
+threads_option = click.option("--threads", type=click.IntRange(1), expose_value=False, callback=_set_threads,
+                              help="Threads to compute on.  [default: OMP_NUM_THREADS, or the cores of this process]")
+
+
 def verbosity_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --quiet and --verbose to a command."""
     quiet = click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_set_verbosity,

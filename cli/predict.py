@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from minixl.cli.options import device_option, encoding_option, named_options, verbosity_options
+from minixl.cli.options import device_option, encoding_option, named_options, threads_option, verbosity_options
 from minixl.cli.terminal import printable, warn
 
 STDIN = "standard input"     # in messages
@@ -27,6 +27,7 @@ TEXTS = 256        # texts predicted together: enough for batches of similar len
               help="Input: one text per line, or CoNLL columns; auto is conll with --format conll, else text.")
 @encoding_option
 @device_option
+@threads_option
 @verbosity_options
 def predict(model: Path, file: Path, output: str, kind: str, encoding: str, device: str) -> None:
     """Tag or classify FILE (default: -, standard input) with the model in folder MODEL."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from minixl.cli.options import device_option, verbosity_options
+from minixl.cli.options import device_option, threads_option, verbosity_options
 from minixl.cli.recipes import WithRecipes, show_settings, show_toml
 from minixl.cli.terminal import is_quiet, to_stderr, warn
 
@@ -82,6 +82,7 @@ class Terminal:
 @click.option("--all", "show_all", is_flag=True, help="With --show, also print the settings that this recipe does not use; with "
               "--toml, also those that have their default.")
 @click.option("--toml", is_flag=True, help="With --show: print a recipe that `minixl train FILE.toml` can run.")
+@threads_option
 @verbosity_options
 def train(recipe: str | None, encoder: Path | None, source: tuple[str, ...], dev: tuple[str, ...],
           unlabelled: tuple[str, ...], test: tuple[str, ...], vectors: tuple[str, ...], seed: int | None, seeds: int | None,

@@ -84,16 +84,18 @@ def array_module_for(device: str) -> ModuleType:
     return cupy if has_gpu and device != "cpu" else np
 
 
-@functools.cache
 def threads() -> int:
-    """Number of threads for element-wise work: MINIXL_THREADS, else OMP_NUM_THREADS, else the cores of this process."""
+    """Number of threads for element-wise work: MINIXL_THREADS, else OMP_NUM_THREADS, else the cores of this process.
+
+    `using_threads` of blas.py sets both.
+    """
     setting = os.environ.get("MINIXL_THREADS") or os.environ.get("OMP_NUM_THREADS")
     return max(1, int(setting)) if setting and setting.isdigit() else len(os.sched_getaffinity(0))
 
 
 @functools.cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max(1, threads() - 1), thread_name_prefix="minixl")
+def _pool(helpers: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(helpers, thread_name_prefix="minixl")
 
 
 def in_parallel(function: Callable[[Item], object], items: Iterable[Item]) -> None:
@@ -107,7 +109,8 @@ def in_parallel(function: Callable[[Item], object], items: Iterable[Item]) -> No
         for item in remaining:
             function(item)
 
-    helpers = [_pool().submit(work) for _ in range(threads() - 1)]
+    count = threads() - 1
+    helpers = [_pool(count).submit(work) for _ in range(count)]
     try:
         work()
     finally:

@@ -1,4 +1,4 @@
-"""Turn off OpenBLAS's own threads where minixl runs larger pieces of work in parallel.
+"""Set the number of threads; turn off OpenBLAS's own where minixl runs larger pieces of work in parallel.
 
 OpenBLAS splits every matrix product over its threads and then waits for all of them.  For many small products with other work
 in between that is slow, and very slow on cores that are shared: each product waits for the slowest thread.
@@ -9,10 +9,16 @@ import contextlib
 import ctypes
 import functools
 import importlib
+import os
 from collections.abc import Callable, Iterator
+
+from minixl.errors import UserError
 
 # function names in NumPy's wheels, in OpenBLAS with 64-bit integers, in the OpenBLAS of Linux distributions
 SPELLINGS = ("scipy_openblas_{}64_", "openblas_{}64_", "scipy_openblas_{}", "openblas_{}")
+
+# environment variables with a number of threads: of minixl's own work, of any BLAS, of the tokenizer
+VARIABLES = ("MINIXL_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
 @functools.cache
@@ -41,3 +47,31 @@ def single_threaded() -> Iterator[bool]:
         yield True
     finally:
         set_threads(before)
+
+
+@contextlib.contextmanager
+def using_threads(count: int) -> Iterator[None]:
+    """Compute on `count` threads inside the block.
+
+    A BLAS other than OpenBLAS only follows if NumPy is imported inside the block.  Raises UserError if OpenBLAS was built for
+    fewer.
+    """
+    before = {name: os.environ.get(name) for name in VARIABLES}
+    os.environ.update(dict.fromkeys(VARIABLES, str(count)))
+    functions = _openblas()                                            # imports NumPy, which reads the environment
+    threads_before = functions[1]() if functions else 0
+    try:
+        if functions:
+            set_threads, get_threads = functions
+            set_threads(count)
+            if get_threads() != count:
+                raise UserError(f"threads: expected at most {get_threads()}, for which OpenBLAS was built, got {count}")
+        yield
+    finally:
+        if functions:
+            functions[0](threads_before)
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -137,7 +137,7 @@ def test_threads(monkeypatch, variables, expected):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert backend.threads.__wrapped__() == expected
+    assert backend.threads() == expected
 
 
 class Cache(NamedTuple):
