@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from minixl.cli.completion import complete_language_file
 from minixl.cli.options import encoding_option, named_options, scheme_option
 from minixl.cli.terminal import to_stderr
 
@@ -31,7 +32,7 @@ def sample(folder: Path, seed: int) -> None:
 
 @data.command()
 @click.argument("task", type=click.Choice(["ner", "pos", "classification"]))
-@click.argument("files", nargs=-1, required=True, metavar="LANGUAGE=FILE...")
+@click.argument("files", nargs=-1, required=True, metavar="LANGUAGE=FILE...", shell_complete=complete_language_file)
 @encoding_option
 @scheme_option
 def stats(task: str, files: tuple[str, ...], encoding: str, scheme: str) -> None:

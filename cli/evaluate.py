@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from minixl.cli.completion import complete_language_file
 from minixl.cli.options import (bar, device_option, encoding_option, named_options, scheme_option, threads_option,
                                 verbosity_options, with_options)
 from minixl.cli.terminal import to_stderr, warn
@@ -44,7 +45,7 @@ class _Count(click.ParamType):
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.argument("files", nargs=-1, metavar="[LANGUAGE=FILE]...")
+@click.argument("files", nargs=-1, metavar="[LANGUAGE=FILE]...", shell_complete=complete_language_file)
 @click.option("--translations", multiple=True, metavar=PAIRED,
               help="Compare translations: one file with lines `source TAB target`, or two files with the same number of texts.")
 @click.option("--parallel", multiple=True, hidden=True, expose_value=False, callback=_renamed)

@@ -5,6 +5,7 @@ Exit codes: 0, 1 for an error (UserError), 2 for wrong usage (click), 128 + sign
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -24,6 +25,8 @@ COMMANDS = {                 # name -> one line of help; a command's module is i
     "bench": "Measure training, prediction and kernels.",
 }
 
+COMPLETION = "_MINIXL_COMPLETE"                      # environment variable that shells set, see completion.py
+
 
 class Commands(click.Group):
     """The commands of COMMANDS, imported only when used, so that --help is instant."""
@@ -41,7 +44,7 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args and args[0] not in COMMANDS:
+        if args and args[0] not in COMMANDS and not ctx.resilient_parsing:
             ctx.fail(f"No such command {args[0]!r}{nearest(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
 
@@ -59,8 +62,10 @@ def main() -> None:
 
 
 def _run_and_exit() -> None:
+    if COMPLETION in os.environ:                     # a shell asks
+        importlib.import_module("minixl.cli.completion").install()
     try:
-        cli.main(standalone_mode=False)
+        cli.main(complete_var=COMPLETION, standalone_mode=False)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.ClickException as error:

