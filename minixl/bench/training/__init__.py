@@ -10,7 +10,7 @@
     minixl_bert.py           minixl's BERT tagger
     minixl_adversarial.py    minixl's language-adversarial method on it, whole iterations and their parts
     minixl_bilstm_crf.py     minixl's BiLSTM-CRF tagger
-    transformers_bert.py     transformers' BertForTokenClassification, run as its Trainer runs it
+    transformers_bert.py     transformers' Bert- or XLMRobertaForTokenClassification, run as its Trainer runs it
     transformers_adversarial.py  the adversarial iteration with transformers and PyTorch
     torch_bilstm_crf.py      the BiLSTM-CRF tagger written with PyTorch and pytorch-crf
     torch_update.py          what the contenders in PyTorch share: freezing and the update

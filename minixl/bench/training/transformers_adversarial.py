@@ -1,6 +1,6 @@
 """The iteration T, D, G with transformers and PyTorch, written as their users would.
 
-T is BertForTokenClassification's own loss.  D encodes under no_grad; G backpropagates through a frozen discriminator.
+T is the tagger's own loss.  D encodes under no_grad; G backpropagates through a frozen discriminator.
 The two languages are encoded one after the other, each padded to its own longest sentence; joined, they would be padded
 to the longest of both.  Padding is removed before the discriminator.  There are three fused AdamW optimisers.
 """
@@ -60,7 +60,7 @@ class TransformersAdversarial(TransformersBert):
         super().__init__(work, threads)
         self.discriminator = load_discriminator(work, self.model.config.hidden_size)
         self.discriminator_parameters = list(self.discriminator.parameters())
-        self.encoder_parameters = [parameter for parameter in self.model.bert.parameters() if parameter.requires_grad]
+        self.encoder_parameters = [parameter for parameter in self.model.base_model.parameters() if parameter.requires_grad]
         settings = work.settings
         self.optimizer_d = adamw([{"params": self.discriminator_parameters, "lr": settings["adversary.discriminator_lr"],
                                    "weight_decay": 0.0}], work)
@@ -96,7 +96,7 @@ class TransformersAdversarial(TransformersBert):
     def _encode(self, prepared: dict[str, PaddedPieces], loss: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Return the last hidden states (B, N, H) and mask (B, N) of both languages."""
         inputs = [prepared[f"{side}/{loss}"].inputs for side in ("source", "target")]
-        return [(self.model.bert(**batch).last_hidden_state, batch["attention_mask"]) for batch in inputs]
+        return [(self.model.base_model(**batch).last_hidden_state, batch["attention_mask"]) for batch in inputs]
 
     def _languages(self, source: Any, target: Any, *, flipped: bool) -> torch.Tensor:
         """Sum the mean binary cross-entropy of both languages; the label of the source is 1, or 0 if flipped."""

@@ -1,4 +1,4 @@
-"""transformers' BertForTokenClassification as a contender, run as its Trainer runs it by default on a CPU.
+"""transformers' Bert- or XLMRobertaForTokenClassification as a contender, run as its Trainer runs it by default on a CPU.
 
 Batches are padded to their longest sentence, attention is the library's default (scaled_dot_product_attention), the
 optimiser is the fused AdamW without decay on LayerNorm and biases, and gradients are set to None.
@@ -15,6 +15,8 @@ import transformers
 from minixl.bench.training.torch_update import freeze, update
 from minixl.bench.training.work import BertWork, Examples, rates
 from minixl.data.encoding import IGNORED, Example
+from minixl.weights.folder import read_config
+from minixl.weights.names import names_to_save
 
 
 class PaddedPieces(NamedTuple):
@@ -39,14 +41,16 @@ class TransformersBert:
         torch.manual_seed(work.seed)
         transformers.logging.set_verbosity_error()                     # no warning about the missing head: it is intended
         transformers.logging.disable_progress_bar()
-        config = transformers.BertConfig.from_pretrained(work.encoder, num_labels=len(work.start["classifier.bias"]))
+        model_type = read_config(work.encoder).model_type
+        name = {"bert": "Bert", "xlm-roberta": "XLMRoberta"}[model_type]
+        config = getattr(transformers, f"{name}Config").from_pretrained(work.encoder, num_labels=len(work.start["classifier.bias"]))
         if work.settings["model.dropout"] >= 0:
             config.hidden_dropout_prob = config.attention_probs_dropout_prob = work.settings["model.dropout"]
-        tagger = transformers.BertForTokenClassification
+        tagger = getattr(transformers, f"{name}ForTokenClassification")
         self.model = tagger.from_pretrained(work.encoder, config=config, dtype=torch.float32)
         for name, value in work.start.items():
             self.model.get_parameter(name).data.copy_(torch.from_numpy(value))
-        self.trained = freeze(self.model, work.frozen)
+        self.trained = freeze(self.model, list(names_to_save(work.frozen, model_type).values()))
         self.pad_id, self.clip = config.pad_token_id or 0, work.settings["optim.clip"]
         self.optimizer = adamw(self._groups(work), work)
 
