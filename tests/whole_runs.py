@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,11 @@ class Quiet:
         pass
 
 
-def write_data(folder: Path) -> Path:
-    """encoder/, en.txt and es.txt (tagged), en.tsv and es.tsv (topics), es.raw and fr.raw (text)."""
-    write_encoder(folder / "encoder")
+def write_data(folder: Path, *, encoder: Callable[[Path], object] = write_encoder, repeat: int = 2) -> Path:
+    """encoder/, which `encoder` writes, en.txt and es.txt (tagged), en.tsv and es.tsv (topics), es.raw and fr.raw (text)."""
+    encoder(folder / "encoder")
     for language in ("en", "es"):
-        write_ner(folder / f"{language}.txt", language, repeat=2)
+        write_ner(folder / f"{language}.txt", language, repeat=repeat)
         write_topics(folder / f"{language}.tsv", language, repeat=3)
     for language, text in RAW.items():
         (folder / f"{language}.raw").write_text(text, encoding="utf-8")

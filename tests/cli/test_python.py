@@ -6,19 +6,14 @@ import pytest
 
 from minixl import train
 from minixl.errors import UserError
-from tests.tiny import write_encoder, write_ner
-from tests.whole_runs import Quiet
+from tests.whole_runs import Quiet, write_data
 
 SETTINGS = {"train.max_steps": 2, "data.max_length": 32, "model.freeze": ["bottom:1"]}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("api")
-    write_encoder(folder / "encoder")
-    for language in ("en", "es"):
-        write_ner(folder / f"{language}.txt", language, repeat=2)
-    return folder
+    return write_data(tmp_path_factory.mktemp("api"))
 
 
 def arguments(folder, **changes):

@@ -17,18 +17,13 @@ from minixl.run.folder import locked
 from minixl.run.seeds import summarise
 from minixl.training.config import read_config
 from minixl.training.progress import Stopped
-from tests.tiny import write_encoder, write_ner, write_topics
-from tests.whole_runs import Quiet, assert_same_run
+from tests.tiny import write_ner
+from tests.whole_runs import Quiet, assert_same_run, write_data
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    write_encoder(folder / "encoder")
-    for language in ("en", "es"):
-        write_ner(folder / f"{language}.txt", language, repeat=3)
-        write_topics(folder / f"{language}.tsv", language, repeat=3)
-    return folder
+    return write_data(tmp_path_factory.mktemp("data"), repeat=3)
 
 
 def ner_inputs(folder):

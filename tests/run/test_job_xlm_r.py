@@ -9,20 +9,15 @@ import transformers
 from minixl.data.inputs import Inputs
 from minixl.errors import UserError
 from minixl.prediction import Predictor
-from tests.tiny import write_ner, write_topics, write_xlm_r
-from tests.whole_runs import assert_same_run, run, settings, stopped
+from tests.tiny import write_xlm_r
+from tests.whole_runs import assert_same_run, run, settings, stopped, write_data
 
 MAX_PIECES = 64                        # of write_xlm_r: 66 positions
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    write_xlm_r(folder / "encoder")
-    for language in ("en", "es"):
-        write_ner(folder / f"{language}.txt", language, repeat=2)
-        write_topics(folder / f"{language}.tsv", language, repeat=3)
-    return folder
+    return write_data(tmp_path_factory.mktemp("data"), encoder=write_xlm_r)
 
 
 def files(data, suffix="txt", encoder=None):

@@ -152,7 +152,7 @@ def shifted_teachers(shift: float) -> list[Scored]:
 
 def test_a_constant_on_the_logits_of_one_teacher_changes_nothing():
     before, after = merge(shifted_teachers(0)), merge(shifted_teachers(50))
-    assert len(set(before.teacher.tolist())) > 1, "the test says nothing where one teacher is always the surest"
+    assert len(set(before.teacher.tolist())) > 1, "the test says nothing where one teacher is always the most confident"
     np.testing.assert_array_equal(before.teacher, after.teacher)
     np.testing.assert_array_equal(before.p_bar, after.p_bar)
     np.testing.assert_allclose(before.probabilities, after.probabilities, rtol=1e-10)
