@@ -45,7 +45,7 @@ class Commands(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and args[0] not in COMMANDS and not ctx.resilient_parsing:
-            ctx.fail(f"No such command {args[0]!r}{nearest(args[0], COMMANDS)}")
+            ctx.fail(f"No such command {args[0]!r}{nearest(args[0], COMMANDS) or '; minixl --help lists them'}")
         return super().resolve_command(ctx, args)
 
 

@@ -250,3 +250,8 @@ def test_stats_of_many_labels(minixl, tmp_path):
     (tmp_path / "x.txt").write_text("".join(f"w\tT{i:02}\n" for i in range(23)))
     code, out, _ = minixl("data", "stats", "pos", f"en={tmp_path}/x.txt")
     assert code == 0 and out.endswith(" T18 1, T19 1, and 3 more labels\n")
+
+
+def test_an_unknown_command_without_a_similar_one_names_the_help(minixl):
+    code, out, err = minixl("help")
+    assert (code, out) == (2, "") and err.endswith("Error: No such command 'help'; minixl --help lists them\n")
