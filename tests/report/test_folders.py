@@ -64,8 +64,8 @@ def test_a_run_of_another_version(tmp_path):
 
 @pytest.mark.parametrize(("old", "new", "found"), [
     ('task = "ner"', 'task = "translation"', "the task 'translation'"), ('task = "ner"', "task = []", r"the task \[\]"),
-    ("[inputs]", "[other]", "no 'inputs'"), ("seed = 1", "seed = [", "Invalid value"),
-    ("seed = 1", "inputs = 1\nseed = 1", "Cannot"), ('source = ["en', 'source = ["', "--source =")])
+    ("[inputs]", "[other]", "no 'inputs'"), ("seed = 1\nm", "seed = [\nm", "Invalid value"),
+    ("seed = 1\nm", "inputs = 1\nseed = 1\nm", "Cannot"), ('source = ["en', 'source = ["', "--source =")])
 def test_a_config_that_cannot_be_read(tmp_path, old, new, found):
     folder = edit(write_run(tmp_path / "run"), (old, new))
     version = __version__ if "[other]" in new or "task" in new or "source" in new else "an unknown version"
