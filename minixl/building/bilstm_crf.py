@@ -109,7 +109,7 @@ def _check_lengths(sources: Sequence[Corpus], settings: Settings) -> None:
     limit = settings["data.max_length"]
     long = ((corpus.path, s) for corpus in sources for s in corpus.sentences() if len(s.words) > limit)
     for path, sentence in long if settings["data.on_long"] != "error" else ():
-        raise UserError(f"{path}:{sentence.line}: the sentence has {len(sentence.words)} words, data.max_length is {limit}, and "
+        raise UserError(f"{sentence.place(path)}: the sentence has {len(sentence.words)} words, data.max_length is {limit}, and "
                         "model.constrained_training needs whole sentences, as a cut may divide an entity; "
                         f"--set data.max_length={max(len(s.words) for c in sources for s in c.sentences())}")
 

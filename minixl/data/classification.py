@@ -57,7 +57,7 @@ def check_document_labels(documents: Iterable[Document], labels: Sequence[str], 
     for document in documents:
         if document.label is not None and document.label not in known:
             listed = ", ".join(labels[:12]) + (f", ... ({len(labels)} in all)" if len(labels) > 12 else "")
-            raise UserError(f"{path}:{document.line}: expected one of the labels {listed}, found {quoted(document.label)}"
+            raise UserError(f"{document.place(path)}: expected one of the labels {listed}, found {quoted(document.label)}"
                             f"{nearest(document.label, labels)}")
 
 

@@ -88,7 +88,7 @@ def check_labels(file: ConllFile, labels: Sequence[str]) -> None:
         for i, tag in enumerate(sentence.tags or ()):
             if tag not in known:
                 as_iob2 = "" if file.file_scheme in ("IOB2", "none") else f" (in IOB2; the file is {file.file_scheme})"
-                raise UserError(f"{file.path}:{sentence.line_of(i)}: expected one of the tags {_listed(labels)}, found "
+                raise UserError(f"{sentence.place(file.path, i)}: expected one of the tags {_listed(labels)}, found "
                                 f"{tag!r}{as_iob2} for the word {quoted(sentence.words[i])}{nearest(tag, labels)}")
 
 

@@ -25,15 +25,16 @@ from minixl.errors import UserError
 
 @dataclass(slots=True)
 class Corpus:
-    """Sentences (tagging) or documents (classification) of one file."""
+    """Sentences (tagging) or documents (classification) in one language, of one file or of several, one after another."""
 
     language: str
-    path: Path
+    path: Path                 # of the first file
     task: str
     inputs: list[Sentence] | list[Document]
     file_scheme: str = "none"  # of the tags in the file; those in inputs are IOB2, or plain
     repaired: int = 0          # tags of the file that violate its scheme
     hint: str = ""             # a warning if the file looks misread (minixl/data/hints.py)
+    more: tuple[Path, ...] = ()            # the other files
 
     def gold(self) -> list[list[str]] | list[str]:
         """Return the tags of every sentence, or the label of every document."""
@@ -108,6 +109,18 @@ def read_unlabelled(task: str, language: str, path: Path, *, encoding: str = "ut
                                          for d in documents], hint=hint)
 
 
+def joined(corpora: Sequence[Corpus]) -> Corpus:
+    """Return the texts of several files in one language as one corpus; each input knows its file."""
+    first = corpora[0]
+    if len(corpora) == 1:
+        return first
+    inputs: Any = [replace(item, path=str(corpus.path)) for corpus in corpora for item in corpus.inputs]
+    schemes = dict.fromkeys(corpus.file_scheme for corpus in corpora if corpus.file_scheme != "none")
+    hints = [f"{corpus.path}: {corpus.hint}" for corpus in corpora if corpus.hint]
+    return Corpus(first.language, first.path, first.task, inputs, " or ".join(schemes) or "none",
+                  sum(corpus.repaired for corpus in corpora), "; ".join(hints), tuple(corpus.path for corpus in corpora[1:]))
+
+
 def collect_labels(task: str, corpora: Iterable[Corpus], scheme: str = "IOB2") -> list[str]:
     """Return the label set of training data: for ner O and all tags of every type in a scheme, else the labels used, sorted."""
     golds = [corpus.gold() for corpus in corpora]
@@ -127,7 +140,7 @@ def check_class_counts(corpora: Sequence[Corpus], at_least: int) -> None:
         corpus, document = rare
         count = counts[document.label]
         fix = corpus.hint or f"correct the label, or allow it with --set data.min_count={count}"
-        raise UserError(f"{corpus.path}:{document.line}: expected at least {at_least} texts of every class, found {count} of "
+        raise UserError(f"{document.place(corpus.path)}: expected at least {at_least} texts of every class, found {count} of "
                         f"{quoted(document.label or '')}; {fix}")
 
 

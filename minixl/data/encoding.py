@@ -123,7 +123,7 @@ def encode_sentences(sentences: Sequence[Sentence], tokenizer: PieceTokenizer, l
         if sum(full_lengths) > room:
             encoded.long_inputs += 1
             if on_long == "error":
-                raise UserError(f"{path}:{sentence.line}: the sentence has {sum(full_lengths) + specials} {unit}, "
+                raise UserError(f"{sentence.place(path)}: the sentence has {sum(full_lengths) + specials} {unit}, "
                                 f"but data.max_length is {max_length}; {fix}")
             windows = word_windows(lengths, room)
             if on_long == "truncate":
@@ -188,7 +188,7 @@ def encode_documents(documents: Sequence[Document], tokenizer: PieceTokenizer, l
         if len(ids) > room:
             encoded.long_inputs += 1
             if on_long == "error":
-                raise UserError(f"{path}:{document.line}: the text has {len(ids) + 2} word pieces, but data.max_length is "
+                raise UserError(f"{document.place(path)}: the text has {len(ids) + 2} word pieces, but data.max_length is "
                                 f"{max_length}; {fix}")
             windows = _text_windows(document.text, offsets, room)
             if on_long == "truncate":

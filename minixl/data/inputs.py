@@ -42,12 +42,12 @@ class Inputs:
         return cls(Path(table["encoder"]) if "encoder" in table else None, **roles)
 
     def check(self) -> None:
-        """Raises UserError for a run without labelled text, a language given twice, and a path that config.toml cannot hold."""
+        """Raises UserError for a run without labelled text, a file given twice, and a path that config.toml cannot hold."""
         if not self.source:
             raise UserError("--source: expected at least one labelled file, for example --source en=train.txt")
         _check_spelling([(role, language) for role in ROLES for language, _ in getattr(self, role)])
         for role in ROLES:
-            check_given_once(f"--{role} ", [language for language, _ in getattr(self, role)])
+            check_given_once(f"--{role} ", getattr(self, role))
             for language, path in getattr(self, role):
                 _check_storable(f"--{role} {language}=", path)
         if self.encoder is not None:
@@ -95,8 +95,23 @@ def _check_spelling(named: list[tuple[str, str]]) -> None:
                             "language names are case-sensitive")
 
 
-def check_given_once(option: str, languages: list[str]) -> None:
-    """Raises UserError for a language that is given twice.  option: the start of the message."""
-    twice = next((language for language in languages if languages.count(language) > 1), None)
-    if twice:
-        raise UserError(f"{option}{twice}=...: given twice; expected one file per language")
+def by_language(pairs: LanguageFiles) -> dict[str, list[Path]]:
+    """Return the files of every language; both stay in their order."""
+    files: dict[str, list[Path]] = {}
+    for language, path in pairs:
+        files.setdefault(language, []).append(path)
+    return files
+
+
+def check_given_once(option: str, pairs: LanguageFiles) -> None:
+    """Raises UserError for a file that is given twice for a language, and for two files of word vectors for one.
+
+    option: the start of the message.
+    """
+    for language, paths in by_language(pairs).items():
+        if len(paths) > 1 and option == "--vectors ":
+            raise UserError(f"{option}{language}=...: given twice; expected one file per language")
+        real = [path.resolve() for path in paths]
+        twice = next((path for i, path in enumerate(paths) if real[i] in real[:i]), None)
+        if twice:
+            raise UserError(f"{option}{language}={twice}: given twice; each of its texts would count double")

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from minixl.data.corpus import Corpus, check_class_counts, check_labels, collect_labels, read_corpus, read_unlabelled
+from minixl.data.corpus import Corpus, check_class_counts, check_labels, collect_labels, joined, read_corpus, read_unlabelled
 from minixl.data.encoding import ON_LONG, SHORTEST
-from minixl.data.inputs import Inputs
+from minixl.data.inputs import Inputs, LanguageFiles, by_language
 from minixl.data.limits import FIRST, SETTINGS
 from minixl.data.sanity import one_label_warning, overlap_warning, texts_in
 from minixl.errors import UserError
@@ -46,8 +46,8 @@ def read_files(settings: Settings, inputs: Inputs, needed_by: str) -> Files:
     """
     task, encoding, scheme = settings["task"], settings["data.encoding"], settings["data.scheme"]
 
-    def read(pairs: list[tuple[str, Path]]) -> list[Corpus]:
-        return [read_corpus(task, language, path, encoding=encoding, scheme=scheme) for language, path in pairs]
+    def read(pairs: LanguageFiles) -> list[Corpus]:
+        return read_languages(pairs, partial(read_corpus, task, encoding=encoding, scheme=scheme))
 
     complete = read(inputs.source)
     sources = [limited(corpus, settings, "data.limit") for corpus in complete]
@@ -68,6 +68,11 @@ def read_files(settings: Settings, inputs: Inputs, needed_by: str) -> Files:
     warnings += [overlap_warning(f"{role} {corpus.language}", corpus, training)
                  for role, corpora in (("dev", dev), ("test", test)) for corpus in corpora]
     return Files(sources, dev, test, *unlabelled, [warning for warning in warnings if warning])
+
+
+def read_languages(pairs: LanguageFiles, read: Callable[[str, Path], Corpus]) -> list[Corpus]:
+    """Return one corpus for each language: read(language, path) of its files, one after another."""
+    return [joined([read(language, path) for path in paths]) for language, paths in by_language(pairs).items()]
 
 
 def limited(corpus: Corpus, settings: Settings, limit: str) -> Corpus:
@@ -113,8 +118,8 @@ def _read_unlabelled(settings: Settings, inputs: Inputs, sources: list[Corpus],
                      needed_by: str) -> tuple[list[Corpus], list[Corpus]]:
     """Read the unlabelled text in the source languages and in the others.  Raises UserError if there are no others."""
     languages = {corpus.language for corpus in sources}
-    corpora = [limited(read_unlabelled(settings["task"], language, path, encoding=settings["data.encoding"]), settings,
-                       "data.unlabelled_limit") for language, path in inputs.unlabelled]
+    read = partial(read_unlabelled, settings["task"], encoding=settings["data.encoding"])
+    corpora = [limited(corpus, settings, "data.unlabelled_limit") for corpus in read_languages(inputs.unlabelled, read)]
     targets = [corpus for corpus in corpora if corpus.language not in languages]
     if not targets:
         raise UserError(f"--unlabelled: {needed_by} reads unlabelled text, so it needs text in a language other than "

@@ -27,7 +27,7 @@ def one_label_warning(name: str, corpus: Corpus, complete: Corpus, limit: str, s
     if not others:
         return f"warning: {name}: {finding}; without other labels it cannot show how well these are told apart"
     fix = f"--set data.sample=random draws the {count} from all of it" if sample == FIRST else f"raise {limit}"
-    return f"warning: {name}: {finding}, and {others} more label{'s' * (others != 1)} in the rest of the file; {fix}"
+    return f"warning: {name}: {finding}, and {others} more label{'s' * (others != 1)} in the rest of the text; {fix}"
 
 
 def texts_in(corpora: Iterable[Corpus]) -> set[Hashable]:

@@ -2,27 +2,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from minixl.data.corpus import Corpus, read_corpus
 from minixl.data.examples import TAGGING
 from minixl.data.layout import detect_layout, looks_like_columns
 from minixl.data.lines import read_lines
-from minixl.data.reading import limited
+from minixl.data.reading import limited, read_languages
 from minixl.settings import Settings
 
 Gold = dict[str, list[Any]]            # language -> the tags of every sentence, or the label of every document
 
 
 def read_gold(settings: Settings, corpora: Sequence[Corpus]) -> Gold:
-    """Read the labels of the unlabelled files that have any."""
+    """Read the labels of the unlabelled texts that have labels in all their files."""
+    task, encoding = settings["task"], settings["data.encoding"]
+    read = partial(read_corpus, task, encoding=encoding, scheme=settings["data.scheme"])
+
+    def labelled(path: Path) -> bool:
+        lines = list(read_lines(path, encoding))
+        return looks_like_columns(task, [line for line in lines if line.strip()]) if task in TAGGING else \
+            detect_layout(task, path, lines) == "fields"
+
     gold: Gold = {}
     for corpus in corpora:
-        encoding, task = settings["data.encoding"], settings["task"]
-        lines = list(read_lines(corpus.path, encoding))
-        labelled = looks_like_columns(task, [line for line in lines if line.strip()]) if task in TAGGING else \
-            detect_layout(task, corpus.path, lines) == "fields"
-        if labelled:
-            file = read_corpus(task, corpus.language, corpus.path, encoding=encoding, scheme=settings["data.scheme"])
-            gold[corpus.language] = limited(file, settings, "data.unlabelled_limit").gold()
+        paths = (corpus.path, *corpus.more)
+        if all(map(labelled, paths)):
+            (complete,) = read_languages([(corpus.language, path) for path in paths], read)
+            gold[corpus.language] = limited(complete, settings, "data.unlabelled_limit").gold()
     return gold

@@ -5,7 +5,7 @@ A recipe that is the config.toml or the folder of a run repeats that run: its se
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from minixl.weights.e5 import encoder_folder
 
 QUICKSTART = "quickstart"
 Files = Mapping[str, LanguageFiles]            # role -> its files
+Named = str | Path | Sequence[str | Path]      # the file of a language, or its files
 
 
 class WrongUsage(UserError):
@@ -116,7 +117,7 @@ def _with_replaced(inputs: Inputs, encoder: Path | None, files: Files) -> Inputs
     return replace(inputs, encoder=encoder or inputs.encoder, **new)
 
 
-def train_recipe(recipe: str | Path | None, *, encoder: str | Path | None, files: Mapping[str, Mapping[str, str | Path] | None],
+def train_recipe(recipe: str | Path | None, *, encoder: str | Path | None, files: Mapping[str, Mapping[str, Named] | None],
                  settings: Mapping[str, Any] | None, out: str | Path | None, seed: int | None, seeds: int | None, device: str,
                  resume: bool, reporter: Reporter | None) -> Metrics:
     """Train as minixl.train says, and return the content of metrics.json."""
@@ -131,7 +132,8 @@ def train_recipe(recipe: str | Path | None, *, encoder: str | Path | None, files
                      xp=array_module_for(device), resume=resume)
 
 
-def _language_files(role: str, given: Mapping[str, str | Path] | None) -> LanguageFiles:
+def _language_files(role: str, given: Mapping[str, Named] | None) -> LanguageFiles:
     if not isinstance(given, Mapping | None):
         raise TypeError(f'train: {role}: expected languages and files such as {{"en": "train.txt"}}, got {type(given).__name__}')
-    return [(language, Path(path)) for language, path in (given or {}).items()]
+    return [(language, Path(path)) for language, paths in (given or {}).items()
+            for path in ([paths] if isinstance(paths, str | Path) else paths)]

@@ -2,35 +2,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from minixl.data.inputs import ROLES, path_key
+from minixl.data.inputs import ROLES, by_language, path_key
 from minixl.report.folders import RunFolder
 
 TEST_LIMIT = "data.test_limit"
 
 
-class InputFile(NamedTuple):
-    """An input file or the encoder's folder, and the digest of its content when the run began; "" if that is unknown."""
+class Input(NamedTuple):
+    """The files of a language or the encoder's folder, and the digests of their contents when the run began, "" if unknown."""
 
-    path: Path
-    digest: str
+    paths: list[Path]
+    digests: list[str]
 
-    def same_as(self, other: InputFile) -> bool:
+    def same_as(self, other: Input) -> bool:
         """Compare the contents, or the paths if a digest is unknown."""
-        if self.digest and other.digest:
-            return self.digest == other.digest
-        return path_key(self.path) == path_key(other.path)
+        if all(self.digests + other.digests):
+            return self.digests == other.digests
+        return self.named(path_key) == other.named(path_key)
+
+    def named(self, name_of: Callable[[Path], str]) -> str:
+        """Return the names of the files."""
+        return " + ".join(map(name_of, self.paths))
 
 
-def input_files(run: RunFolder) -> dict[str, InputFile]:
-    """Return "encoder", "source en", "test es", ... -> the file."""
-    paths = {f"{role} {language}": path for role in ROLES for language, path in getattr(run.inputs, role)}
+def input_files(run: RunFolder) -> dict[str, Input]:
+    """Return "encoder", "source en", "test es", ... -> the files."""
+    paths = {f"{role} {language}": paths for role in ROLES for language, paths in by_language(getattr(run.inputs, role)).items()}
     if run.inputs.encoder is not None:
-        paths = {"encoder": run.inputs.encoder, **paths}
-    return {name: InputFile(path, run.digests.get(path_key(path), "")) for name, path in paths.items()}
+        paths = {"encoder": [run.inputs.encoder], **paths}
+    return {name: Input(of_name, [run.digests.get(path_key(path), "") for path in of_name]) for name, of_name in paths.items()}
 
 
 def differing_settings(runs: Sequence[RunFolder]) -> set[str]:
@@ -46,7 +50,7 @@ def differing_inputs(runs: Sequence[RunFolder]) -> list[str]:
     return [name for name in names if not all(_same(of_run.get(name), files[0].get(name)) for of_run in files)]
 
 
-def _same(one: InputFile | None, other: InputFile | None) -> bool:
+def _same(one: Input | None, other: Input | None) -> bool:
     return one is other if one is None or other is None else one.same_as(other)
 
 
@@ -60,10 +64,10 @@ def difference_rows(runs: Sequence[RunFolder]) -> list[list[str | None]]:
                             for run in runs)] for name in sorted(differing_settings(runs))]
 
 
-def short_names(files: Sequence[InputFile | None]) -> list[str | None]:
+def short_names(files: Sequence[Input | None]) -> list[str | None]:
     """Name files of different content differently: by their names, else by their paths, with the digest if these agree too."""
     present = [file for file in files if file]
-    for name_of in (lambda file: file.path.name, lambda file: path_key(file.path)):
-        if all(one.same_as(other) for one in present for other in present if name_of(one) == name_of(other)):
-            return [file and name_of(file) for file in files]
-    return [file and f"{path_key(file.path)} (sha256 {file.digest[:12]})" for file in files]
+    for name_of in (lambda path: path.name, path_key):
+        if all(one.same_as(other) for one in present for other in present if one.named(name_of) == other.named(name_of)):
+            return [file and file.named(name_of) for file in files]
+    return [file and f"{file.named(path_key)} (sha256 {' + '.join(digest[:12] for digest in file.digests)})" for file in files]

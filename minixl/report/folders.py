@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minixl.data.inputs import Inputs
+from minixl.data.inputs import Inputs, by_language
 from minixl.errors import UserError
 from minixl.evaluation.scores import main_figure
 from minixl.report.curves import curve_rows
@@ -49,12 +49,12 @@ class RunFolder:
     @property
     def sources(self) -> list[str]:
         """The source languages."""
-        return [language for language, _ in self.inputs.source]
+        return list(by_language(self.inputs.source))
 
     @property
     def targets(self) -> list[str]:
         """The test languages that are not source languages."""
-        return [language for language, _ in self.inputs.test if language not in self.sources]
+        return [language for language in by_language(self.inputs.test) if language not in self.sources]
 
     def rows(self, part: str, losses: Mapping[str, Loss]) -> list[Record]:
         """Return its curve_rows that have a language."""

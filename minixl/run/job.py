@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from minixl.building import ModelInfo, family_of, save_model, scheme_of
-from minixl.data.inputs import Inputs
+from minixl.data.inputs import Inputs, by_language
 from minixl.evaluation.predictions import write_predictions
 from minixl.evaluation.scores import figures
 from minixl.report.curves import write_curves
@@ -99,7 +99,7 @@ class Run:
                          pooling=model.pooling, max_length=settings["data.max_length"], on_long=settings["data.on_long"],
                          discriminator=discriminator.kind, discriminator_size=discriminator.size,
                          constrained=settings["decode.constrained"], method=self.method.name,
-                         sources=[language for language, _ in self.inputs.source], seed=self.seed, scores=figures(scores["test"]))
+                         sources=list(by_language(self.inputs.source)), seed=self.seed, scores=figures(scores["test"]))
         with timed("writing the model"):
             save_model(self.folder / "model", model, prepared.tokenizer, info, prepared.raw_config)
 

@@ -175,9 +175,9 @@ def test_encoding_is_named_as_the_command_has_it(minixl, tagger, data, train):
     assert code == 1 and err.startswith("Error: --encoding: expected an encoding such as utf-8")
 
 
-def test_evaluate_a_language_twice(minixl, tagger, data):
+def test_evaluate_a_file_twice(minixl, tagger, data):
     code, out, err = minixl("evaluate", tagger, f"es={data}/es.txt", f"es={data}/es.txt")
-    assert (code, out) == (1, "") and "evaluate es=...: given twice; expected one file per language" in err
+    assert (code, out) == (1, "") and "/es.txt: given twice; each of its texts would count double" in err
 
 
 def test_standard_input(minixl, tagger):

@@ -37,10 +37,21 @@ def evaluate(minixl, data):
     return call
 
 
+def test_several_files_of_a_language_have_one_score(evaluate, data):
+    (data / "a.tsv").write_text("home\tben lives in paris .\n" * 3)
+    (data / "b.tsv").write_text("travel\tanna visited madrid .\n" * 2)
+    code, scores, err = evaluate("es=a.tsv", "es=b.tsv", "en=a.tsv")
+    assert code == 0 and {name: row["support"] for name, row in scores.items()} == {"es": 5, "en": 3}
+    assert "warning: en: all 3 texts" in err and "warning: es" not in err
+    (data / "c.tsv").write_text("home\tben\nsport\tanna\n")
+    code, _, err = evaluate("es=a.tsv", "es=c.tsv")
+    assert code == 1 and err.startswith(f"Error: {data}/c.tsv:2: expected one of the labels home, travel, found 'sport'")
+
+
 def test_the_first_of_a_sorted_file(evaluate):
     code, scores, err = evaluate("es=sorted.tsv", options=["--limit", 6])
     assert code == 0 and scores["es"]["support"] == 6
-    assert ("warning: es: all 6 texts have the label 'home', and 1 more label in the rest of the file; --sample random draws the "
+    assert ("warning: es: all 6 texts have the label 'home', and 1 more label in the rest of the text; --sample random draws the "
             "6 from all of it") in err.splitlines()
     code, scores, err = evaluate("es=sorted.tsv", options=["--limit", 6, "--sample", "random"])
     assert code == 0 and scores["es"]["support"] == 6 and "warning" not in err

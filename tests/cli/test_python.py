@@ -42,6 +42,12 @@ def test_several_seeds_a_reporter_and_resuming(folder, tmp_path):
     assert train(out=tmp_path / "run", seeds=2, resume=True) == metrics
 
 
+def test_several_files_of_a_language(folder, tmp_path):
+    files = {"es": [folder / "es.txt", str(folder / "en.txt")], "en": folder / "en.txt"}
+    metrics = train("finetune-ner-cpu", **arguments(folder, test=files), out=tmp_path / "run", reporter=Quiet())
+    assert metrics["test"]["es"]["support"] == 10 + metrics["test"]["en"]["support"]
+
+
 @pytest.mark.parametrize(("changes", "error", "message"), [
     ({"settings": {"train.epoch": 3}}, UserError, "there is no setting 'train.epoch'"),
     ({"settings": {"train.epochs": "3"}}, UserError, "train.epochs: expected a whole number, got '3'"),

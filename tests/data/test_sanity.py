@@ -32,7 +32,7 @@ def test_the_first_of_a_sorted_file(folder, role, language, limit):
     files = {role: [("en", folder / "en.tsv"), pair] if role == "source" else [pair]}
     changes = {limit.replace(".", "__"): 6}
     said, _ = warnings_of(folder, files=files, **changes)
-    assert said == [f"warning: {role} {language}: all 6 texts have the label 'home', and 1 more label in the rest of the file; "
+    assert said == [f"warning: {role} {language}: all 6 texts have the label 'home', and 1 more label in the rest of the text; "
                     "--set data.sample=random draws the 6 from all of it"]
     assert warnings_of(folder, files=files, **changes, data__sample=RANDOM)[0] == []
     assert warnings_of(folder, files=files)[0] == []
@@ -42,7 +42,7 @@ def test_a_draw_that_has_one_label_too(folder):
     texts = [("test", folder / "most.tsv")]
     (folder / "most.tsv").write_text("travel\tanna\n" + "home\tben lives\n" * 30, encoding="utf-8")
     assert warnings_of(folder, files={"test": texts}, data__test_limit=2, data__sample=RANDOM)[0] == [
-        "warning: test test: all 2 texts have the label 'home', and 1 more label in the rest of the file; raise data.test_limit"]
+        "warning: test test: all 2 texts have the label 'home', and 1 more label in the rest of the text; raise data.test_limit"]
 
 
 def test_a_whole_file_of_one_label(folder):

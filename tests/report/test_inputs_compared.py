@@ -126,3 +126,16 @@ def test_scores_of_another_draw_are_marked(tmp_path):
         "data.sample_seed is 2 in three, 1 in one"]
     folders = [write_run(tmp_path / "four"), write_run(tmp_path / "five", data__sample="random")]
     assert score_marks(group(map(read_folder, folders))[0])[1] == []
+
+
+def test_several_files_of_a_language_are_compared_together(tmp_path):
+    """By the contents of all of them, in their order."""
+    digests = {"a.txt": "1" * 64, "b.txt": "2" * 64, "c.txt": "2" * 64}
+    files = lambda *names: {"test": [("es", tmp_path / f"{name}.txt") for name in names]}
+    ab, ac, a, ba = (write_run(tmp_path / "".join(names), i, digests=digests, files=files(*names))
+                     for i, names in enumerate(("ab", "ac", "a", "ba")))
+    assert differences(tmp_path, ab, ac) == []
+    assert differences(tmp_path, ab, a) == [["test es", "a.txt + b.txt", "a.txt"]]
+    assert differences(tmp_path, ab, ba) == [["test es", "a.txt + b.txt", "b.txt + a.txt"]]
+    assert score_marks(group(map(read_folder, (ab, ac)))[0])[1] == []
+    assert len(score_marks(group(map(read_folder, (ab, a)))[0])[1]) == 1

@@ -237,7 +237,7 @@ def test_mistakes_leave_no_folder_behind(folder, tmp_path):
         (Inputs(folder / "encoder", source=[]), "--source"),
         (Inputs(folder / "encoder", source=[("en", folder / "en.txt")], test=[("es", unknown)]),
          "unknown.txt:2: expected one of the tags .*found 'B-GEO'"),
-        (Inputs(folder / "encoder", source=[("en", folder / "en.txt")] * 2), "--source en=...: given twice"),
+        (Inputs(folder / "encoder", source=[("en", folder / "en.txt")] * 2), "/en.txt: given twice; each of its texts would"),
     ]
     for inputs, message in cases:
         with pytest.raises(UserError, match=message) as error:

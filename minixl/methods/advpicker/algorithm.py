@@ -136,7 +136,8 @@ class AdvPicker(Method):
                 raise UserError(f"advpicker.rho: {settings['advpicker.rho']:g} selects none of the {len(corpus.inputs)} sentences "
                                 f"of {corpus.path}; expected a share of at least one sentence: raise it, or give more text")
         if settings["advpicker.audit"]:
-            messages += [f"{WARNING}advpicker.audit: {corpus.path} has no tags to compare pseudo-labels with" for corpus in corpora
+            messages += [f"{WARNING}advpicker.audit: {' or '.join(map(str, (corpus.path, *corpus.more)))} has no tags to compare "
+                         "pseudo-labels with" for corpus in corpora
                          if corpus.language not in read_gold(settings, corpora)]
         if settings["advpicker.variant"] != WITHOUT_KD and len(corpora) > 1:
             messages.append(f"one student learns all {len(corpora)} target languages; the paper (Chen et al. 2021) trains one for "

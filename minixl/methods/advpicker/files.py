@@ -26,7 +26,7 @@ from minixl.building import load_model
 from minixl.data.corpus import Corpus
 from minixl.data.encoding import Encoded
 from minixl.data.examples import Sentence
-from minixl.data.inputs import path_key
+from minixl.data.inputs import by_language, path_key
 from minixl.data.limits import settings_of_limit
 from minixl.data.schemes import paths_to_tags
 from minixl.files import replaced_file
@@ -60,7 +60,8 @@ class ScoredTexts:
         others = [Path(job.settings["advpicker.teachers_from"])] if job.settings["advpicker.teachers_from"] else []
         subfolder = Path("pseudo-labels") / ("test" if role == "test" else "")
         self.folder, *self.elsewhere = [root / subfolder for root in (job.shared, *others)]
-        self.digests = {language: job.prepared.fingerprints[path_key(path)] for language, path in getattr(job.inputs, role)}
+        self.digests = {language: " ".join(job.prepared.fingerprints[path_key(path)] for path in paths)
+                        for language, paths in by_language(getattr(job.inputs, role)).items()}
 
     def without_labels(self) -> list[str]:
         """Return the languages that have no merged labels yet."""
