@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,13 +60,16 @@ class _Count(click.ParamType):
 @click.option("--limit", type=click.IntRange(0), default=0, help="Read only N inputs of each language; 0: all.")
 @click.option("--sample", type=click.Choice(["first", "random"]), default="first", show_default=True,
               help="Which N --limit keeps: the first, or a random draw (always the same).")
+@click.option("--labels", default="", metavar="OLD=NEW,...", help="Rename labels of the files: entity types (MISC=O), tags or "
+              "document labels (spam= leaves them out).")
 @encoding_option
 @scheme_option
 @device_option
 @threads_option
 @verbosity_options
 def evaluate(model: Path, files: tuple[str, ...], translations: tuple[str, ...], probe: tuple[str, ...], as_json: bool,
-             errors: int | None, strict: bool, limit: int, sample: str, encoding: str, scheme: str, device: str) -> None:
+             errors: int | None, strict: bool, limit: int, sample: str, labels: str, encoding: str, scheme: str,
+             device: str) -> None:
     """Score the model folder MODEL on labelled files; several files of a language are scored together.
 
     With --translations or --probe you may omit these; MODEL may then also be the folder of an untrained encoder.
@@ -85,7 +87,7 @@ def evaluate(model: Path, files: tuple[str, ...], translations: tuple[str, ...],
     encoder_only = not files and (model / "config.json").is_file() and not (model / "minixl.json").is_file()
     predictor = None if encoder_only else Predictor.load(model, device=device)
     with named_options():
-        corpora = _corpora(predictor, files, limit, sample, encoding, scheme) if predictor else []
+        corpora = _corpora(predictor, files, limit, sample, labels, encoding, scheme) if predictor else []
         translated = [(pair, read_pair(pair, encoding=encoding, limit=limit, sample=sample)) for pair in pairs]
         texts = [(pair, read_probed(pair, encoding=encoding, limit=limit, sample=sample, least=LEAST)) for pair in probed]
     if strict and not (predictor and corpora and predictor.info.task == "ner"):
@@ -118,23 +120,31 @@ def evaluate(model: Path, files: tuple[str, ...], translations: tuple[str, ...],
         _show(tables)
 
 
-def _corpora(predictor: Predictor, files: Sequence[str], limit: int, sample: str, encoding: str, scheme: str) -> list[Corpus]:
+def _corpora(predictor: Predictor, files: Sequence[str], limit: int, sample: str, labels: str, encoding: str, scheme: str
+             ) -> list[Corpus]:
     """Read the labelled files and print warnings.  Raises UserError for a label that the model does not have."""
-    from minixl.data.corpus import check_labels, read_corpus
+    from minixl.data.corpus import check_labels
     from minixl.data.counts import count_line
     from minixl.data.inputs import check_given_once, parse_language_file
-    from minixl.data.reading import read_languages
+    from minixl.data.label_map import LabelMap
+    from minixl.data.reading import SECTION, limited, read_labelled
     from minixl.data.sanity import one_label_warning
+    from minixl.settings import Schema
 
     named = [parse_language_file(pair, "evaluate") for pair in files]
     check_given_once("evaluate ", named)
-    complete = read_languages(named, partial(read_corpus, predictor.info.task, encoding=encoding, scheme=scheme))
-    corpora = [corpus.limited(limit, sample) for corpus in complete]
+    settings = Schema([SECTION]).settings({"task": predictor.info.task, "data.encoding": encoding, "data.scheme": scheme,
+                                           "data.labels": labels, "data.test_limit": limit, "data.sample": sample})
+    label_map = LabelMap(predictor.info.task, settings["data.labels"])
+    complete = read_labelled(settings, named, label_map)
+    corpora = [limited(corpus, settings, "data.test_limit") for corpus in complete]
     for corpus, whole in zip(corpora, complete, strict=True):
         DETAILS.debug("%s=%s: %s", corpus.language, corpus.path, count_line(corpus))
         check_labels(corpus, predictor.info.file_labels())
         if warning := one_label_warning(corpus.language, corpus, whole, "data.test_limit", sample):
             to_stderr(with_options(warning))
+    for message in label_map.unused():
+        to_stderr(with_options(message))
     return corpora
 
 

@@ -12,7 +12,8 @@ import click
 from minixl.cli.terminal import VERBOSITY, details, is_quiet
 from minixl.errors import UserError
 
-OPTIONS = {"data.encoding": "--encoding", "data.scheme": "--scheme", "data.test_limit": "--limit", "data.sample": "--sample"}
+OPTIONS = {"data.encoding": "--encoding", "data.scheme": "--scheme", "data.test_limit": "--limit", "data.sample": "--sample",
+           "data.labels": "--labels"}
 encoding_option = click.option("--encoding", default="utf-8", show_default=True, help="Character encoding of the input.")
 scheme_option = click.option("--scheme", type=click.Choice(["auto", "IOB1", "IOB2", "IOBES", "BIOUL"]), default="auto",
                              show_default=True, help="Scheme of the entity tags; auto detects it.")

@@ -51,14 +51,15 @@ def read_classification(path: PathLike, *, encoding: str = "utf-8", labels: bool
     return documents
 
 
-def check_document_labels(documents: Iterable[Document], labels: Sequence[str], path: PathLike) -> None:
-    """Raises UserError for the first label that is not in `labels`: its line and the nearest label."""
+def check_document_labels(documents: Iterable[Document], labels: Sequence[str], path: PathLike,
+                          hint: Callable[[str], str] = lambda label: "") -> None:
+    """Raises UserError for the first label that is not in `labels`: its line, the nearest label and hint(label)."""
     known = set(labels)
     for document in documents:
         if document.label is not None and document.label not in known:
             listed = ", ".join(labels[:12]) + (f", ... ({len(labels)} in all)" if len(labels) > 12 else "")
             raise UserError(f"{document.place(path)}: expected one of the labels {listed}, found {quoted(document.label)}"
-                            f"{nearest(document.label, labels)}")
+                            f"{nearest(document.label, labels)}{hint(document.label)}")
 
 
 def _document(label: str, text: str, line: int, path: PathLike, labels: bool) -> Document:

@@ -9,7 +9,7 @@ have as many columns as the file's other lines, so the word "#" remains a word. 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from typing import NamedTuple
@@ -81,15 +81,15 @@ def check_words(file: ConllFile) -> None:
                         f"as {quoted(first.words[0])}; keep only the columns of words and tags, for example with cut -f 2,4")
 
 
-def check_labels(file: ConllFile, labels: Sequence[str]) -> None:
-    """Raises UserError for the first tag that is not in `labels`: its line and the nearest label."""
+def check_labels(file: ConllFile, labels: Sequence[str], hint: Callable[[str], str] = lambda tag: "") -> None:
+    """Raises UserError for the first tag that is not in `labels`: its line, the nearest label and hint(tag)."""
     known = set(labels)
     for sentence in file.sentences:
         for i, tag in enumerate(sentence.tags or ()):
             if tag not in known:
                 as_iob2 = "" if file.file_scheme in ("IOB2", "none") else f" (in IOB2; the file is {file.file_scheme})"
                 raise UserError(f"{sentence.place(file.path, i)}: expected one of the tags {_listed(labels)}, found "
-                                f"{tag!r}{as_iob2} for the word {quoted(sentence.words[i])}{nearest(tag, labels)}")
+                                f"{tag!r}{as_iob2} for the word {quoted(sentence.words[i])}{nearest(tag, labels)}{hint(tag)}")
 
 
 def add_column(lines: Iterable[str], predictions: Iterable[Sequence[str]], name: str = "", *,

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from minixl.data.encoding import LONG_INPUT_FIX, Encoded, PieceTokenizer, encode
 from minixl.data.examples import TAGGING, Document, Sentence
 from minixl.data.hints import entity_tags_hint, one_column_hint, swapped_columns_hint
 from minixl.data.json_lines import read_tokens
+from minixl.data.label_map import rename_hint
 from minixl.data.layout import detect_layout
 from minixl.data.limits import FIRST, kept_by_limit
 from minixl.data.lines import file_format, quoted, read_lines
@@ -146,10 +148,11 @@ def check_class_counts(corpora: Sequence[Corpus], at_least: int) -> None:
 
 def check_labels(corpus: Corpus, labels: Sequence[str]) -> None:
     """Raises UserError, with file and line, for the first label that is not in `labels`."""
+    hint = partial(rename_hint, corpus.task)
     if corpus.task in TAGGING:
-        check_tags(ConllFile(corpus.sentences(), "", str(corpus.path), corpus.file_scheme), labels)
+        check_tags(ConllFile(corpus.sentences(), "", str(corpus.path), corpus.file_scheme), labels, hint)
     else:
-        check_document_labels(corpus.documents(), labels, corpus.path)
+        check_document_labels(corpus.documents(), labels, corpus.path, hint)
 
 
 def encode_corpus(corpus: Corpus, tokenizer: PieceTokenizer, labels: Sequence[str] | None, *, max_length: int,

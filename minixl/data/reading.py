@@ -9,6 +9,7 @@ from pathlib import Path
 from minixl.data.corpus import Corpus, check_class_counts, check_labels, collect_labels, joined, read_corpus, read_unlabelled
 from minixl.data.encoding import ON_LONG, SHORTEST
 from minixl.data.inputs import Inputs, LanguageFiles, by_language
+from minixl.data.label_map import LabelMap
 from minixl.data.limits import FIRST, SETTINGS
 from minixl.data.sanity import one_label_warning, overlap_warning, texts_in
 from minixl.errors import UserError
@@ -22,6 +23,7 @@ SECTION = Section("data", {
     "data.on_long": Setting("window", "what to do with a longer input", ON_LONG),
     **SETTINGS,
     "data.min_count": Setting(2, "minimum number of documents per class; fewer is an error, usually a mistyped label", at_least=1),
+    "data.labels": Setting([], "labels to rename, OLD=NEW: entity types (MISC=O), tags or document labels (spam= leaves them out)"),
     "data.scheme": Setting("auto", "scheme of the entity tags; auto detects it", ("auto", "IOB1", "IOB2", "IOBES", "BIOUL")),
     "data.encoding": Setting("utf-8", "character encoding of the files"),
 })
@@ -44,11 +46,8 @@ def read_files(settings: Settings, inputs: Inputs, needed_by: str) -> Files:
 
     needed_by: the method or setting that needs unlabelled text; "" if none does, so that it is not read.
     """
-    task, encoding, scheme = settings["task"], settings["data.encoding"], settings["data.scheme"]
-
-    def read(pairs: LanguageFiles) -> list[Corpus]:
-        return read_languages(pairs, partial(read_corpus, task, encoding=encoding, scheme=scheme))
-
+    labels = LabelMap(settings["task"], settings["data.labels"])
+    read = partial(read_labelled, settings, labels=labels)
     complete = read(inputs.source)
     sources = [limited(corpus, settings, "data.limit") for corpus in complete]
     _check_limited(settings, complete, sources, lambda corpora: _check_sources(settings, corpora))
@@ -67,7 +66,14 @@ def read_files(settings: Settings, inputs: Inputs, needed_by: str) -> Files:
     training = texts_in(sources)
     warnings += [overlap_warning(f"{role} {corpus.language}", corpus, training)
                  for role, corpora in (("dev", dev), ("test", test)) for corpus in corpora]
-    return Files(sources, dev, test, *unlabelled, [warning for warning in warnings if warning])
+    return Files(sources, dev, test, *unlabelled, [warning for warning in warnings if warning] + labels.unused())
+
+
+def read_labelled(settings: Settings, pairs: LanguageFiles, labels: LabelMap | None = None) -> list[Corpus]:
+    """Return the labelled text of each language.  labels: new names, which this notes as seen; None: those of data.labels."""
+    labels = labels or LabelMap(settings["task"], settings["data.labels"])
+    return read_languages(pairs, lambda language, path: labels.apply(
+        read_corpus(settings["task"], language, path, encoding=settings["data.encoding"], scheme=settings["data.scheme"])))
 
 
 def read_languages(pairs: LanguageFiles, read: Callable[[str, Path], Corpus]) -> list[Corpus]:

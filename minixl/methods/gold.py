@@ -2,15 +2,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from minixl.data.corpus import Corpus, read_corpus
+from minixl.data.corpus import Corpus
 from minixl.data.examples import TAGGING
+from minixl.data.label_map import LabelMap
 from minixl.data.layout import detect_layout, looks_like_columns
 from minixl.data.lines import read_lines
-from minixl.data.reading import limited, read_languages
+from minixl.data.reading import limited, read_labelled
 from minixl.settings import Settings
 
 Gold = dict[str, list[Any]]            # language -> the tags of every sentence, or the label of every document
@@ -19,7 +19,7 @@ Gold = dict[str, list[Any]]            # language -> the tags of every sentence,
 def read_gold(settings: Settings, corpora: Sequence[Corpus]) -> Gold:
     """Read the labels of the unlabelled texts that have labels in all their files."""
     task, encoding = settings["task"], settings["data.encoding"]
-    read = partial(read_corpus, task, encoding=encoding, scheme=settings["data.scheme"])
+    renamed = LabelMap(task, [pair for pair in settings["data.labels"] if pair.partition("=")[2].strip()])   # leaves out no item
 
     def labelled(path: Path) -> bool:
         lines = list(read_lines(path, encoding))
@@ -30,6 +30,6 @@ def read_gold(settings: Settings, corpora: Sequence[Corpus]) -> Gold:
     for corpus in corpora:
         paths = (corpus.path, *corpus.more)
         if all(map(labelled, paths)):
-            (complete,) = read_languages([(corpus.language, path) for path in paths], read)
+            (complete,) = read_labelled(settings, [(corpus.language, path) for path in paths], renamed)
             gold[corpus.language] = limited(complete, settings, "data.unlabelled_limit").gold()
     return gold

@@ -91,7 +91,7 @@ def _by_test_data(runs: Sequence[tuple[str, RunFolder]], language: str) -> list[
 
 def _same_test_data(one: RunFolder, other: RunFolder, language: str) -> bool:
     file, other_file = (input_files(run)[f"test {language}"] for run in (one, other))
-    return file.same_as(other_file) and not _differing_limits(one, other)
+    return file.same_as(other_file) and not _differing_settings(one, other)
 
 
 def _difference(first: Sequence[tuple[str, RunFolder]], others: Sequence[tuple[str, RunFolder]], language: str) -> str:
@@ -102,14 +102,19 @@ def _difference(first: Sequence[tuple[str, RunFolder]], others: Sequence[tuple[s
     if not file.same_as(other_file):
         label, other_label = short_names([file, other_file])
         differences.append(f"scored on {other_label} in {other_names}, on {label} in {name}")
-    differences += [f"{setting} is {other_run.settings[setting]} in {other_names}, {run.settings[setting]} in {name}"
-                    for setting in _differing_limits(run, other_run)]
+    differences += [f"{setting} is {_shown(other_run, setting)} in {other_names}, {_shown(run, setting)} in {name}"
+                    for setting in _differing_settings(run, other_run)]
     return "; ".join(differences)
 
 
-def _differing_limits(one: RunFolder, other: RunFolder) -> list[str]:
-    """Return the settings by which the runs scored different parts of the same file."""
-    names = dict.fromkeys(name for run in (one, other) for name in settings_of_limit(run.settings, TEST_LIMIT))
+def _shown(run: RunFolder, setting: str) -> str:
+    value = run.settings[setting]
+    return ",".join(value) or "empty" if isinstance(value, list) else str(value)
+
+
+def _differing_settings(one: RunFolder, other: RunFolder) -> list[str]:
+    """Return the settings by which the runs scored different parts of the same file, or against other labels."""
+    names = dict.fromkeys(["data.labels", *(name for run in (one, other) for name in settings_of_limit(run.settings, TEST_LIMIT))])
     return [name for name in names if one.settings[name] != other.settings[name]]
 
 

@@ -48,6 +48,18 @@ def test_several_files_of_a_language_have_one_score(evaluate, data):
     assert code == 1 and err.startswith(f"Error: {data}/c.tsv:2: expected one of the labels home, travel, found 'sport'")
 
 
+def test_labels_that_the_model_does_not_have(evaluate, data):
+    (data / "new.tsv").write_text("home\tben\nspam\tx\nhouse\tben lives\ntravel\tanna\n")
+    code, _, err = evaluate("es=new.tsv")
+    assert code == 1 and err == (f"Error: {data}/new.tsv:2: expected one of the labels home, travel, found 'spam'; --labels spam= "
+                                 "leaves out its texts, --labels spam=LABEL renames it\n")
+    code, scores, err = evaluate("es=new.tsv", options=["--labels", "spam=,house=home,x=home"])
+    assert code == 0 and scores["es"]["support"] == 3
+    assert "--labels: x=home has no effect: no labelled file has x" in err.splitlines()
+    code, _, err = evaluate("es=new.tsv", options=["--labels", "spam"])
+    assert code == 1 and err.startswith("Error: --labels: expected OLD=NEW for each label to rename, for example ")
+
+
 def test_the_first_of_a_sorted_file(evaluate):
     code, scores, err = evaluate("es=sorted.tsv", options=["--limit", 6])
     assert code == 0 and scores["es"]["support"] == 6
