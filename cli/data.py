@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from minixl.cli.completion import complete_language_file
-from minixl.cli.options import encoding_option, named_options, scheme_option
+from minixl.cli.options import encoding_option, label_column_option, named_options, scheme_option, text_column_option
 from minixl.cli.terminal import to_stderr
 
 
@@ -33,19 +33,24 @@ def sample(folder: Path, seed: int) -> None:
 @data.command()
 @click.argument("task", type=click.Choice(["ner", "pos", "classification"]))
 @click.argument("files", nargs=-1, required=True, metavar="LANGUAGE=FILE...", shell_complete=complete_language_file)
+@text_column_option
+@label_column_option
 @encoding_option
 @scheme_option
-def stats(task: str, files: tuple[str, ...], encoding: str, scheme: str) -> None:
+def stats(task: str, files: tuple[str, ...], text_column: str, label_column: str, encoding: str, scheme: str) -> None:
     """Count the inputs, words and labels of labelled files, and the inputs that also stand in a file before."""
     from minixl.data.corpus import read_corpus
     from minixl.data.counts import count_line
+    from minixl.data.header import Columns
     from minixl.data.inputs import parse_language_file
     from minixl.data.sanity import shared_texts, texts_in
 
+    columns = Columns(text_column, label_column)
     before: set[Hashable] = set()
     for pair in files:
         with named_options():
-            corpus = read_corpus(task, *parse_language_file(pair, "data stats"), encoding=encoding, scheme=scheme)
+            corpus = read_corpus(task, *parse_language_file(pair, "data stats"), encoding=encoding, scheme=scheme,
+                                 columns=columns)
         shared = shared_texts(corpus, before)
         before |= texts_in([corpus])
         click.echo(f"{corpus.language}: {count_line(corpus)}"

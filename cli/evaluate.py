@@ -2,15 +2,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from minixl.cli.completion import complete_language_file
-from minixl.cli.options import (bar, device_option, encoding_option, named_options, scheme_option, threads_option,
-                                verbosity_options, with_options)
+from minixl.cli.options import (bar, device_option, encoding_option, label_column_option, named_options, scheme_option,
+                                text_column_option, threads_option, verbosity_options, with_options)
 from minixl.cli.terminal import to_stderr, warn
 from minixl.errors import DETAILS
 
@@ -62,14 +62,16 @@ class _Count(click.ParamType):
               help="Which N --limit keeps: the first, or a random draw (always the same).")
 @click.option("--labels", default="", metavar="OLD=NEW,...", help="Rename labels of the files: entity types (MISC=O), tags or "
               "document labels (spam= leaves them out).")
+@text_column_option
+@label_column_option
 @encoding_option
 @scheme_option
 @device_option
 @threads_option
 @verbosity_options
 def evaluate(model: Path, files: tuple[str, ...], translations: tuple[str, ...], probe: tuple[str, ...], as_json: bool,
-             errors: int | None, strict: bool, limit: int, sample: str, labels: str, encoding: str, scheme: str,
-             device: str) -> None:
+             errors: int | None, strict: bool, limit: int, sample: str, labels: str, text_column: str, label_column: str,
+             encoding: str, scheme: str, device: str) -> None:
     """Score the model folder MODEL on labelled files; several files of a language are scored together.
 
     With --translations or --probe you may omit these; MODEL may then also be the folder of an untrained encoder.
@@ -77,19 +79,24 @@ def evaluate(model: Path, files: tuple[str, ...], translations: tuple[str, ...],
     """
     from minixl.cli.evaluation_tables import (class_table, confusion_tables, error_list, probe_table, score_table,
                                               translation_table)
+    from minixl.data.header import Columns
     from minixl.data.translations import parse_pairs, read_pair, read_probed
     from minixl.evaluation.probe import LEAST
     from minixl.prediction import Predictor
 
     if not (files or translations or probe):
         raise click.UsageError("Nothing to evaluate: give LANGUAGE=FILE, --translations or --probe.")
+    values = {"data.test_limit": limit, "data.sample": sample, "data.labels": labels, "data.text_column": text_column,
+              "data.label_column": label_column, "data.encoding": encoding, "data.scheme": scheme}
     pairs, probed = parse_pairs(translations, "--translations"), parse_pairs(probe, "--probe")
     encoder_only = not files and (model / "config.json").is_file() and not (model / "minixl.json").is_file()
     predictor = None if encoder_only else Predictor.load(model, device=device)
+    columns = Columns(text_column, label_column)
     with named_options():
-        corpora = _corpora(predictor, files, limit, sample, labels, encoding, scheme) if predictor else []
-        translated = [(pair, read_pair(pair, encoding=encoding, limit=limit, sample=sample)) for pair in pairs]
-        texts = [(pair, read_probed(pair, encoding=encoding, limit=limit, sample=sample, least=LEAST)) for pair in probed]
+        corpora = _corpora(predictor, files, values) if predictor and files else []
+        translated = [(pair, read_pair(pair, encoding=encoding, limit=limit, sample=sample, columns=columns)) for pair in pairs]
+        texts = [(pair, read_probed(pair, encoding=encoding, limit=limit, sample=sample, least=LEAST, columns=columns))
+                 for pair in probed]
     if strict and not (predictor and corpora and predictor.info.task == "ner"):
         warn("--strict has no effect: it applies to the entities of labelled files")
     if errors and not corpora:
@@ -120,9 +127,11 @@ def evaluate(model: Path, files: tuple[str, ...], translations: tuple[str, ...],
         _show(tables)
 
 
-def _corpora(predictor: Predictor, files: Sequence[str], limit: int, sample: str, labels: str, encoding: str, scheme: str
-             ) -> list[Corpus]:
-    """Read the labelled files and print warnings.  Raises UserError for a label that the model does not have."""
+def _corpora(predictor: Predictor, files: Sequence[str], values: Mapping[str, Any]) -> list[Corpus]:
+    """Read the labelled files and print warnings.  values: of the settings for data.
+
+    Raises UserError for a label that the model does not have.
+    """
     from minixl.data.corpus import check_labels
     from minixl.data.counts import count_line
     from minixl.data.inputs import check_given_once, parse_language_file
@@ -133,15 +142,14 @@ def _corpora(predictor: Predictor, files: Sequence[str], limit: int, sample: str
 
     named = [parse_language_file(pair, "evaluate") for pair in files]
     check_given_once("evaluate ", named)
-    settings = Schema([SECTION]).settings({"task": predictor.info.task, "data.encoding": encoding, "data.scheme": scheme,
-                                           "data.labels": labels, "data.test_limit": limit, "data.sample": sample})
+    settings = Schema([SECTION]).settings({"task": predictor.info.task, **values})
     label_map = LabelMap(predictor.info.task, settings["data.labels"])
     complete = read_labelled(settings, named, label_map)
     corpora = [limited(corpus, settings, "data.test_limit") for corpus in complete]
     for corpus, whole in zip(corpora, complete, strict=True):
         DETAILS.debug("%s=%s: %s", corpus.language, corpus.path, count_line(corpus))
         check_labels(corpus, predictor.info.file_labels())
-        if warning := one_label_warning(corpus.language, corpus, whole, "data.test_limit", sample):
+        if warning := one_label_warning(corpus.language, corpus, whole, "data.test_limit", settings["data.sample"]):
             to_stderr(with_options(warning))
     for message in label_map.unused():
         to_stderr(with_options(message))

@@ -13,8 +13,12 @@ from minixl.cli.terminal import VERBOSITY, details, is_quiet
 from minixl.errors import UserError
 
 OPTIONS = {"data.encoding": "--encoding", "data.scheme": "--scheme", "data.test_limit": "--limit", "data.sample": "--sample",
-           "data.labels": "--labels"}
+           "data.labels": "--labels", "data.text_column": "--text-column", "data.label_column": "--label-column"}
 encoding_option = click.option("--encoding", default="utf-8", show_default=True, help="Character encoding of the input.")
+text_column_option = click.option("--text-column", default="", metavar="NAME", help="Column, or key of JSON lines, that holds "
+                                  "the text.  [default: text, sentence or utterance]")
+label_column_option = click.option("--label-column", default="", metavar="NAME", help="Column, or key of JSON lines, that holds "
+                                   "the label.  [default: label, category, intent, topic or class]")
 scheme_option = click.option("--scheme", type=click.Choice(["auto", "IOB1", "IOB2", "IOBES", "BIOUL"]), default="auto",
                              show_default=True, help="Scheme of the entity tags; auto detects it.")
 device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from minixl.cli.completion import complete_language_file, complete_recipe, complete_setting
-from minixl.cli.options import device_option, threads_option, verbosity_options
+from minixl.cli.options import device_option, label_column_option, text_column_option, threads_option, verbosity_options
 from minixl.cli.recipes import WithRecipes, show_settings, show_toml
 from minixl.cli.terminal import is_quiet, to_stderr, warn
 
@@ -75,6 +75,8 @@ class Terminal:
 @language_files("--vectors", help="Word vectors (.vec, .txt, .gz, .bin) for a bilstm-crf.")
 @click.option("--seed", type=click.IntRange(0), help="Seed of the run.  [default: 1, or that of the run to repeat]")
 @click.option("--seeds", type=click.IntRange(1), help="Run seeds 1 to K and report mean, sd and max.")
+@text_column_option
+@label_column_option
 @device_option
 @click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", shell_complete=complete_setting,
               help="Override a setting of the recipe; --show lists all.")
@@ -88,8 +90,8 @@ class Terminal:
 @verbosity_options
 def train(recipe: str | None, encoder: Path | None, source: tuple[str, ...], dev: tuple[str, ...],
           unlabelled: tuple[str, ...], test: tuple[str, ...], vectors: tuple[str, ...], seed: int | None, seeds: int | None,
-          device: str, assignments: tuple[str, ...], out: Path | None, resume: bool, show: bool,
-          show_all: bool, toml: bool) -> None:
+          text_column: str, label_column: str, device: str, assignments: tuple[str, ...], out: Path | None, resume: bool,
+          show: bool, show_all: bool, toml: bool) -> None:
     """Train a tagger or classifier on a language with labels and score it on the others.
 
     RECIPE is the name of a shipped recipe or a .toml file.  The default is `quickstart`: a real encoder and a sample
@@ -99,14 +101,18 @@ def train(recipe: str | None, encoder: Path | None, source: tuple[str, ...], dev
     from minixl.data.inputs import parse_language_file
     from minixl.methods import SCHEMA
     from minixl.methods.plan import QUICKSTART, WrongUsage, plan_run
+    from minixl.settings import Settings
 
     if (show_all or toml) and not show:
         raise click.UsageError(f"{'--all' if show_all else '--toml'} needs --show")
+    named = {name: value for name, value in (("data.text_column", text_column), ("data.label_column", label_column)) if value}
+    override = (lambda old: Settings(SCHEMA, {**old.override(assignments), **named})) if assignments or named else None
     if show:
         if not recipe:
             to_stderr(f"no recipe named: these are the settings of {QUICKSTART}")
         name = recipe or QUICKSTART
-        settings = SCHEMA.recipe(name).override(assignments)
+        settings = SCHEMA.recipe(name)
+        settings = override(settings) if override else settings
         if toml:
             show_toml(settings, name, show_all)
         else:
@@ -114,7 +120,6 @@ def train(recipe: str | None, encoder: Path | None, source: tuple[str, ...], dev
         return
     roles = {"source": source, "dev": dev, "unlabelled": unlabelled, "test": test, "vectors": vectors}
     files = {role: [parse_language_file(pair, f"--{role}") for pair in pairs] for role, pairs in roles.items()}
-    override = (lambda settings: settings.override(assignments)) if assignments else None
     try:
         plan = plan_run(recipe, override, encoder=encoder, files=files, out=out, seed=seed, seeds=seeds, resume=resume,
                         report=to_stderr)

@@ -1,50 +1,46 @@
 """Read labelled texts: label TAB text (.tsv or any other name), .csv or .jsonl, each optionally gzipped.
 
     .tsv      everything after the first tab is the text; quotes have no special meaning
-    .csv      RFC 4180: quoted fields may hold commas, quotes and line ends
+    .csv      commas or semicolons, see minixl/data/csv_rows.py
     .jsonl    {"label": "travel", "text": "..."} per line; other keys are ignored
 
 A first line that names the columns ("label" or "category", "intent", "topic", "class"; "text" or "sentence",
-"utterance") is a header; the columns may be in any order, among others.  Without a header they are label, text.
+"utterance"; or as the user named them) is a header; the columns may be in any order, among others.  Without a header they are
+label, text.
 """
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 
+from minixl.data.csv_rows import Row, read_csv
 from minixl.data.examples import Document
+from minixl.data.header import LABEL_COLUMN, TEXT_COLUMN, USUAL, Columns, check_header, find_header, missing_key
 from minixl.data.json_lines import check_unicode, read_objects
-from minixl.data.lines import BYTE_ORDER_MARK, PathLike, file_format, quoted, raw_lines, read_lines
+from minixl.data.lines import PathLike, file_format, quoted, read_lines
 from minixl.errors import UserError, nearest
-
-LABEL_NAMES = ("label", "category", "intent", "topic", "class")
-TEXT_NAMES = ("text", "sentence", "utterance")
-MAX_FIELD = 2**31 - 1                     # characters of a text in a .csv; Python's default limit is 131,072
 
 SEPARATORS = {"\t": "a tab", ",": "commas", ";": "semicolons"}
 WRONG_SEPARATOR_FIXES = {"\t": "rename the file to end in .tsv", ",": "rename the file to end in .csv",
-                         ";": "convert the file to tabs (.tsv) or commas (.csv)"}
-
-Row = tuple[int, list[str]]               # line number, from 1, where the row starts, and its cells
+                         ";": "rename the file to end in .csv"}
 
 
-def read_classification(path: PathLike, *, encoding: str = "utf-8", labels: bool = True) -> list[Document]:
+def read_classification(path: PathLike, *, encoding: str = "utf-8", labels: bool = True,
+                        columns: Columns = USUAL) -> list[Document]:
     """Read the labelled texts of a file.
 
     labels=False reads only the texts: it ignores the labels of a labelled file and also takes a file with one text per line.
+    columns: if the user named any, the file must have them in its header line, or as keys.
     Raises UserError, with file and line, for a file that cannot be read (minixl.data.lines) or has no text, and for a line
     without a text or (labels=True) without a label.
     """
     if file_format(path) == ".jsonl":
-        rows = _jsonl_rows(read_lines(path, encoding), path, labels)
+        rows = _jsonl_rows(read_lines(path, encoding), path, labels, columns)
     elif file_format(path) == ".csv":
-        with _long_csv_fields():
-            cells = list(_csv_rows(raw_lines(path, encoding), path))
-        rows = _label_and_text(cells, path, labels, ",")
+        cells, separator = read_csv(path, encoding, columns, labels)
+        rows = _label_and_text(cells, path, labels, separator, columns)
     else:
-        rows = _tsv_rows(read_lines(path, encoding), path, labels)
+        rows = _tsv_rows(read_lines(path, encoding), path, labels, columns)
     documents = [_document(label, text, line, path, labels) for line, (label, text) in rows]
     if not documents:
         raise UserError(f"{path}: expected one text per line, found none; is this the right file?")
@@ -72,43 +68,18 @@ def _document(label: str, text: str, line: int, path: PathLike, labels: bool) ->
     return Document(text, label if labels else None, line)
 
 
-def _tsv_rows(lines: Iterable[str], path: PathLike, labels: bool) -> Iterator[Row]:
+def _tsv_rows(lines: Iterable[str], path: PathLike, labels: bool, columns: Columns) -> Iterator[Row]:
     rows = [(i, line) for i, line in enumerate(lines, 1) if line.strip()]
-    header = bool(rows) and find_header(rows[0][1].split("\t")) is not None
+    header = bool(rows) and (bool(columns) or find_header(rows[0][1].split("\t")) is not None)
     splits = rows[0][1].count("\t") if header else 1      # further tabs belong to the last column
-    return _label_and_text([(i, line.split("\t", splits)) for i, line in rows], path, labels, "\t")
+    return _label_and_text([(i, line.split("\t", splits)) for i, line in rows], path, labels, "\t", columns)
 
 
-@contextmanager
-def _long_csv_fields() -> Iterator[None]:
-    """Raise the limit of Python's csv, which is global, and restore it afterwards."""
-    limit = csv.field_size_limit(MAX_FIELD)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(limit)
-
-
-def _csv_rows(lines: Iterable[str], path: PathLike) -> Iterator[Row]:
-    """Rows that are not blank.  lines: with their endings, as a quoted field may span several."""
-    reader = csv.reader((line if i else line.removeprefix(BYTE_ORDER_MARK) for i, line in enumerate(lines)), strict=True)
-    start = 1
-    while True:
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise UserError(f"{path}:{start}: expected comma-separated values, found an invalid row ({error}); "
-                            "put texts with commas in double quotes and double any quotes inside them") from None
-        if any(cell.strip() for cell in cells):
-            yield start, cells
-        start = reader.line_num + 1
-
-
-def _label_and_text(rows: list[Row], path: PathLike, labels: bool, separator: str) -> Iterator[Row]:
+def _label_and_text(rows: list[Row], path: PathLike, labels: bool, separator: str, columns: Columns) -> Iterator[Row]:
     """Yield [label, text] of every row, with the label "" if the file has only texts."""
-    header, separated_by = find_header(rows[0][1]) if rows else None, SEPARATORS[separator]
+    if rows and columns:
+        check_header(rows[0][1], columns, f"{path}:{rows[0][0]}", labels)
+    header, separated_by = find_header(rows[0][1], columns) if rows else None, SEPARATORS[separator]
     if rows and not header:
         _check_separator(rows, path, labels, separator)
     width = len(rows[0][1]) if header else max((len(cells) for _, cells in rows), default=0)
@@ -120,7 +91,8 @@ def _label_and_text(rows: list[Row], path: PathLike, labels: bool, separator: st
     for line, cells in rows[1 if header else 0:]:
         if len(cells) != expected:
             columns = "label and text" if expected == 2 else f"{expected} columns"
-            fix = "quote texts with commas, or name the columns in a header line" if len(cells) > expected else \
+            marks = separated_by if separator in ",;" else "tabs"
+            fix = f"quote texts with {marks}, or name the columns in a header line" if len(cells) > expected else \
                 "put the label before the text" if labels else "label every line or none"
             raise UserError(f"{path}:{line}: expected {columns} separated by {separated_by}, found {len(cells)} "
                             f"column{'s' * (len(cells) != 1)} in {quoted(' '.join(cells))}; {fix}")
@@ -140,30 +112,20 @@ def _check_separator(rows: list[Row], path: PathLike, labels: bool, separator: s
                             f"{quoted(first_line)}; {WRONG_SEPARATOR_FIXES[other]}")
 
 
-def find_header(cells: Sequence[str]) -> tuple[int | None, int] | None:
-    """The columns of label and text in a header line, (None, 0) if it names only the text; None for any other line."""
-    names = [cell.strip().lower() for cell in cells]
-    label_at = next((i for i, name in enumerate(names) if name in LABEL_NAMES), None)
-    text_at = next((i for i, name in enumerate(names) if name in TEXT_NAMES), None)
-    if text_at is None or (label_at is None and len(names) > 1):
-        return None
-    return label_at, text_at
-
-
-def _jsonl_rows(lines: Iterable[str], path: PathLike, labels: bool) -> Iterator[Row]:
-    for number, entry in read_objects(lines, path, "label and text", '{"label": ..., "text": ...}'):
-        text = _value(entry, "text", path, number, lambda v: isinstance(v, str), "a string")
+def _jsonl_rows(lines: Iterable[str], path: PathLike, labels: bool, columns: Columns) -> Iterator[Row]:
+    text_key, label_key = columns.text or "text", columns.label or "label"
+    for number, entry in read_objects(lines, path, f"{label_key} and {text_key}", f'{{"{label_key}": ..., "{text_key}": ...}}'):
+        text = _value(entry, text_key, TEXT_COLUMN, path, number, lambda v: isinstance(v, str), "a string")
         label = ""
         if labels:
-            label = _value(entry, "label", path, number, lambda v: type(v) in (str, int), "a string or a number")
+            label = _value(entry, label_key, LABEL_COLUMN, path, number, lambda v: type(v) in (str, int), "a string or a number")
         yield number, [label, text]
 
 
-def _value(entry: dict[str, object], key: str, path: PathLike, number: int,
+def _value(entry: dict[str, object], key: str, setting: str, path: PathLike, number: int,
            fits: Callable[[object], bool], kind: str) -> str:
     if key not in entry:
-        keys = ", ".join(map(quoted, entry)) or "none"
-        raise UserError(f"{path}:{number}: expected the key {key!r}, found {keys}; add it, or rename the key that holds it")
+        raise missing_key(repr(key), setting, list(entry), path, number)
     value = entry[key]
     if not fits(value):
         raise UserError(f"{path}:{number}: expected {kind} for {key!r}, found {quoted(json.dumps(value))}; correct it")

@@ -13,6 +13,7 @@ from minixl.data.conll import ConllFile, check_words, read_conll
 from minixl.data.conll import check_labels as check_tags
 from minixl.data.encoding import LONG_INPUT_FIX, Encoded, PieceTokenizer, encode_documents, encode_sentences
 from minixl.data.examples import TAGGING, Document, Sentence
+from minixl.data.header import USUAL, Columns
 from minixl.data.hints import entity_tags_hint, one_column_hint, swapped_columns_hint
 from minixl.data.json_lines import read_tokens
 from minixl.data.label_map import rename_hint
@@ -63,12 +64,15 @@ class Corpus:
 
 
 def read_corpus(task: str, language: str, path: Path, *, encoding: str = "utf-8", scheme: str = "auto",
-                labelled: bool = True) -> Corpus:
-    """Read a file for a task and convert entity tags to IOB2.  Raises UserError with file and line."""
+                labelled: bool = True, columns: Columns = USUAL) -> Corpus:
+    """Read a file for a task and convert entity tags to IOB2.  columns: those that the user named.
+
+    Raises UserError with file and line.
+    """
     if task in TAGGING:
         tag_scheme = "none" if task == "pos" else None if scheme == "auto" else scheme
         if file_format(path) == ".jsonl":
-            file = read_tokens(task, path, encoding=encoding, tags=labelled, scheme=tag_scheme)
+            file = read_tokens(task, path, encoding=encoding, tags=labelled, scheme=tag_scheme, columns=columns)
         else:
             file = read_conll(path, encoding=encoding, tags=labelled, scheme=tag_scheme)
         check_words(file)
@@ -78,14 +82,14 @@ def read_corpus(task: str, language: str, path: Path, *, encoding: str = "utf-8"
                             "use the task pos for part-of-speech tags, classification for labelled texts")
         hint = entity_tags_hint(s.tags or () for s in file.sentences) if task == "pos" else ""
         return Corpus(language, path, task, file.sentences, file.file_scheme, file.repaired, hint)
-    documents = read_classification(path, encoding=encoding, labels=labelled)
+    documents = read_classification(path, encoding=encoding, labels=labelled, columns=columns)
     if labelled and all(parse_tag(document.text) for document in documents):
         raise UserError(f"{path}:{documents[0].line}: expected a label and a text, found a word and the tag "
                         f"{documents[0].text!r}; use the task ner for entity tags, pos for part-of-speech tags")
     return Corpus(language, path, task, documents, hint=swapped_columns_hint(documents) if labelled else "")
 
 
-def read_unlabelled(task: str, language: str, path: Path, *, encoding: str = "utf-8") -> Corpus:
+def read_unlabelled(task: str, language: str, path: Path, *, encoding: str = "utf-8", columns: Columns = USUAL) -> Corpus:
     """Read text without labels: raw text, or a labelled file of any task, whose labels are ignored.
 
     For a tagger, raw text is split into words; for a classifier, the words of a column file are joined into texts.
@@ -94,15 +98,15 @@ def read_unlabelled(task: str, language: str, path: Path, *, encoding: str = "ut
     lines = list(read_lines(path, encoding))
     if not any(map(str.strip, lines)):
         raise UserError(f"{path}: expected text in {language}, found none; is this the right file?")
-    layout = detect_layout(task, path, lines)
+    layout = detect_layout(task, path, lines, columns)
     if layout in ("columns", "tokens"):
         file = read_conll(path, encoding=encoding, tags=False) if layout == "columns" else \
-            read_tokens("ner", path, encoding=encoding, tags=False)
+            read_tokens("ner", path, encoding=encoding, tags=False, columns=columns)
         check_words(file)
         sentences = file.sentences
         texts = [Document(" ".join(sentence.words), None, sentence.line) for sentence in sentences]
         return Corpus(language, path, task, sentences if task in TAGGING else texts)
-    documents = read_classification(path, encoding=encoding, labels=False) if layout == "fields" else \
+    documents = read_classification(path, encoding=encoding, labels=False, columns=columns) if layout == "fields" else \
         read_text(path, encoding=encoding)
     hint = one_column_hint([document.text for document in documents]) if layout == "lines" else ""
     if task not in TAGGING:

@@ -3,8 +3,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from minixl.data.classification import find_header
 from minixl.data.examples import TAGGING, Document
+from minixl.data.header import find_header
 from minixl.data.layout import looks_like_columns
 from minixl.data.lines import file_format
 from minixl.data.schemes import parse_tag

@@ -10,6 +10,7 @@ from typing import Any
 
 from minixl.data.conll import ConllFile, in_iob2
 from minixl.data.examples import Sentence
+from minixl.data.header import LABEL_COLUMN, TEXT_COLUMN, USUAL, Columns, missing_key
 from minixl.data.lines import PathLike, quoted, read_lines
 from minixl.errors import UserError
 
@@ -44,23 +45,25 @@ def check_unicode(text: str, key: str, path: PathLike, number: int) -> None:
                         "export the file again with complete characters")
 
 
-def has_tokens(lines: Iterable[str]) -> bool:
-    """Whether the first line that is not blank is an object with tokens."""
+def has_tokens(lines: Iterable[str], columns: Columns = USUAL) -> bool:
+    """Whether the first line that is not blank is an object with tokens, or with a list under the key that the user named."""
     first = next((line for line in lines if line.strip()), "")
     try:
         entry = json.loads(first)
     except (RecursionError, ValueError):
         return False
-    return isinstance(entry, dict) and TOKENS in entry
+    return isinstance(entry, dict) and (isinstance(entry.get(columns.text), list) if columns.text else TOKENS in entry)
 
 
-def read_tokens(task: str, path: PathLike, *, encoding: str = "utf-8", tags: bool = True, scheme: str | None = None) -> ConllFile:
-    """Read the sentences of a file of tokens and tags, as read_conll does."""
+def read_tokens(task: str, path: PathLike, *, encoding: str = "utf-8", tags: bool = True, scheme: str | None = None,
+                columns: Columns = USUAL) -> ConllFile:
+    """Read the sentences of a file of tokens and tags, as read_conll does.  columns: keys that the user named."""
     sentences = []
-    keys, example = f"{TOKENS} and {TAG_KEYS[task][0]}", f'{{"{TOKENS}": [...], "{TAG_KEYS[task][0]}": [...]}}'
+    tokens, tag_keys = columns.text or TOKENS, (columns.label,) if columns.label else TAG_KEYS[task]
+    keys, example = f"{tokens} and {tag_keys[0]}", f'{{"{tokens}": [...], "{tag_keys[0]}": [...]}}'
     for number, entry in read_objects(read_lines(path, encoding), path, keys, example):
-        words = _strings(entry, (TOKENS,), path, number)
-        values = _strings(entry, TAG_KEYS[task], path, number) if tags else None
+        words = _strings(entry, (tokens,), TEXT_COLUMN, path, number)
+        values = _strings(entry, tag_keys, LABEL_COLUMN, path, number) if tags else None
         if values is not None and len(values) != len(words):
             raise UserError(f"{path}:{number}: expected one tag for each of {len(words)} tokens, found {len(values)}; correct it")
         if words:
@@ -70,14 +73,13 @@ def read_tokens(task: str, path: PathLike, *, encoding: str = "utf-8", tags: boo
     return in_iob2(sentences, str(path), scheme) if tags else ConllFile(sentences, "none", str(path))
 
 
-def _strings(entry: dict[str, Any], keys: tuple[str, ...], path: PathLike, number: int) -> tuple[str, ...]:
-    """Return the strings under the first key that the object has."""
+def _strings(entry: dict[str, Any], keys: tuple[str, ...], setting: str, path: PathLike, number: int) -> tuple[str, ...]:
+    """Return the strings under the first key that the object has.  setting: names another key."""
     key = next((key for key in keys if key in entry), "")
     if not key:
-        raise UserError(f"{path}:{number}: expected the key {' or '.join(map(repr, keys))}, found "
-                        f"{', '.join(map(quoted, entry)) or 'none'}; add it, or rename the key that holds it")
+        raise missing_key(" or ".join(map(repr, keys)), setting, list(entry), path, number)
     values = entry[key]
-    if key != TOKENS and isinstance(values, list) and values and all(type(value) is int for value in values):
+    if setting == LABEL_COLUMN and isinstance(values, list) and values and all(type(value) is int for value in values):
         raise UserError(f"{path}:{number}: expected the names of tags in {key!r}, found numbers such as {values[0]}; write the "
                         "names, since the file does not say what the numbers mean")
     if not isinstance(values, list) or not all(isinstance(value, str) and value.strip() for value in values):

@@ -4,21 +4,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from minixl.data.classification import find_header
 from minixl.data.conllu import is_conllu
 from minixl.data.examples import TAGGING
+from minixl.data.header import USUAL, Columns, find_header
 from minixl.data.json_lines import has_tokens
 from minixl.data.lines import file_format, quoted
 from minixl.data.schemes import parse_tag
 from minixl.errors import UserError
 
 
-def detect_layout(task: str, path: Path, lines: Sequence[str]) -> str:
+def detect_layout(task: str, path: Path, lines: Sequence[str], columns: Columns = USUAL) -> str:
     """The layout of a file with these lines: "columns" (looks_like_columns), "tokens" (JSON lines), "fields" (a label and a text)
-    or raw "lines"."""
+    or raw "lines".  columns: those that the user named."""
     rows = [line for line in lines if line.strip()]
     if file_format(path) in (".csv", ".jsonl"):
-        return "tokens" if file_format(path) == ".jsonl" and has_tokens(rows) else "fields"
+        return "tokens" if file_format(path) == ".jsonl" and has_tokens(rows, columns) else "fields"
+    if rows and columns and find_header(rows[0].split("\t"), columns):
+        return "fields"
     if is_conllu(lines, path) or looks_like_columns(task, rows):
         return "columns"
     has_tabs = bool(rows) and all("\t" in line for line in rows)

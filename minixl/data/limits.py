@@ -31,10 +31,10 @@ def kept_by_limit(total: int, count: int, sample: str = FIRST, seed: int = 1) ->
     return sorted(np.random.default_rng(seed).permutation(total)[:count].tolist())
 
 
-def settings_of_limit(settings: Mapping[str, Any], limit: str) -> list[str]:
-    """Return the names of the settings that decide which inputs this limit keeps.
+def settings_of_text(settings: Mapping[str, Any], limit: str) -> list[str]:
+    """Return the names of the settings that decide which texts of a file are read.  limit: the name of its limit.
 
-    Without a random draw this is the limit alone, as it was before there were draws: files made then stay valid.
+    Those that change nothing are left out, so what was made before there were such settings stays valid.
     """
     drawn = settings[limit] and settings["data.sample"] == RANDOM
-    return [limit, "data.sample", "data.sample_seed"] if drawn else [limit]
+    return [limit, *["data.sample", "data.sample_seed"] * bool(drawn), *["data.text_column"] * bool(settings["data.text_column"])]

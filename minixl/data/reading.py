@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from minixl.data import header, limits
 from minixl.data.corpus import Corpus, check_class_counts, check_labels, collect_labels, joined, read_corpus, read_unlabelled
 from minixl.data.encoding import ON_LONG, SHORTEST
 from minixl.data.inputs import Inputs, LanguageFiles, by_language
 from minixl.data.label_map import LabelMap
-from minixl.data.limits import FIRST, SETTINGS
+from minixl.data.header import LABEL_COLUMN, TEXT_COLUMN, Columns
+from minixl.data.limits import FIRST
 from minixl.data.sanity import one_label_warning, overlap_warning, texts_in
 from minixl.errors import UserError
 from minixl.settings import Section, Setting, Settings
@@ -21,8 +23,9 @@ SECTION = Section("data", {
     "task": Setting("ner", "task of the model", TASKS),
     "data.max_length": Setting(128, "longest input in word pieces, [CLS] and [SEP] included", at_least=SHORTEST),
     "data.on_long": Setting("window", "what to do with a longer input", ON_LONG),
-    **SETTINGS,
+    **limits.SETTINGS,
     "data.min_count": Setting(2, "minimum number of documents per class; fewer is an error, usually a mistyped label", at_least=1),
+    **header.SETTINGS,
     "data.labels": Setting([], "labels to rename, OLD=NEW: entity types (MISC=O), tags or document labels (spam= leaves them out)"),
     "data.scheme": Setting("auto", "scheme of the entity tags; auto detects it", ("auto", "IOB1", "IOB2", "IOBES", "BIOUL")),
     "data.encoding": Setting("utf-8", "character encoding of the files"),
@@ -73,12 +76,18 @@ def read_labelled(settings: Settings, pairs: LanguageFiles, labels: LabelMap | N
     """Return the labelled text of each language.  labels: new names, which this notes as seen; None: those of data.labels."""
     labels = labels or LabelMap(settings["task"], settings["data.labels"])
     return read_languages(pairs, lambda language, path: labels.apply(
-        read_corpus(settings["task"], language, path, encoding=settings["data.encoding"], scheme=settings["data.scheme"])))
+        read_corpus(settings["task"], language, path, encoding=settings["data.encoding"], scheme=settings["data.scheme"],
+                    columns=columns_of(settings))))
 
 
 def read_languages(pairs: LanguageFiles, read: Callable[[str, Path], Corpus]) -> list[Corpus]:
     """Return one corpus for each language: read(language, path) of its files, one after another."""
     return [joined([read(language, path) for path in paths]) for language, paths in by_language(pairs).items()]
+
+
+def columns_of(settings: Settings) -> Columns:
+    """Return the columns that the user named."""
+    return Columns(settings[TEXT_COLUMN], settings[LABEL_COLUMN])
 
 
 def limited(corpus: Corpus, settings: Settings, limit: str) -> Corpus:
@@ -124,7 +133,7 @@ def _read_unlabelled(settings: Settings, inputs: Inputs, sources: list[Corpus],
                      needed_by: str) -> tuple[list[Corpus], list[Corpus]]:
     """Read the unlabelled text in the source languages and in the others.  Raises UserError if there are no others."""
     languages = {corpus.language for corpus in sources}
-    read = partial(read_unlabelled, settings["task"], encoding=settings["data.encoding"])
+    read = partial(read_unlabelled, settings["task"], encoding=settings["data.encoding"], columns=columns_of(settings))
     corpora = [limited(corpus, settings, "data.unlabelled_limit") for corpus in read_languages(inputs.unlabelled, read)]
     targets = [corpus for corpus in corpora if corpus.language not in languages]
     if not targets:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from minixl.data.corpus import read_unlabelled
 from minixl.data.examples import Document
+from minixl.data.header import USUAL, Columns
 from minixl.data.hints import looks_like_labels
 from minixl.data.layout import detect_layout, looks_like_columns
 from minixl.data.limits import FIRST, kept_by_limit
@@ -74,24 +75,24 @@ def _parse_pair(text: str, option: str) -> LanguagePair:
     return LanguagePair(match[1], match[2], tuple(map(Path, paths)))
 
 
-def read_probed(pair: LanguagePair, *, encoding: str = "utf-8", limit: int = 0, sample: str = FIRST,
-                least: int = 2) -> list[PairedTexts]:
+def read_probed(pair: LanguagePair, *, encoding: str = "utf-8", limit: int = 0, sample: str = FIRST, least: int = 2,
+                columns: Columns = USUAL) -> list[PairedTexts]:
     """Read the texts that a discriminator is trained and tested on: one pair of lists for both, or two pairs from four files."""
     return [read_pair(pair._replace(paths=pair.paths[i:i + 2]), encoding=encoding, limit=limit, sample=sample, least=least,
-                      translated=False)
+                      translated=False, columns=columns)
             for i in range(0, len(pair.paths), 2)]
 
 
 def read_pair(pair: LanguagePair, *, encoding: str = "utf-8", limit: int = 0, sample: str = FIRST, least: int = 2,
-              translated: bool = True) -> PairedTexts:
-    """Read the texts of both languages, or `limit` of them (0: all).
+              translated: bool = True, columns: Columns = USUAL) -> PairedTexts:
+    """Read the texts of both languages, or `limit` of them (0: all).  columns: those that the user named, for two files.
 
     translated=False also accepts two files with different numbers of texts; then the two lists are independent.
     Raises UserError for a file that cannot be read (minixl.data.lines), a line of one file without a tab, different
     numbers of texts, and fewer than `least` texts.
     """
     source, target = _columns(pair.paths[0], encoding) if len(pair.paths) == 1 else (
-        _texts(language, path, encoding) for language, path in zip(pair[:2], pair.paths, strict=True))
+        _texts(language, path, encoding, columns) for language, path in zip(pair[:2], pair.paths, strict=True))
     paired = len(source) == len(target)
     if translated and not paired:
         raise UserError(f"{pair.paths[1]}: expected as many texts as {pair.paths[0]}, {len(source)}, found {len(target)}; "
@@ -141,11 +142,11 @@ def _check_sides(pairs: Sequence[tuple[str, str]], path: Path) -> None:
                             f"column {number}; put the texts of each language in a separate file, FILE,FILE")
 
 
-def _texts(language: str, path: Path, encoding: str) -> list[Document]:
+def _texts(language: str, path: Path, encoding: str, columns: Columns) -> list[Document]:
     """Read the texts of a file in one language; in raw text a blank line is an empty text."""
     lines = list(read_lines(path, encoding))
-    if detect_layout(TASK, path, lines) != "lines":
-        return read_unlabelled(TASK, language, path, encoding=encoding).documents()
+    if detect_layout(TASK, path, lines, columns) != "lines":
+        return read_unlabelled(TASK, language, path, encoding=encoding, columns=columns).documents()
     texts = [Document(line.strip(), None, number) for number, line in enumerate(lines, 1)]
     _check_text(texts, path, "a sentence or paragraph on each line")
     return texts

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from minixl.data.limits import settings_of_limit
+from minixl.data.limits import settings_of_text
 from minixl.evaluation.scores import mean_sd
 from minixl.report.differences import TEST_LIMIT, input_files, short_names
 from minixl.report.folders import RunFolder
@@ -109,12 +109,13 @@ def _difference(first: Sequence[tuple[str, RunFolder]], others: Sequence[tuple[s
 
 def _shown(run: RunFolder, setting: str) -> str:
     value = run.settings[setting]
-    return ",".join(value) or "empty" if isinstance(value, list) else str(value)
+    return (",".join(value) if isinstance(value, list) else str(value)) or "empty"
 
 
 def _differing_settings(one: RunFolder, other: RunFolder) -> list[str]:
     """Return the settings by which the runs scored different parts of the same file, or against other labels."""
-    names = dict.fromkeys(["data.labels", *(name for run in (one, other) for name in settings_of_limit(run.settings, TEST_LIMIT))])
+    texts = [name for run in (one, other) for name in settings_of_text(run.settings, TEST_LIMIT)]
+    names = dict.fromkeys([*texts, "data.label_column", "data.labels"])
     return [name for name in names if one.settings[name] != other.settings[name]]
 
 

@@ -60,6 +60,37 @@ def test_labels_that_the_model_does_not_have(evaluate, data):
     assert code == 1 and err.startswith("Error: --labels: expected OLD=NEW for each label to rename, for example ")
 
 
+def test_columns_with_other_names(minixl, evaluate, data, tmp_path):
+    """In train, in a recipe, in a repeated run, in evaluate and in data stats."""
+    (data / "named.csv").write_text('id;kind;body\n1;home;"ben; lives"\n2;travel;anna visited paris\n'
+                                    "3;home;ben\n4;travel;anna\n")
+    names = ["--text-column", "body", "--label-column", "kind"]
+    code, scores, err = evaluate("es=named.csv", options=names)
+    assert code == 0 and scores["es"]["support"] == 4
+    code, _, err = evaluate("es=named.csv", options=["--text-column", "text"])
+    assert code == 1 and err == (f"Error: {data}/named.csv:1: expected the column 'text' (--text-column) in the header line, found "
+                                 "'id', 'kind', 'body'\n")
+    code, out, _ = minixl("data", "stats", "classification", f"en={data}/named.csv", *names)
+    assert code == 0 and out == "en: 4 inputs, 7 words; home 2, travel 2\n"
+    given = ("--encoder", data / "ENC", "--source", f"en={data}/named.csv")
+    code, _, err = minixl("train", "finetune-classification-cpu", *given, *TINY, *names, "--out", tmp_path / "run")
+    assert code == 0, err
+    text = (tmp_path / "run" / "config.toml").read_text()
+    assert 'text_column = "body"' in text and 'label_column = "kind"' in text
+    assert minixl("train", tmp_path / "run", "--out", tmp_path / "again")[0] == 0
+    code, out, _ = minixl("train", "finetune-classification-cpu", *names, "--show", "--toml")
+    (tmp_path / "mine.toml").write_text(out)
+    assert minixl("train", tmp_path / "mine.toml", *given, *TINY, "--out", tmp_path / "third")[0] == 0
+
+
+def test_columns_of_texts_to_compare(minixl, data):
+    for name in ("left", "right"):
+        (data / f"{name}.csv").write_text("id;body\n" + "".join(f"{i};anna visited {i}\n" for i in range(5)))
+    code, out, err = minixl("evaluate", data / "ENC", "--translations", f"en-es={data}/left.csv,{data}/right.csv", "--text-column",
+                            "body", "--json", "--device", "cpu")
+    assert code == 0 and json.loads(out)["translations"]["en-es"]["pairs"] == 5
+
+
 def test_the_first_of_a_sorted_file(evaluate):
     code, scores, err = evaluate("es=sorted.tsv", options=["--limit", 6])
     assert code == 0 and scores["es"]["support"] == 6

@@ -111,12 +111,12 @@ def test_a_number_is_a_label_in_jsonl(write):
      "put texts with commas in double quotes and double any quotes inside them"),
     ("label,text,id\na,x,1\nb,y\n", "a.csv", "a.csv:3: expected 3 columns separated by commas, found 2 columns in 'b y'; "
      "put the label before the text"),
-    ("a;x\nb;y, z\n", "a.csv", "a.csv:1: expected label and text separated by commas, found semicolons in 'a;x'; "
-     "convert the file to tabs (.tsv) or commas (.csv)"),
-    ("label;text\na;x, y\n", "a.csv", "a.csv:1: expected label and text separated by commas, found semicolons in 'label;text'; "
-     "convert the file to tabs (.tsv) or commas (.csv)"),
+    ("a;x\nb;y; z\n", "a.csv", "a.csv:2: expected label and text separated by semicolons, found 3 columns in 'b y  z'; "
+     "quote texts with semicolons, or name the columns in a header line"),
+    ('label;text\na;"x\n', "a.csv", "a.csv:2: expected semicolon-separated values, found an invalid row (unexpected end of data); "
+     "put texts with semicolons in double quotes and double any quotes inside them"),
     ("id;label;text\n1;a;x\n", "a.txt", "a.txt:1: expected label and text separated by a tab, found semicolons in "
-     "'id;label;text'; convert the file to tabs (.tsv) or commas (.csv)"),
+     "'id;label;text'; rename the file to end in .csv"),
     ("Label,Text\na,x\n", "a.tsv", "a.tsv:1: expected label and text separated by a tab, found commas in 'Label,Text'; "
      "rename the file to end in .csv"),
     ("a,x y\nb,z\n", "a", "a:1: expected label and text separated by a tab, found commas in 'a,x y'; "
@@ -132,7 +132,7 @@ def test_a_number_is_a_label_in_jsonl(write):
     ('["a", "x"]\n', "a.jsonl", "a.jsonl:1: expected a JSON object with the keys label and text, found '[\"a\", \"x\"]'; "
      'write {"label": ..., "text": ...}'),
     ('{"text": "x", "tag": "a"}\n', "a.jsonl", "a.jsonl:1: expected the key 'label', found 'text', 'tag'; "
-     "add it, or rename the key that holds it"),
+     "add it, or name the key that holds it with --set data.label_column=NAME"),
     ('{"label": "a", "text": null}\n', "a.jsonl", "a.jsonl:1: expected a string for 'text', found 'null'; correct it"),
     ('{"label": true, "text": "x"}\n', "a.jsonl", "a.jsonl:1: expected a string or a number for 'label', found 'true'; "
      "correct it"),
@@ -155,7 +155,7 @@ def test_other_dividers_in_texts_and_labels(write):
     assert [(document.label, document.text) for document in documents] == [("a;b,c", "x;y"), ("d;e,f", "z")]
     assert [d.text for d in read_classification(write("so, one\nthen; two\n"), labels=False)] == ["so, one", "then; two"]
     assert error_of(write("label;text\na;x\n"), labels=False).startswith(
-        "topics.tsv:1: expected label and text separated by a tab, found semicolons in 'label;text'; convert")
+        "topics.tsv:1: expected label and text separated by a tab, found semicolons in 'label;text'; rename")
 
 
 def test_wrong_encoding_names_the_line(write):

@@ -40,9 +40,10 @@ def test_an_empty_sentence_is_skipped(tmp_path):
     ({"tokens": ["a", "b"], "ner_tags": [3, 0]}, "expected the names of tags in 'ner_tags', found numbers such as 3; write the "
      "names, since the file does not say what the numbers mean"),
     ({"tokens": ["a", "b"], "ner_tags": ["O"]}, "expected one tag for each of 2 tokens, found 1; correct it"),
-    ({"tokens": ["a"], "label": "O"}, "expected the key 'ner_tags' or 'tags', found 'tokens', 'label'; add it, or rename the key "
-     "that holds it"),
-    ({"words": ["a"]}, "expected the key 'tokens', found 'words'; add it, or rename the key that holds it"),
+    ({"tokens": ["a"], "label": "O"}, "expected the key 'ner_tags' or 'tags', found 'tokens', 'label'; add it, or name the key "
+     "that holds it with --set data.label_column=NAME"),
+    ({"words": ["a"]}, "expected the key 'tokens', found 'words'; add it, or name the key that holds it with --set "
+     "data.text_column=NAME"),
     ({"tokens": "a b", "tags": ["O", "O"]}, "expected a list of strings that are not empty for 'tokens', found '\"a b\"'; "
      "correct it"),
     ({"tokens": ["a", " "], "tags": ["O", "O"]}, "expected a list of strings that are not empty for 'tokens', found "

@@ -1,7 +1,7 @@
 """Which inputs a limit keeps."""
 import pytest
 
-from minixl.data.limits import RANDOM, kept_by_limit, settings_of_limit
+from minixl.data.limits import RANDOM, kept_by_limit, settings_of_text
 from tests.whole_runs import settings
 
 
@@ -19,7 +19,8 @@ def test_the_first_or_a_draw_by_the_seed_alone():
     assert {i for seed in range(100) for i in kept_by_limit(10, 3, RANDOM, seed)} == set(range(10))       # from the whole text
 
 
-def test_settings_that_decide_what_is_kept():
+def test_settings_that_decide_what_is_read():
+    assert settings_of_text(settings(data__text_column="body"), "data.limit") == ["data.limit", "data.text_column"]
     for changes, more in (({}, False), ({"data__limit": 3}, False), ({"data__sample": "random"}, False),
                           ({"data__limit": 3, "data__sample": "random"}, True)):
-        assert settings_of_limit(settings(**changes), "data.limit") == ["data.limit", *["data.sample", "data.sample_seed"] * more]
+        assert settings_of_text(settings(**changes), "data.limit") == ["data.limit", *["data.sample", "data.sample_seed"] * more]

@@ -27,7 +27,7 @@ from minixl.data.corpus import Corpus
 from minixl.data.encoding import Encoded
 from minixl.data.examples import Sentence
 from minixl.data.inputs import by_language, path_key
-from minixl.data.limits import settings_of_limit
+from minixl.data.limits import settings_of_text
 from minixl.data.schemes import paths_to_tags
 from minixl.files import replaced_file
 from minixl.methods.advpicker.labels import Merged, Scored, best_labels, independence, score_sentences
@@ -103,7 +103,7 @@ class ScoredTexts:
 
     def limit(self) -> Origin:
         """Return the part of an origin that records which inputs of a text a limit keeps."""
-        return settings_of(self.job.settings, settings_of_limit(self.job.settings, f"data.{self.role}_limit"))
+        return settings_of(self.job.settings, settings_of_text(self.job.settings, f"data.{self.role}_limit"))
 
 
 def kept_labels(texts: ScoredTexts, language: str, pick: Callable[[str], PseudoLabels]) -> PseudoLabels:
