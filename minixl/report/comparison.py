@@ -22,7 +22,7 @@ from minixl.report.page import table, write_page
 from minixl.report.page_of_run import accuracy_plots, plot, update_curves
 from minixl.report.paired import Paired, compare
 from minixl.report.plots import PERCENT, Band, Curve, smooth
-from minixl.report.scores import meaning
+from minixl.report.scores import MEAN_MEANING, TARGET_MEAN, meaning
 from minixl.settings import Schema
 from minixl.training.objective import Loss
 
@@ -123,10 +123,13 @@ def _scores(groups: list[Group], figure: str) -> list[str]:
     rows = final_scores(groups, figure)
     columns, several = shown_columns(rows), any(len(runs) > 1 for _, runs in groups)
     unit = "%, mean ± standard deviation over the seeds" if several else "%"
-    caption = f"Test {figure}, {unit}.  {meaning(columns, meanings_of(groups))}"
     cells = [[row["language"], row["group"], *(cell(row, heading) for heading in columns)] for row in rows]
+    means = [row for row in cells if row[0] == TARGET_MEAN]
+    caption = (f"Test {figure}, {unit}.  {meaning(columns, meanings_of(groups))}"
+               + f"  {TARGET_MEAN}: {MEAN_MEANING}." * bool(means))
     notes = [f"<p>{html.escape(note)}.</p>" for note in score_marks(groups)[1]]
-    return [table(caption, ["language", "run", *columns], cells), *notes] if rows else []
+    scores = [row for row in cells if row[0] != TARGET_MEAN]
+    return [table(caption, ["language", "run", *columns], scores, means), *notes] if rows else []
 
 
 def _paired(paired: Paired | None) -> list[str]:

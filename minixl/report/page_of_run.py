@@ -1,36 +1,64 @@
-"""report.html: the scores and the curves of a run, in one file without scripts."""
+"""report.html: what a run is, its scores and its curves, in one file without scripts."""
 from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+from minixl import __version__
 from minixl.evaluation.scores import main_figure
+from minixl.report.breakdown import breakdown
 from minixl.report.page import table, write_page
 from minixl.report.plots import PERCENT, Band, Curve, Range, smooth, svg
-from minixl.report.scores import meaning, meanings, score_columns
+from minixl.report.provenance import Provenance, provenance_tables
+from minixl.report.scores import MEAN_MEANING, TARGET_MEAN, meaning, meanings, score_columns, with_target_mean
 from minixl.training.log import Record
 from minixl.training.objective import Loss
 
 
 def write_report(folder: Path, metrics: dict[str, Any], records: Sequence[Record], losses: Mapping[str, Loss], unit: str,
-                 sections: Sequence[str]) -> None:
+                 sections: Sequence[str], provenance: Provenance) -> None:
     """Write report.html from the content of metrics.json and log.jsonl.
 
     losses: of the run; unit: of its model's input, word pieces or words; sections: of its method, as HTML.
     """
     figure = main_figure(metrics["task"])
     values, accuracies = update_curves(records, losses)
-    body = [score_table(metrics), *plot("Loss", smooth(values), "loss"),
+    sources = [language for language, _ in provenance.inputs.source]
+    body = [f'<p class="about">{provenance.finished:%-d %B %Y, %H:%M} · minixl {__version__}</p>',
+            *_summary(metrics, sources, figure), score_table(with_target_mean(metrics, figure, sources)), *_run(metrics, unit),
+            *provenance_tables(provenance), *breakdown(metrics["test"], sources), *plot("Loss", smooth(values), "loss"),
             *accuracy_plots({title: smooth({title: curve}) for title, curve in accuracies.items()}, losses)]
     for part in ("dev", "test"):
         body += plot(f"{part.title()} {figure}", score_curves(records, part, figure), f"{figure}, %", PERCENT)
-    if metrics["steps"]:
-        body.append(f"<p>{metrics['steps']} steps, the model is from step {metrics['selected_step']}; "
-                    f"{metrics['seconds']:.0f} s of training at {metrics['tokens_per_second']:.0f} {unit} a second; "
-                    f"{metrics['peak_memory_bytes'] / 2 ** 30:.2f} GiB of host memory at the peak.</p>")
     write_page(folder / "report.html", f"{metrics['method']} · {metrics['task']} · seed {metrics['seed']}", [*body, *sections])
+
+
+def _summary(metrics: Mapping[str, Any], sources: Sequence[str], figure: str) -> list[str]:
+    """Summarise the test scores of the target languages, or else of the source languages, in one sentence."""
+    scores = {language: 100 * score[figure] for language, score in metrics["test"].items()}
+    targets = {language: score for language, score in scores.items() if language not in sources}
+    kind, scores = ("target", targets) if targets else ("source", scores)
+    if not scores:
+        return []
+    if len(scores) == 1:
+        (language, score), = scores.items()
+        sentence = f"Test {figure} in the {kind} language {html.escape(language)}: <strong>{score:.1f} %</strong>."
+    else:
+        (worst, low), *_, (best, high) = sorted(scores.items(), key=lambda pair: pair[1])
+        sentence = (f"Mean test {figure} over {len(scores)} {kind} languages: <strong>{fmean(scores.values()):.1f} %</strong>, "
+                    f"from {low:.1f} ({html.escape(worst)}) to {high:.1f} ({html.escape(best)}).")
+    return [f'<p class="summary">{sentence}</p>']
+
+
+def _run(metrics: Mapping[str, Any], unit: str) -> list[str]:
+    if not metrics["steps"]:
+        return []
+    return [f'<p class="note">{metrics["steps"]} steps, the model is from step {metrics["selected_step"]}; '
+            f"{metrics['seconds']:.0f} s of training at {metrics['tokens_per_second']:.0f} {unit} a second; "
+            f"{metrics['peak_memory_bytes'] / 2 ** 30:.2f} GiB of host memory at the peak.</p>"]
 
 
 def plot(title: str, curves: Mapping[str, Curve | Band], label: str, within: Range | None = None) -> list[str]:
@@ -70,11 +98,13 @@ def score_curves(records: Sequence[Record], part: str, figure: str) -> dict[str,
     return dict(curves)
 
 
-def score_table(metrics: dict[str, Any]) -> str:
-    """Return the table of test scores by language, with the columns that the run has."""
+def score_table(metrics: Mapping[str, Any]) -> str:
+    """Return the table of test scores by language, with the columns that the run has; a mean over target languages is its foot."""
     figure, columns = main_figure(metrics["task"]), score_columns(metrics)
-    rows = [[language, *(100 * metrics[part][language][figure] if language in metrics[part] else None
-                         for part in columns.values())] for language in metrics["test"]]
+    rows = {language: [language, *(100 * metrics[part][language][figure] if language in metrics[part] else None
+                                   for part in columns.values())] for language in metrics["test"]}
     if not rows:
         return "<p>No test file was given, so there are no final scores.</p>"
-    return table(f"Test {figure}, %.  {meaning(columns, meanings([metrics]))}", ["language", *columns], rows)
+    foot = [rows.pop(TARGET_MEAN)] if TARGET_MEAN in rows else []
+    caption = f"Test {figure}, %.  {meaning(columns, meanings([metrics]))}" + f"  {TARGET_MEAN}: {MEAN_MEANING}." * bool(foot)
+    return table(caption, ["language", *columns], rows.values(), foot)

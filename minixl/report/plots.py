@@ -1,15 +1,25 @@
-"""Line plots as SVG, for pages without scripts."""
+"""Plots as SVG, for pages without scripts: lines over steps, small panels for many of them, bars.
+
+Every plot is drawn twice, for a wide and for a narrow window, so that its text has the same size in both; the page shows one
+of the two.  Curves are labelled at their ends.  The text alternative says where each curve starts, turns and ends.
+"""
 from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from math import ceil, floor, log10
+from math import ceil
 from statistics import fmean
 from typing import NamedTuple
 
-WIDTH, HEIGHT, MARGIN = 640, 260, 48
-COLOURS = ("#1b6ca8", "#d1495b", "#3c8d5a", "#b8860b", "#6a4c93", "#444444")
+from minixl.report.drawing import LABEL_GAP, Frame, Labels, decimals_of, spread, tag, text, text_width, ticks_within, wrapped
+
+WIDTHS = {"wide": 704, "narrow": 358}  # pixels: the text column of the page, and that of a phone
+HEIGHT = 280
+PANEL = (168, 136)                     # width and height of a small panel
+COLOURS = tuple(f"var(--s{i})" for i in range(6))
+MOST_LINES = len(COLOURS)              # in one plot; more lines are drawn as small panels
+MOST_DOTS = 30                         # a line with fewer points shows each of them
 
 Curve = Sequence[tuple[float, float]]              # (step, value)
 Range = tuple[float, float]
@@ -34,69 +44,150 @@ def smooth(curves: Mapping[str, Curve], most: int = 200) -> dict[str, Curve]:
                    for number, points in groupby(curve, lambda point: (point[0] - 1) // size)] for name, curve in curves.items()}
 
 
-def axis(heights: Sequence[float], within: Range | None) -> tuple[float, float, int]:
-    """Return both ends of the axis for `heights`, and the number of decimals of its labels.
+def axis(heights: Sequence[float], within: Range | None, most: int = 5) -> list[float]:
+    """Return the ticks of the axis for `heights`, round numbers; the first and the last are its ends.
 
-    The axis begins at 0.  With `within`, the ends of the scale, it spans the heights and a small margin inside the scale,
-    between round numbers: differences between curves are visible however high they lie.
+    The axis includes 0.  With `within`, the ends of the scale, it spans the heights and a small margin inside the scale:
+    differences between curves are visible however high they lie.
     """
     low, top = min(heights), max(heights)
     if within is None:
-        low, top = min(0.0, low), top if top > min(0.0, low) else min(0.0, low) + 1.0      # if all are 0
-        return low, top, max(0, 2 - floor(log10(top - low)))
+        low, top = min(0.0, low), max(0.0, top)
+        return ticks_within(low, top if top > low else low + 1.0, most)                    # if all are 0
     margin = 0.05 * (top - low) or 0.01 * (within[1] - within[0])
-    power = floor(log10((top - low) / 2 + margin))
-    unit = 10.0 ** power
-    return (max(unit * floor((low - margin) / unit), min(within[0], low)),
-            min(unit * ceil((top + margin) / unit), max(within[1], top)), max(0, -power))
+    return ticks_within(max(low - margin, min(within[0], low)), min(top + margin, max(within[1], top)), most)
 
 
 def svg(curves: Mapping[str, Curve | Band], label: str, within: Range | None = None) -> str:
     """Plot named curves over steps; the deviation of a Band is shaded on both sides.  Returns "" if there are no points.
 
-    The axis begins at 0; with `within` it spans the curves, see axis().
+    The axis includes 0; with `within` it spans the curves, see axis().
     """
     bands = {name: curve if isinstance(curve, Band) else Band(curve, [0.0] * len(curve)) for name, curve in curves.items()}
-    heights = [y + side * d for band in bands.values() for (_, y), d in zip(band.mean, band.deviation, strict=True)
-               for side in (-1, 1)]
-    if not heights:
+    bands = {name: band for name, band in bands.items() if band.mean}
+    if not bands:
         return ""
-    low, top, decimals = axis(heights, within)
-    right = max(x for band in bands.values() for x, _ in band.mean)
+    if len(bands) > MOST_LINES:
+        return _panels(bands, label, within)
+    heights, right = _heights(bands), _last_step(bands)
+    about = f"{label}, over {right:,g} steps. " + " ".join(_in_words(name, band) for name, band in bands.items())
+    return "".join(_lines(bands, label, axis(heights, within), right, about, kind) for kind in WIDTHS)
 
-    def place(x: float, y: float) -> str:
-        return (f"{MARGIN + x / right * (WIDTH - 2 * MARGIN):.1f},"
-                f"{HEIGHT - MARGIN - (y - low) / (top - low) * (HEIGHT - 2 * MARGIN):.1f}")
 
-    lines = [f'<line x1="{MARGIN}" y1="{HEIGHT - MARGIN}" x2="{WIDTH - MARGIN}" y2="{HEIGHT - MARGIN}" stroke="#999"/>',
-             f'<text x="4" y="{MARGIN}">{top:.{decimals}f}</text>', f'<text x="4" y="{HEIGHT - MARGIN}">{low:.{decimals}f}</text>',
-             f'<text x="{WIDTH - MARGIN}" y="{HEIGHT - MARGIN + 18}" text-anchor="end">step {right:g}</text>',
-             f'<text x="{MARGIN}" y="20">{html.escape(label)}</text>']
-    for i, (name, band) in enumerate(bands.items()):
-        colour = COLOURS[i % len(COLOURS)]
-        points = [place(x, y) for x, y in band.mean]
-        if any(band.deviation):
-            spread = list(zip(band.mean, band.deviation, strict=True))
-            edge = [place(x, y + d) for (x, y), d in spread] + [place(x, y - d) for (x, y), d in reversed(spread)]
-            lines.append(f'<polygon fill="{colour}" opacity="0.18" points="{" ".join(edge)}"/>')
-        lines.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.5" points="{" ".join(points)}"/>')
-        for point in points if len(points) < 30 else []:
-            x, y = point.split(",")
-            lines.append(f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}"/>')
-        lines.append(f'<text x="{WIDTH - MARGIN}" y="{24 + 18 * i}" text-anchor="end" fill="{colour}">{html.escape(name)}</text>')
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" font-size="13" role="img">{"".join(lines)}</svg>'
+def _heights(bands: Mapping[str, Band]) -> list[float]:
+    return [y + side * d for band in bands.values() for (_, y), d in zip(band.mean, band.deviation, strict=True)
+            for side in (-1, 1)]
+
+
+def _last_step(bands: Mapping[str, Band]) -> float:
+    return max(x for band in bands.values() for x, _ in band.mean)
+
+
+def _in_words(name: str, band: Band) -> str:
+    """Say where a curve starts, its lowest and highest point and where it ends."""
+    (first, start), (last, end) = band.mean[0], band.mean[-1]
+    (at_low, low), (at_high, high) = (pick(band.mean, key=lambda point: point[1]) for pick in (min, max))
+    return (f"{name}: starts at {start:.3g} (step {first:,g}), lowest {low:.3g} (step {at_low:,g}), highest {high:.3g} "
+            f"(step {at_high:,g}), ends at {end:.3g} (step {last:,g}).")
+
+
+def _lines(bands: Mapping[str, Band], label: str, ticks: Sequence[float], right: float, about: str, kind: str) -> str:
+    """Draw up to MOST_LINES curves in one frame, their names beside their ends."""
+    width = WIDTHS[kind]
+    names = {name: wrapped(name, width // 3, most=min(3, (HEIGHT - 30) // LABEL_GAP // len(bands))) for name in bands}
+    room = max(text_width(line) for lines in names.values() for line in lines)
+    frame = Frame(width, HEIGHT, ticks, ticks_within(0, right, 6 if kind == "wide" else 3, whole=True), right,
+                  left=max(text_width(tick) for tick in decimals_of(ticks)) + 12, top=38, margin_right=room + 26, bottom=44)
+    parts = [text(0, 14, label, fill="var(--muted)"), *frame.grid(), frame.title_of_steps()]
+    colours = dict(zip(bands, COLOURS, strict=False))
+    for name, band in bands.items():
+        parts += _curve(frame, band, colours[name], dots=len(band.mean) < MOST_DOTS)
+    ends = {name: frame.place(*band.mean[-1]) for name, band in bands.items()}
+    labels = [Labels(ends[name][1], names[name]) for name in bands]
+    for (name, lines), middle in zip(names.items(), spread(labels, frame.top - 12, HEIGHT - 2), strict=True):
+        x, y = ends[name]
+        start = width - room
+        parts.append(tag("path", d=f"M{x + 5:.1f},{y:.1f}L{start - 6:.1f},{middle:.1f}", fill="none", stroke=colours[name],
+                         stroke_width=1, opacity=0.5))
+        first = middle - LABEL_GAP * (len(lines) - 1) / 2 + 4.5
+        parts += [text(start, first + LABEL_GAP * i, line, fill=colours[name], font_weight=600) for i, line in enumerate(lines)]
+    return _picture(parts, width, HEIGHT, about, kind)
+
+
+def _curve(frame: Frame, band: Band, colour: str, *, dots: bool, width: float = 2) -> list[str]:
+    """Draw the shaded deviation, the line and its points."""
+    parts, points = [], [frame.point(x, y) for x, y in band.mean]
+    if any(band.deviation):
+        edges = list(zip(band.mean, band.deviation, strict=True))
+        edge = [frame.point(x, y + d) for (x, y), d in edges] + [frame.point(x, y - d) for (x, y), d in reversed(edges)]
+        parts.append(f'<polygon fill="{colour}" opacity="0.18" points="{" ".join(edge)}"/>')
+    parts.append(f'<polyline fill="none" stroke="{colour}" stroke-width="{width}" stroke-linejoin="round" '
+                 f'points="{" ".join(points)}"/>')
+    for point in points if dots or len(points) == 1 else []:
+        x, y = point.split(",")
+        parts.append(f'<circle cx="{x}" cy="{y}" r="{1.5 * width:g}" fill="{colour}"/>')
+    return parts
+
+
+def _panels(bands: Mapping[str, Band], label: str, within: Range | None) -> str:
+    """Draw a small panel for each curve, all with the same axes and with the mean of all curves in grey."""
+    right, ticks = _last_step(bands), axis(_heights(bands), within, 3)
+    values: dict[float, list[float]] = {}
+    for band in bands.values():
+        for step, value in band.mean:
+            values.setdefault(step, []).append(value)
+    mean = Band([(step, fmean(at)) for step, at in sorted(values.items()) if len(at) == len(bands)], [])
+    note = f"{label}, by step.  All panels have the same axes." + \
+        (f"  The grey line is the mean of all {len(bands)}." if mean.mean else "")
+    width, height = PANEL
+    panels = []
+    for name, band in bands.items():
+        end = band.mean[-1][1]
+        frame = Frame(width, height, ticks, [0, right], right, size=12, left=max(map(text_width, decimals_of(ticks))) + 8, top=30,
+                      margin_right=text_width(f"{right:,g}") / 2 + 2, bottom=24)
+        value = f"{end:.{2 if within is None else 1}f}"
+        title = wrapped(name, width - text_width(value) - 16, most=1)[0]
+        parts = [text(0, 13, title, font_weight=600, fill="var(--ink)"),
+                 text(width, 13, value, text_anchor="end", fill=COLOURS[0], font_weight=600), *frame.grid()]
+        parts += _curve(frame, mean, "var(--muted)", dots=False, width=1) if mean.mean else []
+        parts += _curve(frame, band, COLOURS[0], dots=False)
+        panels.append(_picture(parts, width, height, f"{label}. {_in_words(name, band)}"))
+    return f'<p class="note">{html.escape(note)}</p><div class="panels">{"".join(panels)}</div>'
 
 
 def bars(heights: Sequence[tuple[float, float]], ends: tuple[str, str], names: tuple[str, str]) -> str:
-    """Plot bars, each (total, part of it) in two colours.  ends: labels below the first and the last bar."""
-    top, width = max((total for total, _ in heights), default=0) or 1, (WIDTH - 2 * MARGIN) / max(len(heights), 1)
-    lines = [f'<text x="4" y="{MARGIN}">{top:g}</text>',
-             f'<text x="{MARGIN}" y="{HEIGHT - MARGIN + 18}">{html.escape(ends[0])}</text>',
-             f'<text x="{WIDTH - MARGIN}" y="{HEIGHT - MARGIN + 18}" text-anchor="end">{html.escape(ends[1])}</text>']
-    for kind, (name, colour) in enumerate(zip(names, ("#bbbbbb", COLOURS[0]), strict=True)):
-        lines.append(f'<text x="{MARGIN + 160 * kind}" y="20" fill="{colour}">{html.escape(name)}</text>')
+    """Plot bars, each (total, part of it) in two colours.
+
+    ends: labels below the first and the last bar; names: of the total and the part.
+    """
+    top = max((whole for whole, _ in heights), default=0) or 1
+    sums = [sum(pair[kind] for pair in heights) for kind in (0, 1)]
+    largest = max(range(len(heights)), key=lambda i: heights[i][0]) + 1 if heights else 0
+    about = (f"{len(heights)} bars from {ends[0]} to {ends[1]}. {names[0]}: {sums[0]:,g} in total, the highest bar is number "
+             f"{largest} with {top:,g}. {names[1]}: {sums[1]:,g} in total.")
+    return "".join(_bars(heights, ends, names, ticks_within(0, top, 4, whole=True), about, kind) for kind in WIDTHS)
+
+
+def _bars(heights: Sequence[tuple[float, float]], ends: tuple[str, str], names: tuple[str, str], ticks: Sequence[float],
+          about: str, kind: str) -> str:
+    width, height = WIDTHS[kind], 220
+    frame = Frame(width, height, ticks, [], max(len(heights), 1), left=max(map(text_width, decimals_of(ticks))) + 12, top=34,
+                  margin_right=2, bottom=26)
+    bottom = height - frame.bottom
+    parts = [*frame.grid(), text(frame.left, bottom + 20, ends[0], fill="var(--muted)"),
+             text(width - 2, bottom + 20, ends[1], fill="var(--muted)", text_anchor="end")]
+    x = 0.0
+    for name, colour, part, opacity in zip(names, ("var(--muted)", COLOURS[0]), (0, 1), (0.45, 1), strict=True):
+        parts += [tag("circle", cx=x + 5, cy=9.5, r=5, fill=colour, opacity=opacity), text(x + 16, 14, name, fill=colour)]
+        x += text_width(name) + 40
         for i, pair in enumerate(heights):
-            height = pair[kind] / top * (HEIGHT - 2 * MARGIN)
-            lines.append(f'<rect x="{MARGIN + i * width:.1f}" y="{HEIGHT - MARGIN - height:.1f}" width="{0.9 * width:.1f}" '
-                         f'height="{height:.1f}" fill="{colour}"/>')
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" font-size="13" role="img">{"".join(lines)}</svg>'
+            (left, y), (right, _) = frame.place(i, pair[part]), frame.place(i + 1, 0)
+            parts.append(tag("rect", x=f"{left:.1f}", y=f"{y:.1f}", width=f"{0.9 * (right - left):.1f}",
+                             height=f"{bottom - y:.1f}", fill=colour, opacity=opacity))
+    return _picture(parts, width, height, about, kind)
+
+
+def _picture(parts: Sequence[str], width: int, height: int, about: str, kind: str = "") -> str:
+    """Return an SVG with a text alternative.  kind: the window that it is for, "" for any."""
+    return (f'<svg viewBox="0 0 {width} {height}" font-size="{13 if kind else 12}" role="img" aria-label="{html.escape(about)}"'
+            + (f' class="{kind}"' if kind else "") + f'>{"".join(parts)}</svg>')

@@ -7,6 +7,7 @@ from typing import Any
 from minixl.evaluation.scores import mean_sd
 
 TARGET_MEAN = "target mean"            # the row of the mean over the target languages; no language has a space in its name
+MEAN_MEANING = "over the test languages that are not source languages"
 PARTS = {"selected": "test", "last": "last", "oracle": "oracle"}       # heading -> part of metrics.json
 MEANING = {"selected": "after the step with the best score on the source languages' dev files (without these, after the last "
                        "step); this is the model",

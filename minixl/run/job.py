@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from minixl.evaluation.predictions import write_predictions
 from minixl.evaluation.scores import figures
 from minixl.report.curves import write_curves
 from minixl.report.page_of_run import write_report
-from minixl.report.scores import with_target_mean
+from minixl.report.provenance import Provenance
 from minixl.run.folder import begin, check_resumable, check_same, check_unchanged, check_unused, create, holds_run, locked
 from minixl.run.method import Method, Scores, Trained
 from minixl.run.once import Content, Origin, once
@@ -138,15 +139,16 @@ def _finish(run: Run, scores: Scores) -> Metrics:
     evaluation = run.prepared.evaluation
     settings, losses = run.settings, run.method.losses(run.settings)
     metrics = {"method": run.method.name, "task": settings["task"], "seed": run.seed, **scores}
-    figure, sources = evaluation.figure, evaluation.sources
+    figure = evaluation.figure
     records = read_log(run.folder, figure)
     for name, loss in losses.items():
         accuracy = last_accuracy(records, name)
         if loss.verdict and accuracy is not None:
             run.reporter.message(loss.verdict(accuracy, "over the last tenth of the run"))
-    write_curves(run.folder, records, figure, sources, losses)
-    write_report(run.folder, with_target_mean(metrics, figure, sources), records, losses, family_of(settings).unit,
-                 run.method.report(run.folder, metrics))
+    write_curves(run.folder, records, figure, evaluation.sources, losses)
+    provenance = Provenance(settings, run.inputs, run.prepared.fingerprints, run.prepared.counts(), datetime.now())
+    write_report(run.folder, metrics, records, losses, family_of(settings).unit, run.method.report(run.folder, metrics),
+                 provenance)
     for language, predicted in evaluation.predicted.items():
         write_predictions(run.folder, evaluation.files["test"][language][0], predicted)
     write_metrics(run.folder, metrics)                             # marks the run as finished: it needs no checkpoint any more

@@ -35,6 +35,13 @@ class Prepared:
     fingerprints: dict[str, str]               # digests of the files, by data.inputs.path_key
     messages: list[str]
 
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Return (role, language) -> the number of sentences or documents of the text files that were read."""
+        unlabelled = [*self.unlabelled_sources, *self.unlabelled_targets.values()]
+        texts = [("source", text.corpus) for text in self.sources] + [("unlabelled", text.corpus) for text in unlabelled]
+        texts += [(part, corpus) for part, files in self.evaluation.files.items() for corpus, _ in files.values()]
+        return {(role, corpus.language): len(corpus.inputs) for role, corpus in texts}
+
 
 def examples_of(texts: list[Text]) -> list[Example]:
     """Return the examples of all texts, one text after another."""

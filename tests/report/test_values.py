@@ -6,6 +6,9 @@ import statistics
 import pytest
 
 import minixl.report.page_of_run as report
+from minixl import __version__
+from minixl.evaluation.scores import score
+from minixl.report.breakdown import breakdown
 from minixl.report.comparison import band
 from minixl.report.final_scores import final_scores
 from minixl.report.plots import PERCENT, Band, bars, svg
@@ -176,50 +179,126 @@ def test_the_report_of_a_run(tmp_path, drawn):
                      ({"en": [(1, 50.0), (2, 62.5)], "es": [(1, 12.5)]}, "f1, %"),
                      ({"es": [(1, 25.0), (2, 50.0)]}, "f1, %")]
     page = (tmp_path / "run" / "report.html").read_text()
-    assert re.findall("<h2>(.*?)</h2>", page) == ["Loss", "Accuracy of the discriminator", "Dev f1", "Test f1"]
+    assert re.findall("<h2>(.*?)</h2>", page) == ["Settings", "Input files", "Loss", "Accuracy of the discriminator",
+                                                  "Dev f1", "Test f1"]
     head, *found = table(page, "")
     assert head[1:] == ["selected", "last", "oracle"]
     assert found == [["en", "90.0", "80.0", ""], ["es", "10.0", "20.0", "30.0"]]
-    assert re.search("<p>40 steps, [^;]* from step 30; 12 s of training at 345 word pieces a second; 1.50 GiB of host memory at "
-                     "the peak", page)
+    assert re.search("<p class=\"note\">40 steps, [^;]* from step 30; 12 s of training at 345 word pieces a second; "
+                     "1.50 GiB of host memory at the peak", page)
 
 
 def texts(picture):
-    """(content, attributes) of every text in a plot."""
-    return [(content, dict(re.findall(r'([\w-]+)="([^"]*)"', given)))
-            for given, content in re.findall("<text ([^>]*)>([^<]*)</text>", picture)]
+    """(content, attributes) of every text in a plot for a wide window."""
+    return [(content, dict(re.findall(r'([\w-]+)="([^"]*)"', attributes)))
+            for attributes, content in re.findall("<text ([^>]*)>([^<]*)</text>", picture.split("</svg>")[0])]
 
 
-def test_the_legend_names_a_curve_by_its_colour():
+def test_a_label_names_a_curve_by_its_colour_and_stands_at_its_end():
     """The first curve rises, the second falls."""
     picture = svg({"rising": [(1, 0.0), (2, 10.0)], "falling": [(1, 10.0), (2, 0.0)]}, "score")
-    names = {given["fill"]: content for content, given in texts(picture) if "fill" in given}
-    found = {}
+    labels = {attributes["fill"]: (content, float(attributes["y"])) for content, attributes in texts(picture)}
+    directions = {}
     for line in re.findall("<polyline [^>]*>", picture):
-        given = dict(re.findall(r'([\w-]+)="([^"]*)"', line))
-        left, right = (float(point.split(",")[1]) for point in given["points"].split())
-        found[names[given["stroke"]]] = "up" if right < left else "down"               # y counts from the top of the page
-    assert found == {"rising": "up", "falling": "down"}
+        attributes = dict(re.findall(r'([\w-]+)="([^"]*)"', line))
+        left, right = (float(point.split(",")[1]) for point in attributes["points"].split())
+        name, height = labels[attributes["stroke"]]
+        directions[name] = "up" if right < left else "down"                            # y counts from the top of the page
+        assert height == pytest.approx(right, abs=6)
+    assert directions == {"rising": "up", "falling": "down"}
 
 
-@pytest.mark.parametrize(("values", "how"), [((2.0, 8.0), {}), ((-5.0, -1.0), {}), ((40.0, 80.0), {"within": PERCENT})])
-def test_the_numbers_of_the_axis_stand_where_they_belong(values, how):
-    """A curve's points are as high as the two numbers say."""
-    picture = svg({"a": [(1, values[0]), (4, values[1])]}, "score", **how)
-    axis = [(float(content), float(given["y"])) for content, given in texts(picture) if given["x"] == "4"]
-    (low, bottom), (high, top) = sorted(axis)
-    assert low <= values[0] < values[1] <= high
-    heights = [float(point.split(",")[1]) for point in re.search('<polyline[^>]*points="([^"]*)"', picture)[1].split()]
-    for value, height in zip(values, heights, strict=True):
-        assert height == pytest.approx(bottom - (value - low) / (high - low) * (bottom - top), abs=0.06)
-    assert heights[1] < heights[0] and "step 4" in [content for content, _ in texts(picture)]
+@pytest.mark.parametrize(("values", "within"), [((2.0, 8.0), None), ((-5.0, -1.0), None), ((40.0, 80.0), PERCENT)])
+def test_the_numbers_of_the_axes_stand_where_they_belong(values, within):
+    """A curve's points are where the numbers of both axes say."""
+    picture = svg({"a": [(1, values[0]), (4, values[1])]}, "score", within)
+    points = [tuple(map(float, point.split(","))) for point in re.search('<polyline[^>]*points="([^"]*)"', picture)[1].split()]
+    for anchor, place, numbers in (("end", "y", values), ("middle", "x", (1, 4))):
+        axis = [(float(content), float(attributes[place])) for content, attributes in texts(picture)
+                if attributes.get("text-anchor") == anchor and content != "step"]
+        (low, start), *_, (high, end) = sorted(axis)
+        assert low <= numbers[0] < numbers[1] <= high
+        for number, point in zip(numbers, points, strict=True):
+            at = point[0] if place == "x" else point[1] + 4                            # the baseline of a number is lower
+            assert at == pytest.approx(start + (number - low) / (high - low) * (end - start), abs=0.11)
 
 
 def test_bars_are_named_by_their_colours():
-    """The whole is as high as the number at the axis says, its part a fourth of it."""
-    picture = bars([(8, 2)], ("0", "1"), ("all", "selected"))
-    names = {given["fill"]: content for content, given in texts(picture) if "fill" in given}
-    found = {names[colour]: float(height) for height, colour in re.findall('height="([0-9.]+)" fill="([^"]*)"', picture)}
-    assert set(found) == {"all", "selected"} and found["all"] == pytest.approx(4 * found["selected"], abs=0.2)
-    ends = {content: float(given["x"]) for content, given in texts(picture) if "fill" not in given and given["x"] != "4"}
-    assert ends["0"] < ends["1"] and "8" in [content for content, _ in texts(picture)]
+    """The whole is as high as the numbers of the axis say, its part a fourth of it."""
+    picture = bars([(8, 2)], ("first", "last"), ("all", "selected"))
+    places = {content: attributes for content, attributes in texts(picture)}
+    names = {places[name]["fill"]: name for name in ("all", "selected")}
+    heights = {names[colour]: float(height) for height, colour in re.findall(' height="([0-9.]+)" fill="([^"]*)"', picture)}
+    assert len(names) == 2 and heights["all"] == pytest.approx(4 * heights["selected"], abs=0.2)
+    assert heights["all"] == pytest.approx(float(places["0"]["y"]) - float(places["8"]["y"]), abs=0.2)
+    assert float(places["first"]["x"]) < float(places["last"]["x"])
+
+
+def test_a_page_says_what_was_run_and_with_what(tmp_path):
+    """The date, the version, changed settings, the files with digests and counts."""
+    write_run(tmp_path / "run", optim__lr=0.25)
+    en, encoder = (str(tmp_path / name) for name in ("en.txt", "encoder"))
+    (tmp_path / "run" / "inputs.json").write_text(json.dumps({en: "0123456789abcdef", encoder: "fedcba9876543210"}))
+    metrics = {"method": "finetune", "task": "ner", "seed": 1, **scores(0.1, 0.2, 0.3), "steps": 0}
+    write_report(tmp_path / "run", metrics, counts={("source", "en"): 14041, ("test", "es"): 1517})
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert f'<p class="about">1 March 2026, 14:05 · minixl {__version__}</p>' in page
+    assert '<p class="summary">Test f1 in the target language es: <strong>10.0 %</strong>.</p>' in page
+    changed = table(page, "Settings")
+    assert changed[0] == ["setting", "value", "default"] and ["optim.lr", "0.25", "5e-05"] in changed
+    assert all(value != default for _, value, default in changed[1:])
+    files = table(page, "Input files")
+    assert files[:2] == [["role", "language", "file", "items", "SHA-256"], ["encoder", "", "encoder", "", "fedcba987654"]]
+    assert ["source", "en", "en.txt", "14041", "0123456789ab"] in files and ["test", "es", "es.txt", "1517", ""] in files
+    assert "<script" not in page and "http" not in page
+
+
+def test_means_over_the_target_languages(tmp_path):
+    """Not over the source language en, and only in columns that have all of them."""
+    values = {"en": 0.9, "es": 0.2, "fr": 0.4}
+    by_type = {name: {"precision": 0.5, "recall": 0.25, "f1": 0.375, "support": 7} for name in ("LOC", "PER")}
+    metrics = {"method": "finetune", "task": "ner", "seed": 1, "steps": 0, "oracle": {"es": {"f1": 0.5}},
+               "test": {language: {"f1": value, "by_type": by_type} for language, value in values.items()},
+               "last": {language: {"f1": value / 2} for language, value in values.items()}}
+    write_report(write_run(tmp_path / "run"), metrics)
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert table(page, "")[1:] == [["en", "90.0", "45.0", ""], ["es", "20.0", "10.0", "50.0"], ["fr", "40.0", "20.0", ""],
+                                   ["target mean", "30.0", "15.0", ""]]
+    assert ("Mean test f1 over 2 target languages: <strong>30.0 %</strong>, from 20.0 (es) to 40.0 (fr)." in page
+            and "target mean: over the test languages that are not source languages." in page)
+    assert table(page, "Entity types") == [["language", "type", "precision", "recall", "f1", "support"]] + [
+        [language, name, "50.0", "25.0", "37.5", support] for language in values
+        for name, support in (("LOC", "7"), ("PER", "7"), ("macro", ""))]
+
+
+def test_entity_types_of_many_languages_are_summed_up(tmp_path):
+    row = {"precision": 0.5, "recall": 0.25, "support": 7}
+    test = {f"l{i:02}": {"f1": 0.5, "by_type": {"LOC": {**row, "f1": i / 100}, "PER": {**row, "f1": 0.5}}} for i in range(13)}
+    metrics = {"method": "finetune", "task": "ner", "seed": 1, "steps": 0, "test": test, "last": test, "oracle": {}}
+    write_report(write_run(tmp_path / "run"), metrics)
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert table(page, "Entity types") == [["type", "precision", "recall", "f1", "support"],
+                                           ["LOC", "50.0", "25.0", "6.0", "91"], ["PER", "50.0", "25.0", "50.0", "91"],
+                                           ["macro", "50.0", "25.0", "28.0", ""]]
+    assert "<summary>Each language: 39 rows</summary>" in page
+
+
+def test_classes_and_confusions_of_documents(tmp_path):
+    """The matrix of the target languages together, each language to open; of many classes, what is confused most often."""
+    gold, predicted = ["home", "home", "trip"], {"en": ["home"] * 3, "es": ["trip", "home", "home"], "fr": ["trip", "trip", "trip"]}
+    test = {language: score("classification", gold, labels) for language, labels in predicted.items()}
+    metrics = {"method": "finetune", "task": "classification", "seed": 1, "steps": 0, "test": test, "last": test, "oracle": {}}
+    folder = write_run(tmp_path / "run", task="classification")
+    (folder / "log.jsonl").write_text("")
+    write_report(folder, metrics)
+    page = (folder / "report.html").read_text()
+    assert table(page, "Classes")[1] == ["en", "home", "66.7", "100.0", "80.0", "2"]
+    confusions = page.split("<h2>Confusions</h2>")[1]
+    cells = [re.findall("<t[dh][^>]*>(.*?)</t[dh]>", row) for row in re.findall("<tr>(.*?)</tr>", confusions)]
+    assert cells[:3] == [["gold", "home", "trip"], ["home", "1", "3"], ["trip", "1", "1"]]
+    assert cells[3:6] == [["gold", "home", "trip"], ["home", "2", "0"], ["trip", "1", "0"]]
+    names = [f"class {i:02}" for i in range(13)]
+    scores = {"es": score("classification", names, [*names[:11], *reversed(names[11:])])}
+    page = "".join(breakdown(scores, ["en"]))
+    assert table(page, "Confusions") == [["gold", "predicted", "documents"], ["class 11", "class 12", "1"],
+                                         ["class 12", "class 11", "1"]]
