@@ -22,7 +22,8 @@ RUN_FILES = ("report.html", "curves.csv")          # files in a run's folder tha
 def report(runs: tuple[Path, ...], out: Path, table: Path | None) -> None:
     """Draw the curves of runs in common plots, and print their final scores.
 
-    Of two runs, or two groups of seeds, it also prints the differences with paired bootstrap intervals.
+    The first run, or group of seeds, is what the others are compared with: their differences are printed with paired
+    bootstrap intervals.
 
     RUN is a folder that `minixl train` wrote, for one or several seeds.  Runs that differ only in their seed become one
     curve with a band, mean ± standard deviation.  Curves of test scores need runs with --set train.score_tests=true.
@@ -34,10 +35,14 @@ def report(runs: tuple[Path, ...], out: Path, table: Path | None) -> None:
     _check_name("--out", out, ".html")
     if table:
         _check_name("--csv", table, ".csv")
+<<<<<<< HEAD
     groups, paired, warnings = write_comparison(runs, out, table, schema=SCHEMA, losses=LOSSES)
     for name, members in groups:
         for run in members:
             DETAILS.debug("%s: %d steps, in the group %s", run.folder, run.steps, name)
+=======
+    groups, differences, warnings = write_comparison(runs, out, table, schema=SCHEMA, losses=LOSSES)
+>>>>>>> fc5712f (minixl report compares every later group with the first, and marks differences between scores on other test files)
     figure = groups[0][1][0].figure
     rows = final_scores(groups, figure)
     columns = shown_columns(rows)
@@ -46,13 +51,15 @@ def report(runs: tuple[Path, ...], out: Path, table: Path | None) -> None:
                    if rows else [])
     for note in score_marks(groups)[1]:
         click.echo(printable(note))
-    if paired and paired.rows:
+    for paired in differences.tables:
         click.echo()
+        click.echo(printable(paired.title))
         _print_columns([paired.head, *paired.rows], left=1)
-        for note in paired.notes:
+    if differences.tables:
+        for note in differences.notes:
             click.echo(printable(note))
-    elif paired:
-        warnings = [*warnings, *paired.notes]
+    else:
+        warnings = [*warnings, *differences.notes]
     for line in [*warnings, *without_scores(groups)]:
         warn(printable(line))
     count = sum(len(members) for _, members in groups)

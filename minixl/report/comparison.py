@@ -20,7 +20,7 @@ from minixl.report.folders import expand, read_folder
 from minixl.report.grouping import Group, group
 from minixl.report.page import table, write_page
 from minixl.report.page_of_run import accuracy_plots, plot, update_curves
-from minixl.report.paired import Paired, compare
+from minixl.report.paired import Differences, compare
 from minixl.report.plots import PERCENT, Band, Curve, smooth
 from minixl.report.scores import MEAN_MEANING, TARGET_MEAN, meaning
 from minixl.settings import Schema
@@ -33,7 +33,7 @@ class Comparison(NamedTuple):
     """The groups that a page compares."""
 
     groups: list[Group]
-    paired: Paired | None              # the difference of two groups
+    differences: Differences           # of the later groups from the first
     warnings: list[str]                # about runs that are skipped
 
 
@@ -51,14 +51,14 @@ def write_comparison(folders: Sequence[Path], page: Path, table_file: Path | Non
                         + ": their scores cannot be compared; give runs of one task")
     if not any(run.records or run.metrics for run in runs):
         raise UserError(f"{runs[0].folder}: expected a run with at least one step, found an empty log.jsonl; wait for one")
-    paired = compare(groups)
-    write_page(page, "Runs side by side", _body(groups, paired, losses), "give --out another place")
+    differences = compare(groups)
+    write_page(page, "Runs side by side", _body(groups, differences, losses), "give --out another place")
     if table_file:
         rows = [{"group": name, "run": str(run.folder), "seed": run.seed, "part": part, **row}
                 for name, members in groups for run in members for part in ("dev", "test") for row in run.rows(part, losses)]
         curves = columns_of({name: value for name, value in row.items() if name not in CSV} for row in rows)
         write_atomically(table_file, as_csv(rows, [*CSV, *curves]), "give --csv another place")
-    return Comparison(groups, paired, warnings)
+    return Comparison(groups, differences, warnings)
 
 
 def without_scores(groups: Iterable[Group]) -> list[str]:
@@ -78,10 +78,10 @@ def _of_several_lengths(groups: Iterable[Group]) -> list[str]:
             for name, runs in trained.items() if len({run.steps for run in runs}) > 1]
 
 
-def _body(groups: list[Group], paired: Paired | None, losses: Mapping[str, Loss]) -> list[str]:
+def _body(groups: list[Group], differences: Differences, losses: Mapping[str, Loss]) -> list[str]:
     figure = groups[0][1][0].figure
     missing = [f"<p>{html.escape(line)}.</p>" for line in without_scores(groups)]
-    body = ["<h2>Final scores</h2>", *_scores(groups, figure), *missing, *_paired(paired), *_differences(groups),
+    body = ["<h2>Final scores</h2>", *_scores(groups, figure), *missing, *_paired(differences), *_differences(groups),
             *(f"<p>{html.escape(line)}.</p>" for line in _of_several_lengths(groups))]
     for part in ("test", "dev"):
         languages = sorted({row["language"] for _, runs in groups for run in runs for row in run.rows(part, losses)})
@@ -132,11 +132,11 @@ def _scores(groups: list[Group], figure: str) -> list[str]:
     return [table(caption, ["language", "run", *columns], scores, means), *notes] if rows else []
 
 
-def _paired(paired: Paired | None) -> list[str]:
-    if paired is None:
-        return []
-    notes = [f"<p>{html.escape(note)}.</p>" for note in paired.notes]
-    return ["<h2>Difference</h2>", *([table("Points of the test score.", paired.head, paired.rows)] if paired.rows else []), *notes]
+def _paired(differences: Differences) -> list[str]:
+    body = [part for paired in differences.tables
+            for part in (f"<h3>{html.escape(paired.title)}</h3>", table("Points of the test score.", paired.head, paired.rows))]
+    notes = [f"<p>{html.escape(note)}.</p>" for note in differences.notes]
+    return ["<h2>Differences</h2>", *body, *notes] if body or notes else []
 
 
 def _differences(groups: list[Group]) -> list[str]:

@@ -73,9 +73,10 @@ def test_the_difference_of_two_runs(minixl, folder, tmp_path):
     run(folder, tmp_path / "two", settings(train__max_steps=2, optim__lr=1e-2))
     code, out, _ = report(minixl, tmp_path, folder / "ner", tmp_path / "two")
     empty = out.splitlines().index("")
-    head, en, _ = out.splitlines()[empty + 1:empty + 4]
-    assert code == 0 and head.split() == ["language", "difference", "95", "%", "interval"] and en.split()[0] == "en"
-    assert out.splitlines()[empty + 4].startswith("difference: two minus ner, in points of test f1")
+    title, head, en, _ = out.splitlines()[empty + 1:empty + 5]
+    assert code == 0 and title == "two minus ner"
+    assert head.split() == ["language", "difference", "95", "%", "interval"] and en.split()[0] == "en"
+    assert out.splitlines()[empty + 5].startswith("difference: in points of test f1")
     (tmp_path / "two" / "predictions" / "en.jsonl").unlink()
     code, out, err = report(minixl, tmp_path, folder / "ner", tmp_path / "two")
     assert code == 0 and "" not in out.splitlines() and err.splitlines()[0] == (

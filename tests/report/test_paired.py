@@ -1,4 +1,6 @@
 """Two groups against each other: predictions that runs keep, the table of differences, and what is said where there is none."""
+import json
+
 import pytest
 
 from minixl.data.corpus import read_corpus
@@ -77,7 +79,7 @@ def test_the_differences_of_two_groups(tmp_path):
     """Of the mean scores, language by language, and of the target means; beside them those of each seed."""
     one = [finished(tmp_path, f"one-{seed}", seed, right) for seed, right in ((1, 10), (2, 12))]
     two = [finished(tmp_path, f"two-{seed}", seed, right, optim__lr=0.1) for seed, right in ((2, 38), (1, 36))]
-    table = paired(*one, *two)
+    (table,), notes = paired(*one, *two)
     assert table.head == ["language", "difference", "95 % interval", "seed 1", "seed 2", "sd"]
     by_seed = [f1(36) - f1(10), f1(38) - f1(12)]
     assert [row[0] for row in table.rows] == ["en", "es", "fr", "target mean"]
@@ -88,30 +90,48 @@ def test_the_differences_of_two_groups(tmp_path):
         assert 0 < float(low) < sum(by_seed) / 2 < float(high)
     widths = {row[0]: float(row[2].split()[2]) - float(row[2].split()[0]) for row in table.rows}
     assert 0.5 * widths["es"] < widths["target mean"] < 0.95 * widths["es"]
-    assert "nothing about other seeds" in table.notes[1] and "two-2 (2 seeds) minus one-1 (2 seeds)" in table.notes[0]
+    assert "nothing about other seeds" in notes[1] and table.title == "two-2 (2 seeds) minus one-1 (2 seeds)"
 
 
 def test_groups_with_other_seeds_have_no_differences_by_seed(tmp_path):
-    table = paired(finished(tmp_path, "one", 1, 10), finished(tmp_path, "two", 2, 30, optim__lr=0.1))
+    (table,), notes = paired(finished(tmp_path, "one", 1, 10), finished(tmp_path, "two", 2, 30, optim__lr=0.1))
     assert table.head == ["language", "difference", "95 % interval"] and table.rows[1][1] == f"{f1(30) - f1(10):+.1f}"
-    assert len(table.notes) == 2
+    assert len(notes) == 2
 
 
 def test_runs_that_cannot_be_paired(tmp_path):
     one, two = finished(tmp_path, "one", 1, 10), finished(tmp_path, "two", 1, 30, optim__lr=0.1)
     old = finished(tmp_path, "old", 1, 30, predictions=False, optim__lr=0.2)
     shorter = finished(tmp_path, "shorter", 1, 10, count=20, optim__lr=0.3)
-    assert paired(one) is None and paired(one, two, old) is None
+    assert paired(one) == ([], [])
     said = f"no predictions are kept in {old} (a run of an older version?), so the paired comparison leaves it out"
-    assert paired(one, old) == ([], [], [said])
-    assert paired(one, shorter).rows == [] and paired(one, shorter).notes == [
-        f"{language}: the two were scored on different test inputs, which cannot be paired" for language in LANGUAGES]
+    assert paired(one, old) == ([], [said])
+    tables, notes = paired(one, old, two)
+    assert [table.title for table in tables] == ["two minus one"] and notes[-1] == said
+    assert paired(one, shorter) == ([], [f"{language}: one and shorter were scored on different test inputs, which cannot be paired"
+                                         for language in LANGUAGES])
     write_comparison([one, old], tmp_path / "page.html")
     assert f"<p>{said}.</p>" in (tmp_path / "page.html").read_text()
 
 
+def test_every_later_group_is_compared_with_the_first(tmp_path):
+    one, two = finished(tmp_path, "one", 1, 10), finished(tmp_path, "two", 1, 30, optim__lr=0.1)
+    tables, _ = paired(one, two, finished(tmp_path, "three", 1, 20, optim__lr=0.2))
+    assert [(table.title, table.rows[1][1]) for table in tables] == [
+        ("two minus one", f"{f1(30) - f1(10):+.1f}"), ("three minus one", f"{f1(20) - f1(10):+.1f}")]
+
+
+def test_differences_between_scores_of_other_test_files_are_marked(tmp_path):
+    """The same gold tags, but another content: other words."""
+    folders = [finished(tmp_path, name, 1, right, optim__lr=lr) for name, right, lr in (("one", 10, 0.1), ("two", 30, 0.2))]
+    for folder, digest in zip(folders, "ab", strict=True):
+        (folder / "inputs.json").write_text(json.dumps({str(tmp_path / "es.txt"): digest}))
+    (table,), _ = paired(*folders)
+    assert [row[1].endswith(" *") for row in table.rows] == [False, True, False, True]
+
+
 def test_the_difference_on_the_page(tmp_path):
     one, two = finished(tmp_path, "one", 1, 10), finished(tmp_path, "two", 1, 30, optim__lr=0.1)
-    table = write_comparison([one, two], tmp_path / "page.html").paired
+    (table,), notes = write_comparison([one, two], tmp_path / "page.html").differences
     page = (tmp_path / "page.html").read_text()
-    assert "".join(f"<td>{text}</td>" for text in table.rows[1]) in page and f"<p>{table.notes[1]}.</p>" in page
+    assert "".join(f"<td>{text}</td>" for text in table.rows[1]) in page and f"<p>{notes[1]}.</p>" in page
