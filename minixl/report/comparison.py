@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from minixl.errors import UserError
-from minixl.evaluation.scores import mean_sd
 from minixl.files import write_atomically
 from minixl.report.curves import as_csv, columns_of
 from minixl.report.differences import difference_rows
 from minixl.report.final_scores import cell, final_scores, meanings_of, score_marks, shown_columns
 from minixl.report.folders import expand, read_folder
+from minixl.report.group_curves import band, score_plots
 from minixl.report.grouping import Group, group
-from minixl.report.page import table, write_page
-from minixl.report.page_of_run import accuracy_plots, plot, update_curves
+from minixl.report.page import made_on, notes, table, write_page
+from minixl.report.page_of_run import accuracy_plots, update_curves
 from minixl.report.paired import Differences, compare
-from minixl.report.plots import PERCENT, Band, Curve, smooth
-from minixl.report.scores import MEAN_MEANING, TARGET_MEAN, meaning
+from minixl.report.plots import Band, smooth
+from minixl.report.scores import MEAN_MEANING, TARGET_MEAN, meaning, split_mean
 from minixl.settings import Schema
 from minixl.training.objective import Loss
 
@@ -80,17 +81,9 @@ def _of_several_lengths(groups: Iterable[Group]) -> list[str]:
 
 def _body(groups: list[Group], differences: Differences, losses: Mapping[str, Loss]) -> list[str]:
     figure = groups[0][1][0].figure
-    missing = [f"<p>{html.escape(line)}.</p>" for line in without_scores(groups)]
-    body = ["<h2>Final scores</h2>", *_scores(groups, figure), *missing, *_paired(differences), *_differences(groups),
-            *(f"<p>{html.escape(line)}.</p>" for line in _of_several_lengths(groups))]
-    for part in ("test", "dev"):
-        languages = sorted({row["language"] for _, runs in groups for run in runs for row in run.rows(part, losses)})
-        for language in languages:
-            curves = {name: band([[(row["step"], 100 * row["score"]) for row in run.rows(part, losses)
-                                   if row["language"] == language] for run in runs]) for name, runs in groups}
-            body += plot(f"{part.title()} {figure}, {language}", {name: curve for name, curve in curves.items() if curve.mean},
-                         f"{figure}, %", PERCENT)
-    return body + accuracy_plots(_accuracies(groups, losses), losses)
+    body = [made_on(datetime.now()), "<h2>Final scores</h2>", *_scores(groups, figure), *notes(without_scores(groups)),
+            *_paired(differences), *_differences(groups), *notes(_of_several_lengths(groups))]
+    return body + score_plots(groups, losses) + accuracy_plots(_accuracies(groups, losses), losses)
 
 
 def _accuracies(groups: list[Group], losses: Mapping[str, Loss]) -> dict[str, dict[str, Band]]:
@@ -105,38 +98,23 @@ def _accuracies(groups: list[Group], losses: Mapping[str, Loss]) -> dict[str, di
     return accuracies
 
 
-def band(curves: Sequence[Curve]) -> Band:
-    """Return mean and standard deviation of several curves, at every step with at least two values; or one curve unchanged.
-
-    A step with one value of several curves is left out: one value says nothing about their spread.
-    """
-    values_at: dict[float, list[float]] = {}
-    for curve in curves:
-        for step, value in curve:
-            values_at.setdefault(step, []).append(value)
-    enough = min(2, sum(len(curve) > 0 for curve in curves))
-    points = [(step, *mean_sd(values)) for step, values in sorted(values_at.items()) if len(values) >= enough]
-    return Band([(step, mean) for step, mean, _ in points], [sd for _, _, sd in points])
-
-
 def _scores(groups: list[Group], figure: str) -> list[str]:
     rows = final_scores(groups, figure)
     columns, several = shown_columns(rows), any(len(runs) > 1 for _, runs in groups)
     unit = "%, mean ± standard deviation over the seeds" if several else "%"
     cells = [[row["language"], row["group"], *(cell(row, heading) for heading in columns)] for row in rows]
-    means = [row for row in cells if row[0] == TARGET_MEAN]
+    scores, means = split_mean(cells)
     caption = (f"Test {figure}, {unit}.  {meaning(columns, meanings_of(groups))}"
                + f"  {TARGET_MEAN}: {MEAN_MEANING}." * bool(means))
-    notes = [f"<p>{html.escape(note)}.</p>" for note in score_marks(groups)[1]]
-    scores = [row for row in cells if row[0] != TARGET_MEAN]
-    return [table(caption, ["language", "run", *columns], scores, means), *notes] if rows else []
+    return [table(caption, ["language", "run", *columns], scores, means), *notes(score_marks(groups)[1])] if rows else []
 
 
 def _paired(differences: Differences) -> list[str]:
-    body = [part for paired in differences.tables
-            for part in (f"<h3>{html.escape(paired.title)}</h3>", table("Points of the test score.", paired.head, paired.rows))]
-    notes = [f"<p>{html.escape(note)}.</p>" for note in differences.notes]
-    return ["<h2>Differences</h2>", *body, *notes] if body or notes else []
+    body: list[str] = []
+    for paired in differences.tables:
+        languages, means = split_mean(paired.rows)
+        body += [f"<h3>{html.escape(paired.title)}</h3>", table("Points of the test score.", paired.head, languages, means)]
+    return ["<h2>Differences</h2>", *body, *notes(differences.notes)] if body or differences.notes else []
 
 
 def _differences(groups: list[Group]) -> list[str]:

@@ -40,7 +40,7 @@ def final_scores(groups: Sequence[Group], figure: str) -> list[Row]:
 
 def score_marks(groups: Sequence[Group]) -> tuple[dict[tuple[str, str], str], list[str]]:
     """Return (language, group) -> the mark of scores on other test data than the first group's, and notes on the marks."""
-    runs = [(name, run) for name, members in groups for run in members if run.metrics]
+    runs = [(name, run) for name, members in groups for run in members]
     tested = [(name, run) for i, (name, run) in enumerate(runs) if name not in [earlier for earlier, _ in runs[:i]]]
     marks: dict[tuple[str, str], str] = {}
     notes: dict[tuple[str, str], list[str]] = {}                       # (mark, what differs) -> languages

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from minixl import __version__
 from minixl.files import ROOM, write_atomically
 
 STYLE = """
@@ -23,7 +25,8 @@ color:var(--ink);-webkit-text-size-adjust:100%}
 body{max-width:46rem;margin:0 auto;padding:2.5rem 1rem 4rem;overflow-wrap:anywhere}
 h1{font-size:1.75rem;line-height:1.2;margin:0 0 .5rem;letter-spacing:-.01em}
 h2{font-size:1.2rem;line-height:1.3;margin:2.75rem 0 .75rem}h3{font-size:1rem;margin:1.75rem 0 .5rem}
-p{margin:.5rem 0}.about,.note{color:var(--muted);font-size:.875rem}.summary{font-size:1.125rem;margin:1rem 0 1.25rem}
+p{margin:.5rem 0}.about,.note{color:var(--muted);font-size:.875rem}
+.key strong{margin-right:1.25em}.summary{font-size:1.125rem;margin:1rem 0 1.25rem}
 .scroll{overflow-x:auto;margin:1rem 0 .5rem}.scroll:focus-visible,summary:focus-visible{outline:2px solid var(--accent)}
 table{border-collapse:collapse;width:100%;font-size:.9375rem;font-variant-numeric:tabular-nums;overflow-wrap:normal}
 caption{caption-side:bottom;text-align:left;color:var(--muted);font-size:.8125rem;padding:.6rem 0 0;max-width:calc(100vw - 2rem)}
@@ -52,6 +55,16 @@ TEXT_COLUMNS = 4       # most columns of text that STYLE aligns to the left
 def write_page(path: Path, title: str, body: Iterable[str], cure: str = ROOM) -> None:
     """Write an HTML page atomically.  Raises UserError, ending with `cure`, if it cannot be written."""
     write_atomically(path, PAGE.format(title=html.escape(title), style=STYLE, body="\n".join(body)), cure)
+
+
+def made_on(date: datetime) -> str:
+    """Return the line below the title: the date, and the version of minixl."""
+    return f'<p class="about">{date:%-d %B %Y, %H:%M} · minixl {__version__}</p>'
+
+
+def notes(lines: Iterable[str]) -> list[str]:
+    """Return a paragraph for each line, with a full stop."""
+    return [f'<p class="note">{html.escape(line)}.</p>' for line in lines]
 
 
 def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[Any]], foot: Iterable[Sequence[Any]] = (), *,

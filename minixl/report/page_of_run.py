@@ -7,13 +7,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from minixl import __version__
 from minixl.evaluation.scores import main_figure
 from minixl.report.breakdown import breakdown
-from minixl.report.page import table, write_page
+from minixl.report.page import made_on, table, write_page
 from minixl.report.plots import PERCENT, Band, Curve, Range, smooth, svg
 from minixl.report.provenance import Provenance, provenance_tables
-from minixl.report.scores import MEAN_MEANING, TARGET_MEAN, meaning, meanings, score_columns, with_target_mean
+from minixl.report.scores import MEAN_MEANING, TARGET_MEAN, meaning, meanings, score_columns, split_mean, with_target_mean
 from minixl.training.log import Record
 from minixl.training.objective import Loss
 
@@ -27,8 +26,8 @@ def write_report(folder: Path, metrics: dict[str, Any], records: Sequence[Record
     figure = main_figure(metrics["task"])
     values, accuracies = update_curves(records, losses)
     sources = [language for language, _ in provenance.inputs.source]
-    body = [f'<p class="about">{provenance.finished:%-d %B %Y, %H:%M} · minixl {__version__}</p>',
-            *_summary(metrics, sources, figure), score_table(with_target_mean(metrics, figure, sources)), *_run(metrics, unit),
+    body = [made_on(provenance.finished), *_summary(metrics, sources, figure),
+            score_table(with_target_mean(metrics, figure, sources)), *_run(metrics, unit),
             *provenance_tables(provenance), *breakdown(metrics["test"], sources), *plot("Loss", smooth(values), "loss"),
             *accuracy_plots({title: smooth({title: curve}) for title, curve in accuracies.items()}, losses)]
     for part in ("dev", "test"):
@@ -101,10 +100,9 @@ def score_curves(records: Sequence[Record], part: str, figure: str) -> dict[str,
 def score_table(metrics: Mapping[str, Any]) -> str:
     """Return the table of test scores by language, with the columns that the run has; a mean over target languages is its foot."""
     figure, columns = main_figure(metrics["task"]), score_columns(metrics)
-    rows = {language: [language, *(100 * metrics[part][language][figure] if language in metrics[part] else None
-                                   for part in columns.values())] for language in metrics["test"]}
+    rows, foot = split_mean([language, *(100 * metrics[part][language][figure] if language in metrics[part] else None
+                                         for part in columns.values())] for language in metrics["test"])
     if not rows:
         return "<p>No test file was given, so there are no final scores.</p>"
-    foot = [rows.pop(TARGET_MEAN)] if TARGET_MEAN in rows else []
     caption = f"Test {figure}, %.  {meaning(columns, meanings([metrics]))}" + f"  {TARGET_MEAN}: {MEAN_MEANING}." * bool(foot)
-    return table(caption, ["language", *columns], rows.values(), foot)
+    return table(caption, ["language", *columns], rows, foot)

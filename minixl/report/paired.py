@@ -113,7 +113,10 @@ def _table(first: _Side, second: _Side, differences: Mapping[str, _Difference], 
     seeds = _common_seeds(first, second)
     shown = seeds if len(seeds) > 1 else []
     head = ["language", "difference", "95 % interval", *(f"seed {seed}" for seed in shown), *["sd"] * bool(shown)]
-    rows = [_row(language, one, marks.get((language, second.name), ""), bool(shown)) for language, one in differences.items()]
+    rows = []
+    for language, difference in differences.items():
+        one, other = (marks.get((language, side.name), "") for side in (first, second))
+        rows.append(_row(language, difference, other or one if one != other else "", bool(shown)))
     return Paired(f"{second.name} minus {first.name}", head, rows)
 
 

@@ -139,20 +139,54 @@ def _panels(bands: Mapping[str, Band], label: str, within: Range | None) -> str:
     mean = Band([(step, fmean(at)) for step, at in sorted(values.items()) if len(at) == len(bands)], [])
     note = f"{label}, by step.  All panels have the same axes." + \
         (f"  The grey line is the mean of all {len(bands)}." if mean.mean else "")
-    width, height = PANEL
+    decimals = 2 if within is None else 1
     panels = []
     for name, band in bands.items():
-        end = band.mean[-1][1]
-        frame = Frame(width, height, ticks, [0, right], right, size=12, left=max(map(text_width, decimals_of(ticks))) + 8, top=30,
-                      margin_right=text_width(f"{right:,g}") / 2 + 2, bottom=24)
-        value = f"{end:.{2 if within is None else 1}f}"
-        title = wrapped(name, width - text_width(value) - 16, most=1)[0]
-        parts = [text(0, 13, title, font_weight=600, fill="var(--ink)"),
-                 text(width, 13, value, text_anchor="end", fill=COLOURS[0], font_weight=600), *frame.grid()]
-        parts += _curve(frame, mean, "var(--muted)", dots=False, width=1) if mean.mean else []
-        parts += _curve(frame, band, COLOURS[0], dots=False)
-        panels.append(_picture(parts, width, height, f"{label}. {_in_words(name, band)}"))
-    return f'<p class="note">{html.escape(note)}</p><div class="panels">{"".join(panels)}</div>'
+        lines = [(mean, "var(--muted)", 1)] if mean.mean else []
+        end = f"{band.mean[-1][1]:.{decimals}f}"
+        panels.append(_panel(name, [*lines, (band, COLOURS[0], 2)], ticks, right, [(end, COLOURS[0])],
+                             f"{label}. {_in_words(name, band)}"))
+    return _grid(note, panels)
+
+
+def panels(curves: Mapping[str, Mapping[str, Band]], label: str, within: Range | None = None) -> str:
+    """Plot the curves of up to MOST_LINES groups in a small panel for each title, all with the same axes.
+
+    curves: title -> group -> curve.  The key above the panels has the colours of the groups.
+    """
+    names = list(dict.fromkeys(name for of_title in curves.values() for name in of_title))
+    colours = dict(zip(names, COLOURS, strict=False))
+    bands = {f"{title} {name}": band for title, of_title in curves.items() for name, band in of_title.items()}
+    ticks, right = axis(_heights(bands), within, 3), _last_step(bands)
+    decimals = 2 if within is None else 1
+    drawn = []
+    for title, of_title in curves.items():
+        ends = [(f"{band.mean[-1][1]:.{decimals}f}", colours[name]) for name, band in of_title.items()]
+        about = " ".join(_in_words(name, band) for name, band in of_title.items())
+        drawn.append(_panel(title, [(band, colours[name], 2) for name, band in of_title.items()], ticks, right, ends,
+                            f"{label}, {title}. {about}"))
+    key = " ".join(f'<strong style="color:{colours[name]}">{html.escape(name)}</strong>' for name in names)
+    return f'<p class="key">{key}</p>' + _grid(f"{label}, by step.  All panels have the same axes.", drawn)
+
+
+def _panel(title: str, curves: Sequence[tuple[Band, str, float]], ticks: Sequence[float], right: float,
+           ends: Sequence[tuple[str, str]], about: str) -> str:
+    """Draw a small panel.  curves: band, colour and width of the line; ends: last values and their colours, as far as they fit."""
+    width, height = PANEL
+    frame = Frame(width, height, ticks, [0, right], right, size=12, left=max(map(text_width, decimals_of(ticks))) + 8, top=30,
+                  margin_right=text_width(f"{right:,g}") / 2 + 2, bottom=24)
+    parts, x = frame.grid(), float(width)
+    for value, colour in reversed(ends) if sum(text_width(value) + 8 for value, _ in ends) < 0.75 * width else ():
+        parts.append(text(x, 13, value, text_anchor="end", fill=colour, font_weight=600))
+        x -= text_width(value) + 8
+    parts.append(text(0, 13, wrapped(title, x - 8, most=1)[0], font_weight=600, fill="var(--ink)"))
+    for band, colour, line in curves:
+        parts += _curve(frame, band, colour, dots=False, width=line)
+    return _picture(parts, width, height, about)
+
+
+def _grid(note: str, drawn: Sequence[str]) -> str:
+    return f'<p class="note">{html.escape(note)}</p><div class="panels">{"".join(drawn)}</div>'
 
 
 def bars(heights: Sequence[tuple[float, float]], ends: tuple[str, str], names: tuple[str, str]) -> str:

@@ -51,6 +51,12 @@ def with_target_mean(metrics: Mapping[str, Any], figure: str, sources: Collectio
     return result
 
 
+def split_mean(rows: Iterable[Sequence[Any]]) -> tuple[list[Sequence[Any]], list[Sequence[Any]]]:
+    """Return the rows of languages, and those of TARGET_MEAN; the first cell of a row is the language."""
+    rows = list(rows)
+    return [row for row in rows if row[0] != TARGET_MEAN], [row for row in rows if row[0] == TARGET_MEAN]
+
+
 def _mean(values: Sequence[Any]) -> Any:
     """Return the mean of the figures of one run, or a summary of the means of several runs."""
     if not isinstance(values[0], Mapping):

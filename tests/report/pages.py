@@ -1,4 +1,4 @@
-"""Three pages as full as real ones, for the tests in a browser: 14 languages, runs of 3 seeds, AdvPicker with its audit."""
+"""Pages as full as real ones, for the tests in a browser: 14 languages, runs of 3 seeds, AdvPicker with its audit, documents."""
 from __future__ import annotations
 
 import json
@@ -6,6 +6,9 @@ from math import exp, sin
 from pathlib import Path
 from typing import Any
 
+from minixl.data.corpus import read_corpus
+from minixl.evaluation.predictions import write_predictions
+from minixl.evaluation.scores import score as documents
 from minixl.run.folder import begin
 from tests.report.compared import write_comparison, write_report
 from tests.whole_runs import inputs, settings
@@ -71,18 +74,44 @@ def audit() -> dict[str, Any]:
             "test": {"es": {"teachers": parts(0.71), "student": parts(0.74)}}}
 
 
+def write_test_predictions(folder: Path, languages: tuple[str, ...], right: int) -> None:
+    """Write predictions on 40 one-word sentences of each language, of which `right` are tagged correctly."""
+    for language in languages:
+        text = folder / f"{language}.conll"
+        text.write_text("x\tB-PER\n\n" * 40)
+        write_predictions(folder, read_corpus("ner", language, text), [["B-PER"] if i < right else ["O"] for i in range(40)])
+
+
+def write_documents(folder: Path) -> Path:
+    """Write the page of a classifier with six classes, in three languages."""
+    gold = [f"category {i % 6}" for i in range(60)]
+    test = {language: documents("classification", gold, [f"category {(i + (i % (3 + shift) == 0)) % 6}" for i in range(60)])
+            for shift, language in enumerate(LANGUAGES[:3])}
+    run = folder / "documents" / "run"
+    metrics = write_run(run, LANGUAGES[:3], task="classification") | {"task": "classification", "test": test, "last": test,
+                                                                      "oracle": {}}
+    (run / "log.jsonl").write_text("")
+    write_report(run, metrics)
+    return run / "report.html"
+
+
 def write_pages(folder: Path) -> dict[str, Path]:
     """Name -> page."""
-    metrics = write_run(folder / "many" / "languages", LANGUAGES, adversary=True, optim__lr=2e-5)
+    metrics = write_run(folder / "fourteen" / "languages", LANGUAGES, adversary=True, optim__lr=2e-5)
     counts = {(role, language): 14000 // i for role in ("test", "unlabelled") for i, language in enumerate(LANGUAGES, 1)}
-    write_report(folder / "many" / "languages", metrics, counts=counts)
+    write_report(folder / "fourteen" / "languages", metrics, counts=counts)
     for seed in (1, 2, 3):
-        write_run(folder / "seeds" / "with-adversary" / f"seed-{seed}", LANGUAGES[:3], seed, adversary=True, optim__lr=1e-4)
-        write_run(folder / "seeds" / "plain" / f"seed-{seed}", LANGUAGES[:3], seed)
-    comparison = folder / "comparison.html"
-    write_comparison([folder / "seeds" / "plain", folder / "seeds" / "with-adversary"], comparison)
+        for kind, languages in (("few", LANGUAGES[:3]), ("many", LANGUAGES)):
+            for adversary, name, lr in ((False, "plain", 1e-3), (True, "with-adversary", 1e-4)):
+                run = folder / kind / name / f"seed-{seed}"
+                write_run(run, languages, seed, adversary=adversary, optim__lr=lr)
+                write_test_predictions(run, languages, 24 + 2 * seed + 6 * adversary)
+    comparisons = {f"seeds-{kind}": folder / f"{kind}.html" for kind in ("few", "many")}
+    for kind in ("few", "many"):
+        write_comparison([folder / kind / "plain", folder / kind / "with-adversary"], comparisons[f"seeds-{kind}"])
     picked = folder / "picked" / "run"
     metrics = write_run(picked, LANGUAGES[:4], method="advpicker", advpicker__audit=True)
     (picked / "audit.json").write_text(json.dumps(audit()))
     write_report(picked, metrics)
-    return {"languages": folder / "many" / "languages" / "report.html", "seeds": comparison, "advpicker": picked / "report.html"}
+    return {"languages": folder / "fourteen" / "languages" / "report.html", **comparisons, "advpicker": picked / "report.html",
+            "documents": write_documents(folder)}

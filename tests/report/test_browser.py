@@ -78,7 +78,8 @@ def measured(chromium, path, width, scheme):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1200, 390])
-@pytest.mark.parametrize(("name", "plots"), [("languages", 3 + 14), ("seeds", 5), ("advpicker", 5)])
+@pytest.mark.parametrize(("name", "plots"), [
+    ("languages", 3 + 14), ("seeds-few", 6), ("seeds-many", 3 + 14), ("advpicker", 5), ("documents", 0)])
 def test_a_page_in_the_browser(chromium, pages, name, plots, width, scheme):
     result = measured(chromium, pages[name], width, scheme)
     assert result["problems"] == []

@@ -125,7 +125,7 @@ def test_runs_without_final_scores(tmp_path):
              f"{untested}: no test file was given, so it has no final scores"]
     assert without_scores(group(map(read_folder, (done, stopped, begun, untested)))[0]) == lines
     page = compared(tmp_path, done, stopped, begun, untested)
-    assert all(f"<p>{line}.</p>" in page for line in lines)
+    assert all(f">{line}.</p>" in page for line in lines)
     assert "<td>stopped</td><td>–</td><td>–</td>" in page
     assert "<caption>Test" not in compared(tmp_path, stopped)
     with pytest.raises(UserError, match="begun: expected a run with at least one step, found an empty log.jsonl; wait"):

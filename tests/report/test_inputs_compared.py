@@ -88,7 +88,7 @@ def test_scores_of_other_test_data_are_marked(tmp_path):
                                       "† es: scored on other.txt in three, on es.txt in one"]
     write_comparison(folders, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
-    assert "<td>10.0 †</td>" in page and all(f"<p>{note}.</p>" in page for note in score_marks(groups)[1])
+    assert "<td>10.0 †</td>" in page and all(f">{note}.</p>" in page for note in score_marks(groups)[1])
 
 
 def on_languages(tmp_path, **f1):

@@ -111,7 +111,7 @@ def test_runs_that_cannot_be_paired(tmp_path):
     assert paired(one, shorter) == ([], [f"{language}: one and shorter were scored on different test inputs, which cannot be paired"
                                          for language in LANGUAGES])
     write_comparison([one, old], tmp_path / "page.html")
-    assert f"<p>{said}.</p>" in (tmp_path / "page.html").read_text()
+    assert f">{said}.</p>" in (tmp_path / "page.html").read_text()
 
 
 def test_every_later_group_is_compared_with_the_first(tmp_path):
@@ -134,4 +134,4 @@ def test_the_difference_on_the_page(tmp_path):
     one, two = finished(tmp_path, "one", 1, 10), finished(tmp_path, "two", 1, 30, optim__lr=0.1)
     (table,), notes = write_comparison([one, two], tmp_path / "page.html").differences
     page = (tmp_path / "page.html").read_text()
-    assert "".join(f"<td>{text}</td>" for text in table.rows[1]) in page and f"<p>{notes[1]}.</p>" in page
+    assert "".join(f"<td>{text}</td>" for text in table.rows[1]) in page and f">{notes[1]}.</p>" in page

@@ -12,7 +12,7 @@ from minixl.errors import UserError
 from minixl.evaluation.scores import figures
 from minixl.methods import LOSSES, train
 from minixl.methods.adversary import verdict
-from minixl.report.comparison import band
+from minixl.report.group_curves import band
 from minixl.report.curves import COLUMNS, as_csv, columns_of, curve_rows
 from minixl.report.final_scores import final_scores
 from minixl.report.folders import expand

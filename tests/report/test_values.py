@@ -9,7 +9,7 @@ import minixl.report.page_of_run as report
 from minixl import __version__
 from minixl.evaluation.scores import score
 from minixl.report.breakdown import breakdown
-from minixl.report.comparison import band
+from minixl.report.group_curves import band
 from minixl.report.final_scores import final_scores
 from minixl.report.plots import PERCENT, Band, bars, svg
 from minixl.run.folder import begin
@@ -113,7 +113,7 @@ def test_runs_of_several_lengths_are_no_zigzag(tmp_path, drawn, third):
         later = found.mean[len(early) + (unit == 1):]                  # the stretch in which the first run ends is of all
         assert [value for _, value in later] == [pytest.approx(0.9 * unit)] * len(later) and bool(later) == bool(third)
     made = ", ".join(f"seed {seed} made {steps} steps" for seed, steps in lengths.items())
-    assert f"<p>runs ({len(lengths)} seeds): {made}; a point of a curve is the mean of" in (tmp_path / "page.html").read_text()
+    assert f">runs ({len(lengths)} seeds): {made}; a point of a curve is the mean of" in (tmp_path / "page.html").read_text()
 
 
 def test_no_message_about_runs_of_one_length(tmp_path, drawn):
