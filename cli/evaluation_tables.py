@@ -90,7 +90,8 @@ def _confusion_matrix(language: str, row: Mapping[str, Any]) -> Table | None:
 
 def _confusion_list(language: str, row: Mapping[str, Any]) -> Table:
     pairs = confused(row["confusion"])
-    widths = [max([10, *(len(pair[side]) + 2 for pair in pairs[:SHOWN_CLASSES])]) for side in (0, 1)]
+    columns = list(zip(*pairs[:SHOWN_CLASSES], strict=True))[:2] or [(), ()]
+    widths = [max([10, *(len(str(label)) + 2 for label in column)]) for column in columns]
     lines = [f"{language + ': gold':<{widths[0] + 2}}{'predicted':<{widths[1]}}{'items':>8}",
              *(f"  {gold:<{widths[0]}}{predicted:<{widths[1]}}{count:>8}" for gold, predicted, count in pairs[:SHOWN_CLASSES])]
     left_out = len(pairs) - SHOWN_CLASSES

@@ -30,8 +30,9 @@ class Predictions(NamedTuple):
 
 def write_predictions(run: Path, corpus: Corpus, predicted: Sequence[Any]) -> None:
     """Write the predictions on one test file into a run folder, atomically."""
+    inputs: list[Any] = list(corpus.inputs)
     rows = ({"line": item.line, "gold": gold, "predicted": labels}
-            for item, gold, labels in zip(corpus.inputs, corpus.gold(), predicted, strict=True))
+            for item, gold, labels in zip(inputs, corpus.gold(), predicted, strict=True))
     write_atomically(run / FOLDER / f"{corpus.language}.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 

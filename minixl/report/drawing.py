@@ -133,7 +133,7 @@ def spread(labels: Sequence[Labels], top: float, bottom: float) -> list[float]:
     order = sorted(range(len(labels)), key=lambda i: labels[i].y)
     blocks: list[tuple[list[int], float, float]] = []              # members, height, middle
     for i in order:
-        members, height, middle = [i], LABEL_GAP * len(labels[i].lines), labels[i].y
+        members, height, middle = [i], float(LABEL_GAP * len(labels[i].lines)), labels[i].y
         middle = min(max(middle, top + height / 2), bottom - height / 2)
         while blocks and blocks[-1][2] + blocks[-1][1] / 2 > middle - height / 2:
             above, tall, centre = blocks.pop()

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -81,18 +81,18 @@ def _differences(first: _Side, second: _Side, notes: list[str]) -> dict[str, _Di
     (run, predictions), (other_run, other_predictions) = first.runs[0], second.runs[0]
     differences: dict[str, _Difference] = {}
     for language in [language for language in predictions if language in other_predictions]:
-        sides = [[of_run[language] for _, of_run in side.runs] for side in (first, second)]
-        reference = sides[0][0]
-        if any((one.lines, one.gold) != (reference.lines, reference.gold) for side in sides for one in side):
+        one, other = ([of_run[language] for _, of_run in side.runs] for side in (first, second))
+        reference = one[0]
+        if any((of_run.lines, of_run.gold) != (reference.lines, reference.gold) for of_run in [*one, *other]):
             notes.append(f"{language}: {first.name} and {second.name} were scored on different test inputs, which cannot be paired")
         elif reference.gold:
-            differences[language] = _difference(run.settings["task"], *sides, crc32(language.encode()),
+            differences[language] = _difference(run.settings["task"], one, other, crc32(language.encode()),
                                                 bool(_common_seeds(first, second)))
     targets = run.targets
     if len(targets) > 1 and set(targets) == set(other_run.targets) and set(targets) <= differences.keys():
         members = [differences[target] for target in targets]
-        differences[TARGET_MEAN] = _Difference(np.mean([one.resampled for one in members], axis=0),
-                                               np.mean([one.by_run for one in members], axis=0))
+        differences[TARGET_MEAN] = _Difference(np.mean([member.resampled for member in members], axis=0),
+                                               np.mean([member.by_run for member in members], axis=0))
     return differences
 
 
@@ -103,10 +103,10 @@ def _common_seeds(first: _Side, second: _Side) -> list[int]:
 
 
 def _difference(task: str, first: Sequence[Predictions], second: Sequence[Predictions], seed: int, same_seeds: bool) -> _Difference:
-    counts = [np.stack([sentence_counts(task, one.gold, one.predicted) for one in side]) for side in (first, second)]
-    scores = [score_of(side.sum(axis=1)) for side in counts]                   # (S,) each
-    by_run = scores[1] - scores[0] if same_seeds else np.array([scores[1].mean() - scores[0].mean()])
-    return _Difference(resampled_differences(*counts, seed), by_run)
+    one, other = (np.stack([sentence_counts(task, run.gold, run.predicted) for run in side]) for side in (first, second))
+    scores, other_scores = (score_of(counts.sum(axis=1)) for counts in (one, other))       # (S,) each
+    by_run = other_scores - scores if same_seeds else np.array([other_scores.mean() - scores.mean()])
+    return _Difference(resampled_differences(one, other, seed), by_run)
 
 
 def _table(first: _Side, second: _Side, differences: Mapping[str, _Difference], marks: Mapping[tuple[str, str], str]) -> Paired:
@@ -121,9 +121,9 @@ def _table(first: _Side, second: _Side, differences: Mapping[str, _Difference], 
 
 
 def _row(language: str, difference: _Difference, mark: str, with_seeds: bool) -> list[str]:
-    values: list[Any] = 100 * difference.by_run
+    values = (100 * difference.by_run).tolist()
     low, high = interval(100 * difference.resampled)
-    seeds = [*(f"{value:+.1f}" for value in values), f"{mean_sd(list(values))[1]:.1f}"] if with_seeds else []
+    seeds = [*(f"{value:+.1f}" for value in values), f"{mean_sd(values)[1]:.1f}"] if with_seeds else []
     return [language, f"{np.mean(values):+.1f}" + f" {mark}" * bool(mark), f"{low:+.1f} to {high:+.1f}", *seeds]
 
 
