@@ -35,14 +35,10 @@ def report(runs: tuple[Path, ...], out: Path, table: Path | None) -> None:
     _check_name("--out", out, ".html")
     if table:
         _check_name("--csv", table, ".csv")
-<<<<<<< HEAD
-    groups, paired, warnings = write_comparison(runs, out, table, schema=SCHEMA, losses=LOSSES)
+    groups, differences, warnings = write_comparison(runs, out, table, schema=SCHEMA, losses=LOSSES)
     for name, members in groups:
         for run in members:
             DETAILS.debug("%s: %d steps, in the group %s", run.folder, run.steps, name)
-=======
-    groups, differences, warnings = write_comparison(runs, out, table, schema=SCHEMA, losses=LOSSES)
->>>>>>> fc5712f (minixl report compares every later group with the first, and marks differences between scores on other test files)
     figure = groups[0][1][0].figure
     rows = final_scores(groups, figure)
     columns = shown_columns(rows)

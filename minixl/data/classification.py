@@ -90,11 +90,11 @@ def _label_and_text(rows: list[Row], path: PathLike, labels: bool, separator: st
     expected = width if header else min(width, 2)
     for line, cells in rows[1 if header else 0:]:
         if len(cells) != expected:
-            columns = "label and text" if expected == 2 else f"{expected} columns"
+            needed = "label and text" if expected == 2 else f"{expected} columns"
             marks = separated_by if separator in ",;" else "tabs"
             fix = f"quote texts with {marks}, or name the columns in a header line" if len(cells) > expected else \
                 "put the label before the text" if labels else "label every line or none"
-            raise UserError(f"{path}:{line}: expected {columns} separated by {separated_by}, found {len(cells)} "
+            raise UserError(f"{path}:{line}: expected {needed} separated by {separated_by}, found {len(cells)} "
                             f"column{'s' * (len(cells) != 1)} in {quoted(' '.join(cells))}; {fix}")
         yield line, ["" if label_at is None else cells[label_at], cells[text_at]]
 

@@ -103,7 +103,8 @@ def read_pair(pair: LanguagePair, *, encoding: str = "utf-8", limit: int = 0, sa
         source, target = ([text for text, keep in zip(side, complete, strict=True) if keep] for side in (source, target))
     else:
         left_out, source, target = 0, [a for a in source if a.text], [b for b in target if b.text]
-    texts = PairedTexts(*([side[i] for i in kept_by_limit(len(side), limit, sample)] for side in (source, target)), left_out)
+    kept = [[side[i] for i in kept_by_limit(len(side), limit, sample)] for side in (source, target)]
+    texts = PairedTexts(kept[0], kept[1], left_out)
     count = min(len(texts.source), len(texts.target))
     if count < least:
         what = "pairs of texts" if translated else "texts of each language"

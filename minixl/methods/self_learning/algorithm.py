@@ -72,8 +72,9 @@ class SelfLearning(Method):
     def run(self, job: Job) -> Scores:
         settings, texts = job.settings, job.prepared.unlabelled_targets
         gold = read_gold(settings, [text.corpus for text in texts.values()]) if settings["self_learning.audit"] else {}
-        selections = {language: Selection.none_of(label_starts(text.encoded, settings["task"] in TAGGING))
-                      for language, text in texts.items()}
+        tagger = settings["task"] in TAGGING
+        selections: Mapping[str, Selection] = {language: Selection.none_of(label_starts(text.encoded, tagger))
+                                               for language, text in texts.items()}
         start: Path | None = None
         before: dict[str, Labelled] = {}
         begun, records = list[tuple[Mapping[str, Selection], Path | None]](), list[RoundRecord]()
@@ -133,8 +134,8 @@ def reason_to_stop(settings: Settings, records: list[RoundRecord]) -> str:
         return "nothing more was selected"
     if settings["self_learning.schedule"] != ALL and not any(language["pool"] for language in languages):
         return "no unlabelled text is left"
-    agreements = [language["agreement"] for language in languages]
-    if rule == AGREEMENT and None not in agreements and min(agreements) >= settings["self_learning.agreement"]:
+    agreements = [language["agreement"] for language in languages if language["agreement"] is not None]
+    if rule == AGREEMENT and agreements and min(agreements) >= settings["self_learning.agreement"]:
         return f"{100 * min(agreements):.1f} % of the labels are those of the round before"
     if rule in (SOURCE_DEV, TARGET_DEV) and len(records) - 1 - best_round(records) >= settings["self_learning.patience"]:
         return f"no better {rule.replace('-', ' ')} score in {settings['self_learning.patience']} rounds"

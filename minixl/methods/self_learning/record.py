@@ -76,7 +76,7 @@ def _quality(job: Job, selection: Selection, chosen: np.ndarray, gold: Sequence[
     evaluation, labels = job.prepared.evaluation, job.prepared.labels
     predicted: Sequence[Any] = paths_to_tags(selection.labels, selection.starts, labels, evaluation.scheme) \
         if evaluation.task in TAGGING else [labels[i] for i in selection.labels]
-    items = np.flatnonzero(chosen)
+    items = np.flatnonzero(chosen).tolist()
     return float(score(evaluation.task, [gold[i] for i in items], [predicted[i] for i in items])[evaluation.figure])
 
 

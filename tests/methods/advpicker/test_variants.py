@@ -154,8 +154,8 @@ def test_the_limit_of_steps_holds_for_a_run_of_one_stage(folder, tmp_path, varia
 MISTAKES = {
     "nothing to tag": ({"advpicker__variant": "without-kd"}, {"test": []}, "--test: advpicker.variant=without-kd needs a test"),
     "empty": ({}, {"unlabelled": [("es", "empty")]}, "empty: expected text in es, found none; is this the right file?"),
-    "no text": ({}, {"unlabelled": []}, "--unlabelled: advpicker reads unlabelled text, so it needs text in a language other than en, "
-                                        "for example --unlabelled es=es.txt; found none"),
+    "no text": ({}, {"unlabelled": []}, "--unlabelled: advpicker reads unlabelled text, so it needs text in a language other "
+                                        "than en, for example --unlabelled es=es.txt; found none"),
     "source text": ({}, {"unlabelled": [("en", "es.raw")]}, "needs text in a language other than en, .*; found en$"),
     "nothing selected": ({"advpicker__rho": 0.4}, {}, "advpicker.rho: 0.4 selects none of the 2 sentences of .*fr.raw; expected "),
     "classification": ({"task": "classification"}, {}, "method: advpicker trains taggers .task ner or pos., got task classific"),
