@@ -1,4 +1,4 @@
-"""minixl data: write the sample corpus, describe data files."""
+"""minixl data: write the sample corpus, describe data files, mix languages."""
 from __future__ import annotations
 
 from collections.abc import Hashable
@@ -13,7 +13,7 @@ from minixl.cli.terminal import to_stderr
 
 @click.group()
 def data() -> None:
-    """Write the sample corpus; describe data files."""
+    """Write the sample corpus; describe data files; replace words by translations."""
 
 
 @data.command()
@@ -57,3 +57,42 @@ def stats(task: str, files: tuple[str, ...], text_column: str, label_column: str
                    + (f"; inputs that also stand in a file before this one: {shared}" if shared else ""))
         if corpus.hint:
             to_stderr(f"warning: {corpus.language}: {corpus.hint}")
+
+
+@data.command("code-switch")
+@click.argument("task", type=click.Choice(["ner", "pos", "classification"]))
+@click.argument("file", metavar="LANGUAGE=FILE", shell_complete=complete_language_file)
+@click.option("--dictionary", required=True, type=click.Path(path_type=Path), metavar="FILE",
+              help="Bilingual dictionary: a word and its translation on each line; a word with several has several lines.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Labelled file to write: columns, or "
+              "label, tab and text.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of the draws.")
+@click.option("--translate", type=click.Choice(["word", "occurrence"]), default="word", show_default=True,
+              help="Draw one translation for each word, or one for every place where it stands.")
+@click.option("--share", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True,
+              help="Share of the words with a translation that are replaced.")
+@text_column_option
+@label_column_option
+@encoding_option
+@scheme_option
+def code_switch(task: str, file: str, dictionary: Path, out: Path, seed: int, translate: str, share: float, text_column: str,
+                label_column: str, encoding: str, scheme: str) -> None:
+    """Replace the words of a labelled file that a dictionary has by their translations; labels and tags stay."""
+    import numpy as np
+
+    from minixl.data.bilingual import read_translations
+    from minixl.data.code_switch import CodeSwitch, write_corpus
+    from minixl.data.corpus import read_corpus
+    from minixl.data.header import Columns
+    from minixl.data.inputs import parse_language_file
+    from minixl.errors import UserError
+
+    language, path = parse_language_file(file, "data code-switch")
+    if out.exists() and any(out.samefile(read) for read in (path, dictionary) if read.exists()):
+        raise UserError(f"--out {out}: expected a new file, found one that is read; choose another name")
+    with named_options():
+        corpus = read_corpus(task, language, path, encoding=encoding, scheme=scheme, columns=Columns(text_column, label_column))
+        switch = CodeSwitch(read_translations(dictionary, encoding), np.random.default_rng(seed), translate, share)
+        switched = switch.corpus(corpus)
+    write_corpus(switched, out)
+    click.echo(f"{out}: {switch.report()}")
