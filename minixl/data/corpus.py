@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from minixl.data.header import USUAL, Columns
 from minixl.data.hints import entity_tags_hint, one_column_hint, swapped_columns_hint
 from minixl.data.json_lines import read_tokens
 from minixl.data.label_map import rename_hint
-from minixl.data.layout import detect_layout
+from minixl.data.layout import check_labelled, detect_layout
 from minixl.data.limits import FIRST, kept_by_limit
 from minixl.data.lines import file_format, quoted, read_lines
 from minixl.data.schemes import convert, label_set, parse_tag
 from minixl.data.text import read_text
 from minixl.data.words import split_words
 from minixl.errors import UserError
+
+HEAD = 200                 # lines that show what a labelled file is
 
 
 @dataclass(slots=True)
@@ -69,6 +72,8 @@ def read_corpus(task: str, language: str, path: Path, *, encoding: str = "utf-8"
 
     Raises UserError with file and line.
     """
+    if labelled:
+        check_labelled(task, path, list(islice(read_lines(path, encoding), HEAD)), columns)
     if task in TAGGING:
         tag_scheme = "none" if task == "pos" else None if scheme == "auto" else scheme
         if file_format(path) == ".jsonl":

@@ -12,6 +12,8 @@ from minixl.data.lines import file_format, quoted
 from minixl.data.schemes import parse_tag
 from minixl.errors import UserError
 
+FEW_TEXTS = 3                      # fewer lines prove nothing
+
 
 def detect_layout(task: str, path: Path, lines: Sequence[str], columns: Columns = USUAL) -> str:
     """The layout of a file with these lines: "columns" (looks_like_columns), "tokens" (JSON lines), "fields" (a label and a text)
@@ -27,6 +29,53 @@ def detect_layout(task: str, path: Path, lines: Sequence[str], columns: Columns 
     if has_tabs and task in TAGGING:
         _check_fields(path, lines)
     return "fields" if has_tabs or (task not in TAGGING and file_format(path) == ".tsv") else "lines"
+
+
+def check_labelled(task: str, path: Path, lines: Sequence[str], columns: Columns = USUAL) -> None:
+    """Raises UserError if a labelled file is one for another kind of task, or raw text.
+
+    lines: the first of the file, without their endings.  Where they are not conclusive, the readers report the first line that is
+    wrong.
+    """
+    rows = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.startswith(("# ", "-DOCSTART-"))]
+    if not rows or file_format(path) == ".jsonl" or (columns and find_header(rows[0][1].split("\t"), columns)):
+        return
+    place, bare = f"{path}:{rows[0][0]}", [line for _, line in rows]
+    if task not in TAGGING:
+        between = any(not line.strip() for line in lines[rows[0][0]:rows[-1][0]])
+        if file_format(path) != ".csv" and (is_conllu(lines, path) or (between and looks_like_columns(task, bare))):
+            raise UserError(f"{place}: expected a label and a text on each line, found columns of words and tags in "
+                            f"{quoted(bare[0])}; use the task ner for entity tags, pos for part-of-speech tags")
+    elif not is_conllu(lines, path):
+        if _labels_and_texts(bare, path):
+            raise UserError(f"{place}: expected one word and its tag on each line, found a label and a text in "
+                            f"{quoted(bare[0])}; use the task classification for labelled texts")
+        if _raw_text(task, bare):
+            raise UserError(f"{place}: expected one word and its tag on each line, found texts such as {quoted(bare[0])}; the "
+                            "labels are missing (train reads text without labels as --unlabelled)")
+
+
+def _labels_and_texts(rows: Sequence[str], path: Path) -> bool:
+    """Whether every line has a tab (in a .csv a comma or a semicolon) and most have a text of several words after it, or a header
+    names both."""
+    for mark in ",;" if file_format(path) == ".csv" else "\t":
+        texts = [row.rpartition(mark)[2].strip() for row in rows]
+        if all(mark in row for row in rows) and 2 * sum(" " in text for text in texts) > len(rows):
+            return True
+    headers = (find_header(rows[0].split(mark)) for mark in "\t,;")
+    return any(header is not None and header[0] is not None for header in headers)
+
+
+def _raw_text(task: str, rows: Sequence[str]) -> bool:
+    """Whether the lines have no tabs, differ in their number of words, and nearly none ends in a tag.
+
+    The words of one line may be three columns by chance, but not of FEW_TEXTS lines.
+    """
+    words = [row.split() for row in rows]
+    if any("\t" in row for row in rows) or len({len(row) for row in words}) == 1 or len(rows) < FEW_TEXTS:
+        return False
+    ends = sum(parse_tag(row[-1]) is not None if task == "ner" else row[-1].isupper() for row in words)
+    return 2 * sum(len(row) > 2 for row in words) > len(rows) and 10 * ends < len(rows)
 
 
 def looks_like_columns(task: str, lines: Sequence[str]) -> bool:

@@ -81,7 +81,7 @@ def test_absurd_learning_rate(train, data, recwarn, warmup, steps, said):
 def test_data_of_the_other_task(train):
     code, line, made = train(recipe="finetune-classification-cpu")
     assert (code, made) == (1, False)
-    assert "en.txt:1: expected a label and a text, found a word and the tag 'B-PER'; use the task ner for entity tags" in line
+    assert "en.txt:1: expected a label and a text on each line, found columns of words and tags in 'anna\\tB-PER'" in line
     code, line, made = train(source="en.tsv")
     assert (code, made) == (1, False) and "en.tsv:1: expected one word and its tag on each line, found a label" in line
     assert "classification for labelled texts" in line
