@@ -114,7 +114,9 @@ def _decode_each(file: BinaryIO, path: PathLike, encoding: str) -> Iterator[str]
     number = 0
     while line := file.readline(MAX_BYTES + 1):
         number += 1
-        text = line.decode("latin-1") if len(line) > MAX_BYTES else _decode(line, path, number, encoding)
+        if len(line) > MAX_BYTES:
+            raise _too_long(path, number)
+        text = _decode(line, path, number, encoding)
         if number == 1 and "\r" in text and not text.endswith("\n"):
             yield from (_check_length(part, path, i) for i, part in enumerate(io.StringIO(text, newline="\r"), 1))
         else:
@@ -124,9 +126,13 @@ def _decode_each(file: BinaryIO, path: PathLike, encoding: str) -> Iterator[str]
 def _check_length(line: str, path: PathLike, number: int) -> str:
     """Return the line.  Raises UserError if it is too long."""
     if len(line) > MAX_LINE:
-        raise UserError(f"{path}:{number}: expected a line of at most {MAX_LINE:,} characters, found a longer one; is this a text "
-                        "file? If so, divide the line")
+        raise _too_long(path, number)
     return line
+
+
+def _too_long(path: PathLike, number: int) -> UserError:
+    return UserError(f"{path}:{number}: expected a line of at most {MAX_LINE:,} characters, found a longer one; is this a text "
+                     "file? If so, divide the line")
 
 
 def _decode(line: bytes, path: PathLike, number: int, encoding: str) -> str:
@@ -152,7 +158,7 @@ def _decode_all(file: BinaryIO, path: PathLike, encoding: str) -> list[str]:
             last = len(content) + chunk.rindex(b"\n")
         content += chunk
         if len(content) - last > MAX_BYTES:
-            _check_length(" " * (MAX_LINE + 1), path, content.count(b"\n") + 1)
+            raise _too_long(path, content.count(b"\n") + 1)
     try:
         text = content.decode(encoding)
         lines = io.StringIO(text, newline="\n" if "\n" in text else "\r").readlines()
