@@ -147,7 +147,7 @@ def _corpora(predictor: Predictor, files: Sequence[str], values: Mapping[str, An
     complete = read_labelled(settings, named, label_map)
     corpora = [limited(corpus, settings, "data.test_limit") for corpus in complete]
     for corpus, whole in zip(corpora, complete, strict=True):
-        DETAILS.debug("%s=%s: %s", corpus.language, corpus.path, count_line(corpus))
+        DETAILS.debug("%s=%s: %s", corpus.language, corpus.names, count_line(corpus))
         check_labels(corpus, predictor.info.file_labels())
         if warning := one_label_warning(corpus.language, corpus, whole, "data.test_limit", settings["data.sample"]):
             to_stderr(with_options(warning))

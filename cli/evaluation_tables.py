@@ -106,7 +106,7 @@ def error_list(corpus: Corpus, mistakes: Sequence[Mistake], count: int) -> Table
 
     inputs = "documents" if corpus.task == "classification" else "sentences"
     shown = f"; the first {count}:" if len(mistakes) > count else ":" if mistakes else ""
-    return [printable(f"{corpus.language} ({corpus.path}): {len(mistakes)} of {len(corpus.inputs)} {inputs} wrong{shown}"),
+    return [printable(f"{corpus.language} ({corpus.names}): {len(mistakes)} of {len(corpus.inputs)} {inputs} wrong{shown}"),
             *(printable(line) for mistake in mistakes[:count] for line in lines_of(corpus.task, mistake))], ""
 
 

@@ -130,6 +130,7 @@ def train(recipe: str | None, encoder: Path | None, source: tuple[str, ...], dev
 
 def _run(plan: Plan, device: str, resume: bool) -> None:
     from minixl.backend import array_module_for
+    from minixl.data.inputs import by_language
     from minixl.methods import train as train_method
     from minixl.training.progress import Stopped
 
@@ -162,7 +163,7 @@ def _run(plan: Plan, device: str, resume: bool) -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
     try:
-        print_table(metrics, [language for language, _ in plan.inputs.source])
+        print_table(metrics, list(by_language(plan.inputs.source)))
     finally:                                                           # the scores are safe even if they cannot be printed
         saved = f", {out / 'model'} the model" if (out / "model").is_dir() else ""
         to_stderr(f"{out / 'metrics.json'} has all figures{saved}")

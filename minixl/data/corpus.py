@@ -42,6 +42,11 @@ class Corpus:
     hint: str = ""             # a warning if the file looks misread (minixl/data/hints.py)
     more: tuple[Path, ...] = ()            # the other files
 
+    @property
+    def names(self) -> str:
+        """Return the paths of its files."""
+        return " + ".join(map(str, (self.path, *self.more)))
+
     def gold(self) -> list[list[str]] | list[str]:
         """Return the tags of every sentence, or the label of every document."""
         if self.task in TAGGING:

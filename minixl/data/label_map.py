@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from minixl.data.examples import TAGGING
 from minixl.data.schemes import parse_tag
-from minixl.errors import UserError, nearest
+from minixl.errors import WARNING, UserError, nearest
 
 if TYPE_CHECKING:
     from minixl.data.corpus import Corpus
@@ -64,7 +64,7 @@ class LabelMap:
 
     def unused(self) -> list[str]:
         """Return a message for each label to rename that no text had."""
-        return [f"{NAME}: {old}={new} has no effect: no labelled file has {old}{nearest(old, self.seen)}"
+        return [f"{WARNING}{NAME}: {old}={new} has no effect: no labelled file has {old}{nearest(old, self.seen)}"
                 for old, new in self.new.items() if old not in self.seen]
 
     def _kind(self, label: str) -> str:

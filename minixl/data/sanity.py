@@ -7,6 +7,7 @@ from minixl.data.corpus import Corpus
 from minixl.data.examples import TAGGING
 from minixl.data.limits import FIRST
 from minixl.data.lines import quoted
+from minixl.errors import WARNING
 
 
 def one_label_warning(name: str, corpus: Corpus, complete: Corpus, limit: str, sample: str) -> str:
@@ -25,9 +26,9 @@ def one_label_warning(name: str, corpus: Corpus, complete: Corpus, limit: str, s
     if not others and corpus.task == "ner" and label == "O":
         return ""                                                      # run/prepare.py reports files without entities
     if not others:
-        return f"warning: {name}: {finding}; without other labels it cannot show how well these are told apart"
+        return f"{WARNING}{name}: {finding}; without other labels it cannot show how well these are told apart"
     fix = f"--set data.sample=random draws the {count} from all of it" if sample == FIRST else f"raise {limit}"
-    return f"warning: {name}: {finding}, and {others} more label{'s' * (others != 1)} in the rest of the text; {fix}"
+    return f"{WARNING}{name}: {finding}, and {others} more label{'s' * (others != 1)} in the rest of the text; {fix}"
 
 
 def texts_in(corpora: Iterable[Corpus]) -> set[Hashable]:
@@ -41,7 +42,7 @@ def overlap_warning(name: str, corpus: Corpus, training: set[Hashable]) -> str:
     if not shared:
         return ""
     unit = "sentences" if corpus.task in TAGGING else "texts"
-    return (f"warning: {name}: {shared} of {count} {unit} ({100 * shared / count:.1f} %) also stand{'s' * (shared == 1)} in the "
+    return (f"{WARNING}{name}: {shared} of {count} {unit} ({100 * shared / count:.1f} %) also stand{'s' * (shared == 1)} in the "
             "training text; their scores may show memory instead of transfer")
 
 

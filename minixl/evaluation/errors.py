@@ -9,7 +9,7 @@ from minixl.data.schemes import spans
 
 LONGEST = 300                          # characters of a document that are shown
 
-Mistake = dict[str, Any]               # "line", "gold", "predicted", and "words", or "text" and "confidence"
+Mistake = dict[str, Any]               # "line", "gold", "predicted", and "words", or "text" and "confidence"; "file" of several
 
 
 def wrong_sentences(task: str, sentences: Sequence[Sentence], predicted: Sequence[Sequence[str]], *, strict: bool = False
@@ -21,29 +21,35 @@ def wrong_sentences(task: str, sentences: Sequence[Sentence], predicted: Sequenc
         wrong = spans(gold, strict) != spans(tags, strict) if task == "ner" else gold != list(tags)
         if wrong:
             words = list(sentence.words[:len(tags)])
-            mistakes.append({"line": sentence.line, "words": words, "gold": gold, "predicted": list(tags)})
+            mistakes.append({**_place(sentence), "words": words, "gold": gold, "predicted": list(tags)})
     return mistakes
 
 
 def wrong_documents(documents: Sequence[Document], predicted: Sequence[str], confidences: Sequence[float]) -> list[Mistake]:
     """Return the documents with a wrong label.  confidences: the probabilities of the predicted labels."""
-    return [{"line": document.line, "text": document.text, "gold": document.label, "predicted": label,
+    return [{**_place(document), "text": document.text, "gold": document.label, "predicted": label,
              "confidence": round(confidence, 4)}
             for document, label, confidence in zip(documents, predicted, confidences, strict=True) if document.label != label]
+
+
+def _place(item: Sentence | Document) -> Mistake:
+    """Return the line of an input, and its file if the corpus has several."""
+    return {"line": item.line} | ({"file": item.path} if item.path else {})
 
 
 def lines_of(task: str, mistake: Mistake) -> list[str]:
     """Describe a mistake: a sentence with its gold and its predicted spans, or wrong tags; a document with both labels."""
     gold, predicted = mistake["gold"], mistake["predicted"]
+    place = f"{mistake['file']}, line {mistake['line']}" if "file" in mistake else f"line {mistake['line']}"
     if task == "classification":
         text = " ".join(mistake["text"].split())
         shown = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
-        return [f"line {mistake['line']}: gold {gold}, predicted {predicted} ({mistake['confidence']:.2f})", f"  {shown}"]
+        return [f"{place}: gold {gold}, predicted {predicted} ({mistake['confidence']:.2f})", f"  {shown}"]
     if task == "ner":
         sides = [_bracketed(mistake["words"], tags) for tags in (gold, predicted)]
     else:
         sides = [_wrong_tags(mistake["words"], gold, predicted), _wrong_tags(mistake["words"], predicted, gold)]
-    return [f"line {mistake['line']}", f"  gold       {sides[0]}", f"  predicted  {sides[1]}"]
+    return [place, f"  gold       {sides[0]}", f"  predicted  {sides[1]}"]
 
 
 def _bracketed(words: Sequence[str], tags: Sequence[str]) -> str:

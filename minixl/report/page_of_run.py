@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from minixl.data.inputs import by_language
 from minixl.evaluation.scores import main_figure
 from minixl.report.breakdown import breakdown
 from minixl.report.page import made_on, table, write_page
@@ -25,7 +26,7 @@ def write_report(folder: Path, metrics: dict[str, Any], records: Sequence[Record
     """
     figure = main_figure(metrics["task"])
     values, accuracies = update_curves(records, losses)
-    sources = [language for language, _ in provenance.inputs.source]
+    sources = list(by_language(provenance.inputs.source))
     body = [made_on(provenance.finished), *_summary(metrics, sources, figure),
             score_table(with_target_mean(metrics, figure, sources)), *_run(metrics, unit),
             *provenance_tables(provenance), *breakdown(metrics["test"], sources), *plot("Loss", smooth(values), "loss"),

@@ -44,7 +44,7 @@ def prepare(method: Method, settings: Settings, inputs: Inputs, seed: int, xp: A
                                             max_length=settings["data.max_length"], on_long=settings["data.on_long"]))
                  for corpus in corpora]
         for text in texts:
-            DETAILS.debug("%s %s=%s: %s", role, text.corpus.language, text.corpus.path, count_line(text.corpus))
+            DETAILS.debug("%s %s=%s: %s", role, text.corpus.language, text.corpus.names, count_line(text.corpus))
         messages.extend(text.encoded.report(f"{role} {text.corpus.language}") for text in texts)
         return texts
 
@@ -82,6 +82,6 @@ def check_dev_files(method: Method, settings: Settings, evaluation: Evaluation) 
 
 def check_entities(evaluation: Evaluation) -> list[str]:
     """Return messages about dev and test files of which every F1 is 0."""
-    return [f"{WARNING}--{part} {language}={evaluation.files[part][language][0].path}: expected entities, found only the tag O: "
+    return [f"{WARNING}--{part} {language}={evaluation.files[part][language][0].names}: expected entities, found only the tag O: "
             f"every F1 on this file is 0{', so it selects no model' if part == 'dev' else ''}"
             for part, languages in evaluation.without_entities.items() for language in languages]

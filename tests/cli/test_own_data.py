@@ -43,6 +43,10 @@ def test_several_files_of_a_language_have_one_score(evaluate, data):
     code, scores, err = evaluate("es=a.tsv", "es=b.tsv", "en=a.tsv")
     assert code == 0 and {name: row["support"] for name, row in scores.items()} == {"es": 5, "en": 3}
     assert "warning: en: all 3 texts" in err and "warning: es" not in err
+    code, scores, err = evaluate("es=a.tsv", "es=b.tsv", options=["--errors", 9])
+    mistakes = scores["es"]["errors"]
+    assert {(row["file"], row["line"]) for row in mistakes} <= {(f"{data}/{name}.tsv", i) for name in "ab" for i in (1, 2, 3)}
+    assert len(mistakes) in (2, 3, 5) and scores["es"]["accuracy"] == 1 - len(mistakes) / 5
     (data / "c.tsv").write_text("home\tben\nsport\tanna\n")
     code, _, err = evaluate("es=a.tsv", "es=c.tsv")
     assert code == 1 and err.startswith(f"Error: {data}/c.tsv:2: expected one of the labels home, travel, found 'sport'")
@@ -55,7 +59,7 @@ def test_labels_that_the_model_does_not_have(evaluate, data):
                                  "leaves out its texts, --labels spam=LABEL renames it\n")
     code, scores, err = evaluate("es=new.tsv", options=["--labels", "spam=,house=home,x=home"])
     assert code == 0 and scores["es"]["support"] == 3
-    assert "--labels: x=home has no effect: no labelled file has x" in err.splitlines()
+    assert "warning: --labels: x=home has no effect: no labelled file has x" in err.splitlines()
     code, _, err = evaluate("es=new.tsv", options=["--labels", "spam"])
     assert code == 1 and err.startswith("Error: --labels: expected OLD=NEW for each label to rename, for example ")
 

@@ -42,8 +42,8 @@ def test_renamed_labels(task, labels, pairs, expected):
 
 def test_labels_that_no_text_has():
     assert renamed("ner", ["B-PER", "B-GPE"], "GEP=LOC", "GPE=LOC", "X=O")[1] == [
-        "data.labels: GEP=LOC has no effect: no labelled file has GEP; did you mean GPE?",
-        "data.labels: X=O has no effect: no labelled file has X"]
+        "warning: data.labels: GEP=LOC has no effect: no labelled file has GEP; did you mean GPE?",
+        "warning: data.labels: X=O has no effect: no labelled file has X"]
     assert renamed("classification", ["a", "b"], "a=b", "b=a") == (["b", "a"], [])
 
 
@@ -101,7 +101,7 @@ def test_every_labelled_file_is_read_with_the_new_labels(folder, tmp_path):
     corpora = [read.sources[1].corpus, read.evaluation.files["dev"]["en"][0], read.evaluation.files["test"]["es"][0]]
     assert [corpus.gold() for corpus in corpora] == [[["B-PER", "B-LOC", "O"]]] * 3
     assert [message for message in read.messages if "data.labels" in message] == [
-        "data.labels: XYZ=O has no effect: no labelled file has XYZ"]
+        "warning: data.labels: XYZ=O has no effect: no labelled file has XYZ"]
 
 
 def test_texts_that_are_left_out_are_not_counted_by_a_limit(folder, tmp_path):

@@ -88,7 +88,7 @@ def test_pseudo_labels_are_made_from_both(folder, tmp_path):
     assert audit["sizes"]["all"] == 7 and "f1" in json.dumps(audit)
     messages = prepared(chosen, inputs(folder, unlabelled=[("es", folder / name) for name in ES])).messages
     assert [message for message in messages if "advpicker.audit" in message] == [
-        f"advpicker.audit: {folder / ES[0]} or {folder / ES[1]} has no tags to compare pseudo-labels with"]
+        f"warning: advpicker.audit: {folder / ES[0]} or {folder / ES[1]} has no tags to compare pseudo-labels with"]
     assert made_from(tmp_path / "run" / "pseudo-labels" / "es.safetensors")["unlabelled es"] == \
         " ".join(digest(path) for _, path in tagged)
 
