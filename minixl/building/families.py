@@ -18,6 +18,8 @@ SECTION = Section("model", {
                                 "lowest N layers"),
     "model.dropout": Setting(-1.0, "dropout of the encoder and the head; -1: the value in config.json, or 0.5 for bilstm-crf",
                              at_least=0, at_most=0.99, or_else=-1),
+    "model.save_dtype": Setting("float32", "precision of the weights in the model folder; float16 halves its size. Training and "
+                                           "prediction compute in float32", ("float32", "float16")),
 })
 
 

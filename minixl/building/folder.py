@@ -17,18 +17,32 @@ from minixl.backend import to_numpy
 from minixl.building.families import FAMILIES
 from minixl.building.info import ModelInfo, read_info
 from minixl.data.encoding import PieceTokenizer
-from minixl.errors import DETAILS
+from minixl.errors import DETAILS, UserError
 from minixl.models.family import Model
 from minixl.weights.folder import save_folder
 
 
-def save_model(folder: Path, model: Model, tokenizer: PieceTokenizer, info: ModelInfo, raw_config: Mapping[str, Any]) -> None:
-    """Write the folder atomically: a reader finds the old one or the new one, never half of either."""
+def save_model(folder: Path, model: Model, tokenizer: PieceTokenizer, info: ModelInfo, raw_config: Mapping[str, Any],
+               dtype: str = "") -> None:
+    """Write the folder atomically: a reader finds the old one or the new one, never half of either.
+
+    dtype: of the stored weights; "": that of the model.  Raises UserError for weights that float16 cannot hold.
+    """
     config = {**FAMILIES[info.family].config(info, raw_config),
               "id2label": {str(i): label for i, label in enumerate(info.labels)},
               "label2id": {label: i for i, label in enumerate(info.labels)}, "num_labels": len(info.labels)}
-    tensors = {parameter.name: to_numpy(parameter.value) for parameter in model.store}
+    tensors = {parameter.name: _converted(parameter.name, to_numpy(parameter.value), dtype) for parameter in model.store}
     save_folder(folder, config, tensors, tokenizer, asdict(info), model_card(info), FAMILIES[info.family].code(info, raw_config))
+
+
+def _converted(name: str, value: np.ndarray, dtype: str) -> np.ndarray:
+    if not dtype or value.dtype == dtype:
+        return value
+    largest, limit = max(-value.min(), value.max()), np.finfo(dtype).max
+    if largest > limit:
+        raise UserError(f"model.save_dtype: {name}: expected weights of at most {limit:g}, the largest {dtype}, found {largest:g}; "
+                        "train in a new --out folder with model.save_dtype=float32")
+    return value.astype(dtype)
 
 
 def load_info(folder: Path) -> ModelInfo:

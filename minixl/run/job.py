@@ -102,7 +102,8 @@ class Run:
                          constrained=settings["decode.constrained"], method=self.method.name,
                          sources=list(by_language(self.inputs.source)), seed=self.seed, scores=figures(scores["test"]))
         with timed("writing the model"):
-            save_model(self.folder / "model", model, prepared.tokenizer, info, prepared.raw_config)
+            save_model(self.folder / "model", model, prepared.tokenizer, info, prepared.raw_config,
+                       settings["model.save_dtype"])
 
 
 def train_run(method: Method, settings: Settings, inputs: Inputs, out: Path, *, seed: int, reporter: Reporter, xp: Any = np,
