@@ -42,7 +42,8 @@ def workplace(tmp_path_factory):
     (folder / "words.vec").write_text("2 3\nparis 1 2 3\nmadrid 4 5 6\n", encoding="utf-8")
     (folder / "pairs.tsv").write_text("anna lives .\tanna vive .\nben visited paris .\tben visita paris .\n" * 4, encoding="utf-8")
     (folder / "news.csv").write_text("id;section;body\n" + '1;travel;"anna visited paris; ben ."\n2;home;anna lives .\n' * 4)
-    for name in ("train", "dev", "es"):
+    (folder / "en-es.txt").write_text("the el\nlives vive\n", encoding="utf-8")
+    for name in ("train", "dev", "test", "es"):
         write_topics(folder / f"{name}.tsv", "en", repeat=3)
     return folder
 
