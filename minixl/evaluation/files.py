@@ -4,15 +4,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from minixl.data.corpus import Corpus
 from minixl.data.encoding import Encoded
 from minixl.evaluation.scores import Score, main_figure, score
 from minixl.models.family import Model
-from minixl.prediction import predict_labels
+from minixl.prediction import predict_labels, source_scores
 from minixl.settings import Section, Setting, Settings
 
 SECTION = Section("decoding", {
     "decode.constrained": Setting(True, "only tag sequences that the scheme allows (Viterbi)"),
+    "decode.calibrate": Setting(True, "divide a classifier's logits by a temperature fitted to the source dev files, so that its "
+                                "confidences are nearer to its accuracy; changes no prediction"),
 })
 
 Progress = Callable[[int], None] | None
@@ -26,6 +30,7 @@ class Evaluation:
         self.files: dict[str, dict[str, tuple[Corpus, Encoded]]] = {"dev": {}, "test": {}}
         self.without_entities: dict[str, list[str]] = {"dev": [], "test": []}      # whose every F1 is 0
         self.predicted: dict[str, list[Any]] = {}      # language -> its predictions on the test file, of the last `run`
+        self.class_scores: dict[str, np.ndarray] = {}  # of a classifier: the log-probabilities (N, K) behind them
 
     @property
     def figure(self) -> str:
@@ -48,7 +53,12 @@ class Evaluation:
     def one(self, model: Model, part: str, language: str, *, progress: Progress = None, keep: bool = False) -> Score:
         """Return the score on one language's file.  keep: keep the predictions."""
         corpus, encoded = self.files[part][language]
-        predicted = predict_labels(model, encoded, self.scheme, constrained=self.settings["decode.constrained"], progress=progress)
+        if keep and self.task == "classification":
+            self.class_scores[language] = np.stack(source_scores(model, encoded, progress=progress))
+            predicted: list[Any] = [model.labels[i] for i in self.class_scores[language].argmax(axis=1)]
+        else:
+            predicted = predict_labels(model, encoded, self.scheme, constrained=self.settings["decode.constrained"],
+                                       progress=progress)
         if keep:
             self.predicted[language] = predicted
         return score(self.task, corpus.gold(), predicted)

@@ -100,6 +100,11 @@ class Transformer:
         if self.discriminator != "none":
             initialise_discriminator(self.store, rng)
 
+    def divide_logits(self, temperature: float) -> None:
+        """Divide all logits by a temperature, which is built into the last layer."""
+        for name in ("classifier.weight", "classifier.bias"):
+            self.store[name].value /= self.store.dtype.type(temperature)
+
     def encode(self, batch: Batch, *, rng=None, keep: Keep = True, shift: Array | None = None) -> tuple[Array, BertCache]:
         """A packed batch -> last hidden states (T, H).  keep, shift: see Bert.forward."""
         return self.bert.forward(batch.input_ids, batch.position_ids, batch.starts, rng=rng, keep=keep, bottom=batch.bottom,

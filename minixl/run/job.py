@@ -23,6 +23,7 @@ import numpy as np
 
 from minixl.building import ModelInfo, family_of, save_model, scheme_of
 from minixl.data.inputs import Inputs, by_language
+from minixl.evaluation.calibration import calibrate
 from minixl.evaluation.predictions import write_predictions
 from minixl.evaluation.scores import figures
 from minixl.report.curves import write_curves
@@ -93,8 +94,10 @@ class Run:
         return once(file, kind, made_from, make, elsewhere)
 
     def _save_model(self, scores: Scores) -> None:
-        """Write the model folder, with everything that prediction needs."""
+        """Write the model folder, with everything that prediction needs; a classifier is calibrated first."""
         settings, prepared, model = self.settings, self.prepared, self.prepared.model
+        if settings["task"] == "classification" and settings["decode.calibrate"]:
+            scores["calibration"] = calibrate(model, prepared.evaluation)
         discriminator = self.method.discriminator(settings)
         info = ModelInfo(task=settings["task"], labels=prepared.labels, scheme=scheme_of(settings), family=model.family,
                          pooling=model.pooling, max_length=settings["data.max_length"], on_long=settings["data.on_long"],
