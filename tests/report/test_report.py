@@ -143,18 +143,19 @@ def test_a_line_that_is_damaged_is_named(tmp_path, damage):
 
 
 def test_the_fix_in_the_message_about_a_damaged_log_works(folder, tmp_path):
+    kept = settings(train__keep_checkpoint=True)
     for name in ("whole", "damaged"):
-        run(folder, tmp_path / name, settings())
+        run(folder, tmp_path / name, kept)
     out = tmp_path / "damaged"
     (out / "metrics.json").unlink()
     whole = (out / "log.jsonl").read_bytes()
     first, second, *others = whole.splitlines(keepends=True)
     (out / "log.jsonl").write_bytes(b"".join([first, b"\0" * (len(second) - 1) + b"\n", *others]))
     with pytest.raises(UserError, match="log.jsonl:2: .* put the whole file back"):
-        run(folder, out, settings(), resume=True)
+        run(folder, out, kept, resume=True)
     assert (out / "model" / "model.safetensors").is_file()
     (out / "log.jsonl").write_bytes(whole)
-    run(folder, out, settings(), resume=True)
+    run(folder, out, kept, resume=True)
     assert_same_run(out, tmp_path / "whole")
 
 
