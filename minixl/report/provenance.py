@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from minixl.data.inputs import ROLES, Inputs, path_key
+from minixl.data.inputs import ROLES, Inputs, by_language, path_key
 from minixl.report.page import table
 from minixl.settings import Settings
 
@@ -31,10 +31,11 @@ def provenance_tables(provenance: Provenance) -> list[str]:
         return json.dumps(value, ensure_ascii=False)
     changed = [[name, shown(value), shown(settings.schema[name].default)] for name, value in settings.items()
                if value != settings.schema[name].default]
-    paths = [(role, language, path) for role in ROLES for language, path in getattr(inputs, role)]
-    encoder = [("encoder", None, inputs.encoder)] if inputs.encoder else []
-    files = [[role, language, path.name, provenance.counts.get((role, language or "")),
-              provenance.digests.get(path_key(path), "")[:DIGEST] or None] for role, language, path in [*encoder, *paths]]
+    paths = [(role, language, files) for role in ROLES for language, files in by_language(getattr(inputs, role)).items()]
+    encoder = [("encoder", None, [inputs.encoder])] if inputs.encoder else []
+    files = [[role, language, " + ".join(path.name for path in of_language), provenance.counts.get((role, language or "")),
+              " + ".join(filter(None, (provenance.digests.get(path_key(path), "")[:DIGEST] for path in of_language))) or None]
+             for role, language, of_language in [*encoder, *paths]]
     body = ["<h2>Settings</h2>",
             table("Settings that differ from the defaults.", ["setting", "value", "default"], changed, text_columns=3) if changed
             else "<p>All settings have their defaults.</p>"]

@@ -253,6 +253,16 @@ def test_a_page_says_what_was_run_and_with_what(tmp_path):
     assert "<script" not in page and "http" not in page
 
 
+def test_several_files_of_a_language_are_one_input(tmp_path):
+    given = inputs(tmp_path, test=[("es", tmp_path / "a.txt"), ("es", tmp_path / "b.txt")])
+    folder = write_run(tmp_path / "run", given=given)
+    (folder / "inputs.json").write_text(json.dumps({str(tmp_path / "a.txt"): "a" * 64, str(tmp_path / "b.txt"): "b" * 64}))
+    write_report(folder, {"method": "finetune", "task": "ner", "seed": 1, **scores(0.1, 0.2, 0.3), "steps": 0},
+                 counts={("test", "es"): 7})
+    files = table((folder / "report.html").read_text(), "Input files")
+    assert ["test", "es", "a.txt + b.txt", "7", f"{'a' * 12} + {'b' * 12}"] in files
+
+
 def test_means_over_the_target_languages(tmp_path):
     """Not over the source language en, and only in columns that have all of them."""
     values = {"en": 0.9, "es": 0.2, "fr": 0.4}
