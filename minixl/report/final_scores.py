@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 
 def final_scores(groups: Sequence[Group], figure: str) -> list[Row]:
-    """Return a row for each language and group: mean, sd and number of the runs that have a score, or None, for every heading.
+    """Return a row for each language and group that is tested on it: mean, sd and number of the scores, or None, for every heading.
 
     The last rows are the mean over the target languages, if any run has several.
 
@@ -28,7 +28,7 @@ def final_scores(groups: Sequence[Group], figure: str) -> list[Row]:
     tables = {name: [with_target_mean(run.metrics, figure, run.sources) for run in runs if run.metrics] for name, runs in groups}
     languages = dict.fromkeys(language for metrics in tables.values() for one in metrics for language in one["test"])
     for language in sorted(languages, key=lambda language: language == TARGET_MEAN):                   # stable
-        for name, _ in groups:
+        for name in (name for name, runs in groups if any(_is_tested(run, language) for run in runs)):
             row: Row = {"language": language, "group": name, "mark": marks.get((language, name), "")}
             finished = [(metrics, score_columns(metrics)) for metrics in tables[name]]
             for heading in headings:
@@ -36,6 +36,11 @@ def final_scores(groups: Sequence[Group], figure: str) -> list[Row]:
                 row[heading] = _summary([score[figure] for score in scores if score])
             rows.append(row)
     return rows
+
+
+def _is_tested(run: RunFolder, language: str) -> bool:
+    """Whether the run has, or will have, a score on this language or of TARGET_MEAN."""
+    return len(run.targets) > 1 if language == TARGET_MEAN else language in dict(run.inputs.test)
 
 
 def score_marks(groups: Sequence[Group]) -> tuple[dict[tuple[str, str], str], list[str]]:

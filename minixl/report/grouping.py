@@ -1,7 +1,7 @@
 """Group runs that differ only in their seed, and name the groups."""
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from minixl.report.differences import differing_inputs, differing_settings
@@ -34,23 +34,33 @@ def group(runs: Iterable[RunFolder], schema: Schema) -> tuple[list[Group], list[
         else:
             mates.append(run)
     paths = [(m[0].folder.parent if len(m) > 1 and _is_seed(m[0].folder.resolve()) else m[0].folder).resolve() for m in groups]
-    names = [_short_name(path) for path in paths]
-    short = [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]
     return [(f"{name} ({len(members)} seeds)" if len(members) > 1 else name, members)
-            for name, members in zip(short, groups, strict=True)], warnings
+            for name, members in zip(_names(paths), groups, strict=True)], warnings
 
 
 def _is_seed(folder: Path) -> bool:
     return folder.name.startswith("seed-")
 
 
-def _short_name(folder: Path) -> str:
+def _names(folders: Sequence[Path]) -> list[str]:
+    """Return the ends of the paths, with as many folders as tell them apart."""
+    lengths = [len(_short_name(folder)) for folder in folders]
+    while True:
+        names = ["/".join(folder.parts[-length:]) for folder, length in zip(folders, lengths, strict=True)]
+        longer = [length + (names.count(name) > 1 and length < len(folder.parts) - 1)
+                  for folder, name, length in zip(folders, names, lengths, strict=True)]
+        if longer == lengths:
+            return names
+        lengths = longer
+
+
+def _short_name(folder: Path) -> tuple[str, ...]:
     """Return the end of the path: without the folders of seeds and of stages alone, whose names other runs use too."""
     parts = folder.parts
     first = len(parts) - 1
     while first > 1 and (_is_seed(Path(parts[first])) or (Path(*parts[:first]) / CONFIG).is_file()):
         first -= 1
-    return "/".join(parts[first:])
+    return parts[first:]
 
 
 def _alike(one: RunFolder, other: RunFolder, schema: Schema) -> bool:

@@ -157,9 +157,13 @@ def test_names_tell_which_run_is_meant(tmp_path):
     assert names("big/teachers/seed-1", "small/seed-2") == ["big/teachers/seed-1", "small/seed-2"]
 
 
-def test_two_runs_of_one_name_have_their_whole_paths(tmp_path):
-    folders = [write_run(tmp_path / name / "run", optim__lr=lr) for name, lr in (("one", 0.1), ("two", 0.2))]
-    assert [name for name, _ in group(map(read_folder, folders))[0]] == [str(folder.resolve()) for folder in folders]
+def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    """As many as it takes; another run keeps its short name."""
+    def names(*folders):
+        runs = [write_run(tmp_path / folder, optim__lr=0.01 * i) for i, folder in enumerate(folders, 1)]
+        return [name for name, _ in group(map(read_folder, runs))[0]]
+    assert names("one/run", "two/run", "other") == ["one/run", "two/run", "other"]
+    assert names("x/a/run", "y/a/run", "y/b/run") == ["x/a/run", "y/a/run", "b/run"]
 
 
 def captions(page):
