@@ -39,7 +39,8 @@ tbody tr:hover td{background:var(--grid)}
 .text4 tr>:nth-child(-n+4){text-align:left;white-space:normal}
 details{margin:1rem 0;border-top:1px solid var(--line);padding-top:.6rem}summary{cursor:pointer;color:var(--accent)}
 svg{display:block;width:100%;height:auto;font-family:inherit;font-variant-numeric:tabular-nums}.narrow{display:none}
-@media(max-width:34rem){.wide{display:none}.narrow{display:block}body{padding-top:1.5rem}td,th{padding-left:.45rem;padding-right:.45rem}}
+@media(max-width:34rem){.wide{display:none}.narrow{display:block}body{padding-top:1.5rem}td,th{padding-left:.35rem;padding-right:.35rem}
+ table{font-size:.8125rem}}
 .panels{display:grid;grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr));gap:1rem}
 @media print{body{max-width:none}.scroll{overflow:visible}}
 """
