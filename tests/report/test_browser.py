@@ -24,18 +24,26 @@ MEASURE = r"""() => {
     });
     if (svg.getAttribute('role') !== 'img' || !/\d/.test(svg.getAttribute('aria-label'))) problems.push('no text alternative');
   }
-  const light = color => {
-    const [r, g, b] = color.match(/[\d.]+/g).map(v => v / 255).map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+  const parts = color => {                                   // red, green, blue and opacity, each 0 to 1
+    const values = color.match(/[\d.]+/g).map(Number), unit = color.startsWith('color(') ? 1 : 255;
+    return [...values.slice(0, 3).map(v => v / unit), values[3] ?? 1];
+  };
+  const light = rgb => {
+    const [r, g, b] = rgb.map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
     return .2126 * r + .7152 * g + .0722 * b;
   };
-  const page = light(getComputedStyle(root).backgroundColor);
+  const ground = parts(getComputedStyle(root).backgroundColor), page = light(ground);
+  const behind = element => {                                // the page, or the shade of a cell over it
+    const [r, g, b, opacity] = parts(getComputedStyle(element).backgroundColor);
+    return light([r, g, b].map((v, i) => v * opacity + ground[i] * (1 - opacity)));
+  };
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   let node, texts = 0;
   while (node = walker.nextNode()) {
     const element = node.parentElement;
     if (!node.textContent.trim() || !element.getClientRects().length) continue;
-    const style = getComputedStyle(element), ink = light(element.closest('svg') ? style.fill : style.color);
-    const contrast = (Math.max(ink, page) + .05) / (Math.min(ink, page) + .05);
+    const style = getComputedStyle(element), ink = light(parts(element.closest('svg') ? style.fill : style.color));
+    const back = behind(element), contrast = (Math.max(ink, back) + .05) / (Math.min(ink, back) + .05);
     texts += 1;
     if (contrast < 4.5) problems.push(`contrast ${contrast.toFixed(2)}: ${node.textContent}`);
   }
@@ -90,7 +98,8 @@ def test_a_page_in_the_browser(chromium, pages, name, plots, width, scheme):
     ('<svg viewBox="0 0 99 50" role="img" aria-label="1"><text x="90" y="20">long text</text></svg>', "outside its SVG"),
     ('<svg viewBox="0 0 99 50" role="img" aria-label="1"><text y="20">one</text><text x="5" y="22">two</text></svg>', "overlap"),
     ('<svg viewBox="0 0 99 50" role="img" aria-label="plot"></svg>', "no text alternative"),
-    ('<p style="color:#999">pale</p>', "contrast"), ("<h3>deep</h3>", "h3 after h1"),
+    ('<p style="color:#999">pale</p>', "contrast"), ('<p style="background:#345">dark on dark</p>', "contrast"),
+    ("<h3>deep</h3>", "h3 after h1"),
     ('<div style="width:1500px">wide</div>', "page: 1"), ('<img src="http://localhost:9/x.png">', "loaded http"),
     ("<script>console.error('broken')</script>", "console: broken")])
 def test_a_mistake_in_a_page_is_noticed(chromium, tmp_path, body, problem):
