@@ -159,6 +159,7 @@ def _corpora(predictor: Predictor, files: Sequence[str], values: Mapping[str, An
 def _scores(predictor: Predictor, corpora: Sequence[Corpus], strict: bool) -> tuple[dict[str, Any], dict[str, list[Mistake]]]:
     """Return the task's scores and the model's mistakes, by language."""
     from minixl.data.corpus import encode_corpus
+    from minixl.evaluation.calibration import calibration_error
     from minixl.evaluation.errors import wrong_documents, wrong_sentences
     from minixl.evaluation.scores import score
     from minixl.prediction import SPLIT_IT, predict_labels
@@ -176,6 +177,9 @@ def _scores(predictor: Predictor, corpora: Sequence[Corpus], strict: bool) -> tu
                 predicted = predict_labels(predictor.model, encoded, info.scheme, constrained=info.constrained, progress=progress)
                 wrong = wrong_sentences(info.task, corpus.sentences(), predicted, strict=strict)
         results[corpus.language] = score(info.task, corpus.gold(), predicted, strict=strict)
+        if info.task == "classification":
+            correct = [gold == label for gold, label in zip(corpus.gold(), predicted, strict=True)]
+            results[corpus.language]["calibration_error"] = calibration_error(confidences, correct)
         mistakes[corpus.language] = wrong
     return results, mistakes
 

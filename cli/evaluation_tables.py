@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 SHOWN_CLASSES = 20                     # rows of a language in the table of classes, and in the list of confusions
 WIDEST = 120                           # columns of a confusion matrix; a wider one is listed instead
-MACRO = "macro f1: the mean f1 of all classes that are in the file or predicted"
+MACRO = ("macro f1: the mean f1 of all classes that are in the file or predicted; cal. error: how far confidence and accuracy are "
+         "apart (expected calibration error)")
 
 Table = tuple[list[str], str]
 
@@ -25,12 +26,14 @@ def score_table(scores: Mapping[str, Any], task: str, strict: bool, sources: Col
     targets = [row for language, row in scores.items() if language not in sources]
     if task == "ner":
         return _entity_table(scores, strict, targets)
-    columns = [("accuracy", "accuracy"), *([("macro f1", "macro_f1")] if task == "classification" else [])]
+    columns = [("accuracy", "accuracy")]
+    if task == "classification":
+        columns += [("macro f1", "macro_f1"), ("cal. error", "calibration_error")]
     rows = [(language, row, f"{row['support']}") for language, row in scores.items()]
     if len(targets) > 1:
         rows.append((TARGET_MEAN, _mean(targets, [name for _, name in columns]), ""))
-    return [f"{'language':<12}" + "".join(f"{heading:>10}" for heading, _ in columns) + f"{'items':>10}",
-            *(f"{language:<12}" + "".join(f"{100 * row[name]:>10.1f}" for _, name in columns) + f"{support:>10}"
+    return [f"{'language':<12}" + "".join(f"{heading:>12}" for heading, _ in columns) + f"{'items':>10}",
+            *(f"{language:<12}" + "".join(f"{100 * row[name]:>12.1f}" for _, name in columns) + f"{support:>10}"
               for language, row, support in rows)], MACRO if task == "classification" else ""
 
 

@@ -41,10 +41,11 @@ def fit_temperature(log_probs: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=tuple(np.log(RANGE)), method="bounded").x))
 
 
-def calibration_error(confidences: np.ndarray, correct: np.ndarray) -> float:
+def calibration_error(confidences: Sequence[float] | np.ndarray, correct: Sequence[bool] | np.ndarray) -> float:
     """confidences (N,) 0..1, correct (N,) bool -> the expected calibration error, 0..1; 0 without texts."""
+    confidences, correct = np.asarray(confidences, float), np.asarray(correct, float)
     bins = np.minimum((confidences * BINS).astype(int), BINS - 1)
-    gaps = np.bincount(bins, correct.astype(float) - confidences, BINS)            # n_b · (accuracy_b - confidence_b)
+    gaps = np.bincount(bins, correct - confidences, BINS)                           # n_b · (accuracy_b - confidence_b)
     return float(np.abs(gaps).sum() / max(len(confidences), 1))
 
 

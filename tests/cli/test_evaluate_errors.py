@@ -44,12 +44,14 @@ def data(tmp_path_factory):
 
 def test_classes_of_documents(minixl, data):
     code, out, _ = minixl("evaluate", data / "topics", f"en={data}/topics.tsv")
+    row = json.loads(minixl("evaluate", data / "topics", f"en={data}/topics.tsv", "--json")[1])["en"]
+    assert 0 < row["calibration_error"] < 1
     assert code == 0 and [line.split() for line in out.splitlines()] == [
-        ["language", "accuracy", "macro", "f1", "items"], ["en", "33.3", "25.0", "3"], [],
+        ["language", "accuracy", "macro", "f1", "cal.", "error", "items"],
+        ["en", "33.3", "25.0", f"{100 * row['calibration_error']:.1f}", "3"], [],
         ["language", "class", "precision", "recall", "f1", "items"],
         ["en", "travel", "0.0", "0.0", "0.0", "2"], ["en", "home", "33.3", "100.0", "50.0", "1"], [],
         ["en:", "gold", "travel", "home", "predicted"], ["travel", "0", "2"], ["home", "0", "1"]]
-    row = json.loads(minixl("evaluate", data / "topics", f"en={data}/topics.tsv", "--json")[1])["en"]
     assert row["macro_f1"] == 0.25 and row["by_class"]["home"] == pytest.approx(
         {"precision": 1 / 3, "recall": 1.0, "f1": 0.5, "support": 1}) and "errors" not in row
 

@@ -79,8 +79,9 @@ def test_tables(minixl, data):
     code, out, err = minixl("evaluate", data / "classifier", f"en={data}/topics.tsv", "--translations", f"en-es={data}/pairs.tsv",
                             "--translations", f"es-en={data}/es.tsv,{data}/en.txt", "--probe", f"en-es={data}/pairs.tsv")
     assert code == 0
-    labelled, translations, probe = (block.splitlines() for block in out.split("\n\n"))
-    assert labelled[0].split() == ["language", "accuracy", "items"] and labelled[1].split()[0] == "en"
+    labelled, classes, confusion, translations, probe = (block.splitlines() for block in out.split("\n\n"))
+    assert labelled[0].split() == ["language", "accuracy", "macro", "f1", "cal.", "error", "items"]
+    assert [table[1].split()[0] for table in (labelled, classes)] == ["en", "en"] and confusion[0].startswith("en: gold")
     assert translations[0].split() == ["pair", "pairs", "translations", "random", "forward", "backward"]
     there, back = translations[1].split(), translations[2].split()
     assert (there[0], back[0]) == ("en-es", "es-en") and there[1] == "6"

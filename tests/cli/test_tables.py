@@ -125,10 +125,10 @@ def test_the_mean_over_the_target_languages_of_an_evaluation(minixl, data):
     lines, _ = score_table(rows, "ner", False, ["en"])
     assert lines[-1].split() == ["target", "mean", "all", "50.0", "50.0", "50.0"]
     assert "target mean" not in str(score_table(rows, "ner", False, ["en", "es"])[0])
-    documents = {language: score("classification", ["a", "b"], predicted) for language, predicted in
-                 (("en", ["a", "b"]), ("es", ["a", "a"]), ("fr", ["b", "a"]))}
+    documents = {language: {**score("classification", ["a", "b"], predicted), "calibration_error": error}
+                 for language, predicted, error in (("en", ["a", "b"], 0.5), ("es", ["a", "a"], 0.1), ("fr", ["b", "a"], 0.3))}
     lines, _ = score_table(documents, "classification", False, ["en"])
-    assert lines[-1].split() == ["target", "mean", "25.0", "16.7"]
+    assert lines[-1].split() == ["target", "mean", "25.0", "16.7", "20.0"]
 
 
 def test_strict_takes_tags_literally(minixl, data, inside):
