@@ -90,6 +90,8 @@ def evaluate(model: Path, files: tuple[str, ...], translations: tuple[str, ...],
               "data.label_column": label_column, "data.encoding": encoding, "data.scheme": scheme}
     pairs, probed = parse_pairs(translations, "--translations"), parse_pairs(probe, "--probe")
     encoder_only = not files and (model / "config.json").is_file() and not (model / "minixl.json").is_file()
+    if "=" in str(model) and not model.exists():
+        raise click.UsageError(f"{model}: expected the model folder first, then LANGUAGE=FILE.")
     predictor = None if encoder_only else Predictor.load(model, device=device)
     columns = Columns(text_column, label_column)
     with named_options():

@@ -16,11 +16,11 @@ RUN_FILES = ("report.html", "curves.csv")          # files in a run's folder tha
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...",
                 shell_complete=complete_run)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Page to write, an .html file.")
+@click.option("--out", type=click.Path(path_type=Path), help="Page with the curves to write, an .html file.")
 @click.option("--csv", "table", type=click.Path(path_type=Path), help="Also write the points of the curves, to a .csv file.")
 @verbosity_options
-def report(runs: tuple[Path, ...], out: Path, table: Path | None) -> None:
-    """Draw the curves of runs in common plots, and print their final scores.
+def report(runs: tuple[Path, ...], out: Path | None, table: Path | None) -> None:
+    """Print the final scores of runs; with --out, draw their curves in common plots.
 
     The first run, or group of seeds, is what the others are compared with: their differences are printed with paired
     bootstrap intervals.
@@ -32,7 +32,8 @@ def report(runs: tuple[Path, ...], out: Path, table: Path | None) -> None:
     from minixl.report.comparison import without_scores, write_comparison
     from minixl.report.final_scores import cell, final_scores, score_marks, shown_columns
 
-    _check_name("--out", out, ".html")
+    if out:
+        _check_name("--out", out, ".html")
     if table:
         _check_name("--csv", table, ".csv")
     groups, differences, warnings = write_comparison(runs, out, table, schema=SCHEMA, losses=LOSSES)
@@ -59,7 +60,7 @@ def report(runs: tuple[Path, ...], out: Path, table: Path | None) -> None:
     for line in [*warnings, *without_scores(groups)]:
         warn(printable(line))
     count = sum(len(members) for _, members in groups)
-    to_stderr(f"{out}: {count} run{'s' * (count != 1)} in {len(groups)} group{'s' * (len(groups) != 1)}")
+    to_stderr(f"{f'{out}: ' if out else ''}{count} run{'s' * (count != 1)} in {len(groups)} group{'s' * (len(groups) != 1)}")
 
 
 def _check_name(option: str, path: Path, suffix: str) -> None:

@@ -205,6 +205,9 @@ def recipe_path(name: str | Path, folder: Path, where: str) -> Path:
         if config is None:
             raise UserError(f"{where}: expected a run folder with config.toml, found a folder without; name a recipe or a run")
         return config
+    if path.is_file():
+        raise UserError(f"{where}: expected a recipe, found another file; name a recipe first, and a file of text with "
+                        f"--source LANGUAGE={name}")
     raise UserError(f"{where}: expected a .toml file or one of {', '.join(shipped)}{nearest(str(name), shipped)}")
 
 

@@ -38,11 +38,11 @@ class Comparison(NamedTuple):
     warnings: list[str]                # about runs that are skipped
 
 
-def write_comparison(folders: Sequence[Path], page: Path, table_file: Path | None = None, *, schema: Schema,
+def write_comparison(folders: Sequence[Path], page: Path | None, table_file: Path | None = None, *, schema: Schema,
                      losses: Mapping[str, Loss]) -> Comparison:
-    """Write the page, and the rows behind its curves as CSV.  Raises UserError for folders without runs to compare.
+    """Compare runs; write the page, and the rows behind its curves as CSV, where they are named.
 
-    schema, losses: of all methods and terms.
+    schema, losses: of all methods and terms.  Raises UserError for folders without runs to compare.
     """
     groups, warnings = group([read_folder(run, schema) for folder in folders for run in expand(folder)], schema)
     runs = [run for _, members in groups for run in members]
@@ -53,7 +53,8 @@ def write_comparison(folders: Sequence[Path], page: Path, table_file: Path | Non
     if not any(run.records or run.metrics for run in runs):
         raise UserError(f"{runs[0].folder}: expected a run with at least one step, found an empty log.jsonl; wait for one")
     differences = compare(groups)
-    write_page(page, "Runs side by side", _body(groups, differences, losses), "give --out another place")
+    if page:
+        write_page(page, "Runs side by side", _body(groups, differences, losses), "give --out another place")
     if table_file:
         rows = [{"group": name, "run": str(run.folder), "seed": run.seed, "part": part, **row}
                 for name, members in groups for run in members for part in ("dev", "test") for row in run.rows(part, losses)]

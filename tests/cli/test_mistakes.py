@@ -189,3 +189,14 @@ def test_standard_input(minixl, tagger):
     assert code == 0 and len(out.splitlines()) == 2
     code, _, err = minixl("predict", tagger, stdin=b"anna\nann\xe9\n")
     assert code == 1 and err.startswith("Error: standard input:2: expected utf-8, found byte 0xe9 after 'ann'")
+
+
+def test_a_text_file_in_place_of_the_recipe(minixl, data):
+    code, _, err = minixl("train", data / "en.txt")
+    assert code == 1 and err.endswith("expected a recipe, found another file; name a recipe first, and a file of text with "
+                                      f"--source LANGUAGE={data}/en.txt\n")
+
+
+def test_the_model_comes_before_the_files(minixl, data):
+    code, _, err = minixl("evaluate", f"es={data}/es.txt", data / "run")
+    assert code == 2 and err.endswith(f"Error: es={data}/es.txt: expected the model folder first, then LANGUAGE=FILE.\n")

@@ -111,6 +111,14 @@ def test_a_place_that_cannot_be_written_to(minixl, tmp_path, option):
     assert err.endswith(f"; give {option} another place\n")
 
 
+def test_without_a_page_the_tables_are_printed(minixl, tmp_path):
+    one, two = write_run(tmp_path / "one"), write_run(tmp_path / "two", optim__lr=0.1)
+    before = sorted(tmp_path.rglob("*"))
+    code, out, err = minixl("report", one, two)
+    assert code == 0 and out == report(minixl, tmp_path, one, two)[1] and "2 runs in 2 groups" in err
+    assert sorted(tmp_path.rglob("*")) == sorted([*before, tmp_path / "page.html"])
+
+
 def test_reports_print_no_control_characters(minixl, tmp_path):
     code, out, err = report(minixl, tmp_path, write_run(tmp_path / "a\x1b[31m"), write_run(tmp_path / "b\x9b1m", optim__lr=0.1))
     assert code == 0 and "\x1b" not in out + err and "\x9b" not in out and "a\ufffd[31m" in out and "b\ufffd1m" in out
