@@ -48,6 +48,10 @@ class WordVectors:
     def __len__(self) -> int:
         return len(self.words)
 
+    def row(self, word: str) -> int | None:
+        """Return the row of a word as written, or None."""
+        return self._rows.get(word)
+
     def find(self, word: str) -> tuple[int | None, str]:
         """Return the row of a word and the step that found it, one of STEPS; None and "unknown" if no step did."""
         for step, form in zip(STEPS, lookup_forms(word), strict=True):

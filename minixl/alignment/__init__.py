@@ -1,0 +1,1 @@
+"""Map word vectors of one language into the space of another."""

@@ -1,0 +1,46 @@
+"""Two languages whose spaces differ by a rotation that the test knows, and noise."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from minixl.alignment.normalization import Normalization, unit
+
+
+class Planted(NamedTuple):
+    """x and y are unit, centred, unit; row i of both is the same meaning."""
+
+    x: np.ndarray          # (n, H) float32
+    y: np.ndarray          # (n, H) float32
+    rotation: np.ndarray   # (H, H)  y is about rotation @ x
+
+
+def planted_spaces(words: int, dim: int, *, noise: float = 0.1, seed: int = 0, topics: int = 40) -> Planted:
+    """Words of topics of unequal size, in a space whose dimensions have unequal variance, as in real vectors.
+
+    noise: standard deviation of what each language adds, relative to the word's own.
+    """
+    rng = np.random.default_rng(seed)
+    spread = np.arange(1, dim + 1) ** -0.5
+    shares = 1 / np.arange(1, topics + 1)
+    topic = rng.choice(topics, words, p=shares / shares.sum())
+    meaning = (rng.normal(size=(topics, dim))[topic] + rng.normal(size=(words, dim))) * spread     # (n, H)
+    rotation = np.linalg.qr(rng.normal(size=(dim, dim)))[0]
+    x, y = (Normalization.fit((meaning + noise * rng.normal(size=meaning.shape) * spread).astype(np.float32),
+                              ("unit", "center", "unit"))[1] for _ in range(2))
+    return Planted(x, y @ rotation.T.astype(np.float32), rotation)
+
+
+def share_right(mapping: np.ndarray, spaces: Planted) -> float:
+    """How many of the words have their own meaning as nearest neighbour."""
+    nearest = np.argmax(unit(spaces.x @ mapping.T) @ unit(spaces.y).T, axis=1)
+    return float((nearest == np.arange(len(nearest))).mean())
+
+
+def write_vectors(path: Path, words: list[str], matrix: np.ndarray) -> Path:
+    """Write a .vec file."""
+    lines = [f"{len(words)} {matrix.shape[1]}", *(f"{word} {' '.join(f'{v:.5f}' for v in row)}" for word, row in zip(words, matrix))]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
