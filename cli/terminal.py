@@ -5,6 +5,7 @@ import errno
 import io
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -150,6 +151,33 @@ class _Messages(_Stream):
     def flush(self) -> None:
         with suppress(OSError):
             self.stream.flush()
+
+
+@contextmanager
+def stop_requests() -> Iterator[list[int]]:
+    """Collect the signals that ask the command to stop, while it runs; a second one interrupts it at once.
+
+    SIGINT, SIGTERM, and SIGHUP unless nohup has it ignored.  Yields the signals received so far.
+    """
+    signals: list[int] = []
+
+    def receive(number: int, frame: Any) -> None:
+        if number == signal.SIGHUP and signals:                        # a closing terminal may send it twice, or to a run that is stopping
+            return
+        signals.append(number)
+        if len(signals) > 1:
+            raise KeyboardInterrupt
+        warn("\nstopping after this step (again: stop now)")
+
+    handled = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:              # nohup ignores it
+        handled.append(signal.SIGHUP)
+    before = {number: signal.signal(number, receive) for number in handled}
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def discard_output() -> None:

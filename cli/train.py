@@ -15,7 +15,7 @@ import click
 from minixl.cli.completion import complete_language_file, complete_recipe, complete_setting
 from minixl.cli.options import device_option, label_column_option, text_column_option, threads_option, verbosity_options
 from minixl.cli.recipes import WithRecipes, show_settings, show_toml
-from minixl.cli.terminal import is_quiet, to_stderr, warn
+from minixl.cli.terminal import is_quiet, stop_requests, to_stderr, warn
 
 if TYPE_CHECKING:
     from minixl.methods.plan import Plan
@@ -135,33 +135,17 @@ def _run(plan: Plan, device: str, resume: bool) -> None:
     from minixl.training.progress import Stopped
 
     out = plan.out
-    signals: list[int] = []                                            # received so far
-
-    def stop_after_step(number: int, frame: Any) -> None:
-        if number == signal.SIGHUP and signals:                # a closing terminal may send it twice, or to a run that is stopping
-            return
-        signals.append(number)
-        if len(signals) > 1:
-            raise KeyboardInterrupt
-        warn("\nstopping after this step (again: stop now)")
-
     xp = array_module_for(device)
-    handled = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:              # nohup ignores it
-        handled.append(signal.SIGHUP)
-    before = {number: signal.signal(number, stop_after_step) for number in handled}
-    try:
-        warnings.filterwarnings("ignore", category=RuntimeWarning)      # overflow: the method stops with one clear line
-        metrics = train_method(plan.settings, plan.inputs, out, seed=plan.seed, seeds=plan.seeds,
-                               reporter=Terminal(), xp=xp, resume=resume, stop=lambda: bool(signals))
-    except (Stopped, KeyboardInterrupt) as end:
-        resumable = isinstance(end, Stopped) or (out / ("seed-1" if plan.seeds else "") / "config.toml").is_file()
-        cure = f"; continue with: minixl train --resume --out {out}" + (f" --seeds {len(plan.seeds)}" if plan.seeds else "")
-        warn(("stopped" if isinstance(end, Stopped) else "interrupted") + (cure if resumable else ""))
-        sys.exit(128 + (signals[-1] if signals else signal.SIGINT))        # what a shell reports for a process ended by a signal
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with stop_requests() as signals:
+        try:
+            warnings.filterwarnings("ignore", category=RuntimeWarning)  # overflow: the method stops with one clear line
+            metrics = train_method(plan.settings, plan.inputs, out, seed=plan.seed, seeds=plan.seeds,
+                                   reporter=Terminal(), xp=xp, resume=resume, stop=lambda: bool(signals))
+        except (Stopped, KeyboardInterrupt) as end:
+            resumable = isinstance(end, Stopped) or (out / ("seed-1" if plan.seeds else "") / "config.toml").is_file()
+            cure = f"; continue with: minixl train --resume --out {out}" + (f" --seeds {len(plan.seeds)}" if plan.seeds else "")
+            warn(("stopped" if isinstance(end, Stopped) else "interrupted") + (cure if resumable else ""))
+            sys.exit(128 + (signals[-1] if signals else signal.SIGINT))    # what a shell reports for a process ended by a signal
     try:
         print_table(metrics, list(by_language(plan.inputs.source)))
     finally:                                                           # the scores are safe even if they cannot be printed

@@ -29,6 +29,7 @@ PURPOSE = {
     "training": "one stage: loop, update, checkpoint",
     "evaluation": "scores, probe, translations",
     "prediction": "a model folder tags text",
+    "alignment": "word vectors of two languages in one space",
     "building": "one family of models a file",
     "weights": "model and vector files",
     "models": "ops put together",

@@ -203,7 +203,7 @@ class FasttextVectors(WordVectors):
         """(V, D)"""
         matrix = np.empty((len(self.words), self.dim), np.float32)
         for row, word in enumerate(self.words):
-            matrix[row] = self._known(word)
+            matrix[row] = self.known(word)
         return matrix
 
     def find(self, word: str) -> tuple[int | None, str]:
@@ -215,11 +215,12 @@ class FasttextVectors(WordVectors):
         """Return a word's vector (D,), from the vocabulary if lookup finds it, else from its n-grams; None if it has none."""
         row = self.lookup(word)
         if row is not None:
-            return self._known(self.words[row])
+            return self.known(self.words[row])
         rows = self._file.ngram_rows(word)
         return self._file.mean(rows, word) if rows else None
 
-    def _known(self, word: str) -> np.ndarray:
+    def known(self, word: str) -> np.ndarray:
+        """Return the vector (D,) of a word of the vocabulary, as written."""
         rows = [self._file.rows[word], *self._file.ngram_rows(word)]
         return self._file.mean(rows, word)
 

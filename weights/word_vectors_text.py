@@ -15,9 +15,9 @@ Test: tests/weights/test_word_vectors.py
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from itertools import chain, takewhile
+from itertools import chain, islice, takewhile
 
 import numpy as np
 
@@ -33,7 +33,7 @@ FIRST_ROWS = 1024
 Line = tuple[int, str]                                     # line number, text
 
 
-def read_text_vectors(path: PathLike, *, top: int, report: Callable[[str], None]) -> WordVectors:
+def read_text_vectors(path: PathLike, *, top: int, report: Callable[[str], None], strict: bool = False) -> WordVectors:
     """See read_vectors in word_vectors.py."""
     with closing(_lines(path)) as lines:
         parser = _Parser(path, next(lines, None))
@@ -42,10 +42,23 @@ def read_text_vectors(path: PathLike, *, top: int, report: Callable[[str], None]
                 break
             parser.add(number, line)
         else:
-            parser.check_count(report)
+            parser.check_count(report, strict)
     for fault, (number, count) in parser.faults.items():
         report(f"{path}:{number}: {fault}" + (f" ({count:,} such lines)" if count > 1 else ""))
     return WordVectors(list(parser.rows), parser.matrix(), path)
+
+
+def stream_text_vectors(path: PathLike, rows: int, report: Callable[[str], None]) -> Iterator[tuple[list[str], np.ndarray]]:
+    """See stream_vectors in word_vectors.py."""
+    with closing(_lines(path)) as lines:
+        parser = _Parser(path, next(lines, None))
+        for number, line in chain(parser.pending, lines):
+            parser.add(number, line)
+            if parser.held == rows:
+                yield parser.take()
+        if parser.held:
+            yield parser.take()
+        parser.check_count(report)
 
 
 def _lines(path: PathLike) -> Generator[Line, None, None]:
@@ -86,7 +99,19 @@ class _Parser:
         self.read = 0
         self.rows: dict[str, int] = {}
         self.faults: dict[str, tuple[int, int]] = {}
+        self.first = 0                                     # words taken so far
         self._matrix = np.empty((0, 0), np.float32)
+
+    @property
+    def held(self) -> int:
+        """Number of words read and not taken."""
+        return len(self.rows) - self.first
+
+    def take(self) -> tuple[list[str], np.ndarray]:
+        """Return the words and vectors read since the last call, and forget these vectors."""
+        words, matrix = list(islice(reversed(self.rows), self.held))[::-1], self._matrix[:self.held].copy()
+        self.first = len(self.rows)
+        return words, matrix
 
     def add(self, number: int, line: str) -> None:
         """Add a line, reading its numbers only if the word is kept."""
@@ -101,7 +126,7 @@ class _Parser:
         if word in self.rows:
             return self._fault("a repeated word was left out; the first one counts", number)
         values = self._numbers(number, fields)             # (D,)
-        row = self.rows[word] = len(self.rows)
+        row, self.rows[word] = self.held, len(self.rows)
         if row == len(self._matrix):                       # grow in place by half, without a second copy
             self._matrix.resize((max(FIRST_ROWS, row + row // 2), self.dim), refcheck=False)
         self._matrix[row] = values
@@ -112,13 +137,16 @@ class _Parser:
         self._matrix.resize((len(self.rows), self.dim), refcheck=False)
         return self._matrix
 
-    def check_count(self, report: Callable[[str], None]) -> None:
-        """Raise UserError for a file without words; report a file shorter or longer than its header says."""
+    def check_count(self, report: Callable[[str], None], strict: bool = False) -> None:
+        """Raise UserError for a file without words; report a file shorter or longer than its header says (strict: raise it)."""
         if not self.read:
             raise UserError(f"{self.path}: expected {self.promised:,} word vectors, found only a header; download it again")
         if self.promised not in (None, self.read):
-            report(f"{self.path}: the header promises {self.promised:,} words, but the file has {self.read:,}"
-                   + ("; it may be truncated, download it again" if self.read < (self.promised or 0) else ""))
+            problem = (f"{self.path}: the header promises {self.promised:,} words, but the file has {self.read:,}"
+                       + ("; it may be truncated, download it again" if self.read < (self.promised or 0) else ""))
+            if strict:
+                raise UserError(problem)
+            report(problem)
 
     def _fault(self, fault: str, number: int) -> None:
         first, count = self.faults.get(fault, (number, 0))

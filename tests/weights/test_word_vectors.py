@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minixl.errors import UserError
-from minixl.weights.word_vectors import OovReport, WordVectors, read_vectors
+from minixl.weights.word_vectors import OovReport, WordVectors, read_vectors, stream_vectors
 from minixl.weights.word_vectors_text import FIRST_ROWS
 
 FASTTEXT = "4 3\nthe 0.5 -1.25 3e-2 \nMadrid 1 2 3 \n0000 .5 +6. 7E1\n10\u00a0000 7 8 9\n"
@@ -233,3 +233,28 @@ def test_any_bytes_give_vectors_or_a_user_error(tmp_path_factory, content, name)
     else:
         assert vectors.matrix.shape == (len(vectors.words), vectors.dim) and np.isfinite(vectors.matrix).all()
         assert len(set(vectors.words)) == len(vectors)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 100])
+def test_a_stream_has_the_same_words_and_vectors(write, rows):
+    path = write("6 2\na 1 2\nb 3 4\na 9 9\nc 5 6\nd 7 8\ne 9 10\n")
+    reports = []
+    blocks = list(stream_vectors(path, rows, report=reports.append))
+    whole = read_vectors(path, report=lambda message: None)
+    assert [word for words, _ in blocks for word in words] == whole.words == list("abcde")
+    np.testing.assert_array_equal(np.concatenate([matrix for _, matrix in blocks]), whole.matrix)
+    assert all(len(words) == len(matrix) <= rows for words, matrix in blocks)
+    assert reports == []
+
+
+def test_a_stream_reports_what_its_header_promises(write):
+    reports = []
+    list(stream_vectors(write("5 2\na 1 2\nb 3 4\n"), report=reports.append))
+    assert len(reports) == 1 and "the header promises 5 words, but the file has 2" in reports[0]
+
+
+def test_strict_reading_refuses_a_header_with_the_wrong_number_of_words(write):
+    assert refused(write("5 2\na 1 2\nb 3 4\n"), strict=True).endswith(
+        "the header promises 5 words, but the file has 2; it may be truncated, download it again")
+    assert refused(write("1 2\na 1 2\nb 3 4\n"), strict=True).endswith("the header promises 1 words, but the file has 2")
+    assert len(read(write("5 2\na 1 2\nb 3 4\n"), strict=True, top=1)[0]) == 1
