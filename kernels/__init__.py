@@ -24,6 +24,7 @@ Launcher = TypeVar("Launcher", bound=Callable[..., Any])
 # op (minixl/ops/NAME.py, kernels/NAME.py, kernels/NAME.cu) -> the functions that have a launcher
 OPS: dict[str, tuple[str, ...]] = {
     "average_linkage": ("average_linkage_forward",),
+    "csls": ("top_products", "top_products_both_ways", "mean_similarities"),
     "viterbi": ("viterbi",),
     "layernorm": ("layernorm_forward", "layernorm_backward"),
     "gelu": ("gelu_forward", "gelu_backward"),

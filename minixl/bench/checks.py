@@ -9,14 +9,16 @@ from minixl.errors import UserError
 
 # engine -> module that it needs -> package that provides it
 PACKAGES = {"transformers": {"torch": "torch", "transformers": "transformers"},
-            "torch": {"torch": "torch", "torchcrf": "pytorch-crf"}}
+            "torch": {"torch": "torch", "torchcrf": "pytorch-crf"}, "faiss": {"faiss": "faiss-cpu"}}
+EXTRAS = {"faiss": "bench"}                    # of minixl; for the other engines it is test
 
 
 def require_installed(against: str, engine: str) -> None:
     """Raise UserError if a package of the other engine is not installed."""
     for module, package in PACKAGES[engine].items():
         if importlib.util.find_spec(module) is None:
-            raise UserError(f"--against {against}: {package} is not installed; install it with: pip install 'minixl[test]'")
+            raise UserError(f"--against {against}: {package} is not installed; install it with: "
+                            f"pip install 'minixl[{EXTRAS.get(against, 'test')}]'")
 
 
 def require_writable(option: str, file: Path | None) -> None:

@@ -40,7 +40,7 @@ def run(names: Sequence[str] = (), *, against: str | None = None, json_file: Pat
         show: Callable[[str], None] = print) -> dict[str, Any]:
     """Time the ops of `names` (all if empty), on the GPU if there is one; return all figures.
 
-    against="torch" also times PyTorch.  `readme` rewrites the table in kernels/README.md.  `say` gets a line for each op
+    against="torch" also times PyTorch, "faiss" faiss.  `readme` rewrites the table in kernels/README.md.  `say` gets a line for each op
     before it is timed.  `show` gets the table before any file is written, so that it is seen even if writing fails.
     """
     _check_arguments(names, against, json_file, plot_file, readme)
@@ -69,10 +69,14 @@ def _check_arguments(names: Sequence[str], against: str | None, json_file: Path 
     for name in names:
         if name not in CASES:
             raise UserError(f"bench kernels: expected some of {', '.join(CASES)}, got {name!r}")
-    if against not in (None, "torch"):
-        raise UserError(f"--against: expected torch, got {against!r}")
+    if against not in (None, "torch", "faiss"):
+        raise UserError(f"--against: expected torch or faiss, got {against!r}")
     if against:
         require_installed(against, against)
+    without = [name for name in names or CASES if CASES[name].faiss is None] if against == "faiss" else []
+    if without:
+        with_faiss = " ".join(name for name, case in CASES.items() if case.faiss is not None)
+        raise UserError(f"--against faiss: {without[0]} has no counterpart in faiss; name the ops, minixl bench kernels {with_faiss}")
     if readme and names:
         raise UserError("--readme: the table has all ops; leave out the names of ops")
     if readme:
@@ -89,7 +93,7 @@ def _rows(name: str, number: int, size: dict[str, int], against: str | None,
     """Time an op with every engine; yield a row for each.  Ratios are to the first, minixl's default."""
     check(name, size)
     first = None
-    for kind in (*kinds(), *(["torch"] if against else [])):
+    for kind in (*kinds(), *([against] if against else [])):
         times = measure(name, size, kind)
         first = first or times[len(times) // 2]
         yield _row(name, size, kind, times, ceiling) | {

@@ -15,6 +15,7 @@ import numpy as np
 from minixl.bench.kernels.chains import (Arrays, crf_call, crf_inputs, crf_prepare, crf_torch, floats, lstm_call, lstm_inputs,
                                          lstm_prepare, lstm_torch, viterbi_call, viterbi_inputs, viterbi_prepare,
                                          viterbi_torch, words)
+from minixl.bench.kernels.search import csls_call, csls_faiss, csls_inputs, csls_torch
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class KernelCase:
     bytes: Callable[..., int]
     operations: Callable[..., int]
     bound: str = "copy"                                   # the ceiling: "copy" (GB/s) or "product" (GFLOP/s)
+    faiss: Callable[[Arrays], Any] | None = None          # the same by faiss, of NumPy arrays
 
 
 def leaves(inputs: Arrays, device: Any) -> dict[str, Any]:
@@ -161,6 +163,12 @@ def adamw_prepare(inputs: Arrays, device: Any) -> Any:
 
 
 CASES = {
+    "csls": KernelCase(
+        ({"words": 64, "hidden": 16}, {"words": 5000, "hidden": 300}, {"words": 20_000, "hidden": 300},
+         {"words": 50_000, "hidden": 300}),
+        csls_inputs, csls_call, leaves, csls_torch, "torch topk",
+        lambda words, hidden: 16 * words * hidden, lambda words, hidden: 4 * words * words * hidden, "product",
+        csls_faiss),
     "average_linkage": KernelCase(
         ({"points": 64, "hidden": 64}, {"points": 512, "hidden": 512}, {"points": 2048, "hidden": 512},
          {"points": 4096, "hidden": 512}),

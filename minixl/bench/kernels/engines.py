@@ -63,6 +63,11 @@ def engine(name: str, kind: str, sets: list[Arrays]) -> tuple[Callable[[Any], An
         import torch
         torch.set_num_threads(threads())
         return case.torch, [case.prepare(inputs, "cuda" if on_gpu() else "cpu") for inputs in sets]
+    if kind == "faiss":
+        import faiss
+        assert case.faiss is not None
+        faiss.omp_set_num_threads(threads())
+        return case.faiss, [placed(inputs, "numpy") for inputs in sets]
     op = functions(name, kind)
 
     def call(inputs: Arrays) -> Any:

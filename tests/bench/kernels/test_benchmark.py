@@ -104,6 +104,23 @@ def test_pytorch_crf_finds_the_same_tags(rng):
     assert sum(case.torch(case.prepare(inputs, "cpu")), []) == tags.tolist()
 
 
+def test_faiss_finds_the_same_translations(quick):
+    pytest.importorskip("faiss")
+    rng, case = np.random.default_rng(3), CASES["csls"]
+    inputs = case.inputs(rng, words=300, hidden=16)
+    ours = case.call(benchmark.functions("csls", "numpy"), inputs)[0]
+    np.testing.assert_allclose(case.faiss(inputs), ours, atol=1e-5)
+    rows = benchmark.run(["csls"], against="faiss", show=lambda text: None)["rows"]
+    assert [row["engine"] for row in rows] == ["numpy", "faiss"] and rows[1]["ratio"] > 0
+
+
+def test_pytorch_finds_the_same_translations(rng):
+    case = CASES["csls"]
+    inputs = case.inputs(rng, **case.sizes[0])
+    ours = case.call(benchmark.functions("csls", "numpy"), inputs)[0]
+    np.testing.assert_allclose(case.torch(case.prepare(inputs, "cpu")), ours, atol=1e-5)
+
+
 def test_a_wrong_op_is_not_timed(monkeypatch):
     def wrong(name, kind):
         op = functions(name, kind)
@@ -151,8 +168,9 @@ def test_resources_are_listed_by_kernel(monkeypatch):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    ({"names": ["relu"]}, "bench kernels: expected some of average_linkage, .*, got 'relu'"),
-    ({"against": "jax"}, "--against: expected torch, got 'jax'"),
+    ({"names": ["relu"]}, "bench kernels: expected some of csls, average_linkage, .*, got 'relu'"),
+    ({"against": "jax"}, "--against: expected torch or faiss, got 'jax'"),
+    ({"against": "faiss"}, "--against faiss: average_linkage has no counterpart in faiss; name the ops, minixl bench kernels csls"),
     ({"names": ["gelu"], "readme": True}, "--readme: the table has all ops; leave out the names"),
 ])
 def test_bad_input_is_named(arguments, message):
