@@ -16,22 +16,25 @@ LINE_EVERY = 60                               # seconds between two lines of pro
 
 
 @click.command()
-@click.option("--source", required=True, metavar="LANGUAGE=FILE", help="Word vectors of the source language: .vec or fastText's .bin, "
-              "most frequent words first.")
+@click.option("--source", required=True, metavar="LANGUAGE=FILE",
+              help="Word vectors of the source language: .vec or fastText's .bin, most frequent words first.")
 @click.option("--target", "targets", multiple=True, required=True, metavar="LANGUAGE=FILE",
               help="Word vectors of a target language; repeatable, all share the source's space.")
-@click.option("--method", type=click.Choice(["adversarial", "identical", "dictionary", "similarity"]), help="What the map is learnt "
-              "from: both spaces alone (adversarial, similarity), words spelt alike, or a dictionary.  [default: adversarial]")
+@click.option("--method", type=click.Choice(["adversarial", "identical", "dictionary", "similarity"]),
+              help="What the map is learnt from: both spaces alone (adversarial, similarity), words spelt alike, or a dictionary.  "
+              "[default: adversarial]")
 @click.option("--dictionary", "dictionaries", multiple=True, metavar="LANGUAGE=FILE",
               help="Pairs that --method dictionary learns from, one 'source-word target-word' a line.")
 @click.option("--evaluate", "evaluations", multiple=True, metavar="LANGUAGE=FILE",
               help="Dictionary on which the map is scored; nothing is learnt or selected from it.")
-@click.option("--restarts", type=click.IntRange(1), help="Attempts of an unsupervised method; the best criterion counts.  [default: 1]")
+@click.option("--restarts", type=click.IntRange(1), help="Attempts of an unsupervised method; the best by the criterion counts.  "
+              "[default: 1]")
 @click.option("--refine", type=click.IntRange(0), help="Iterations of refinement.  [default: 5]")
-@click.option("--normalize", metavar="STEPS", help="Steps before the map, separated by commas, or none.  [default: unit,center,unit]")
+@click.option("--normalize", metavar="STEPS", help="Steps before the map, separated by commas, or none.  "
+              "[default: unit,center,unit]")
 @click.option("--size", type=click.Choice(["paper", "cpu"]), default="paper", show_default=True,
               help="Settings of the papers, or smaller ones for two CPU cores.")
-@click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", help="Change a setting; --show lists them.")
+@click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", help="Change a setting, see docs/alignment.md.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of the first attempt.")
 @device_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")

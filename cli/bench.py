@@ -79,7 +79,8 @@ def train(encoder: Path | None, source: str | None, against: str | None, family:
 
 @bench.command()
 @click.argument("ops", nargs=-1)
-@click.option("--against", type=click.Choice(["torch", "faiss"]), help="Also time the same in PyTorch, or csls by faiss's exact search.")
+@click.option("--against", type=click.Choice(["torch", "faiss"]),
+              help="Also time the same in PyTorch, or csls by faiss's exact search.")
 @json_option
 @click.option("--plot", "plot_file", type=click.Path(dir_okay=False, path_type=Path),
               help="Plot time against size to FILE, for example a .png or .pdf; needs matplotlib.")

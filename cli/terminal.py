@@ -162,7 +162,7 @@ def stop_requests() -> Iterator[list[int]]:
     signals: list[int] = []
 
     def receive(number: int, frame: Any) -> None:
-        if number == signal.SIGHUP and signals:                        # a closing terminal may send it twice, or to a run that is stopping
+        if number == signal.SIGHUP and signals:                # a closing terminal may send it twice, or to a run that is stopping
             return
         signals.append(number)
         if len(signals) > 1:

@@ -119,7 +119,8 @@ class AdversarialMapping:
     def update_mapping(self, draw: Draw) -> float:
         """Update W so that D takes each language for the other, then make it more orthogonal; return the loss."""
         xp = self.store.xp
-        mapped, mapping_cache = linear_forward(self.source[draw.source], self.mapping, xp.zeros(len(self.mapping), self.store.dtype))
+        no_bias = xp.zeros(len(self.mapping), self.store.dtype)
+        mapped, mapping_cache = linear_forward(self.source[draw.source], self.mapping, no_bias)
         x = xp.concatenate([mapped, self.target[draw.target]])
         logits, cache = discriminator_forward(x, self.store)
         loss, loss_cache = binary_cross_entropy_forward(logits, 1 - self._labels(len(draw.source), len(draw.target)))

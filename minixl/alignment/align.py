@@ -117,9 +117,10 @@ def check_request(request: Request) -> None:
         if missing:
             raise UserError(f"--method dictionary: expected --dictionary {missing[0]}=FILE as well")
     elif request.dictionaries:
-        raise UserError(f"--dictionary: --method {method} reads no dictionary; give --method dictionary, or to score a map --evaluate")
+        raise UserError(f"--dictionary: --method {method} reads no dictionary; give --method dictionary, or --evaluate to score a "
+                        "map")
     if request.settings["align.map"] == "source" and len(request.targets) > 1:
-        raise UserError("align.map=source: with several targets the shared space is that of the source; use align.map=target or auto")
+        raise UserError("align.map=source: with several targets the shared space is the source's; use align.map=target or auto")
 
 
 def moving_language(settings: Settings, targets: int) -> str:
@@ -174,8 +175,12 @@ def _map(request: Request, x: Array, y: Array, pairs: np.ndarray | None, gold: D
     attempts = []
     for number in range(1, (1 if pairs is not None else settings["align.restarts"]) + 1):
         learner = _learner(settings, moving, fixed, learnt_from, request.seed + number - 1, engine)
-        attempts.append(_attempt(learner, folder / f"restart-{number}.safetensors", f"{label} {number}", reporter, stop))
+        attempts.append(_attempt(learner, folder / f"restart-{number}.safetensors", f"{label} attempt {number}", reporter, stop))
     mapping, best = max(attempts, key=lambda attempt: attempt[1]["criterion"])        # the first of equal ones
+    learnt = mapping
+    if settings["refine.self_learning"]:
+        learner = SimilarityLearner(moving, fixed, settings, request.seed, engine, array_module(x).asarray(mapping))
+        mapping, _ = _attempt(learner, folder / "self-learning.safetensors", f"{label} self-learning", reporter, stop)
     curve: list[dict[str, float]] = []
     refined, value = refine(array_module(x).asarray(mapping), moving, fixed, settings,
                             lambda step, criterion: curve.append({"step": step, "criterion": criterion}), engine=engine)
@@ -188,7 +193,7 @@ def _map(request: Request, x: Array, y: Array, pairs: np.ndarray | None, gold: D
     result = Mapped(to_numpy(refined), moves, metrics)
     save_arrays(folder / "mapping.safetensors", {"mapping": result.mapping}, {"moves": moves, "criterion": value})
     if gold is not None:
-        for stage, one in (("unrefined", result._replace(mapping=mapping)), ("refined", result)):
+        for stage, one in (("unrefined", result._replace(mapping=learnt)), ("refined", result)):
             metrics[stage] = precision(*shared_space(one, x, y), gold, engine=engine)
     if metrics["failed"]:
         reporter.message(failure(label, metrics, settings["method"]))

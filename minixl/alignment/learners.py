@@ -19,7 +19,7 @@ from minixl.alignment.adversarial import AdversarialMapping
 from minixl.alignment.normalization import unit
 from minixl.alignment.procrustes import procrustes
 from minixl.alignment.retrieval import Pairs, mean_cosine
-from minixl.alignment.similarity import SelfLearning, start_pairs
+from minixl.alignment.similarity import SelfLearning, pairs_both_ways, start_pairs
 from minixl.backend import Array, array_module, to_numpy
 
 CHUNK = 500                                        # steps of the adversarial method between two chances to stop
@@ -119,8 +119,9 @@ class AdversarialLearner:
 class SimilarityLearner:
     """VecMap's start and self-learning; its curve has the objective at every iteration, the criterion at the end."""
 
-    def __init__(self, x: Array, y: Array, settings: Any, seed: int, engine: Any) -> None:
-        """x (n, H), y (m, H), normalised."""
+    def __init__(self, x: Array, y: Array, settings: Any, seed: int, engine: Any, start: Array | None = None) -> None:
+        """x (n, H), y (m, H), normalised.  start (H, H): a map to begin from instead of the similarity distributions."""
+        self.start = start
         self.x, self.y, self.settings, self.engine = x, y, settings, engine
         self.steps, self.ended, self.best = settings["similarity.max_iterations"], False, LOWEST
         self.seed = seed
@@ -133,8 +134,12 @@ class SimilarityLearner:
 
     def advance(self) -> Progress:
         if self.training is None:
-            pairs = start_pairs(self.x, self.y, min(self.settings["similarity.start_words"], self.settings["similarity.frequent"]),
-                                engine=self.engine)
+            frequent = self.settings["similarity.frequent"]
+            if self.start is None:
+                words = min(self.settings["similarity.start_words"], frequent)
+                pairs = start_pairs(self.x, self.y, words, engine=self.engine)
+            else:
+                pairs = pairs_both_ways(unit(self.x[:frequent] @ self.start.T), unit(self.y[:frequent]), engine=self.engine)
             self.training = SelfLearning(self.x, self.y, pairs, self.settings, self.seed, engine=self.engine)
             return Progress(0, None)
         point = {"objective": self.training.step(), "keep": self.training.keep}

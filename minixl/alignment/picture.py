@@ -24,7 +24,7 @@ def picture(x: np.ndarray, y: np.ndarray, kind: str, seed: int) -> list[list[lis
 
 
 def _components(points: np.ndarray) -> np.ndarray:
-    """Project on the two directions of largest variance; the largest entry of each is positive, so the picture is always the same."""
+    """Project on the two directions of largest variance; the largest entry of each is positive: always the same picture."""
     points = points - points.mean(axis=0)
     _, _, directions = np.linalg.svd(points, full_matrices=False)
     largest = np.take_along_axis(directions, abs(directions).argmax(axis=1)[:, None], 1)

@@ -21,6 +21,8 @@ from minixl.settings import Section, Setting
 PAIRS = ("mutual", "source-to-target")
 
 SETTINGS = Section("refinement", {
+    "refine.self_learning": Setting(False, "self-learning (similarity.*) from the map before the refinement; it can improve a "
+                                    "map that is too poor for refinement"),
     "refine.iterations": Setting(5, "iterations; --refine sets them", at_least=0),
     "refine.frequent": Setting(15_000, "most frequent words that are translated", at_least=1),
     "refine.pairs": Setting("mutual", "which translations are used: those that are each other's best, or all from source to "
@@ -40,7 +42,8 @@ def refine(mapping: Array, x: Array, y: Array, settings: Any, observe: Callable[
     best = mapping, criterion()
     observe(0, best[1])
     for iteration in range(1, settings["refine.iterations"] + 1):
-        pairs = induce(unit(x[:frequent] @ mapping.T), y_unit[:frequent], mutual=settings["refine.pairs"] == "mutual", engine=engine)
+        mapped = unit(x[:frequent] @ mapping.T)
+        pairs = induce(mapped, y_unit[:frequent], mutual=settings["refine.pairs"] == "mutual", engine=engine)
         mapping = procrustes(x[pairs.source], y[pairs.target])
         value = criterion()
         observe(iteration, value)

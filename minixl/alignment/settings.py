@@ -32,5 +32,5 @@ SCHEMA = Schema([SETTINGS, adversarial.SETTINGS, similarity.SETTINGS, refinement
 # --size cpu: about ten minutes on two cores for 25,000 words (docs/alignment.md has the measurements)
 SIZES = {
     "paper": (),
-    "cpu": ("adversarial.hidden=512", "similarity.frequent=6000"),
+    "cpu": ("adversarial.hidden=512", "similarity.frequent=6000", "similarity.patience=10"),
 }

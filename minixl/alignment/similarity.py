@@ -46,8 +46,12 @@ def start_pairs(x: Array, y: Array, words: int, *, engine: Any = csls) -> Pairs:
     """x (n, H), y (m, H), normalised -> pairs of frequent words with alike similarities, of both directions."""
     words = min(words, len(x), len(y))
     x_signatures, y_signatures = (_signatures(vectors[:words]) for vectors in (x, y))  # (words, words) each
-    return _joined(induce(x_signatures, y_signatures, mutual=False, engine=engine),
-                   induce(y_signatures, x_signatures, mutual=False, engine=engine))
+    return pairs_both_ways(x_signatures, y_signatures, engine=engine)
+
+
+def pairs_both_ways(x: Array, y: Array, *, engine: Any = csls) -> Pairs:
+    """x (n, H), y (m, H), unit vectors in one space -> the best translation by CSLS of every word of either."""
+    return _joined(induce(x, y, mutual=False, engine=engine), induce(y, x, mutual=False, engine=engine))
 
 
 def _signatures(x: Array) -> Array:

@@ -34,8 +34,8 @@ def read_spaces(files: Mapping[str, str], top: int, steps: list[str], report: Ca
             raise UserError(f"{path}: expected at least {FEWEST:,} words, found {len(words):,}; a map learnt from so few is noise")
         first = next(iter(spaces.values()), None)
         if first and first.words.dim != words.dim:
-            raise UserError(f"{path}: expected vectors of {first.words.dim} dimensions, as in {first.words.path}, found {words.dim}; "
-                            "give vectors of the same size for all languages")
+            raise UserError(f"{path}: expected vectors of {first.words.dim} dimensions, as in {first.words.path}, found "
+                            f"{words.dim}; give vectors of the same size for all languages")
         if not np.isfinite(words.matrix).all():
             row = int(np.flatnonzero(~np.isfinite(words.matrix).all(axis=1))[0])
             raise UserError(f"{path}: expected finite numbers, found NaN or infinity in the vector of {words.words[row]!r}")

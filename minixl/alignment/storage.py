@@ -3,6 +3,7 @@
     OUT/config.toml                        settings, seed, inputs and their digests: what --resume compares
     OUT/es/restart-N.safetensors           the map of attempt N, its criterion and its curve
     OUT/es/restart-N.checkpoint            the attempt in progress
+    OUT/es/self-learning.safetensors       the map after refine.self_learning
     OUT/es/mapping.safetensors             the selected and refined map W (H, H): mapped = W x
     OUT/es/dictionary.tsv                  source word, target word, CSLS
     OUT/en.vec, OUT/en.safetensors, ...    the vectors of each language in the shared space

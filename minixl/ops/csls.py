@@ -21,7 +21,6 @@ CUDA version: kernels/csls.cu.  Test: tests/ops/test_csls.py.
 """
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np

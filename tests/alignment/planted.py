@@ -41,6 +41,7 @@ def share_right(mapping: np.ndarray, spaces: Planted) -> float:
 
 def write_vectors(path: Path, words: list[str], matrix: np.ndarray) -> Path:
     """Write a .vec file."""
-    lines = [f"{len(words)} {matrix.shape[1]}", *(f"{word} {' '.join(f'{v:.5f}' for v in row)}" for word, row in zip(words, matrix))]
+    lines = [f"{len(words)} {matrix.shape[1]}"]
+    lines += [f"{word} {' '.join(f'{value:.5f}' for value in row)}" for word, row in zip(words, matrix, strict=True)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path

@@ -27,7 +27,8 @@ class Twin(torch.nn.Module):
         super().__init__()
         self.ours = ours
         self.mapping = torch.nn.Linear(DIM, DIM, bias=False).double()
-        self.layers = torch.nn.ModuleList(torch.nn.Linear(*sizes).double() for sizes in ((DIM, HIDDEN), (HIDDEN, HIDDEN), (HIDDEN, 1)))
+        self.layers = torch.nn.ModuleList(torch.nn.Linear(*sizes).double()
+                                          for sizes in ((DIM, HIDDEN), (HIDDEN, HIDDEN), (HIDDEN, 1)))
         with torch.no_grad():
             for name, parameter in self.by_name().items():
                 parameter.copy_(torch.tensor(ours.store[name].value))

@@ -48,7 +48,8 @@ def files(tmp_path_factory):
     vectors = {"en": spaces.x, "es": spaces.y, "de": spaces.x @ other.T}
     for language, matrix in vectors.items():
         write_vectors(folder / f"{language}.vec", names(language), matrix)
-        (folder / f"en-{language}.txt").write_text("".join(f"{name(i, 'en')} {name(i, language)}\n" for i in range(50, 250)), encoding="utf-8")
+        entries = [f"{name(i, 'en')} {name(i, language)}\n" for i in range(50, 250)]
+        (folder / f"en-{language}.txt").write_text("".join(entries), encoding="utf-8")
     return folder
 
 
@@ -139,6 +140,15 @@ def test_resuming_gives_the_same_bits(files, tmp_path, monkeypatch, method):
     for file in sorted((tmp_path / "whole").rglob("*")):
         if file.is_file() and file.name not in ("metrics.json",):
             assert file.read_bytes() == (tmp_path / "parts" / file.relative_to(tmp_path / "whole")).read_bytes(), file
+
+
+def test_self_learning_improves_a_poor_map(files, tmp_path):
+    """A dictionary of six entries in sixteen dimensions."""
+    (tmp_path / "six.txt").write_text("".join(f"{name(i, 'en')} {name(i, 'es')}\n" for i in range(6)), encoding="utf-8")
+    wanted = request(files, "dictionary", **{"refine.self_learning": True})._replace(dictionaries={"es": str(tmp_path / "six.txt")})
+    one = align(wanted, tmp_path / "out", Silent())["targets"]["es"]
+    assert one["unrefined"]["csls"]["1"] < 0.6 and one["refined"]["csls"]["1"] > 0.95
+    assert (tmp_path / "out" / "es" / "self-learning.safetensors").is_file()
 
 
 def test_resuming_with_other_options_is_refused(files, tmp_path):

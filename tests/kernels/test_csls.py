@@ -26,7 +26,8 @@ def compare(arrays, k, xp, **options):
         np.testing.assert_allclose(to_numpy(means), exact, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 2, 0, 2), (5, 3, 7, 10), (70, 150, 33, 10), (1, 200, 16, 40), (64, 65, 17, 1)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 2, 0, 2), (5, 3, 7, 10), (70, 150, 33, 10), (1, 200, 16, 40), (64, 65, 17, 1)],
+                         ids=str)
 @pytest.mark.parametrize("version, threads", [(1, 32), (1, 64), (2, 32), (2, 256)])
 def test_matches_op(device, rng, shape, version, threads):
     n, m, hidden, k = shape

@@ -40,8 +40,8 @@ def run(names: Sequence[str] = (), *, against: str | None = None, json_file: Pat
         show: Callable[[str], None] = print) -> dict[str, Any]:
     """Time the ops of `names` (all if empty), on the GPU if there is one; return all figures.
 
-    against="torch" also times PyTorch, "faiss" faiss.  `readme` rewrites the table in kernels/README.md.  `say` gets a line for each op
-    before it is timed.  `show` gets the table before any file is written, so that it is seen even if writing fails.
+    against="torch" also times PyTorch, "faiss" faiss.  `readme` rewrites the table in kernels/README.md.  `say` gets a line
+    for each op before it is timed.  `show` gets the table before any file is written, so that it is seen even if writing fails.
     """
     _check_arguments(names, against, json_file, plot_file, readme)
     rows: list[dict[str, Any]] = []
@@ -76,7 +76,8 @@ def _check_arguments(names: Sequence[str], against: str | None, json_file: Path 
     without = [name for name in names or CASES if CASES[name].faiss is None] if against == "faiss" else []
     if without:
         with_faiss = " ".join(name for name, case in CASES.items() if case.faiss is not None)
-        raise UserError(f"--against faiss: {without[0]} has no counterpart in faiss; name the ops, minixl bench kernels {with_faiss}")
+        raise UserError(f"--against faiss: {without[0]} has no counterpart in faiss; name the ops: "
+                        f"minixl bench kernels {with_faiss}")
     if readme and names:
         raise UserError("--readme: the table has all ops; leave out the names of ops")
     if readme:

@@ -170,7 +170,7 @@ def test_resources_are_listed_by_kernel(monkeypatch):
 @pytest.mark.parametrize("arguments, message", [
     ({"names": ["relu"]}, "bench kernels: expected some of csls, average_linkage, .*, got 'relu'"),
     ({"against": "jax"}, "--against: expected torch or faiss, got 'jax'"),
-    ({"against": "faiss"}, "--against faiss: average_linkage has no counterpart in faiss; name the ops, minixl bench kernels csls"),
+    ({"against": "faiss"}, "--against faiss: average_linkage has no counterpart in faiss; name the ops: minixl bench kernels csls"),
     ({"names": ["gelu"], "readme": True}, "--readme: the table has all ops; leave out the names"),
 ])
 def test_bad_input_is_named(arguments, message):
