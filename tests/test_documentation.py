@@ -13,6 +13,7 @@ from minixl.methods import METHODS, SCHEMA
 from minixl.report.curves import COLUMNS
 from minixl.settings import shipped_recipes
 from minixl.training.update import Update
+from tests.alignment.planted import planted_spaces, write_vectors
 from tests.tiny import write_encoder, write_ner, write_topics
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,7 +21,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "kern
 SKIPPED = ("pip install", "pytest")            # the test command cannot run itself; CI runs both word for word
 
 # Added to a documented command, to make it quick enough for a test
-QUICK = {"train": ["--set", "train.max_steps=2", "--set", "data.test_limit=5", "--set", "advpicker.epochs=1"]}
+QUICK = {"train": ["--set", "train.max_steps=2", "--set", "data.test_limit=5", "--set", "advpicker.epochs=1"],
+         "align": ["--set", "adversarial.epoch_size=2000", "--set", "similarity.patience=1", "--set", "align.criterion_words=300"]}
 
 
 def commands(page: Path) -> list[str]:
@@ -43,6 +45,10 @@ def workplace(tmp_path_factory):
     (folder / "pairs.tsv").write_text("anna lives .\tanna vive .\nben visited paris .\tben visita paris .\n" * 4, encoding="utf-8")
     (folder / "news.csv").write_text("id;section;body\n" + '1;travel;"anna visited paris; ben ."\n2;home;anna lives .\n' * 4)
     (folder / "en-es.txt").write_text("the el\nlives vive\n", encoding="utf-8")
+    spaces = planted_spaces(1000, 8)
+    for language, matrix in {"en": spaces.x, "es": spaces.y, "de": spaces.x[:, ::-1]}.items():
+        write_vectors(folder / f"{language}.vec", [str(i) if i < 50 else f"{language}{i}" for i in range(1000)], matrix)
+    (folder / "dictionary.txt").write_text("".join(f"en{i} es{i}\n" for i in range(50, 99)), encoding="utf-8")
     for name in ("train", "dev", "test", "es"):
         write_topics(folder / f"{name}.tsv", "en", repeat=3)
     return folder
@@ -65,6 +71,8 @@ def test_documented_command_runs(workplace, command):
         command += " " + shlex.join(QUICK["train"])
         if "ENCODER" in words:
             command += " --set data.max_length=32 --set model.freeze=bottom:1"
+    if kind == "align":
+        command += " " + shlex.join(QUICK[kind])
     command = re.sub(r"\bminixl ", f"{sys.executable} -m minixl ", command, count=1) if command.startswith("minixl") \
         else command.replace("| minixl ", f"| {sys.executable} -m minixl ")
     done = subprocess.run(command, shell=True, cwd=workplace, capture_output=True, text=True, timeout=300)

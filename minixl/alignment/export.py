@@ -6,7 +6,7 @@ with the number of words, is then written from that.
 
     vectors   (V, H) float32     words   (bytes,) uint8: the words in UTF-8, one a line, in the order of the rows
 
-Test: tests/alignment/test_export.py
+Test: tests/alignment/test_align.py
 """
 from __future__ import annotations
 
