@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minixl.data.lines import PathLike, quoted, read_lines
+from minixl.data.bilingual import read_pairs
+from minixl.data.lines import PathLike
 from minixl.errors import UserError
 from minixl.weights.word_vectors import WordVectors
 
@@ -37,20 +38,12 @@ def read_dictionary(path: PathLike, source: WordVectors, target: WordVectors) ->
     """Read a dictionary file.  Raises UserError for a line without two words, and if no entry has both words in the vectors."""
     rows: dict[tuple[int, int], None] = {}
     sources: dict[str, bool] = {}
-    for number, line in enumerate(read_lines(path), 1):
-        fields = line.split()
-        if not fields:
-            continue
-        if len(fields) != 2:
-            raise UserError(f"{path}:{number}: expected a source word and its translation, separated by a space or tab, found "
-                            f"{quoted(line)}")
-        pair = source.lookup(fields[0]), target.lookup(fields[1])
+    for word, translation in read_pairs(path):
+        pair = source.lookup(word), target.lookup(translation)
         known = pair[0] is not None and pair[1] is not None
-        sources[fields[0]] = sources.get(fields[0], False) or known
+        sources[word] = sources.get(word, False) or known
         if known:
             rows[pair] = None                                          # type: ignore[index]
-    if not sources:
-        raise UserError(f"{path}: expected lines with a source word and its translation, found an empty file")
     if not rows:
         raise UserError(f"{path}: none of its {len(sources):,} source words has an entry with vectors for both words; expected a "
                         "dictionary from the source to the target language, one 'word translation' a line")

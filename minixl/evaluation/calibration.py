@@ -80,4 +80,4 @@ def _errors(model: Any, evaluation: Evaluation, temperature: float) -> dict[str,
 def class_numbers(labels: Sequence[str], corpus: Corpus) -> np.ndarray:
     """Return the class numbers (N,) of a corpus of documents."""
     number = {label: i for i, label in enumerate(labels)}
-    return np.array([number[label] for label in corpus.gold()], int)
+    return np.array([number[document.label or ""] for document in corpus.documents()], int)
