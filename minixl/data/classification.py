@@ -70,7 +70,7 @@ def _document(label: str, text: str, line: int, path: PathLike, labels: bool) ->
 
 def _tsv_rows(lines: Iterable[str], path: PathLike, labels: bool, columns: Columns) -> Iterator[Row]:
     rows = [(i, line) for i, line in enumerate(lines, 1) if line.strip()]
-    header = bool(rows) and (bool(columns) or find_header(rows[0][1].split("\t")) is not None)
+    header = bool(rows) and (bool(columns) or find_header(rows[0][1].split("\t"), labels=labels) is not None)
     splits = rows[0][1].count("\t") if header else 1      # further tabs belong to the last column
     return _label_and_text([(i, line.split("\t", splits)) for i, line in rows], path, labels, "\t", columns)
 
@@ -79,7 +79,7 @@ def _label_and_text(rows: list[Row], path: PathLike, labels: bool, separator: st
     """Yield [label, text] of every row, with the label "" if the file has only texts."""
     if rows and columns:
         check_header(rows[0][1], columns, f"{path}:{rows[0][0]}", labels)
-    header, separated_by = find_header(rows[0][1], columns) if rows else None, SEPARATORS[separator]
+    header, separated_by = find_header(rows[0][1], columns, labels=labels) if rows else None, SEPARATORS[separator]
     if rows and not header:
         _check_separator(rows, path, labels, separator)
     width = len(rows[0][1]) if header else max((len(cells) for _, cells in rows), default=0)

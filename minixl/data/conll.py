@@ -92,15 +92,16 @@ def check_labels(file: ConllFile, labels: Sequence[str], hint: Callable[[str], s
                                 f"{tag!r}{as_iob2} for the word {quoted(sentence.words[i])}{nearest(tag, labels)}{hint(tag)}")
 
 
-def add_column(lines: Iterable[str], predictions: Iterable[Sequence[str]], name: str = "", *,
+def add_column(lines: Iterable[str], predictions: Iterable[Sequence[str | tuple[str, str]]], name: str = "", *,
                entities: bool = False) -> Iterator[str]:
-    """Add a column of predictions to the lines that hold words; leave everything else as it is.
+    """Add a column of tags, or of confidences and one of tags, to the lines that hold words; leave everything else as it is.
 
-    CoNLL-U keeps its ten columns: a part of speech replaces UPOS, an entity tag goes into MISC as NE=B-PER (entities=True).
+    CoNLL-U keeps its ten columns: a part of speech replaces UPOS, an entity tag goes into MISC as NE=B-PER (entities=True), and a
+    confidence goes there as Confidence=0.98.
 
-    lines: with their endings, as from raw_lines.  predictions: one sequence per sentence, one value per word, in the order of
-    parse_conll.  name: as given to parse_conll.  The separator is the file's; a file of one column gets a tab.  Raises ValueError
-    if the predictions do not fit the lines.
+    lines: with their endings, as from raw_lines.  predictions: one sequence per sentence, a tag or (confidence, tag) for each
+    word, in the order of parse_conll.  name: as given to parse_conll.  The separator is the file's; a file of one column gets a
+    tab.  Raises ValueError if the predictions do not fit the lines.
     """
     lines = list(lines)
     bare = [line.removeprefix(BYTE_ORDER_MARK).rstrip("\r\n") for line in lines]
@@ -115,7 +116,9 @@ def add_column(lines: Iterable[str], predictions: Iterable[Sequence[str]], name:
         for i, value in zip(rows, values):
             yield from lines[written:i]
             body = lines[i].rstrip("\r\n")
-            yield (conllu.with_tag(body, value, entities) if layout.conllu else f"{body}{separator}{value}") + lines[i][len(body):]
+            *confidence, tag = (value,) if isinstance(value, str) else value
+            yield (conllu.with_tag(body, tag, entities, *confidence) if layout.conllu
+                   else separator.join([body, *confidence, tag])) + lines[i][len(body):]
             written = i + 1
     yield from lines[written:]
 

@@ -16,7 +16,7 @@ COLUMNS = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DE
 FORM, UPOS, MISC = (COLUMNS.index(name) for name in ("FORM", "UPOS", "MISC"))
 ROW = re.compile(r"\d+([-.]\d+)?" + r"\t[^\t]*" * (len(COLUMNS) - 1))
 NO_WORD = re.compile(r"#|\d+[-.]\d+\t")            # how a comment, a multiword token and an empty node begin
-ENTITY = "NE="                                     # begins an entity tag in MISC
+ENTITY, CONFIDENCE = "NE=", "Confidence="          # begin an entity tag and its confidence in MISC
 
 
 def is_conllu(lines: Sequence[str], name: PathLike = "") -> bool:
@@ -56,12 +56,14 @@ def check_row(row: Sequence[str], place: str, tags: bool) -> None:
                                 f"{row[column] or 'nothing'}; add it")
 
 
-def with_tag(line: str, tag: str, entities: bool) -> str:
-    """Write a part of speech into UPOS, or an entity tag into MISC as NE=B-PER, in place of an earlier one."""
+def with_tag(line: str, tag: str, entities: bool, confidence: str = "") -> str:
+    """Write a part of speech into UPOS, or an entity tag into MISC as NE=B-PER, and a confidence; they replace earlier ones."""
     cells = line.split("\t")
-    if entities:
-        others = [part for part in cells[MISC].split("|") if part not in ("", "_") and not part.startswith(ENTITY)]
-        cells[MISC] = "|".join([*others, ENTITY + tag])
-    else:
+    added = {ENTITY: tag if entities else "", CONFIDENCE: confidence}
+    if not entities:
         cells[UPOS] = tag
+    if any(added.values()):
+        replaced = tuple(key for key, value in added.items() if value)
+        others = [part for part in cells[MISC].split("|") if part not in ("", "_") and not part.startswith(replaced)]
+        cells[MISC] = "|".join([*others, *(key + value for key, value in added.items() if value)])
     return "\t".join(cells)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from minixl.data.header import Columns, find_header
@@ -28,35 +28,47 @@ def read_csv(path: PathLike, encoding: str, columns: Columns, labels: bool) -> t
     lines = list(raw_lines(path, encoding))
     if lines:
         lines[0] = lines[0].removeprefix(BYTE_ORDER_MARK)
-    with _long_fields():
-        declared = DECLARED.fullmatch(lines[0]) if lines else None
-        if declared:
-            return list(_rows(lines, declared[1], path, first=1)), declared[1]
-        if not any(SEMICOLON in line for line in lines):
-            return list(_rows(lines, COMMA, path)), COMMA
-        ratings = {mark: _rating(lines, mark, path, columns, labels) for mark in SEPARATORS}
-        separator = max(SEPARATORS, key=lambda mark: ratings[mark])             # the comma if both are as good
-        return list(_rows(lines, separator, path)), separator
+    before = 1 if lines and DECLARED.fullmatch(lines[0]) else 0
+    separator = find_separator(lines, path, columns, labels)
+    with long_fields():
+        return list(csv_rows(lines[before:], separator, path, before)), separator
 
 
-def _rating(lines: Sequence[str], separator: str, path: PathLike, columns: Columns, labels: bool) -> tuple[int, int]:
+def find_separator(lines: Sequence[str], path: PathLike, columns: Columns, labels: bool, *, more: bool = False) -> str:
+    """Return the separator of a file that begins with these lines, without a byte order mark.  labels: as for read_csv.
+
+    more: whether other lines follow, so that the last row may be incomplete.
+    """
+    if declared := DECLARED.fullmatch(lines[0]) if lines else None:
+        return declared[1]
+    if not any(SEMICOLON in line for line in lines):
+        return COMMA
+    with long_fields():
+        ratings = {mark: _rating(lines, mark, path, columns, labels, more) for mark in SEPARATORS}
+    return max(SEPARATORS, key=lambda mark: ratings[mark])                      # the comma if both are as good
+
+
+def _rating(lines: Sequence[str], separator: str, path: PathLike, columns: Columns, labels: bool, more: bool) -> tuple[int, int]:
     """Rate how well a separator fits: 3 a header, 2 two columns everywhere, 1 more; then the fewer labels, the better."""
     rows: list[list[str]] = []
+    unread = iter(lines)
     try:
-        for _, cells in _rows(lines, separator, path):
+        for _, cells in csv_rows(unread, separator, path):
             rows.append(cells)
-            if len(rows) == 1 and find_header(cells, columns):
+            if len(rows) == 1 and find_header(cells, columns, labels=labels):
                 return 3, 0
     except UserError:
-        return 0, 0
+        if not more or next(unread, None) is not None:                          # else the lines end inside a row
+            return 0, 0
+    texts_alone = not labels and not columns                # possible: a column that the user named would be in a header
     kinds = len({cells[0] for cells in rows})
-    if min(map(len, rows), default=0) < 2 or (separator == SEMICOLON and not labels and 2 * kinds > len(rows)):
+    if min(map(len, rows), default=0) < 2 or (separator == SEMICOLON and texts_alone and 2 * kinds > len(rows)):
         return 0, 0
     return 2 if max(map(len, rows)) == 2 else 1, -kinds
 
 
 @contextmanager
-def _long_fields() -> Iterator[None]:
+def long_fields() -> Iterator[None]:
     """Raise the limit of Python's csv, which is global, and restore it afterwards."""
     limit = csv.field_size_limit(MAX_FIELD)
     try:
@@ -65,10 +77,14 @@ def _long_fields() -> Iterator[None]:
         csv.field_size_limit(limit)
 
 
-def _rows(lines: Sequence[str], separator: str, path: PathLike, first: int = 0) -> Iterator[Row]:
-    """Yield the rows that are not blank.  lines: with their endings, as a quoted field may span several; first: of the rows."""
-    reader = csv.reader(lines[first:], strict=True, delimiter=separator)
-    start = first + 1
+def csv_rows(lines: Iterable[str], separator: str, path: PathLike, before: int = 0) -> Iterator[Row]:
+    """Yield the rows that are not blank, and read no further than the row that is yielded.
+
+    lines: with their endings, as a quoted field may span several, and without a byte order mark.  before: how many other lines of
+    the file precede them.  Raises UserError for a row that cannot be divided.
+    """
+    reader = csv.reader(lines, strict=True, delimiter=separator)
+    start = before + 1
     while True:
         try:
             cells = next(reader)
@@ -80,4 +96,4 @@ def _rows(lines: Sequence[str], separator: str, path: PathLike, first: int = 0) 
                             f"{name}s in double quotes and double any quotes inside them") from None
         if any(cell.strip() for cell in cells):
             yield start, cells
-        start = first + reader.line_num + 1
+        start = before + reader.line_num + 1

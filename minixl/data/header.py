@@ -30,13 +30,13 @@ class Columns(NamedTuple):
 USUAL = Columns()
 
 
-def find_header(cells: Sequence[str], columns: Columns = USUAL) -> tuple[int | None, int] | None:
+def find_header(cells: Sequence[str], columns: Columns = USUAL, *, labels: bool = True) -> tuple[int | None, int] | None:
     """The columns of label and text in a header line, (None, i) if it names only the text; None for any other line.
 
-    Without a column that the user named, a line of several columns must name both.
+    Without a column that the user named, a line of several columns must name both; with labels=False the text is enough.
     """
     label_at, text_at = _position(cells, columns.label, LABEL_NAMES), _position(cells, columns.text, TEXT_NAMES)
-    if text_at is None or (label_at is None and len(cells) > 1 and not columns.text):
+    if text_at is None or (label_at is None and labels and len(cells) > 1 and not columns.text):
         return None
     return label_at, text_at
 

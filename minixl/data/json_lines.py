@@ -21,21 +21,25 @@ TOKENS = "tokens"
 def read_objects(lines: Iterable[str], path: PathLike, keys: str, example: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the number of each line, from 1, and its object.  keys, example: for the message where a line has none."""
     for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}:{number}: expected one JSON object per line, found {quoted(line)} "
-                            f"({error.msg}, column {error.colno}); put each object on one line") from None
-        except (RecursionError, ValueError) as error:                 # ValueError: more digits than Python converts
-            problem = "values nested too deeply" if isinstance(error, RecursionError) else "a number of too many digits"
-            raise UserError(f"{path}:{number}: expected one JSON object per line, found {problem} in {quoted(line)}; "
-                            "correct it") from None
-        if not isinstance(entry, dict):
-            raise UserError(f"{path}:{number}: expected a JSON object with the keys {keys}, "
-                            f"found {quoted(line)}; write {example}")
-        yield number, entry
+        if line.strip():
+            yield number, parse_object(line, number, path, keys, example)
+
+
+def parse_object(line: str, number: int, path: PathLike, keys: str, example: str) -> dict[str, Any]:
+    """Return the object on a line.  Raises UserError as read_objects does."""
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}:{number}: expected one JSON object per line, found {quoted(line)} "
+                        f"({error.msg}, column {error.colno}); put each object on one line") from None
+    except (RecursionError, ValueError) as error:                     # ValueError: more digits than Python converts
+        problem = "values nested too deeply" if isinstance(error, RecursionError) else "a number of too many digits"
+        raise UserError(f"{path}:{number}: expected one JSON object per line, found {problem} in {quoted(line)}; "
+                        "correct it") from None
+    if not isinstance(entry, dict):
+        raise UserError(f"{path}:{number}: expected a JSON object with the keys {keys}, "
+                        f"found {quoted(line)}; write {example}")
+    return entry
 
 
 def check_unicode(text: str, key: str, path: PathLike, number: int) -> None:

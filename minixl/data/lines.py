@@ -17,7 +17,7 @@ import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Protocol, cast
 
 from minixl.errors import UserError, nearest
 
@@ -30,6 +30,13 @@ MAX_BYTES = 4 * MAX_LINE                            # of such a line, in any enc
 CHUNK = 1 << 22                                     # bytes read together from a file in a wide encoding
 HOST_NAMES = ("idna", "punycode")        # Python lists them as text encodings, but no file is written in them
 WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+class Stream(Protocol):
+    """What is read of an open file; minixl/data/arriving.py has one for pipes."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+    def readline(self, limit: int = -1, /) -> bytes: ...
 
 
 def read_lines(path: PathLike, encoding: str = "utf-8") -> Iterator[str]:
@@ -49,7 +56,7 @@ def raw_lines(path: PathLike, encoding: str = "utf-8") -> Iterator[str]:
         yield from stream_lines(file, path, encoding)
 
 
-def stream_lines(file: BinaryIO, name: PathLike, encoding: str = "utf-8") -> Iterator[str]:
+def stream_lines(file: Stream, name: PathLike, encoding: str = "utf-8") -> Iterator[str]:
     """Yield the lines of an open stream, such as standard input, as raw_lines does.  name: used in messages instead of a path."""
     wide = _line_feed(encoding) != b"\n"
     number = 0
@@ -110,7 +117,7 @@ def _line_feed(encoding: str) -> bytes:
     raise UserError(f"data.encoding: expected an encoding such as utf-8, latin-1 or utf-16, found {encoding!r}")
 
 
-def _decode_each(file: BinaryIO, path: PathLike, encoding: str) -> Iterator[str]:
+def _decode_each(file: Stream, path: PathLike, encoding: str) -> Iterator[str]:
     number = 0
     while line := file.readline(MAX_BYTES + 1):
         number += 1
@@ -150,7 +157,7 @@ def _decode(line: bytes, path: PathLike, number: int, encoding: str) -> str:
                         f"give the file's encoding, for example --set data.encoding={other}") from None
 
 
-def _decode_all(file: BinaryIO, path: PathLike, encoding: str) -> list[str]:
+def _decode_all(file: Stream, path: PathLike, encoding: str) -> list[str]:
     """Return the lines of a file whose line feed is not the single byte 10."""
     content, last = bytearray(), 0                    # last: where the line that is being read starts, about
     while chunk := file.read(CHUNK):

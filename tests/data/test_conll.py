@@ -192,6 +192,7 @@ def test_the_added_column_is_separated_as_the_file_is():
     assert list(add_column(["a  O\n", "b O"], [["X", "Y"]])) == ["a  O X\n", "b O Y"]
     assert list(add_column(["a\n", "\n", "b\n"], [["X"], ["Y"]])) == ["a\tX\n", "\n", "b\tY\n"]
     assert list(add_column([], [])) == []
+    assert list(add_column(["a  O\n"], [[("0.9", "X")]])) == ["a  O 0.9 X\n"]            # the tag stays the last column
 
 
 @pytest.mark.parametrize("predictions, message", [

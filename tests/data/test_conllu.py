@@ -84,3 +84,12 @@ def test_ten_columns_that_are_not_conllu():
     """Ten columns, but one row has no number: words come first."""
     rows = ["\t".join([word, *"abcdefgh", tag]) for word, tag in (("1", "NOUN"), ("x", "VERB"))]
     assert parse_conll(rows, "x", scheme="none").sentences[0].words == ("1", "x")
+
+
+def test_confidences_go_into_misc():
+    """Beside the tag, and in place of earlier ones."""
+    row = "1\tanna\t_\tX\t_\t_\t_\t_\t_\tA=b|Confidence=0.1|NE=O\n"
+    assert list(add_column([row], [[("0.98", "B-PER")]], entities=True)) == [row.replace("0.1|NE=O", "").replace(
+        "Confidence=", "NE=B-PER|Confidence=0.98")]
+    assert list(add_column([row], [[("0.98", "NOUN")]])) == [row.replace("X", "NOUN").replace("0.1|NE=O", "").replace(
+        "Confidence=", "NE=O|Confidence=0.98")]

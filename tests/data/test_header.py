@@ -5,6 +5,7 @@ import pytest
 
 from minixl.data.classification import read_classification
 from minixl.data.corpus import read_corpus, read_unlabelled
+from minixl.data.csv_rows import find_separator
 from minixl.data.header import Columns, find_header
 from minixl.errors import UserError
 
@@ -78,9 +79,23 @@ def test_one_name_and_a_usual_one(write):
         ("home", "anna")]
 
 
+@pytest.mark.parametrize(("name", "mark"), [("a.csv", ","), ("a.csv", ";"), ("a.tsv", "\t")])
+def test_without_labels_a_header_may_name_only_the_text(write, name, mark):
+    path = write(f"id{mark}text\n1{mark}anna\n2{mark}ben\n", name)
+    assert [d.text for d in read_classification(path, labels=False)] == ["anna", "ben"]
+
+
 def test_the_same_case_comes_first():
     assert find_header(["text", "Text", "label"], Columns("Text")) == (2, 1)
     assert find_header(["text", "Text", "label"]) == (2, 0)
+
+
+def test_an_excerpt_that_ends_inside_a_row():
+    """The rows before it tell the separator; a mistake elsewhere does not."""
+    lines = ['home;"anna, ben"\n', "home;b\n", 'home;"c\n']
+    assert find_separator(lines, "a.csv", Columns(), True, more=True) == ";"
+    assert find_separator(lines, "a.csv", Columns(), True) == ","
+    assert find_separator(['home;"a"b\n', *lines], "a.csv", Columns(), True, more=True) == ","
 
 
 @pytest.mark.parametrize(("name", "content", "columns", "said"), [

@@ -1,0 +1,63 @@
+"""The layout of what predict reads, by name and by its first lines."""
+import pytest
+
+from minixl.data.recognition import recognise_layout
+from minixl.errors import UserError
+
+CONLLU = "1\tanna" + "\t_" * 8
+
+
+def layout(*lines, name="standard input", task="ner", **options):
+    return recognise_layout(lines, name, task, ["home", "travel"] if task == "classification" else ["O", "B-PER"], **options)
+
+
+@pytest.mark.parametrize(("lines", "tagger", "classifier"), [
+    ([], "text", "text"),
+    (["", " "], "text", "text"),
+    (["anna visited paris ."], "text", "text"),
+    (['{"text": "anna"}'], "jsonl", "jsonl"),
+    (["", '{"id": 1, "tokens": ["anna"]}'], "jsonl", "jsonl"),
+    (['{"body": "anna"}'], "text", "text"),
+    (["{anna}", "[1]"], "text", "text"),
+    (["id,text", "1,anna"], "csv", "csv"),
+    (['"label","text"'], "csv", "csv"),
+    (["Anna, text"], "text", "text"),
+    (["text"], "text", "text"),
+    (["id\ttext\tlang"], "tsv", "tsv"),
+    (["home\tanna visited paris"], "text", "tsv"),
+    (["house\tanna visited paris"], "text", "text"),
+    (["anna\tB-PER"], "conll", "text"),
+    (["text\tO", "anna\tB-PER"], "conll", "tsv"),
+    (["anna B-PER"], "text", "text"),
+    (["anna B-PER"] * 5, "conll", "text"),
+    ([CONLLU], "conll", "text"),
+    (["anna"] * 30, "text", "text")])
+def test_by_the_lines(lines, tagger, classifier):
+    assert layout(*lines) == tagger
+    assert layout(*lines, task="classification") == classifier
+
+
+@pytest.mark.parametrize(("name", "tagger", "classifier"), [
+    ("a.jsonl", "jsonl", "jsonl"), ("a.ndjson.gz", "jsonl", "jsonl"), ("a.csv", "csv", "csv"), ("a.tsv", "text", "tsv"),
+    ("a.conllu", "conll", "text"), ("a.txt", "text", "text")])
+def test_by_the_name(name, tagger, classifier):
+    for lines in (["anna lives"], []):
+        assert (layout(*lines, name=name), layout(*lines, name=name, task="classification")) == (tagger, classifier)
+
+
+def test_where_columns_are_expected():
+    """Lines that could be texts are columns; objects and tables are recognised all the same."""
+    assert layout("anna lives", columns=True) == layout("text", columns=True) == layout(columns=True) == "conll"
+    assert layout('{"text": "anna"}', columns=True) == "jsonl" and layout("label,text", columns=True) == "csv"
+
+
+def test_a_named_column():
+    for task in ("ner", "classification"):
+        assert layout('{"body": "anna"}', task=task, text_column="body") == "jsonl"
+        assert layout("id,body", task=task, text_column="body") == "csv"
+        assert layout("id\tbody", task=task, text_column="body") == "tsv"
+        assert layout("body", task=task, text_column="body") == "tsv"
+        assert layout("anna", name="a.csv", task=task, text_column="body") == "csv"       # the reader says what is missing
+    with pytest.raises(UserError, match="^standard input: expected 'body' among the columns of a header or the keys of a JSON "
+                                        "object, found 'anna lives'; correct --text-column$"):
+        layout("anna lives", text_column="body")
