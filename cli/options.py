@@ -71,12 +71,12 @@ def with_options(message: str) -> str:
 
 
 @contextmanager
-def bar(total: int, label: str) -> Iterator[Callable[[int], None] | None]:
-    """Show a progress bar for `total` word pieces on stderr.
+def bar(total: int | None, label: str) -> Iterator[Callable[[int], None] | None]:
+    """Show a progress bar for `total` word pieces or lines on stderr.
 
-    Yields the function that advances it; None without a terminal and with --quiet.
+    Yields the function that advances it; None without a terminal or a total, and with --quiet.
     """
-    if is_quiet() or not sys.stderr.isatty():
+    if total is None or is_quiet() or not sys.stderr.isatty():
         yield None
         return
     with click.progressbar(length=total, file=sys.stderr, label=label, show_pos=True) as progress:

@@ -1,132 +1,130 @@
 """minixl predict: tag or classify text from a file or standard input."""
 from __future__ import annotations
 
-import itertools
-import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import click
 
-from minixl.cli.options import device_option, encoding_option, named_options, threads_option, verbosity_options
-from minixl.cli.terminal import printable, warn
+from minixl.cli.options import (bar, device_option, encoding_option, named_options, text_column_option, threads_option,
+                                verbosity_options)
+from minixl.cli.terminal import is_quiet, warn
+from minixl.errors import UserError
 
 STDIN = "standard input"     # in messages
-FEW = 5            # lines without tabs: fewer may look like columns by chance, as "Plan B" does
-TEXTS = 256        # texts predicted together: enough for batches of similar length, few enough that output soon follows input
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("file", type=click.Path(path_type=Path), default="-")
-@click.option("--format", "output", type=click.Choice(["conll", "jsonl", "text"]), default="text", show_default=True,
-              help="Output: the columns of the input and the predicted tag; JSON with offsets and confidences; text to read.")
-@click.option("--input", "kind", type=click.Choice(["auto", "text", "conll"]), default="auto", show_default=True,
-              help="Input: one text per line, or CoNLL columns; auto is conll with --format conll, else text.")
+@click.option("--format", "output", type=click.Choice(["conll", "jsonl", "text"]), default=None,
+              help="Output: columns, with the predicted tag last; JSON with offsets and confidences; text to read.  [default: the "
+                   "layout of the input, with the predictions added]")
+@click.option("--input", "layout", type=click.Choice(["auto", "text", "conll", "jsonl", "csv", "tsv"]), default="auto",
+              show_default=True, help="Input: one text per line, CoNLL columns, JSON lines, or a table; auto recognises it by its "
+              "first lines, and with --format conll expects columns.")
+@text_column_option
+@click.option("--threshold", type=click.FloatRange(0, 1), default=0.0, show_default=True,
+              help="Least confidence: what is less certain is left untagged, or gets no label.")
+@click.option("--top", type=click.IntRange(1), metavar="K", help="Show the K most probable classes, for a classifier.")
+@click.option("--confidences", is_flag=True, help="Add a column with each tag's confidence before the tag, with columns as output.")
 @encoding_option
 @device_option
 @threads_option
 @verbosity_options
-def predict(model: Path, file: Path, output: str, kind: str, encoding: str, device: str) -> None:
-    """Tag or classify FILE (default: -, standard input) with the model in folder MODEL."""
-    from minixl.data.hints import raw_text_hint
-    from minixl.errors import UserError
+def predict(model: Path, file: Path, output: str | None, layout: str, text_column: str, threshold: float, top: int | None,
+            confidences: bool, encoding: str, device: str) -> None:
+    """Tag or classify FILE (default: -, standard input) with the model in folder MODEL.
+
+    The lines of a pipe are answered as they come; columns are read to their end first.
+    """
+    from minixl.cli.predicting import TEXTS, FilePredictor, together
+    from minixl.cli.rendering import Renderer
+    from minixl.data.hints import bare_lines
+    from minixl.data.recognition import recognise_layout, separator_of
     from minixl.prediction import Predictor
 
     predictor = Predictor.load(model, device=device)
-    tagger = predictor.model.pooling == "token"
-    columns = kind == "conll" or (kind == "auto" and output == "conll")
-    if not tagger and (columns or output == "conll"):
-        option = "--input" if kind == "conll" else "--format"
-        raise UserError(f"{option} conll: {model} is a classifier and labels whole texts; use --input text and --format jsonl "
-                        "or text")
-    if columns and output != "conll":
-        raise UserError(f"--input conll: the output has the same columns and one more; use --format conll, not {output}")
-    name = STDIN if str(file) == "-" else str(file)
-    if columns:
-        for line in _columns(predictor, list(_lines(file, encoding)), name):
-            click.echo(line, nl=False)
-    else:
-        lines: Iterator[str] = (line.removeprefix("\ufeff" if i == 0 else "").rstrip("\r\n")
-                                for i, line in enumerate(_lines(file, encoding)))
-        if kind == "auto":
-            first = list(itertools.islice(lines, TEXTS))
-            if hint := raw_text_hint(first, predictor.info.task, name):
-                warn(f"{name}: {hint} (--input text turns this warning off)")
-            lines = itertools.chain(first, lines)
-        for line in _texts(predictor, lines, output, name):
-            click.echo(line if output != "text" else printable(line))  # programs read the other formats
+    task, labels, tagger = predictor.info.task, predictor.model.labels, predictor.model.pooling == "token"
+    _check_model(model, tagger, layout, output, top)
+    source, name, guessed = _open(file, encoding), STDIN if str(file) == "-" else str(file), layout == "auto"
+    with named_options():
+        first = together(source.lines, TEXTS, source.next_is_here)
+        source = _with_first(first, source)
+        if guessed:
+            layout = recognise_layout(bare_lines(first), name, task, labels, text_column=text_column, columns=output == "conll")
+        _check_options(layout, output or layout, text_column, confidences)
+        separator = separator_of(layout, first, name, text_column)
+    renderer = Renderer(layout, output or layout, task, labels, separator, tagger=tagger, confidences=confidences, top=top)
+    work = FilePredictor(predictor, renderer, name, threshold, top, guessed)
+    with named_options(), bar(_count(file, encoding), "predicting") as advance:
+        done = 0
+        for line, text in work.printed(source.lines, source.next_is_here, text_column):
+            click.echo(text, nl=False, color=True)                 # color: keep escape sequences of the input
+            if advance:
+                advance(line - done)
+            done = line
     if predictor.read.cut_words or predictor.read.cut_pieces:
         warn(predictor.read.report(name))
 
 
-def _lines(file: Path, encoding: str) -> Iterator[str]:
-    """Yield the lines with their endings."""
+def _check_model(model: Path, tagger: bool, layout: str, output: str | None, top: int | None) -> None:
+    """Raises UserError for options that do not fit the model."""
+    if not tagger and "conll" in (layout, output):
+        option = "--input" if layout == "conll" else "--format"
+        raise UserError(f"{option} conll: {model} is a classifier and labels whole texts; use --input text and --format jsonl "
+                        "or text")
+    if tagger and top:
+        raise UserError(f"--top: expected a classifier, found a tagger in {model}")
+
+
+def _check_options(layout: str, output: str, text_column: str, confidences: bool) -> None:
+    """Raises UserError for options that do not fit the input or the output."""
+    if text_column and layout in ("text", "conll"):
+        raise UserError(f"--text-column: expected JSON lines or a table, found --input {layout}")
+    if confidences and output != "conll":
+        fix = "leave it out, since JSON has all confidences" if output == "jsonl" else "add --format conll"
+        raise UserError(f"--confidences: expected columns as output, found {output}; {fix}")
+
+
+class Source(NamedTuple):
+    """The lines of the input, with their endings, and whether the next one can be read without waiting."""
+
+    lines: Iterator[str]
+    next_is_here: Callable[[], bool]
+
+
+def _open(file: Path, encoding: str) -> Source:
+    from minixl.data.arriving import Arriving, arrives
     from minixl.data.lines import raw_lines, stream_lines
 
-    with named_options():
-        yield from raw_lines(file, encoding) if str(file) != "-" else stream_lines(sys.stdin.buffer, STDIN, encoding)
+    if str(file) != "-":
+        return Source(raw_lines(file, encoding), lambda: True)
+    if not arrives(sys.stdin):
+        return Source(stream_lines(sys.stdin.buffer, STDIN, encoding), lambda: True)
+    pipe = Arriving(sys.stdin.fileno())
+    return Source(stream_lines(pipe, STDIN, encoding), pipe.line_is_here)
 
 
-def _texts(predictor: Any, lines: Iterable[str], output: str, name: str) -> Iterator[str]:
-    """Predict one text per line; yield the output lines."""
-    for chunk in _chunks(enumerate(lines, 1), TEXTS):
-        texts = [(number, line) for number, line in chunk if line.strip()]
-        answers = iter(predictor.predict([line for _, line in texts], path=name, lines=[number for number, _ in texts]))
-        for _, line in chunk:                                             # empty lines are kept, so that line n stays line n
-            if not line.strip():
-                yield json.dumps(_empty(predictor, line)) if output == "jsonl" else ""
-                continue
-            result = next(answers)
-            if output == "jsonl":
-                yield json.dumps(result, ensure_ascii=False)
-            elif output == "conll":
-                for (start, end), tag in zip(result["words"], result["tags"], strict=True):
-                    yield f"{line[start:end]}\t{tag}"
-                yield ""
-            elif "label" in result:
-                yield f"{result['label']}\t{result['confidence']:.2f}\t{line}"
-            else:
-                yield _bracketed(result)
+def _with_first(lines: list[str], rest: Source) -> Source:
+    """Return the source with lines before it that were already read."""
+    waiting = deque(lines)
+
+    def all_lines() -> Iterator[str]:
+        while waiting:
+            yield waiting.popleft()
+        yield from rest.lines
+
+    return Source(all_lines(), lambda: bool(waiting) or rest.next_is_here())
 
 
-def _empty(predictor: Any, line: str) -> dict[str, Any]:
-    """Return the keys of a prediction for a line without text."""
-    if predictor.model.pooling != "token":
-        return {"text": line, "label": None, "confidence": None, "probabilities": {}}
-    return {"text": line, "words": [], "tags": [], "confidences": [], **({"entities": []} if predictor.info.task == "ner" else {})}
+def _count(file: Path, encoding: str) -> int | None:
+    """Return the number of lines for a progress bar; None where there is none: without a file, and where output would cross it."""
+    from minixl.data.lines import raw_lines
 
-
-def _bracketed(result: dict[str, Any]) -> str:
-    """Format as [Angela Merkel PER 0.99] visited [Seville LOC 0.98], or plain tags as word/TAG."""
-    text = result["text"]
-    if "entities" not in result:
-        return " ".join(f"{text[a:b]}/{tag}" for (a, b), tag in zip(result["words"], result["tags"], strict=True))
-    out, position = [], 0
-    for entity in result["entities"]:
-        out += [text[position:entity["start"]], f"[{entity['text']} {entity['type']} {entity['confidence']:.2f}]"]
-        position = entity["end"]
-    return "".join([*out, text[position:]])
-
-
-def _columns(predictor: Any, lines: list[str], name: str) -> Iterator[str]:
-    """Add the predicted tag to the input's lines as one more column; their endings are kept."""
-    from minixl.data.conll import add_column, check_words, parse_conll
-
-    if name == STDIN and not any(line.strip() for line in lines):          # no input, no output
-        return iter(lines)
-    bare = [line.lstrip("\ufeff").rstrip("\r\n") for line in lines]
-    file = parse_conll(bare, name, tags=False)
-    if any(len(line.split()) > 1 for line in bare):                        # a single column may be all numbers
-        check_words(file)
-    sentences = file.sentences
-    answers = predictor.tag([sentence.words for sentence in sentences], path=name, lines=[s.line for s in sentences])
-    return add_column(lines, [answer.tags for answer in answers], name, entities=predictor.info.task == "ner")
-
-
-def _chunks(lines: Iterable[tuple[int, str]], size: int) -> Iterator[list[tuple[int, str]]]:
-    iterator = iter(lines)
-    while chunk := list(itertools.islice(iterator, size)):
-        yield chunk
+    if is_quiet() or sys.stdout.isatty() or not sys.stderr.isatty() or not file.is_file():
+        return None
+    return sum(1 for _ in raw_lines(file, encoding))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from minixl.data.examples import TAGGING, Document
 from minixl.data.header import find_header
 from minixl.data.layout import looks_like_columns
-from minixl.data.lines import file_format
+from minixl.data.lines import BYTE_ORDER_MARK
 from minixl.data.schemes import parse_tag
 from minixl.data.words import UNSPACED, split_words
 
@@ -58,11 +58,28 @@ def looks_like_labels(column: Sequence[str], texts: Sequence[str]) -> bool:
             and 2 * sum(len(split_words(text)) > 1 for text in texts) > len(texts))
 
 
+def bare_lines(lines: Iterable[str]) -> list[str]:
+    """Return lines as the hints read them: without their endings and the byte order mark."""
+    return [(line if i else line.lstrip(BYTE_ORDER_MARK)).rstrip("\r\n") for i, line in enumerate(lines)]
+
+
 def raw_text_hint(lines: Sequence[str], task: str, name: str) -> str:
     """A hint where lines that are read as one text each look like something else.  name: the file they come from."""
     rows = [line for line in lines if line.strip()]
     suspicion, fix = _other_layout(rows, task, name) if rows else ("", "")
     return f"{suspicion}, but each line is read as one text; {fix}" if suspicion else ""
+
+
+def columns_hint(lines: Sequence[str]) -> str:
+    """A hint where lines that are read as columns, the first being the word, look like texts: several words and no tag last."""
+    rows = [line for line in lines if line.strip() and not line.startswith(("# ", "-DOCSTART-"))]
+    widths = {len([cell for cell in line.split(" ") if cell]) for line in rows}
+    if not rows or any("\t" in line for line in rows) or widths == {1} or looks_like_columns("classification", rows):
+        return ""
+    last = [line.strip(" ").rpartition(" ")[2] for line in rows]
+    if len(widths) == 1 and TEXTS_PER_LABEL * len(set(last)) < len(last):                   # few different tags, in lower case
+        return ""
+    return "the lines look like texts, but the first word of each is read as the word and the others as its columns"
 
 
 def _other_layout(lines: Sequence[str], task: str, name: str) -> tuple[str, str]:
@@ -74,15 +91,13 @@ def _other_layout(lines: Sequence[str], task: str, name: str) -> tuple[str, str]
         return "the lines look like columns of words and tags", use_columns
     if task in TAGGING and mostly_one_word(lines):
         return "nearly every line is a single word", use_columns
-    if file_format(name) == ".jsonl" or (lines[0].startswith("{") and '"text"' in lines[0]):
-        return "the lines look like JSON", texts_only
-    headers = [header for mark in ",;" if (header := find_header(lines[0].split(mark))) and header[0] is not None]
-    if headers or (file_format(name) == ".csv" and all("," in line for line in lines)):
-        return "the lines look like comma-separated values", texts_only
+    if lines[0].startswith("{") and lines[0].rstrip().endswith("}") and '":' in lines[0]:
+        return "the lines look like JSON", "name the key of the text with --text-column"
+    if any((header := find_header(lines[0].split(mark))) and header[0] is not None for mark in ",;"):
+        return "the lines look like comma-separated values", "use --input csv"
     width = min(map(len, cells))
     if width < 2:
         return "", ""
-    header = find_header(cells[0])
-    text_at = header[1] if header else max(range(width), key=lambda i: sum(len(row[i].split()) for row in cells))
-    skip_header = "tail -n +2 | " if header else ""
-    return "the lines look like labels and texts", f"{texts_only}, for example with {skip_header}cut -f {text_at + 1}"
+    text_at = max(range(width), key=lambda i: sum(len(row[i].split()) for row in cells))
+    return "the lines look like labels and texts", ("use --input tsv" if text_at == 1 and max(map(len, cells)) == 2 else
+                                                    f"{texts_only}, for example with cut -f {text_at + 1}")

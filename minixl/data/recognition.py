@@ -5,17 +5,18 @@ import json
 from collections.abc import Sequence
 
 from minixl.data.conllu import is_conllu
+from minixl.data.csv_rows import DECLARED, SEPARATORS, find_separator
 from minixl.data.examples import TAGGING
-from minixl.data.header import find_header
+from minixl.data.header import Columns, check_header, find_header
 from minixl.data.hints import MIN_SPACED_COLUMNS
 from minixl.data.json_lines import TOKENS
 from minixl.data.layout import looks_like_columns
-from minixl.data.lines import PathLike, file_format, quoted
+from minixl.data.lines import BYTE_ORDER_MARK, PathLike, file_format
 from minixl.data.records import TEXT, header_columns
 from minixl.data.schemes import parse_tag
-from minixl.errors import UserError
 
-TEXTS, COLUMNS, OBJECTS, COMMAS, TABS = LAYOUTS = ("text", "conll", "jsonl", "csv", "tsv")
+TEXTS, COLUMNS, OBJECTS, CSV, TSV = ("text", "conll", "jsonl", "csv", "tsv")
+TABLES = (CSV, TSV)
 
 
 def recognise_layout(lines: Sequence[str], name: PathLike, task: str, labels: Sequence[str], *, text_column: str = "",
@@ -27,22 +28,23 @@ def recognise_layout(lines: Sequence[str], name: PathLike, task: str, labels: Se
     """
     rows, ending, tagger = [line for line in lines if line.strip()], file_format(name), task in TAGGING
     first = rows[0] if rows else ""
-    if ending == ".jsonl" or _is_object(first, (text_column,) if text_column else object_keys(task)):
+    if ending == ".jsonl" or _is_object(first, () if text_column else object_keys(task)):
         return OBJECTS
     if text_column:
-        return _table_with(text_column, first, ending, name)
-    tabs, commas = (_header_cells(first, mark) for mark in "\t,")
-    if tagger and (is_conllu(lines, name) or (columns and not find_header(tabs) and not find_header(commas))):
+        return _table_with(text_column, first, ending, f"{name}:{1 + list(lines).index(first) if rows else 1}")
+    tabs, *marked = (_header_cells(first, mark) for mark in ("\t", *SEPARATORS))
+    declared = DECLARED.fullmatch(first) is not None
+    if tagger and not declared and (is_conllu(lines, name) or (columns and not any(map(find_header, (tabs, *marked))))):
         return COLUMNS
-    if ending == ".csv":
-        return COMMAS
+    if declared or ending == ".csv":
+        return CSV
     header = header_columns(tabs) and not (tagger and (parse_tag(tabs[-1]) or tabs[-1].isupper()))     # text TAB O is no header
     enough = bool(rows) and (len(rows) >= MIN_SPACED_COLUMNS or bool(tabs))
     if tagger and not header and enough and looks_like_columns(task, rows):
         return COLUMNS
     if header or (not tagger and (ending == ".tsv" or (tabs and tabs[0] in labels))):
-        return TABS
-    return COMMAS if header_columns(commas) and not any(cell[:1] == " " for cell in commas) else TEXTS
+        return TSV
+    return CSV if any(header_columns(cells) and not any(cell[:1] == " " for cell in cells) for cells in marked) else TEXTS
 
 
 def _header_cells(line: str, separator: str) -> list[str]:
@@ -57,19 +59,31 @@ def object_keys(task: str) -> tuple[str, ...]:
 
 
 def _is_object(line: str, keys: Sequence[str]) -> bool:
-    """Whether the line is a JSON object with one of these keys."""
+    """Whether the line is a JSON object, with one of these keys if there are any."""
     try:
         entry = json.loads(line)
     except (RecursionError, ValueError):
         return False
-    return isinstance(entry, dict) and any(key in entry for key in keys)
+    return isinstance(entry, dict) and (not keys or any(key in entry for key in keys))
 
 
-def _table_with(text_column: str, first: str, ending: str, name: PathLike) -> str:
+def separator_of(layout: str, lines: Sequence[str], name: PathLike, text_column: str = "") -> str:
+    """Return what separates the cells of a table that begins with these lines, with their endings; "" for other layouts."""
+    if layout != CSV:
+        return "\t" if layout == TSV else ""
+    bare = [line if i else line.removeprefix(BYTE_ORDER_MARK) for i, line in enumerate(lines)]
+    return find_separator(bare, name, Columns(text_column), labels=False, more=True)
+
+
+def _table_with(text_column: str, first: str, ending: str, place: str) -> str:
+    """Raises UserError, unless the name or a declaration makes this a table, if no separator gives the column."""
     if ending in (".csv", ".tsv"):
         return ending[1:]
-    for layout, separator in ((TABS, "\t"), (COMMAS, ",")):
-        if header_columns(_header_cells(first, separator) or [first], text_column):
-            return layout
-    raise UserError(f"{name}: expected {text_column!r} among the columns of a header or the keys of a JSON object, found "
-                    f"{quoted(first)}; correct --text-column")
+    if DECLARED.fullmatch(first):
+        return CSV
+    headers = {mark: _header_cells(first, mark) or [first] for mark in ("\t", *SEPARATORS)}
+    for mark, cells in headers.items():
+        if header_columns(cells, text_column):
+            return TSV if mark == "\t" else CSV
+    check_header(max(headers.values(), key=len), Columns(text_column), place, labels=False)
+    return TEXTS

@@ -30,9 +30,9 @@ def test_quiet_prints_only_results_and_warnings(minixl, train, folder, tmp_path)
     run = tmp_path / "run"
     code, out, err = minixl("evaluate", run / "model", f"es={folder}/es.txt", "--quiet")
     assert (code, err) == (0, "") and out.startswith("language")
-    code, out, err = minixl("predict", run / "model", "--quiet", stdin="anna\tB-PER\nparis\tB-LOC\n\n" * 3)
-    assert code == 0 and len(out.splitlines()) == 9
-    assert err.startswith("standard input: the lines look like columns") and len(err.splitlines()) == 1
+    code, out, err = minixl("predict", run / "model", "--quiet", stdin="house\tanna visited paris\n" * 3)
+    assert code == 0 and len(out.splitlines()) == 3
+    assert err.startswith("standard input: the lines look like labels and texts") and len(err.splitlines()) == 1
     code, out, err = minixl("report", run, "--out", tmp_path / "page.html", "--quiet")
     assert (code, err) == (0, "") and out.startswith("test f1")
 

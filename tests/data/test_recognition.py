@@ -1,7 +1,7 @@
 """The layout of what predict reads, by name and by its first lines."""
 import pytest
 
-from minixl.data.recognition import recognise_layout
+from minixl.data.recognition import recognise_layout, separator_of
 from minixl.errors import UserError
 
 CONLLU = "1\tanna" + "\t_" * 8
@@ -21,7 +21,10 @@ def layout(*lines, name="standard input", task="ner", **options):
     (["{anna}", "[1]"], "text", "text"),
     (["id,text", "1,anna"], "csv", "csv"),
     (['"label","text"'], "csv", "csv"),
+    (["id;text", "1;anna"], "csv", "csv"),
+    (["sep=;", "1;anna"], "csv", "csv"),
     (["Anna, text"], "text", "text"),
+    (["Anna; text"], "text", "text"),
     (["text"], "text", "text"),
     (["id\ttext\tlang"], "tsv", "tsv"),
     (["home\tanna visited paris"], "text", "tsv"),
@@ -49,15 +52,26 @@ def test_where_columns_are_expected():
     """Lines that could be texts are columns; objects and tables are recognised all the same."""
     assert layout("anna lives", columns=True) == layout("text", columns=True) == layout(columns=True) == "conll"
     assert layout('{"text": "anna"}', columns=True) == "jsonl" and layout("label,text", columns=True) == "csv"
+    assert layout("label;text", columns=True) == layout("sep=,", "text", columns=True) == "csv"
 
 
 def test_a_named_column():
     for task in ("ner", "classification"):
         assert layout('{"body": "anna"}', task=task, text_column="body") == "jsonl"
         assert layout("id,body", task=task, text_column="body") == "csv"
+        assert layout("id;Body", task=task, text_column="body") == layout("sep=;", task=task, text_column="body") == "csv"
         assert layout("id\tbody", task=task, text_column="body") == "tsv"
         assert layout("body", task=task, text_column="body") == "tsv"
         assert layout("anna", name="a.csv", task=task, text_column="body") == "csv"       # the reader says what is missing
-    with pytest.raises(UserError, match="^standard input: expected 'body' among the columns of a header or the keys of a JSON "
-                                        "object, found 'anna lives'; correct --text-column$"):
-        layout("anna lives", text_column="body")
+        assert layout('{"text": "anna"}', task=task, text_column="body") == "jsonl"
+    with pytest.raises(UserError, match="^standard input:2: expected the column 'body' .data.text_column. in the header line, "
+                                        "found 'id', 'bodi'; did you mean bodi[?]$"):
+        layout("", "id;bodi", "1;anna, ben, paris", text_column="body")
+
+
+def test_the_separator_of_a_table():
+    assert separator_of("tsv", ["a;text"], "x") == "\t" and separator_of("jsonl", ["a;text"], "x") == ""
+    for lines, column in ((["\ufeffsep=;\r\n", "text\n"], ""), (["id;text\n"], ""), (["id;Body\n", "1;a, b\n"], "body"),
+                          (["id;body\n", "1;a\n"], "bodi")):
+        assert separator_of("csv", lines, "x", column) == ";"
+    assert separator_of("csv", [], "x") == separator_of("csv", ["well; yes\n", "no; never\n"], "x") == ","
