@@ -2,7 +2,7 @@
 import pytest
 
 from minixl.data.corpus import check_class_counts, encode_corpus, read_corpus, read_unlabelled
-from minixl.data.hints import MIN_LINES, looks_like_labels, mostly_one_word
+from minixl.data.hints import MIN_LINES, columns_hint, looks_like_labels, mostly_one_word
 from minixl.errors import UserError
 from tests.data.piece_tokenizer import LetterTokenizer
 
@@ -84,3 +84,13 @@ def test_swapped_columns(tmp_path, rows, expected):
     (["yes", "no", "oh"] * 7, ["sí", "no", "oh"] * 7, False)])                           # translations of words
 def test_labels_beside_texts(labels, texts, expected):
     assert looks_like_labels(labels, texts) == expected and not looks_like_labels(texts, labels)
+
+
+@pytest.mark.parametrize(("lines", "suspicious"), [
+    (["anna lives here", "ben lives"], True), (["anna lives here", "", "ben is there"], True), (["anna visited paris ."], True),
+    (["anna", "ben"], False), ([], False), (["anna lives\tO"], False), (["anna O", "", "ben B-PER"], False),
+    (["# a comment of words", "anna NNP  O"], False), (["anna noun", "lives verb"] * 10, False),
+    (["anna noun", "lives verb"], True)])
+def test_texts_that_are_read_as_columns(lines, suspicious):
+    """Lower-case tags need some lines to be told from words."""
+    assert columns_hint(lines).startswith("the lines look like texts") == suspicious == bool(columns_hint(lines))
