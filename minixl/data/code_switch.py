@@ -1,4 +1,4 @@
-"""Replace words of labelled text by their translations, to test on mixed language.  Dong et al. 2020, section 3.4.
+"""Replace words of labelled text by their translations, to test on mixed language.  Dong et al. 2020, section 3.2.
 
 A word is looked up as it is written, then in lower case; a translation in lower case takes over a capital first letter or
 capitals throughout.  Labels and tags stay: a word is replaced by one word.  Each word has one translation, drawn by the

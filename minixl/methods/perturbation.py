@@ -1,4 +1,4 @@
-"""A term: learn from perturbed embeddings as well, moved where the loss rises fastest or at random.  Dong et al. 2020, section 2.1.
+"""A term: learn from perturbed embeddings as well, moved where the loss rises fastest or at random.  Dong et al. 2020, eq. 1-2.
 
     g ← ∂L(x) / ∂x                       x (T, H): the embeddings of a batch; L: the task's loss
     r ← ε g / ‖g‖                        or ε n / ‖n‖ with n ~ N(0, I)

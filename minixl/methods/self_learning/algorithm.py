@@ -1,4 +1,4 @@
-"""Self-learning: a model labels target text and learns from the labels it is surest of.  Dong et al. 2020, section 2.2.
+"""Self-learning: a model labels target text and learns from the labels it is surest of.  Dong et al. 2020, section 2.
 
     L ← labelled source text,  U ← unlabelled target text
     for t = 1, 2, ... until a stop rule:

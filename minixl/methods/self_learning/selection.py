@@ -1,4 +1,4 @@
-"""What a model predicts for unlabelled text, and the balanced selection of the surest predictions.  Dong et al. 2020, section 2.2.
+"""What a model predicts for unlabelled text, and the balanced selection of the surest predictions.  Dong et al. 2020, section 2.
 
 An item is a document or a sentence.  It can be selected for a class:
 
