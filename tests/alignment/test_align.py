@@ -190,7 +190,7 @@ def changed(files, **fields):
     ({"dictionaries": {"es": "x"}}, "--dictionary: --method similarity reads no dictionary; give --method dictionary"),
     ({"settings": SCHEMA.settings({"method": "dictionary"})}, "--method dictionary: expected --dictionary es=FILE as well"),
     ({"targets": {"es": "x", "de": "y"}, "settings": SCHEMA.settings({"align.map": "source"})},
-     "align.map=source: with several targets the shared space is that of the source"),
+     "align.map=source: with several targets the shared space is the source's"),
 ])
 def test_options_that_do_not_go_together(files, tmp_path, fields, message):
     with pytest.raises(UserError, match=f"^{message}"):

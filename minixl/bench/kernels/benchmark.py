@@ -71,13 +71,13 @@ def _check_arguments(names: Sequence[str], against: str | None, json_file: Path 
             raise UserError(f"bench kernels: expected some of {', '.join(CASES)}, got {name!r}")
     if against not in (None, "torch", "faiss"):
         raise UserError(f"--against: expected torch or faiss, got {against!r}")
-    if against:
-        require_installed(against, against)
     without = [name for name in names or CASES if CASES[name].faiss is None] if against == "faiss" else []
     if without:
         with_faiss = " ".join(name for name, case in CASES.items() if case.faiss is not None)
         raise UserError(f"--against faiss: {without[0]} has no counterpart in faiss; name the ops: "
                         f"minixl bench kernels {with_faiss}")
+    if against:
+        require_installed(against, against)
     if readme and names:
         raise UserError("--readme: the table has all ops; leave out the names of ops")
     if readme:

@@ -6,6 +6,7 @@ optimiser is the fused AdamW without decay on LayerNorm and biases, and gradient
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +16,9 @@ import transformers
 from minixl.bench.training.torch_update import freeze, update
 from minixl.bench.training.work import BertWork, Examples, rates
 from minixl.data.encoding import IGNORED, Example
-from minixl.weights.folder import read_config
+from minixl.models.bert_config import BertConfig
 from minixl.weights.names import names_to_save
+from minixl.weights.reading import read_json
 
 
 class PaddedPieces(NamedTuple):
@@ -41,7 +43,7 @@ class TransformersBert:
         torch.manual_seed(work.seed)
         transformers.logging.set_verbosity_error()                     # no warning about the missing head: it is intended
         transformers.logging.disable_progress_bar()
-        model_type = read_config(work.encoder).model_type
+        model_type = BertConfig.from_json(read_json(Path(work.encoder) / "config.json")).model_type     # without the engine
         name = {"bert": "Bert", "xlm-roberta": "XLMRoberta"}[model_type]
         config = getattr(transformers, f"{name}Config").from_pretrained(work.encoder, num_labels=len(work.start["classifier.bias"]))
         if work.settings["model.dropout"] >= 0:
