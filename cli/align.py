@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from minixl.cli.options import device_option
-from minixl.cli.terminal import stop_requests, to_stderr
+from minixl.cli.options import device_option, threads_option, verbosity_options
+from minixl.cli.terminal import is_quiet, stop_requests, to_stderr, warn
 
 PARTS = {"nn": "nearest", "csls": "CSLS"}      # searches in metrics.json -> in the table
 LINE_EVERY = 60                               # seconds between two lines of progress without a terminal
@@ -37,8 +37,10 @@ LINE_EVERY = 60                               # seconds between two lines of pro
 @click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", help="Change a setting, see docs/alignment.md.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of the first attempt.")
 @device_option
+@threads_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 @click.option("--resume", is_flag=True, help="Continue a command that was stopped, with the same options.")
+@verbosity_options
 def align(source: str, targets: tuple[str, ...], method: str | None, dictionaries: tuple[str, ...], evaluations: tuple[str, ...],
           restarts: int | None, refine: int | None, normalize: str | None, size: str, assignments: tuple[str, ...], seed: int,
           device: str, out: Path, resume: bool) -> None:
@@ -71,7 +73,7 @@ def align(source: str, targets: tuple[str, ...], method: str | None, dictionarie
         try:
             metrics = run(request, out, Terminal(), xp=xp, resume=resume, stop=lambda: bool(signals))
         except Stopped:
-            to_stderr("stopped; continue with the same command and --resume")
+            warn("stopped; continue with the same command and --resume")
             sys.exit(128 + signals[-1])
     write_alignment_page(out, metrics)
     _print(metrics)
@@ -79,7 +81,10 @@ def align(source: str, targets: tuple[str, ...], method: str | None, dictionarie
 
 
 class Terminal:
-    """Shows the progress of an attempt on stderr: on a terminal a bar with the criterion, otherwise a line a minute."""
+    """Shows the progress of an attempt on stderr: on a terminal a bar with the criterion, otherwise a line a minute.
+
+    With --quiet it shows only warnings.
+    """
 
     def __init__(self) -> None:
         self.bar: Any = None
@@ -89,6 +94,8 @@ class Terminal:
         to_stderr(f"\r\033[K{text}" if self.bar is not None and sys.stderr.isatty() else text)
 
     def start(self, total: int, done: int, label: str) -> None:
+        if is_quiet():
+            return
         self.text, self.last_line = "", time.monotonic()
         self.bar = click.progressbar(length=total, file=sys.stderr, label=label, show_pos=True, show_eta=True,
                                      item_show_func=lambda _: self.text)
@@ -97,6 +104,8 @@ class Terminal:
             self.bar.update(done)
 
     def advance(self, steps: int, text: str) -> None:
+        if self.bar is None:
+            return
         self.text = text
         self.bar.update(steps, current_item=text)
         if not sys.stderr.isatty() and time.monotonic() - self.last_line >= LINE_EVERY:
@@ -104,17 +113,23 @@ class Terminal:
             self.message(f"{self.bar.label} {self.bar.pos}/{self.bar.length} {text}")
 
     def finish(self) -> None:
-        self.bar.__exit__(None, None, None)
-        self.bar = None
+        if self.bar is not None:
+            self.bar.__exit__(None, None, None)
+            self.bar = None
 
 
 def _by_language(option: str, pairs: tuple[str, ...]) -> dict[str, str]:
     """Return language -> file of a repeatable option.  Raises UserError for a language given twice."""
-    from minixl.data.inputs import check_given_once, parse_language_file
+    from minixl.data.inputs import parse_language_file
+    from minixl.errors import UserError
 
-    files = [parse_language_file(pair, option) for pair in pairs]
-    check_given_once(f"{option} ", [language for language, _ in files])
-    return {language: str(path) for language, path in files}
+    files: dict[str, str] = {}
+    for pair in pairs:
+        language, path = parse_language_file(pair, option)
+        if language in files:
+            raise UserError(f"{option} {language}=...: expected one file per language, found {files[language]} and {path}")
+        files[language] = str(path)
+    return files
 
 
 def _check_new(out: Path) -> None:

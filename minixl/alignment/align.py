@@ -29,7 +29,7 @@ from minixl.alignment.retrieval import chance_cosine, search_engine
 from minixl.alignment.spaces import Space, read_spaces
 from minixl.alignment.storage import METRICS, check_config, load_arrays, save_arrays, write_config
 from minixl.backend import Array, array_module, to_numpy
-from minixl.errors import UserError
+from minixl.errors import WARNING, UserError
 from minixl.files import write_atomically
 from minixl.settings import Settings
 
@@ -202,7 +202,7 @@ def _map(request: Request, x: Array, y: Array, pairs: np.ndarray | None, gold: D
 
 def failure(label: str, metrics: Mapping[str, Any], method: str) -> str:
     """Return the warning about a map that aligns little more than a random rotation does."""
-    return (f"WARNING: {label}: the map has FAILED: its criterion is {metrics['criterion']:.3f}, that of a random rotation "
+    return (f"{WARNING}{label}: THE MAP HAS FAILED: its criterion is {metrics['criterion']:.3f}, that of a random rotation "
             f"{metrics['chance']:.3f}, and a map that works is well above; do not use it. Try --method {OTHER[method]}, more "
             "--restarts, or a seed dictionary (--method identical, --method dictionary)")
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minixl.alignment.normalization import Normalization
-from minixl.errors import UserError
+from minixl.errors import WARNING, UserError
 from minixl.weights.word_vectors import WordVectors, read_vectors
 
 FEWEST = 1000                                      # words of a language
@@ -41,6 +41,6 @@ def read_spaces(files: Mapping[str, str], top: int, steps: list[str], report: Ca
             raise UserError(f"{path}: expected finite numbers, found NaN or infinity in the vector of {words.words[row]!r}")
         zeros = int((~words.matrix.any(axis=1)).sum())
         if zeros:
-            report(f"warning: {path}: {zeros:,} of {len(words):,} vectors are zero; these words have no translation")
+            report(f"{WARNING}{path}: {zeros:,} of {len(words):,} vectors are zero; these words have no translation")
         spaces[language] = Space(language, words, *Normalization.fit(words.matrix, steps))
     return spaces

@@ -119,7 +119,7 @@ def test_a_failed_map_is_announced(files, tmp_path):
     one = align(request(files, "adversarial"), tmp_path, reporter)["targets"]["es"]
     assert one["failed"] and one["refined"]["csls"]["1"] < 0.5
     assert len(reporter.messages) == 1
-    assert reporter.messages[0].startswith("WARNING: en-es: the map has FAILED: its criterion is ")
+    assert reporter.messages[0].startswith("warning: en-es: THE MAP HAS FAILED: its criterion is ")
     assert "Try --method similarity" in reporter.messages[0]
 
 

@@ -55,10 +55,17 @@ def test_the_page(align, folder, tmp_path):
 def test_a_failed_map_is_loud(align, tmp_path):
     code, _, err = align("--set", "adversarial.epoch_size=2000", "--set", "adversarial.hidden=8", "--refine", "0",
                          "--set", "adversarial.epochs=1", "--restarts", "2")
-    assert code == 0 and "WARNING: en-es: the map has FAILED" in err and "Try --method similarity" in err
+    assert code == 0 and "warning: en-es: THE MAP HAS FAILED" in err and "Try --method similarity" in err
     assert "<strong>This map has failed" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())["targets"]["es"]
     assert [attempt["seed"] for attempt in metrics["attempts"]] == [1, 2]
+
+
+def test_quiet_leaves_only_warnings(align):
+    quick = ("--set", "adversarial.epoch_size=2000", "--set", "adversarial.hidden=8", "--set", "adversarial.epochs=1", "--refine", "0",
+             "--quiet")
+    _, out, err = align(*quick)
+    assert len(out.splitlines()) == 2 and len(err.splitlines()) == 1 and err.startswith("warning: en-es: THE MAP HAS FAILED")
 
 
 def test_tsne_pictures(align, tmp_path):
@@ -122,7 +129,7 @@ def test_bad_vectors_are_one_line(align, folder, tmp_path, name, change, message
     (("--evaluate", "es=EMPTY"), "expected lines with a source word and its translation, found an empty file"),
     (("--normalize", "unit,long"), "--normalize: expected unit and center, separated by commas, or none, got 'long'"),
     (("--set", "align.topp=3"), "there is no setting 'align.topp'; did you mean align.top?"),
-    (("--target", "es=x.vec"), "--target es=...: given twice"),
+    (("--target", "es=x.vec"), "--target es=...: expected one file per language, found "),
 ])
 def test_bad_options_are_one_line(align, folder, options, message):
     (folder / "EMPTY").touch()
