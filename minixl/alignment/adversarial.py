@@ -63,8 +63,13 @@ class AdversarialMapping:
     lr       learning rate of W, changed by end_epoch
     """
 
-    def __init__(self, source: Array, target: Array, settings: Any, seed: int, dtype: Any = np.float32) -> None:
-        """source (n, H), target (m, H), both already cut to the most frequent words."""
+    def __init__(self, source: Array, target: Array, settings: Any, seed: int, dtype: Any = np.float32, *,
+                 reflected: bool = False) -> None:
+        """source (n, H), target (m, H), both already cut to the most frequent words.
+
+        reflected: begin from a reflection instead of the identity; small steps never lead from one half of the orthogonal maps,
+        those with determinant 1, to the other.
+        """
         xp = array_module(source, target)
         self.settings, self.source, self.target = settings, source, target
         self.rng = np.random.default_rng(seed)
@@ -72,6 +77,8 @@ class AdversarialMapping:
         shapes = {MAPPING: (dim, dim), **discriminator_shapes(dim, settings["adversarial.hidden"])}
         self.store = ParameterStore(shapes, dtype=dtype, xp=xp)
         self.store[MAPPING].value[...] = xp.eye(dim, dtype=dtype)
+        if reflected:
+            self.store[MAPPING].value[0, 0] = -1
         initialise_discriminator(self.store, self.rng)
         judge = [name for name in self.store.names() if name.startswith(PREFIX)]
         self.discriminator_sgd = SGD(self.store, [Group(tuple(judge), settings["adversarial.discriminator_lr"])])

@@ -174,7 +174,7 @@ def _map(request: Request, x: Array, y: Array, pairs: np.ndarray | None, gold: D
     moving, fixed, learnt_from = (x, y, pairs) if moves == "source" else (y, x, None if pairs is None else pairs[:, ::-1])
     attempts = []
     for number in range(1, (1 if pairs is not None else settings["align.restarts"]) + 1):
-        learner = _learner(settings, moving, fixed, learnt_from, request.seed + number - 1, engine)
+        learner = _learner(settings, moving, fixed, learnt_from, request.seed, number, engine)
         attempts.append(_attempt(learner, folder / f"restart-{number}.safetensors", f"{label} attempt {number}", reporter, stop))
     mapping, best = max(attempts, key=lambda attempt: attempt[1]["criterion"])        # the first of equal ones
     learnt = mapping
@@ -207,11 +207,13 @@ def failure(label: str, metrics: Mapping[str, Any], method: str) -> str:
             "--restarts, or a seed dictionary (--method identical, --method dictionary)")
 
 
-def _learner(settings: Settings, x: Array, y: Array, pairs: np.ndarray | None, seed: int, engine: Any) -> Learner:
+def _learner(settings: Settings, x: Array, y: Array, pairs: np.ndarray | None, seed: int, number: int, engine: Any) -> Learner:
+    """Make the attempt of this number, from 1; every second one of the adversarial method begins from a reflection."""
     if pairs is not None:
         return PairsLearner(x, y, pairs, settings, engine)
-    kind = AdversarialLearner if settings["method"] == "adversarial" else SimilarityLearner
-    return kind(x, y, settings, seed, engine)
+    if settings["method"] == "adversarial":
+        return AdversarialLearner(x, y, settings, seed + number - 1, engine, reflected=number % 2 == 0)
+    return SimilarityLearner(x, y, settings, seed + number - 1, engine)
 
 
 def _attempt(learner: Learner, path: Path, label: str, reporter: Reporter,

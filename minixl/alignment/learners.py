@@ -72,11 +72,11 @@ class PairsLearner:
 class AdversarialLearner:
     """MUSE's adversarial training; a point of its curve at the end of each epoch."""
 
-    def __init__(self, x: Array, y: Array, settings: Any, seed: int, engine: Any) -> None:
-        """x (n, H), y (m, H), all words; the most frequent are drawn."""
+    def __init__(self, x: Array, y: Array, settings: Any, seed: int, engine: Any, *, reflected: bool = False) -> None:
+        """x (n, H), y (m, H), all words; the most frequent are drawn.  reflected: see AdversarialMapping."""
         frequent = settings["adversarial.frequent"]
         self.x, self.y, self.settings, self.engine = x, y, settings, engine
-        self.training = AdversarialMapping(x[:frequent], y[:frequent], settings, seed)
+        self.training = AdversarialMapping(x[:frequent], y[:frequent], settings, seed, reflected=reflected)
         self.epoch_steps = self.training.steps_per_epoch()
         self.steps = self.epoch_steps * settings["adversarial.epochs"]
         self.done, self.ended, self.best, self.sums = 0, False, LOWEST, np.zeros(2)

@@ -32,5 +32,6 @@ SCHEMA = Schema([SETTINGS, adversarial.SETTINGS, similarity.SETTINGS, refinement
 # --size cpu: about ten minutes on two cores for 25,000 words (docs/alignment.md has the measurements)
 SIZES = {
     "paper": (),
-    "cpu": ("adversarial.hidden=512", "similarity.frequent=6000", "similarity.patience=10"),
+    "cpu": ("adversarial.hidden=256", "adversarial.lr=1.0", "adversarial.orthogonal=0.05", "adversarial.epochs=2",
+            "similarity.frequent=6000", "similarity.patience=10"),
 }

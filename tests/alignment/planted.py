@@ -28,6 +28,7 @@ def planted_spaces(words: int, dim: int, *, noise: float = 0.1, seed: int = 0, t
     topic = rng.choice(topics, words, p=shares / shares.sum())
     meaning = (rng.normal(size=(topics, dim))[topic] + rng.normal(size=(words, dim))) * spread     # (n, H)
     rotation = np.linalg.qr(rng.normal(size=(dim, dim)))[0]
+    rotation[0] *= np.sign(np.linalg.det(rotation))                    # no reflection
     x, y = (Normalization.fit((meaning + noise * rng.normal(size=meaning.shape) * spread).astype(np.float32),
                               ("unit", "center", "unit"))[1] for _ in range(2))
     return Planted(x, y @ rotation.T.astype(np.float32), rotation)

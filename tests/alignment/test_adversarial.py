@@ -136,3 +136,10 @@ def test_the_papers_settings_are_the_defaults():
     assert {name.partition(".")[2]: values[name] for name in values if name.startswith("adversarial.")} == {
         "hidden": 2048, "dropout": 0.1, "smoothing": 0.1, "steps": 5, "frequent": 75_000, "batch_size": 32, "epochs": 5,
         "epoch_size": 1_000_000, "lr": 0.1, "discriminator_lr": 0.1, "decay": 0.98, "min_lr": 1e-6, "orthogonal": 0.001}
+
+
+def test_a_reflected_start_is_in_the_other_half_of_the_orthogonal_maps():
+    for reflected, determinant in ((False, 1), (True, -1)):
+        training = AdversarialMapping(np.zeros((9, 4)), np.zeros((9, 4)), settings(), 1, np.float64, reflected=reflected)
+        np.testing.assert_allclose(training.mapping @ training.mapping.T, np.eye(4))
+        assert np.linalg.det(training.mapping) == pytest.approx(determinant)

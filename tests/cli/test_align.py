@@ -62,9 +62,8 @@ def test_a_failed_map_is_loud(align, tmp_path):
 
 
 def test_quiet_leaves_only_warnings(align):
-    quick = ("--set", "adversarial.epoch_size=2000", "--set", "adversarial.hidden=8", "--set", "adversarial.epochs=1", "--refine", "0",
-             "--quiet")
-    _, out, err = align(*quick)
+    quick = [part for name in ("epoch_size=2000", "hidden=8", "epochs=1") for part in ("--set", f"adversarial.{name}")]
+    _, out, err = align(*quick, "--refine", "0", "--quiet")
     assert len(out.splitlines()) == 2 and len(err.splitlines()) == 1 and err.startswith("warning: en-es: THE MAP HAS FAILED")
 
 
