@@ -140,13 +140,18 @@ def _corpora(predictor: Predictor, files: Sequence[str], values: Mapping[str, An
     from minixl.data.label_map import LabelMap
     from minixl.data.reading import SECTION, limited, read_labelled
     from minixl.data.sanity import one_label_warning
+    from minixl.errors import UserError
     from minixl.settings import Schema
 
     named = [parse_language_file(pair, "evaluate") for pair in files]
     check_given_once("evaluate ", named)
     settings = Schema([SECTION]).settings({"task": predictor.info.task, **values})
     label_map = LabelMap(predictor.info.task, settings["data.labels"])
-    complete = read_labelled(settings, named, label_map)
+    try:
+        complete = read_labelled(settings, named, label_map)
+    except UserError as error:                                         # the task is the model's, not the user's choice
+        message, task_hint, _ = str(error).partition("; use the task")
+        raise UserError(f"{message}; this model is for the task {predictor.info.task}" if task_hint else message) from None
     corpora = [limited(corpus, settings, "data.test_limit") for corpus in complete]
     for corpus, whole in zip(corpora, complete, strict=True):
         DETAILS.debug("%s=%s: %s", corpus.language, corpus.names, count_line(corpus))

@@ -47,6 +47,8 @@ def predict(model: Path, file: Path, output: str | None, layout: str, text_colum
     from minixl.data.recognition import recognise_layout, separator_of
     from minixl.prediction import Predictor
 
+    if model.is_file():
+        raise click.UsageError(f"{model}: expected the model folder first, then FILE.")
     predictor = Predictor.load(model, device=device)
     task, labels, tagger = predictor.info.task, predictor.model.labels, predictor.model.pooling == "token"
     _check_model(model, tagger, layout, output, top)

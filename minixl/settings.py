@@ -125,7 +125,8 @@ class Schema(Mapping[str, Setting]):
         if kind is list and isinstance(value, str):
             value = [part for part in value.split(",") if part]
         if type(value) is not kind or (kind is list and not all(isinstance(part, str) for part in value)):
-            raise UserError(f"{where}: {name}: expected {TYPES[kind]}, got {value!r} ({setting.help})")
+            expected = f"one of {', '.join(setting.choices)}" if setting.choices else TYPES[kind]
+            raise UserError(f"{where}: {name}: expected {expected}, got {value!r} ({setting.help})")
         if setting.choices and value not in setting.choices:
             raise UserError(f"{where}: {name}: expected one of {', '.join(setting.choices)}, got {value!r}"
                             f"{nearest(value, setting.choices)}")
@@ -208,6 +209,10 @@ def recipe_path(name: str | Path, folder: Path, where: str) -> Path:
     if path.is_file():
         raise UserError(f"{where}: expected a recipe, found another file; name a recipe first, and a file of text with "
                         f"--source LANGUAGE={name}")
+    if "=" in str(name):
+        raise UserError(f"{where}: expected a recipe first; name a file of text with --source {name}")
+    if len(path.parts) > len(folder.parts) + 1:
+        raise UserError(f"{where}: expected a recipe, a .toml file or the folder of a run, found no such file or folder")
     raise UserError(f"{where}: expected a .toml file or one of {', '.join(shipped)}{nearest(str(name), shipped)}")
 
 

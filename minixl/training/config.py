@@ -35,7 +35,7 @@ def read_config(folder: Path, schema: Schema) -> tuple[Settings, Inputs, int]:
     """Read settings, inputs and seed of a run to continue.  Raises UserError if this version cannot read them."""
     path = folder / CONFIG
     if not path.is_file():
-        raise UserError(f"--resume: {path} does not exist: {folder} holds no run to continue")
+        raise UserError(f"--resume: {path} does not exist: {folder} holds no run to continue; name the run's folder with --out")
     try:
         values, inputs, seed = _split(tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -200,3 +200,22 @@ def test_a_text_file_in_place_of_the_recipe(minixl, data):
 def test_the_model_comes_before_the_files(minixl, data):
     code, _, err = minixl("evaluate", f"es={data}/es.txt", data / "run")
     assert code == 2 and err.endswith(f"Error: es={data}/es.txt: expected the model folder first, then LANGUAGE=FILE.\n")
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (["train", "en=train.txt"], "expected a recipe first; name a file of text with --source en=train.txt"),
+    (["train", "runs/nowhere"], "expected a recipe, a .toml file or the folder of a run, found no such file or folder"),
+    (["train", "--resume", "--out", "nowhere"], "nowhere holds no run to continue; name the run's folder with --out"),
+    (["train", "finetune-ner", "--show", "--set", "perturbation.norm=1.0"],
+     "perturbation.norm: expected one of sequence, token, table, got 1.0"),
+], ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "")
+def test_what_was_meant_is_said(minixl, arguments, said):
+    code, _, err = minixl(*arguments)
+    assert code == 1 and said in err
+
+
+def test_the_order_of_predict_and_the_task_of_the_model(minixl, data):
+    code, _, err = minixl("predict", data / "es.txt", data / "run")
+    assert code == 2 and err.endswith(f"Error: {data}/es.txt: expected the model folder first, then FILE.\n")
+    code, _, err = minixl("evaluate", data / "run" / "model", f"en={data}/en.tsv")
+    assert code == 1 and err.endswith("; this model is for the task ner\n") and "use the task" not in err

@@ -96,7 +96,7 @@ def predict_items(model: Model, encoded: Encoded, task: str, scheme: str, *, con
                 for kind, first, end in spans(tags)]
     rows = np.array([(first, end) for _, _, first, end in entities], np.int64).reshape(-1, 2)
     of_spans = to_numpy(model.span_confidences(scores.values, starts, rows, paths, legal=legal))
-    classes[:, names.index(NO_ENTITY)] = True
+    classes[:, names.index(NO_ENTITY)] = np.diff(starts) > 0           # a sentence without words is never selected
     for (item, kind, _, _), value in zip(entities, of_spans, strict=True):
         if classes[item, names.index(NO_ENTITY)]:
             classes[item, names.index(NO_ENTITY)], confidence[item] = False, value
@@ -105,8 +105,9 @@ def predict_items(model: Model, encoded: Encoded, task: str, scheme: str, *, con
 
 
 def _least(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """values (W,), starts (N+1,) -> the least of each item, (N,)."""
-    return np.array([values[first:last].min() for first, last in zip(starts[:-1], starts[1:], strict=True)])
+    """values (W,), starts (N+1,) -> the least of each item, (N,); 0 of one without words."""
+    ranges = zip(starts[:-1], starts[1:], strict=True)
+    return np.array([values[first:last].min() if last > first else 0.0 for first, last in ranges])
 
 
 def balanced(classes: np.ndarray, confidence: np.ndarray, pool: np.ndarray, count: int) -> np.ndarray:

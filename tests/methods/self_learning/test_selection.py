@@ -103,6 +103,16 @@ def test_predictions_of_a_tagger(rng):
         assert predicted.confidence[i] == pytest.approx(least, rel=1e-9)
 
 
+def test_a_sentence_without_words_is_never_selected(rng):
+    """Such as a line with nothing but a zero-width space."""
+    made, (example, other) = make_model(SCHEMA.settings({})), random_examples(rng, [4, 3])
+    empty = replace(example, rows=example.rows[:0], labels=example.labels[:0], source=0)
+    for task, scheme in (("ner", "IOB2"), ("pos", "none")):
+        predicted = predict_items(made, Encoded([empty, replace(other, source=1)], 2), task, scheme, constrained=True)
+        assert predicted.starts.tolist() == [0, 0, 3] and predicted.confidence[0] == 0 and not predicted.classes[0].any()
+        assert predicted.classes[1].any()
+
+
 def test_predictions_of_a_classifier(rng):
     """The mean over the windows of a document is normalised again."""
     made = make_model(SCHEMA.settings({}), "mean")
