@@ -61,10 +61,9 @@ def align(source: str, targets: tuple[str, ...], method: str | None, dictionarie
     if normalize is not None:
         chosen.append(f"align.normalize={'' if normalize == 'none' else normalize}")
     settings = SCHEMA.settings().override([*SIZES[size], *chosen, *assignments])
-    files = [_by_language(option, pairs) for option, pairs in
-             (("--target", targets), ("--dictionary", dictionaries), ("--evaluate", evaluations))]
     language, path = parse_language_file(source, "--source")
-    request = Request((language, str(path)), *files, settings, seed)
+    request = Request((language, str(path)), _by_language("--target", targets), _by_language("--dictionary", dictionaries),
+                      _by_language("--evaluate", evaluations), settings, seed)
     xp = array_module_for(device)
     if not resume:
         _check_new(out)

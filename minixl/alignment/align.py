@@ -144,7 +144,7 @@ def _draw(path: Path, spaces: Mapping[str, Space], languages: tuple[str, str], x
     before = [spaces[language].matrix[:WORDS] for language in languages]
     after = [to_numpy(matrix[:WORDS]) for matrix in (x, y)]
     drawn = {"kind": kind, "words": [spaces[language].words.words[:WORDS] for language in languages],
-             "before": picture(*before, kind, seed), "after": picture(*after, kind, seed)}
+             "before": picture(before[0], before[1], kind, seed), "after": picture(after[0], after[1], kind, seed)}
     write_atomically(path, json.dumps(drawn, ensure_ascii=False))
 
 

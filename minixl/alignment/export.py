@@ -38,7 +38,7 @@ def write_language(out: Path, space: Space, mapping: np.ndarray | None, settings
             file.write(bytes(8 + HEADER))
             for block_words, matrix in _blocks(space, settings, report):
                 matrix = space.normalization.apply(matrix)
-                file.write(np.ascontiguousarray(matrix if mapping is None else matrix @ mapping.T, np.float32))
+                file.write(np.ascontiguousarray(matrix if mapping is None else matrix @ mapping.T, np.float32).tobytes())
                 words += block_words
             text = "\n".join(words).encode()
             file.write(text)
