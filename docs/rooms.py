@@ -22,6 +22,7 @@ CONTRACT = "importlinter:contract:rooms"
 
 PURPOSE = {
     "cli": "one command a file",
+    "study": "one training step, number by number",
     "bench": "speed of training and of kernels",
     "methods": "one paper each, and the terms",
     "run": "from inputs to a run folder",

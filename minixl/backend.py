@@ -140,6 +140,7 @@ class Call(NamedTuple):
     name: str                      # for example "layernorm_forward"
     arguments: dict[str, Any]      # those that were passed, by parameter name
     result: Any
+    function: Callable[..., Any]   # the op itself, without the decorator
 
 
 Observer = Callable[[Call], object]
@@ -179,7 +180,7 @@ def op(function: Function) -> Function:
             launcher = function
         result = launcher(*args, **kwargs)
         for observer in _observers:
-            observer(Call(name, parameters.bind(*args, **kwargs).arguments, result))
+            observer(Call(name, parameters.bind(*args, **kwargs).arguments, result, function))
         return result
 
     return call                                                        # type: ignore[return-value]

@@ -152,6 +152,19 @@ class Optimizer:
         """Update `value` and `state` in place from `grad`, which does not change."""
         raise NotImplementedError
 
+    def moments_of(self, name: str) -> dict[str, Array]:
+        """Return "m" and "v" of AdamW for a parameter, in its shape; KeyError if it is in no group."""
+        parameter = self.store[name]
+        if name not in self.names:
+            raise KeyError(name)
+        if parameter.offset is None:
+            return dict(self.table_state[[table for table, _ in self.tables].index(name)])
+        first, size = parameter.offset, parameter.value.size
+        number = next(i for i, (span, _) in enumerate(self.spans) if span.start <= first < span.stop)
+        first -= self.spans[number][0].start
+        return {key: moment[first:first + size].reshape(parameter.value.shape)
+                for key, moment in self.span_state[number].items()}
+
     def state_dict(self) -> dict[str, Any]:
         """The arrays that a checkpoint needs: the step count, the moments, the active rows of the tables."""
         state: dict[str, Any] = {"steps": np.array([self.steps])}

@@ -202,4 +202,4 @@ def test_a_kernel_is_recorded_as_its_op(dispatched):
     calls, array = [], GpuArray()
     with backend.recording(calls.append):
         decorate(made_up_forward)(array)
-    assert calls == [backend.Call("made_up_forward", {"x": array}, "kernel")]
+    assert calls == [backend.Call("made_up_forward", {"x": array}, "kernel", made_up_forward)]

@@ -129,6 +129,20 @@ def test_the_step_does_not_change_gradients(rng):
     assert_close(store["table"].grad.values, drawn["table"][[2, 4]], 1e-15)
 
 
+def test_moments_are_found_by_parameter(rng):
+    store = filled_store(rng)
+    optimizer = AdamW(store, groups())
+    drawn = draw(rng, [3, 1, 3], 1.0, store)
+    optimizer.step()
+    for name in NAMES:
+        moments = optimizer.moments_of(name)
+        assert_close(moments["m"], 0.1 * drawn[name], 1e-12, name)
+        assert_close(moments["v"], 0.001 * drawn[name] ** 2, 1e-12, name)
+    assert SGD(store, groups()).moments_of("a.bias") == {}
+    with pytest.raises(KeyError, match="frozen.weight"):
+        optimizer.moments_of("frozen.weight")
+
+
 @pytest.mark.parametrize("used", [False, True], ids=["fresh optimiser", "used optimiser"])
 def test_state_continues_bit_by_bit(rng, used):
     store = filled_store(rng)

@@ -22,10 +22,9 @@ from minixl.training.update import Diverged
 SOURCE = "source"                      # one pass over this stream is an epoch
 
 
-def train_stage(method: Method, settings: Settings, seed: int, prepared: Prepared, folder: Path, reporter: Reporter, stop: Stop,
-                *, resume: bool) -> Scores:
-    """Train the method's objective in `folder` and return the scores.  Afterwards the model has the selected parameters."""
-    reset_peak_memory()                                            # do not count earlier runs of this process
+def make_training(method: Method, settings: Settings, seed: int, prepared: Prepared, folder: Path, reporter: Reporter,
+                  stop: Stop = lambda: False) -> Training:
+    """Return the training of the method's objective in `folder`, before its first step; writes nothing that stays."""
     model, texts = prepared.model, method.texts(settings, prepared, seed)
     streams = make_streams(method.streams(settings), texts, model, settings, seed, folder)
     per_epoch = streams[SOURCE].batches_per_epoch
@@ -33,9 +32,16 @@ def train_stage(method: Method, settings: Settings, seed: int, prepared: Prepare
     if settings["train.max_steps"]:
         total = min(total, settings["train.max_steps"]) if total else settings["train.max_steps"]
     objective = method.make_objective(model, streams, settings, seed, total)
-    training = Training(model, objective, streams, prepared.evaluation, settings, folder, reporter, total_steps=total,
-                        eval_every=settings["train.eval_every"] or per_epoch, stop=stop,
-                        if_nothing_learned=method.if_nothing_learned)
+    return Training(model, objective, streams, prepared.evaluation, settings, folder, reporter, total_steps=total,
+                    eval_every=settings["train.eval_every"] or per_epoch, stop=stop,
+                    if_nothing_learned=method.if_nothing_learned)
+
+
+def train_stage(method: Method, settings: Settings, seed: int, prepared: Prepared, folder: Path, reporter: Reporter, stop: Stop,
+                *, resume: bool) -> Scores:
+    """Train the method's objective in `folder` and return the scores.  Afterwards the model has the selected parameters."""
+    reset_peak_memory()                                            # do not count earlier runs of this process
+    training = make_training(method, settings, seed, prepared, folder, reporter, stop)
     if resume and training.checkpoint.exists():
         training.resume()
     elif resume:
@@ -45,8 +51,8 @@ def train_stage(method: Method, settings: Settings, seed: int, prepared: Prepare
     try:
         return training.run()
     except FloatingPointError as error:
-        raise FloatingPointError(f"{_diverged(error, objective, training.steps)}; --resume would fail again: choose a new --out "
-                                 "folder") from None
+        raise FloatingPointError(f"{_diverged(error, training.objective, training.steps)}; --resume would fail again: choose a new "
+                                 "--out folder") from None
 
 
 def make_streams(names: Mapping[str, str], texts: Mapping[str, list[Example]], model: Model, settings: Settings, seed: int,

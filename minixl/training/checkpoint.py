@@ -41,6 +41,11 @@ class Checkpoint:
         """Whether the folder has a state to continue from."""
         return (self.folder / "latest.json").is_file()
 
+    def step(self) -> int:
+        """Return the step of the state to continue from.  Raises UserError for a damaged checkpoint."""
+        with self.readable():
+            return int(json.loads((self.folder / "latest.json").read_text(encoding="utf-8"))["step"])
+
     def remove(self) -> None:
         """Delete its files, and the folder unless it holds others.  Deletes what it can, since nobody needs them any more."""
         for path in (self.folder / "latest.json", *self.folder.glob("*.safetensors"), *self.folder.glob("*.new")):

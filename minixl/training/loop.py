@@ -68,10 +68,10 @@ class Training:
         self.patience = Patience(settings, evaluation.sources, objective.losses)
         self.finished = False                      # stopped before the last step
 
-    def resume(self) -> None:
-        """Restore parameters, moments, streams and log from the checkpoint; the next step is the same to the bit.
+    def restore(self) -> dict[str, Any]:
+        """Restore parameters, moments, streams and counters from the checkpoint, but not the log; return the checkpoint's state.
 
-        Raises UserError for a checkpoint or log that is damaged or was made with other data.
+        Raises UserError for a checkpoint that is damaged or was made with other data.
         """
         state = self.checkpoint.load(self.model.store, self.objective.optimizers)
         with self.checkpoint.readable():
@@ -80,6 +80,15 @@ class Training:
             for name in STATE:
                 setattr(self, name, state["run"][name])
             self.patience.load_state_dict(state["patience"])
+        return state
+
+    def resume(self) -> None:
+        """Continue from the checkpoint, with the log shortened to it; the next step is the same to the bit.
+
+        Raises UserError as restore does, and for a damaged log.
+        """
+        state = self.restore()
+        with self.checkpoint.readable():
             self.log.shorten(state["log_bytes"])
         self.reporter.message(f"continuing at step {self.steps} of {self.total_steps}")
 
