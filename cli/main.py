@@ -23,6 +23,7 @@ COMMANDS = {                 # name -> one line of help; a command's module is i
     "align": "Map word vectors of several languages into one space.",
     "weights": "Show, convert and fetch encoder weights.",
     "data": "Write the sample corpus; describe data files.",
+    "study": "Check gradients; study one training step.",
     "bench": "Measure training, prediction and kernels.",
 }
 

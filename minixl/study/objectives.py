@@ -1,0 +1,90 @@
+"""Small objectives of every method and term in float64: the updates that `minixl study check` compares with their losses.
+
+All learning rates are 0, so the updates of a step leave the parameters where they are, and the value of each loss is a function
+of them.  Term by term that is the whole step: streams, batches of two languages, dropout, discriminators.
+
+An adversarial perturbation is a constant in the paper, but moves with the parameters in a difference quotient, so the random one
+is checked here: it takes the same way.  Its direction, the gradient of the embeddings, is checked with the models.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minixl.data.batching import Stream
+from minixl.data.encoding import Example
+from minixl.methods import METHODS, SCHEMA
+from minixl.methods.advpicker.student import PSEUDO, Distillation
+from minixl.run.method import LABELLED
+from minixl.settings import Settings
+from minixl.study.models import LABELS, bilstm_crf, pieces, transformer, words
+from minixl.training.objective import Objective
+
+SEED, STEPS = 3, 5
+STILL = {"optim.lr": 0.0, "optim.head_lr": 0.0, "optim.warmup": 0.0, "optim.weight_decay": 0.0, "adversary.lr": 0.0,
+         "adversary.discriminator_lr": 0.0, "linkage.lr": 0.0, "train.batch_size": 3}
+
+
+class ObjectiveCase(NamedTuple):
+    """An objective at its first step, and how its streams began."""
+
+    name: str
+    objective: Objective
+    begun: dict[str, Any]              # stream -> its state
+
+
+def _case(name: str, options: dict[str, Any]) -> ObjectiveCase:
+    settings = SCHEMA.settings({**STILL, **options})
+    documents = settings["task"] == "classification"
+    if settings["model.type"] == "bilstm-crf":
+        model: Any = bilstm_crf()
+        texts = {LABELLED: words(model)}
+    else:
+        model = transformer("mean" if documents else "token", discriminator=settings["adversary.level"])
+        texts = {LABELLED: pieces(documents), "source": pieces(documents, 1), "target": pieces(documents, 2)}
+    return _with_streams(name, model, texts, settings)
+
+
+def _with_streams(name: str, model: Any, texts: dict[str, list[Example]], settings: Settings) -> ObjectiveCase:
+    method = settings["method"]
+
+    def streams(names: dict[str, str]) -> dict[str, Stream]:
+        return {stream: Stream(texts[text], settings["train.batch_size"], [SEED, i])
+                for i, (stream, text) in enumerate(names.items())}
+
+    if method == "advpicker":
+        soft = np.random.default_rng(SEED).dirichlet(np.ones(len(LABELS)), sum(len(example.rows) for example in texts[LABELLED]))
+        texts = texts | {PSEUDO: _numbered(texts[LABELLED])}
+        objective: Objective = Distillation(model, streams({"source": PSEUDO}), settings, SEED, STEPS, targets=soft)
+    else:
+        objective = METHODS[method].make_objective(model, streams(METHODS[method].streams(settings)), settings, SEED, STEPS)
+    return ObjectiveCase(name, objective, {stream: state.state_dict() for stream, state in objective.streams.items()})
+
+
+def _numbered(examples: list[Example]) -> list[Example]:
+    """Return the examples with the numbers of their words, in the order of the text, as labels."""
+    first, numbered = 0, []
+    for example in examples:
+        count = len(example.rows)
+        numbered.append(Example(example.input_ids, example.rows, np.arange(first, first + count), example.source, 0))
+        first += count
+    return numbered
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "finetune": {"method": "finetune"},
+    "finetune, accumulated": {"method": "finetune", "train.accumulate": 2, "task": "classification"},
+    "finetune, bilstm-crf": {"method": "finetune", "model.type": "bilstm-crf"},
+    "language-adversarial": {"method": "language-adversarial", "adversary.level": "sentence", "task": "classification"},
+    "language-adversarial, token": {"method": "language-adversarial", "adversary.level": "token", "adversary.specials": False,
+                                    "adversary.size": 5},
+    "advpicker": {"method": "advpicker", "distill.temperature": 2.0},
+    "self-learning": {"method": "self-learning"},
+    "linkage": {"method": "finetune", "linkage.level": "sentence"},
+    "linkage, token": {"method": "finetune", "linkage.level": "token"},
+    "perturbation": {"method": "finetune", "perturbation.kind": "random"},
+}
+OBJECTIVES: dict[str, Callable[[], ObjectiveCase]] = {name: partial(_case, name, options) for name, options in OPTIONS.items()}

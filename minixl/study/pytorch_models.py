@@ -1,0 +1,84 @@
+"""The losses of whole models in PyTorch, without dropout, from the ops of pytorch.py and the parameters by name."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from minixl.data.batching import Batch
+from minixl.data.encoding import IGNORED
+from minixl.models.bilstm_crf import BilstmCrf
+from minixl.models.bilstm_layers import ARGUMENTS
+from minixl.models.transformer import Transformer
+from minixl.study import pytorch
+
+Params = Mapping[str, Tensor]
+
+
+def loss(model: Any, params: Params, batch: Batch) -> Tensor:
+    """Return the loss of a model of any family."""
+    return _LOSSES[model.family](model, params, batch)
+
+
+def transformer_loss(model: Transformer, params: Params, batch: Batch) -> Tensor:
+    """Return the mean cross-entropy of the labelled words or documents."""
+    hidden = bert(model, params, batch)
+    if model.pooling == "token":
+        pooled = hidden[batch.rows]
+    elif model.pooling == "mean":
+        pooled = pytorch.mean_pooling(hidden, batch.starts)
+    else:
+        pooled = torch.tanh(_linear(params, "bert.pooler.dense", hidden[batch.starts[:-1]]))
+    labels = np.where(batch.labels < 0, IGNORED, batch.labels)
+    return pytorch.softmax_cross_entropy(_linear(params, "classifier", pooled), labels)
+
+
+def bert(model: Transformer, params: Params, batch: Batch) -> Tensor:
+    """Return the last hidden states (T, H)."""
+    config, tables = model.config, "bert.embeddings"
+    ids = {"word": batch.input_ids, "position": batch.position_ids + config.first_position, "token_type": 0 * batch.input_ids}
+    x = sum(pytorch.embedding(params[f"{tables}.{name}_embeddings.weight"], rows) for name, rows in ids.items())
+    x = _layernorm(params, f"{tables}.LayerNorm", x, config.layer_norm_eps)
+    for i in range(config.num_hidden_layers):
+        layer = f"bert.encoder.layer.{i}"
+        query, key, value = (_linear(params, f"{layer}.attention.self.{name}", x) for name in ("query", "key", "value"))
+        context = pytorch.attention(query, key, value, batch.starts, config.num_attention_heads)
+        attended = _linear(params, f"{layer}.attention.output.dense", context)
+        x = _layernorm(params, f"{layer}.attention.output.LayerNorm", x + attended, config.layer_norm_eps)
+        inner = pytorch.gelu(_linear(params, f"{layer}.intermediate.dense", x))
+        x = _layernorm(params, f"{layer}.output.LayerNorm", x + _linear(params, f"{layer}.output.dense", inner),
+                       config.layer_norm_eps)
+    return x
+
+
+def bilstm_crf_loss(model: BilstmCrf, params: Params, batch: Batch) -> Tensor:
+    """Return the mean negative log-likelihood of the sentences."""
+    x = pytorch.embedding(params["word_embeddings.weight"], model.lexicon.rows(batch.input_ids))
+    if model.config.chars:
+        spelled = model.lexicon.spell(batch.input_ids)
+        chars = pytorch.embedding(params["char_embeddings.weight"], spelled.chars)
+        _, final = pytorch.bilstm(chars, spelled.starts, **_lstm(params, "char_lstm"))
+        x = torch.cat([x, final[spelled.word_of]], 1)
+    hidden, _ = pytorch.bilstm(x, batch.starts, **_lstm(params, "word_lstm"))
+    emissions = _linear(params, "classifier", torch.tanh(_linear(params, "dense", hidden)))
+    zeros = torch.zeros(len(model.labels), dtype=emissions.dtype)
+    start, end = (params.get(f"crf.{side}_transitions", zeros) for side in ("start", "end"))
+    return pytorch.crf(emissions, params["crf.transitions"], start, end, batch.labels, batch.starts, model.legal).mean()
+
+
+_LOSSES: dict[str, Any] = {"transformer": transformer_loss, "bilstm-crf": bilstm_crf_loss}
+
+
+def _linear(params: Params, name: str, x: Tensor) -> Tensor:
+    return pytorch.linear(x, params[f"{name}.weight"], params[f"{name}.bias"])
+
+
+def _layernorm(params: Params, name: str, x: Any, eps: float) -> Tensor:
+    return pytorch.layernorm(x, params[f"{name}.weight"], params[f"{name}.bias"], eps)
+
+
+def _lstm(params: Params, name: str) -> dict[str, Tensor]:
+    return {ARGUMENTS[key.removeprefix(f"{name}.")]: value for key, value in params.items() if key.startswith(f"{name}.")}
