@@ -50,9 +50,9 @@ def all_targets() -> list[Target]:
     functions = op_modules()
     ops = [Target(name, "op", [name, *map(base_name, functions[name])], partial(check_op, name, functions[name]))
            for name in functions]
-    models = [Target(name, "model", [name, name.partition(",")[0]], lambda torch, make=make: check_model(make(), torch))
+    models = [Target(name, "model", [name, name.partition(",")[0]], partial(_check_made_model, make))
               for name, make in MODELS.items()]
-    methods = [Target(name, "method", [name, name.partition(",")[0]], lambda torch, make=make: check_objective(make()))
+    methods = [Target(name, "method", [name, name.partition(",")[0]], partial(_check_made_objective, make))
                for name, make in OBJECTIVES.items()]
     return ops + models + methods
 
@@ -97,6 +97,14 @@ def check_model(case: ModelCase, torch: bool) -> list[Row]:
     errors = {name: worst_difference(lambda changed: loss(changed)[0], arrays, name, ours[name], value, rng) for name in arrays}
     rows = [Row(case.name, name, DIFFERENCES, error) for name, error in errors.items()]
     return rows + (_against_pytorch(case, arrays, *gradients(False)) if torch else [])
+
+
+def _check_made_model(make: Callable[[], ModelCase], torch: bool) -> list[Row]:
+    return check_model(make(), torch)
+
+
+def _check_made_objective(make: Callable[[], ObjectiveCase], torch: bool) -> list[Row]:
+    return check_objective(make())
 
 
 def check_objective(case: ObjectiveCase) -> list[Row]:

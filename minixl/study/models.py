@@ -20,8 +20,9 @@ from minixl.models.bilstm_crf_config import BilstmCrfConfig
 from minixl.models.transformer import Transformer
 
 LABELS = ["O", "B-X", "I-X"]
-SIZES = {"vocab_size": 13, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12,
-         "max_position_embeddings": 12, "layer_norm_eps": 1e-3, "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
+SIZES: dict[str, Any] = {
+    "vocab_size": 13, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12,
+    "max_position_embeddings": 12, "layer_norm_eps": 1e-3, "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
 LENGTHS = (4, 2, 6, 4)
 SENTENCES = ["the cab ran by the cab".split(), ["ran"], "a dog and a cab".split(), "unseen by the".split()]
 WORDS = "the cab ran by a dog and".split()

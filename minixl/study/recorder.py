@@ -50,7 +50,7 @@ class Weight(NamedTuple):
     """A chosen weight of an update: one element of a parameter, before and after."""
 
     name: str
-    index: tuple[int, ...]
+    place: tuple[int, ...]           # its index
     before: float
     after: float
     gradient: float                  # before clipping
