@@ -181,7 +181,8 @@ def _scores(predictor: Predictor, corpora: Sequence[Corpus], strict: bool) -> tu
                 predicted, confidences = _classified(predictor, encoded, progress)
                 wrong = wrong_documents(corpus.documents(), predicted, confidences)
             else:
-                predicted = predict_labels(predictor.model, encoded, info.scheme, constrained=info.constrained, progress=progress)
+                model = predictor.model.for_language(corpus.language)
+                predicted = predict_labels(model, encoded, info.scheme, constrained=info.constrained, progress=progress)
                 wrong = wrong_sentences(info.task, corpus.sentences(), predicted, strict=strict)
         results[corpus.language] = score(info.task, corpus.gold(), predicted, strict=strict)
         if info.task == "classification":

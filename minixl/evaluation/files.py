@@ -53,6 +53,7 @@ class Evaluation:
     def one(self, model: Model, part: str, language: str, *, progress: Progress = None, keep: bool = False) -> Score:
         """Return the score on one language's file.  keep: keep the predictions."""
         corpus, encoded = self.files[part][language]
+        model = model.for_language(language)
         if keep and self.task == "classification":
             self.class_scores[language] = np.stack(source_scores(model, encoded, progress=progress))
             predicted: list[Any] = [model.labels[i] for i in self.class_scores[language].argmax(axis=1)]

@@ -20,7 +20,7 @@ from minixl.backend import Array, to_numpy
 from minixl.data.batching import Batch
 from minixl.data.lexicon import UNKNOWN, Lexicon
 from minixl.errors import UserError
-from minixl.models.bilstm_crf_config import WORD_TABLE, BilstmCrfConfig, initial_value, tagger_shapes
+from minixl.models.bilstm_crf_config import WORD_TABLE, BilstmCrfConfig, Shapes, initial_value, tagger_shapes
 from minixl.models.bilstm_layers import (BilstmEncoderCache, BilstmHeadCache, Modules, encoder_backward, encoder_forward,
                                          head_backward, head_forward)
 from minixl.models.family import Keep
@@ -30,6 +30,8 @@ from minixl.ops.dropout import dropout_mask
 from minixl.ops.embedding import EmbeddingCache, embedding_backward, embedding_forward
 from minixl.ops.viterbi import LegalMoves
 from minixl.parameters import ParameterStore
+
+HEAD = ("dense.", "classifier.", "crf.")                   # prefixes of the parameters from states to tags
 
 
 class BilstmCrfCache(NamedTuple):
@@ -48,32 +50,44 @@ class BilstmCrf:
     """A tagger of words with the tags `labels`; it reads the word ids of `lexicon`.
 
     legal: the legal moves between tags; training then sums over legal tag sequences only, and gold tags must be legal.
+    store: a larger model's parameters, of which this one is a part; None: a new store.
     """
 
     family = "bilstm-crf"
     pooling = "token"
 
     def __init__(self, config: BilstmCrfConfig, labels: list[str], lexicon: Lexicon, *, legal: LegalMoves | None = None,
-                 dtype: Any = np.float32, xp: Any = np) -> None:
+                 store: ParameterStore | None = None, dtype: Any = np.float32, xp: Any = np) -> None:
         for name in ("vocabulary_size", "alphabet_size"):
             if getattr(lexicon, name) != getattr(config, name):
                 raise UserError(f"config.json: {name}: expected {getattr(lexicon, name)}, as in lexicon.json, "
                                 f"found {getattr(config, name)}; the files belong to different models")
         self.config, self.labels, self.lexicon, self.legal = config, labels, lexicon, legal
-        self.store = ParameterStore(tagger_shapes(config, len(labels)), tables=[WORD_TABLE], dtype=dtype, xp=xp)
+        shapes = self.shapes(config, len(labels))
+        self.store = ParameterStore(shapes, tables=[WORD_TABLE], dtype=dtype, xp=xp) if store is None else store
+        self.names = list(shapes)
         self.store[WORD_TABLE].trainable = config.train_words
+
+    @staticmethod
+    def shapes(config: BilstmCrfConfig, labels: int) -> Shapes:
+        """Return the shapes of its parameters by name."""
+        return tagger_shapes(config, labels)
+
+    def for_language(self, language: str) -> BilstmCrf:
+        """Return itself: it reads every language in the same way."""
+        return self
 
     def head_names(self) -> list[str]:
         """Return the parameters from states to tags: the tanh layer, the classifier, the CRF."""
-        return [name for name in self.store.names() if name.startswith(("dense.", "classifier.", "crf."))]
+        return [name for name in self.names if name.startswith(HEAD)]
 
     def encoder_names(self) -> list[str]:
         """Return the parameters from words to states."""
-        return [name for name in self.store.names() if not name.startswith(("dense.", "classifier.", "crf."))]
+        return [name for name in self.names if not name.startswith(HEAD)]
 
     def task_names(self) -> list[str]:
-        """Return the trainable parameters; the loss updates all of them."""
-        return self.store.names(trainable=True)
+        """Return its trainable parameters; the loss updates all of them."""
+        return [name for name in self.names if self.store[name].trainable]
 
     def initialise(self, rng: np.random.Generator) -> None:
         """Draw all parameters but fixed word vectors: see bilstm_crf_config.py."""
@@ -104,11 +118,11 @@ class BilstmCrf:
         shift: of the word vectors, (T, embedding_size).
         """
         ids = to_numpy(batch.input_ids)
-        words, word_cache = embedding_forward(self._rows(ids, rng), self.store[WORD_TABLE].value)
+        words, word_cache = embedding_forward(self.rows(ids, rng), self.store[WORD_TABLE].value)
         if shift is not None:
             words = words + shift
         hidden, encoder = encoder_forward(
-            words, self._modules("char_embeddings", "char_lstm", "word_lstm"), starts=batch.starts,
+            words, self.modules("char_embeddings", "char_lstm", "word_lstm"), starts=batch.starts,
             chars=self.lexicon.spell(ids) if self.config.chars else None, dropout=self.config.dropout,
             variational=self.config.variational, rng=rng)
         return hidden, (word_cache, encoder)
@@ -127,7 +141,7 @@ class BilstmCrf:
     def forward(self, batch: Batch, *, rng=None, shift: Array | None = None) -> tuple[Array, BilstmCrfCache]:
         """A packed batch -> emissions (W, K) of its scored words; their sentences are word_starts(batch).  shift: see encode."""
         hidden, encoded = self.encode(batch, rng=rng, shift=shift)
-        emissions, head = head_forward(hidden, self._modules("dense", "classifier"), batch.rows)
+        emissions, head = head_forward(hidden, self.modules("dense", "classifier"), batch.rows)
         return emissions, BilstmCrfCache(*encoded, head)
 
     def backward(self, demissions: Array, cache: BilstmCrfCache) -> Array:
@@ -193,7 +207,7 @@ class BilstmCrf:
         return entity_probabilities(self.store.xp.asarray(scores), starts, spans, tags, **self.decoder(), legal=legal,
                                     continues=continuations(self.labels))
 
-    def _rows(self, ids: np.ndarray, rng: Any) -> Array:
+    def rows(self, ids: np.ndarray, rng: Any) -> Array:
         """ids (T,) -> rows (T,) of the word table; with rng, some singletons become the unknown word."""
         rows, xp = self.lexicon.rows(ids), self.store.xp
         if rng is None or not self.config.word_unknown:
@@ -201,7 +215,8 @@ class BilstmCrf:
         kept = dropout_mask(rows.shape, self.config.word_unknown, rng, xp)
         return xp.where(kept | ~xp.asarray(self.lexicon.is_singleton(rows)), xp.asarray(rows), UNKNOWN)
 
-    def _modules(self, *names: str) -> Modules:
+    def modules(self, *names: str) -> Modules:
+        """Return module -> parameter -> value of the modules that it has."""
         return {name: module[""] for name in names if (module := self.store.under(name))}
 
 

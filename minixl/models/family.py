@@ -14,9 +14,9 @@ Keep = bool | Literal["all"]
 
 
 class Model(Protocol):
-    """Transformer and BilstmCrf are models."""
+    """Transformer, BilstmCrf and AugmentedTagger are models."""
 
-    family: str                       # "transformer" or "bilstm-crf"
+    family: str                       # "transformer", "bilstm-crf" or "augmented-tagger"
     store: ParameterStore
     labels: list[str]
     pooling: str                      # "token": a tagger; "mean", "cls": a classifier
@@ -24,6 +24,9 @@ class Model(Protocol):
     @property
     def embedding_size(self) -> int:
         """The number of columns of the embeddings that `shift` is added to."""
+
+    def for_language(self, language: str) -> Model:
+        """Return the model that reads text in this language, with the same parameters; "" if the language is not known."""
 
     def encoder_names(self) -> list[str]: ...
     def head_names(self) -> list[str]: ...

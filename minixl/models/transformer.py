@@ -71,6 +71,10 @@ class Transformer:
         """Return the parameters of the language discriminator."""
         return [name for name in self.store.names() if name.startswith("discriminator.")]
 
+    def for_language(self, language: str) -> Transformer:
+        """Return itself: it reads every language in the same way."""
+        return self
+
     def head_names(self) -> list[str]:
         """Return the parameters of the task's head, including the pooler."""
         return [name for name in self.store.names() if name.startswith(("classifier.", "bert.pooler."))]
