@@ -31,12 +31,15 @@ STDIN = "standard input"     # in messages
               help="Least confidence: what is less certain is left untagged, or gets no label.")
 @click.option("--top", type=click.IntRange(1), metavar="K", help="Show the K most probable classes, for a classifier.")
 @click.option("--confidences", is_flag=True, help="Add a column with each tag's confidence before the tag, with columns as output.")
+@click.option("--language", default="", metavar="LANGUAGE",
+              help="Language of FILE, such as es. Only a model of cross-augmented uses it: it reads its source language with one "
+              "encoder, and any other with two (without this option, too).")
 @encoding_option
 @device_option
 @threads_option
 @verbosity_options
 def predict(model: Path, file: Path, output: str | None, layout: str, text_column: str, threshold: float, top: int | None,
-            confidences: bool, encoding: str, device: str) -> None:
+            confidences: bool, language: str, encoding: str, device: str) -> None:
     """Tag or classify FILE (default: -, standard input) with the model in folder MODEL.
 
     The lines of a pipe are answered as they come; columns are read to their end first.
@@ -49,7 +52,7 @@ def predict(model: Path, file: Path, output: str | None, layout: str, text_colum
 
     if model.is_file():
         raise click.UsageError(f"{model}: expected the model folder first, then FILE.")
-    predictor = Predictor.load(model, device=device)
+    predictor = Predictor.load(model, device=device).for_language(language)
     task, labels, tagger = predictor.info.task, predictor.model.labels, predictor.model.pooling == "token"
     _check_model(model, tagger, layout, output, top)
     source, name, guessed = _open(file, encoding), STDIN if str(file) == "-" else str(file), layout == "auto"

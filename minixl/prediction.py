@@ -133,6 +133,10 @@ class Predictor:
         """Load a model folder.  Raises UserError when it is not one."""
         return cls(*load_model(Path(folder), xp=array_module_for(device)))
 
+    def for_language(self, language: str) -> Predictor:
+        """Return a predictor for texts in a language, such as "es"; only an augmented-tagger reads languages differently."""
+        return Predictor(self.model.for_language(language), self.tokenizer, self.info)
+
     def tag(self, sentences: Sequence[Sequence[str]], *, threshold: float = 0.0, path: str = "input",
             lines: Sequence[int] = ()) -> list[TaggedSentence]:
         """Tag tokenised sentences.  Words that were cut off get confidence 0 and the tag O, or "_" from a tagger of plain tags.

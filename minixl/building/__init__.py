@@ -4,6 +4,7 @@
     family.py        the base class of a family
     transformer.py   an encoder folder with a head over the labels of the training data
     bilstm_crf.py    word and character LSTMs with a CRF
+    augmented_tagger.py   the same with a second encoder for the target language
     folder.py        model folders: Hugging Face's files, minixl.json (info.py), a model card
 """
 from __future__ import annotations

@@ -2,9 +2,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,14 +18,15 @@ from minixl.data.lexicon import Lexicon
 from minixl.data.schemes import legal_transitions
 from minixl.errors import UserError
 from minixl.models.bilstm_crf import BilstmCrf
-from minixl.models.bilstm_crf_config import WORD_TABLE, BilstmCrfConfig, tagger_shapes
+from minixl.models.bilstm_crf_config import WORD_TABLE, BilstmCrfConfig, Shapes, tagger_shapes
 from minixl.models.family import Model
+from minixl.ops.viterbi import LegalMoves
 from minixl.settings import Section, Setting, Settings
 from minixl.weights.folder import check_parameters, load_parameters, read_json
 from minixl.weights.names import summarise_names
 from minixl.weights.word_vectors import WordVectors, read_vectors
 
-NAME = "bilstm-crf"
+NAME, AUGMENTED = TAGGERS = ("bilstm-crf", "augmented-tagger")         # the families that have its settings
 DROPOUT = 0.5                          # if model.dropout is -1 (Lample et al. 2016)
 
 
@@ -46,15 +47,17 @@ class BilstmCrfFamily(Family):
         "model.train_vectors": Setting(False, "train the vectors of --vectors too; random ones are always trained"),
         "model.constrained_training": Setting(False, "sum in the CRF only over tag sequences that the scheme allows"),
         "model.vectors_top": Setting(200000, "read only the first N words of a --vectors file; 0: all", at_least=0),
-    }, used=lambda settings: settings["model.type"] == NAME)
+    }, used=lambda settings: settings["model.type"] in TAGGERS)
+    shapes: ClassVar[Callable[[BilstmCrfConfig, int], Shapes]] = staticmethod(tagger_shapes)
+    title: ClassVar[str] = f"a {NAME}"
 
     def check(self, settings: Settings, inputs: Inputs) -> None:
         if settings["task"] not in TAGGING:
-            raise UserError(f"model.type: a bilstm-crf tags words, which does not fit task {settings['task']}; use a transformer")
+            raise UserError(f"model.type: {self.title} tags words, which does not fit task {settings['task']}; use a transformer")
         if settings["model.pooling"] not in ("auto", "token"):
             raise UserError(f"model.pooling: {settings['model.pooling']} does not fit task {settings['task']}; expected token")
         if inputs.encoder is not None:
-            raise UserError(f"--encoder {inputs.encoder}: a bilstm-crf uses word vectors (--vectors), not an encoder; leave it out")
+            raise UserError(f"--encoder {inputs.encoder}: {self.title} uses word vectors (--vectors), not an encoder; leave it out")
 
     def build(self, request: Request) -> NewModel:
         settings, inputs, sources = request.settings, request.inputs, request.sources
@@ -62,7 +65,7 @@ class BilstmCrfFamily(Family):
             _check_lengths(sources, settings)
         messages: list[str] = []
         sentences = [s.words for corpus in sources for s in corpus.sentences()]
-        lexicon = Lexicon.from_sentences(sentences)
+        lexicon = Lexicon.from_sentences(sentences, [s.words for corpus in request.unlabelled for s in corpus.sentences()])
         table: np.ndarray | None = None
         if inputs.vectors:
             words, table = _word_table(settings, inputs, [*sources, *request.others], messages)
@@ -75,22 +78,29 @@ class BilstmCrfFamily(Family):
             tied=settings["model.tied"], start_end=settings["model.start_end"], variational=settings["model.variational"],
             train_words=table is None or settings["model.train_vectors"],
             dropout=settings["model.dropout"] if settings["model.dropout"] >= 0 else DROPOUT)
-        legal = legal_transitions(request.labels, request.scheme) if settings["model.constrained_training"] else None
-        model = BilstmCrf(config, request.labels, lexicon, legal=legal, xp=request.xp)
+        model = self.tagger(config, request, lexicon)
         model.initialise(np.random.Generator(np.random.PCG64([request.seed, 1])))
         if table is not None:
             model.set_word_vectors(table)
         vectors = model.store[WORD_TABLE].value.size
-        messages.insert(0, f"bilstm-crf: {model.store.count():,} weights, of which {vectors:,} are vectors of "
+        messages.insert(0, f"{self.name}: {model.store.count():,} weights, of which {vectors:,} are vectors of "
                            f"{lexicon.vocabulary_size - 1:,} words; {lexicon.alphabet_size - 1} characters")
         return NewModel(model, lexicon, config.to_json(), messages)
+
+    def tagger(self, config: BilstmCrfConfig, request: Request, lexicon: Lexicon) -> BilstmCrf:
+        """Return the model for a run, without values."""
+        return BilstmCrf(config, request.labels, lexicon, legal=legal_moves(request), xp=request.xp)
+
+    def stored(self, config: BilstmCrfConfig, info: ModelInfo, lexicon: Lexicon, xp: Any) -> BilstmCrf:
+        """Return the model of a folder, without values."""
+        return BilstmCrf(config, info.labels, lexicon, xp=xp)
 
     def load(self, folder: Path, info: ModelInfo, xp: Any) -> tuple[Model, PieceTokenizer]:
         lexicon = Lexicon.load(folder)
         config = BilstmCrfConfig.from_json(read_json(folder / "config.json"), str(folder / "config.json"))
-        check_parameters(folder, tagger_shapes(config, len(info.labels)))
+        check_parameters(folder, self.shapes(config, len(info.labels)))
         try:
-            model = BilstmCrf(config, info.labels, lexicon, xp=xp)
+            model = self.stored(config, info, lexicon, xp)
         except UserError as error:
             raise UserError(f"{folder}: {error}, {COPY}") from None
         report = load_parameters(folder, {parameter.name: parameter.value for parameter in model.store})
@@ -102,6 +112,11 @@ class BilstmCrfFamily(Family):
     def card(self, info: ModelInfo) -> str:
         return ("a bidirectional LSTM with a conditional random field; lexicon.json has its words and characters; other words are "
                 "read by their spelling")
+
+
+def legal_moves(request: Request) -> LegalMoves | None:
+    """Return the moves between tags that training sums over; None: all."""
+    return legal_transitions(request.labels, request.scheme) if request.settings["model.constrained_training"] else None
 
 
 def _check_lengths(sources: Sequence[Corpus], settings: Settings) -> None:

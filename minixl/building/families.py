@@ -1,12 +1,13 @@
 """The families of models by name.  To add a family, write a file beside this one and list it here."""
 from __future__ import annotations
 
+from minixl.building.augmented_tagger import AugmentedFamily
 from minixl.building.bilstm_crf import BilstmCrfFamily
 from minixl.building.family import Family
 from minixl.building.transformer import TransformerFamily
 from minixl.settings import Section, Setting, Settings
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (TransformerFamily(), BilstmCrfFamily())}
+FAMILIES: dict[str, Family] = {family.name: family for family in (TransformerFamily(), BilstmCrfFamily(), AugmentedFamily())}
 
 SECTION = Section("model", {
     "model.type": Setting("transformer", "family of models", tuple(FAMILIES)),

@@ -31,6 +31,7 @@ class Request(NamedTuple):
     seed: int
     discriminator: Discriminator = NO_DISCRIMINATOR    # the one that the method needs
     xp: Any = np
+    unlabelled: Sequence[Corpus] = ()  # those of the others that the method learns from
 
 
 @dataclass

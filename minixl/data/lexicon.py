@@ -79,11 +79,14 @@ class Lexicon:
         self._spellings: list[np.ndarray] = []
 
     @classmethod
-    def from_sentences(cls, sentences: Iterable[Sequence[str]]) -> Lexicon:
-        """Make a lexicon of all words and characters, most frequent first, ties in code point order."""
+    def from_sentences(cls, sentences: Iterable[Sequence[str]], unlabelled: Iterable[Sequence[str]] = ()) -> Lexicon:
+        """Make a lexicon of all words and characters, most frequent first, ties in code point order.
+
+        unlabelled: sentences of which only the characters are counted.
+        """
         words = Counter(word for sentence in sentences for word in sentence)
         chars: Counter[str] = Counter()
-        for word, count in words.items():
+        for word, count in (words + Counter(word for sentence in unlabelled for word in sentence)).items():
             for char in word:
                 chars[char] += count
         lexicon = cls(_by_frequency(words), _by_frequency(chars))

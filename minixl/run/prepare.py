@@ -30,9 +30,10 @@ def prepare(method: Method, settings: Settings, inputs: Inputs, seed: int, xp: A
         files = read_files(settings, inputs, method.unlabelled_needed_by(settings))
     scheme = scheme_of(settings)
     labels = collect_labels(settings["task"], files.sources, scheme)
-    others = [*files.dev, *files.test, *files.unlabelled_sources, *files.unlabelled_targets]
+    unlabelled = [*files.unlabelled_sources, *files.unlabelled_targets]
     with timed("building the model"):
-        new = build(Request(settings, inputs, files.sources, others, labels, scheme, seed, method.discriminator(settings), xp))
+        new = build(Request(settings, inputs, files.sources, [*files.dev, *files.test, *unlabelled], labels, scheme, seed,
+                            method.discriminator(settings), xp, unlabelled))
     store = new.model.store
     DETAILS.debug("model: %s%s, %s weights, of which %s are trained", new.model.family,
                   f" with the encoder {inputs.encoder}" if inputs.encoder else "", f"{store.count():,}",

@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-def built(folder, *, encoder=None, vectors=(), **changes):
+def built(folder, *, encoder=None, vectors=(), unlabelled=(), **changes):
     settings = SCHEMA.settings({**SMALL, **{name.replace("__", "."): value for name, value in changes.items()}})
     suffix = "tsv" if settings["task"] == "classification" else "txt"
     source = read_corpus(settings["task"], "en", folder / f"en.{suffix}")
@@ -34,7 +34,8 @@ def built(folder, *, encoder=None, vectors=(), **changes):
     scheme = "IOBES" if suffix == "txt" else "none"
     inputs = Inputs(encoder, [("en", folder / f"en.{suffix}")], vectors=[(language, folder / name) for language, name in vectors])
     FAMILIES[settings["model.type"]].check(settings, inputs)
-    return build(Request(settings, inputs, [source], others, collect_labels(settings["task"], [source], scheme), scheme, 1))
+    return build(Request(settings, inputs, [source], others, collect_labels(settings["task"], [source], scheme), scheme, 1,
+                         unlabelled=unlabelled))
 
 
 def test_sizes_and_switches_reach_the_model(folder):
@@ -69,9 +70,29 @@ def test_frozen_by_name(folder):
     assert set(store.names(trainable=False)) == {name for name in store.names() if name.startswith(("char_", "word_embeddings"))}
 
 
+def test_the_characters_of_unlabelled_text_are_read_but_not_its_words(folder):
+    (folder / "other.txt").write_text("año\tO\nQuito\tB-LOC\n", encoding="utf-8")
+    spanish = read_corpus("ner", "es", folder / "other.txt")
+    before, after = built(folder).tokenizer, built(folder, unlabelled=[spanish]).tokenizer
+    letters = {char for sentence in spanish.sentences() for word in sentence.words for char in word}
+    assert letters - set(before.alphabet) and set(after.alphabet) == set(before.alphabet) | letters
+    assert after.vocabulary == before.vocabulary and after.singletons.tolist() == before.singletons.tolist()
+
+
+def test_an_augmented_tagger_knows_its_source_languages(folder):
+    made = built(folder, model__type="augmented-tagger", model__flow=True)
+    assert made.model.flow and made.model.for_language("en") is made.model.source and made.model.for_language("es") is made.model
+    plain = built(folder).model.store.count()
+    target = sum(p.value.size for p in made.model.store if p.name.startswith("target_"))
+    assert made.model.store.count() == plain + target
+    assert made.messages[0].startswith(f"augmented-tagger: {plain + target:,} weights, of which ")
+    assert made.messages[0].endswith(f"; the target encoder has {target:,} of the weights")
+
+
 MISTAKES = {
     "an encoder": ({"encoder": "encoder"}, "--encoder .*encoder: a bilstm-crf uses word vectors .--vectors., not an enc"),
     "classification": ({"task": "classification"}, "^model.type: a bilstm-crf tags words, which does not fit task class"),
+    "two encoders": ({"task": "classification", "model__type": "augmented-tagger"}, "^model.type: an augmented-tagger tags words"),
     "pooling": ({"model__pooling": "mean"}, "^model.pooling: mean does not fit task ner; expected token$"),
     "layers": ({"model__freeze": ["bottom:2"]}, "^model.freeze: bottom:2: a bilstm-crf model has no layers to count"),
     "all frozen": ({"model__freeze": ["*"]}, r"^model.freeze: \* leaves no parameter to train"),

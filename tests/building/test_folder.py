@@ -12,6 +12,7 @@ from minixl.data.batching import pack
 from minixl.data.encoding import Example
 from minixl.data.lexicon import Lexicon
 from minixl.errors import UserError
+from minixl.models.augmented_tagger import AugmentedTagger
 from minixl.models.bilstm_crf import BilstmCrf
 from minixl.models.bilstm_crf_config import BilstmCrfConfig
 from minixl.models.transformer import Transformer
@@ -96,26 +97,29 @@ def test_broken_descriptions_are_one_line(saved, tmp_path):
         load_info(tmp_path / "none")
 
 
-def tagger(folder, vocabulary=("anna", "paris"), labels=("O", "B-PER", "I-PER", "E-PER", "S-PER"), **sizes):
-    """A saved BiLSTM-CRF with random weights."""
+def tagger(folder, vocabulary=("anna", "paris"), labels=("O", "B-PER", "I-PER", "E-PER", "S-PER"), kind=BilstmCrf, **sizes):
+    """A saved BiLSTM-CRF, or another model of this kind, with random weights."""
     lexicon = Lexicon(list(vocabulary), list("anpris"))
     config = BilstmCrfConfig(lexicon.vocabulary_size, lexicon.alphabet_size, **{"word_size": 4, "char_size": 3, "char_hidden": 2,
                                                                                 "word_hidden": 3, "dense_size": 3, **sizes})
-    made = BilstmCrf(config, list(labels), lexicon)
+    made = kind(config, list(labels), lexicon)
     made.initialise(np.random.default_rng(4))
-    info = ModelInfo("ner", list(labels), "IOBES", "token", 32, family="bilstm-crf", sources=["en"])
+    info = ModelInfo("ner", list(labels), "IOBES", "token", 32, family=made.family, sources=["en"])
     save_model(folder, made, lexicon, info, config.to_json())
     return made, info
 
 
-def test_a_word_level_model_read_back_is_bit_equal(tmp_path):
-    model, info = tagger(tmp_path / "model", tied=True, start_end=True)
+@pytest.mark.parametrize("kind", [BilstmCrf, AugmentedTagger])
+def test_a_word_level_model_read_back_is_bit_equal(tmp_path, kind):
+    model, info = tagger(tmp_path / "model", kind=kind, tied=True, start_end=True)
     again, lexicon, read = load_model(tmp_path / "model")
     assert read == info and lexicon.vocabulary == ("anna", "paris") and again.config == model.config
     for parameter in model.store:
         np.testing.assert_array_equal(again.store[parameter.name].value, parameter.value, err_msg=parameter.name)
     card = (tmp_path / "model" / "README.md").read_text()
     assert "conditional random field" in card and "transformers" not in card and "at most 32 words" in card
+    assert again.for_language("es") is again and ("both encoders" in card) == (kind is AugmentedTagger)
+    assert (again.for_language("en") is again) == (kind is BilstmCrf)
 
 
 def test_a_word_level_model_is_saved_over_an_older_one(tmp_path):
@@ -160,7 +164,9 @@ DAMAGED = {
                                  r"word_embeddings.weight has shape \(4, 4\), the model needs \(3, 4\)$"),
     "cut weights": (cut("model.safetensors", 300), "model.safetensors: truncated"),
     "no weights": (without("model.safetensors"), "no weights found; expected model.safetensors"),
-    "family": (changed("minixl.json", family="lstm"), "minixl.json: family: expected one of transformer, bilstm-crf, found 'lstm'"),
+    "family": (changed("minixl.json", family="lstm"),
+               "minixl.json: family: expected one of transformer, bilstm-crf, augmented-tagger, found 'lstm'"),
+    "another family": (changed("minixl.json", family="augmented-tagger"), r"target_char_lstm.\w+ \(and \d+ more\) is missing"),
     "length": (changed("minixl.json", max_length="32"), "minixl.json: max_length: expected a whole number, 8 or more, found '32'"),
     "short": (changed("minixl.json", max_length=7), "minixl.json: max_length: expected a whole number, 8 or more, found 7; copy"),
     "discriminator": (changed("minixl.json", discriminator="tokens"),
