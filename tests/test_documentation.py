@@ -21,7 +21,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "kern
 SKIPPED = ("pip install", "pytest")            # the test command cannot run itself; CI runs both word for word
 
 # Added to a documented command, to make it quick enough for a test
-QUICK = {"train": ["--set", "train.max_steps=2", "--set", "data.test_limit=5", "--set", "advpicker.epochs=1"],
+QUICK = {"train": ["--set", "train.max_steps=2", "--set", "data.test_limit=5", "--set", "advpicker.epochs=1",
+                   "--set", "zero_resource.source_epochs=1"],
          "align": ["--set", "adversarial.epoch_size=2000", "--set", "similarity.patience=1", "--set", "align.criterion_words=300"]}
 
 

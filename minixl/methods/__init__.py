@@ -24,6 +24,7 @@ from minixl.methods.language_adversarial import LanguageAdversarial
 from minixl.methods.linkage import AverageLinkage
 from minixl.methods.perturbation import Perturbation
 from minixl.methods.self_learning.algorithm import SelfLearning
+from minixl.methods.zero_resource.algorithm import ZeroResource
 from minixl.run.job import train_run
 from minixl.run.method import Method, Term
 from minixl.run.seeds import train_seeds
@@ -33,7 +34,8 @@ from minixl.training.metrics import Metrics
 from minixl.training.progress import Reporter
 
 TERMS: tuple[type[Term], ...] = (Adversary, AverageLinkage, Perturbation)
-METHODS: dict[str, Method] = {method.name: method(TERMS) for method in (Finetune, LanguageAdversarial, AdvPicker, SelfLearning)}
+METHODS: dict[str, Method] = {method.name: method(TERMS)
+                              for method in (Finetune, LanguageAdversarial, AdvPicker, SelfLearning, ZeroResource)}
 
 LOSSES = {name: loss for term in TERMS for name, loss in term.LOSSES.items()} \
     | {name: loss for method in METHODS.values() for name, loss in method.objective.LOSSES.items()}

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from minixl.errors import UserError
+from minixl.models.family import Model
 from minixl.run.method import LABELLED, Method
+from minixl.settings import Settings
 from minixl.training.objective import TASK, Loss, Objective
 from minixl.training.optimizers import make_optimizer
 from minixl.training.update import Update
@@ -27,6 +30,12 @@ class Supervised(Objective):
         super().__init__(*arguments)
         names, source = self.model.task_names(), self.streams["source"]
         self.add_loss(TASK, names, make_optimizer(self.model, names, self.settings, self.total_steps, source.batches_per_epoch))
+
+    @classmethod
+    def check_model(cls, model: Model, settings: Settings) -> None:
+        if not all(model.for_language(language) is model for language in ("", *getattr(model, "sources", ()))):
+            raise UserError(f"model.type: expected a model with one encoder, found {model.family}; {settings['method']} would not "
+                            "train both; use the recipe cross-augmented, or --set model.type=bilstm-crf")
 
     def step(self, step: int) -> list[Update]:
         batch = next(self.streams["source"])

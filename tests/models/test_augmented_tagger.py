@@ -4,7 +4,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
 from minixl.data.batching import pack
 from minixl.models import augmented_tagger
@@ -14,7 +13,7 @@ from tests.models.test_bilstm_crf import LABELS, SENTENCES, UNTIED, VOCABULARY, 
 from tests.mutants import mutant
 
 FIXED = replace(UNTIED, train_words=False)
-CHANGES = [{}, {"start_end": True}, {"chars": False}]
+CHANGES = [{}, {"start_end": True}, {"chars": False}, {"tied": True}]
 
 
 def model_of(config, rng, module=augmented_tagger, *, flow=False, xp=np):
@@ -25,11 +24,23 @@ def model_of(config, rng, module=augmented_tagger, *, flow=False, xp=np):
     return model
 
 
+class BothDirections(torch.nn.LSTM):
+    """One cell that reads a sentence in both directions."""
+
+    def forward(self, x):
+        (left, (last, _)), (right, (first, _)) = super().forward(x), super().forward(x.flip(0))
+        return torch.cat([left, right.flip(0)], dim=1), (torch.cat([last, first]), None)
+
+
 class Twin(plain.Twin):
-    """Both paths in PyTorch, with the same names.  path: "source" or "augmented"."""
+    """Both paths in PyTorch, with the same names; path: "source" or "augmented".  It reads one sentence at a time."""
 
     def __init__(self, config, flow=False):
         super().__init__(config)
+        if config.tied:
+            self.word_lstm = BothDirections(config.input_size, config.word_hidden)
+            if config.chars:
+                self.char_lstm = BothDirections(config.char_size, config.char_hidden)
         self.char_embeddings = torch.nn.Embedding(config.alphabet_size, config.char_size)
         self.target_char_lstm = torch.nn.LSTM(config.char_size, config.char_hidden, bidirectional=True)
         self.target_word_lstm = torch.nn.LSTM(config.word_size + 2 * config.char_hidden, config.word_hidden, bidirectional=True)
@@ -44,16 +55,14 @@ class Twin(plain.Twin):
 
     def emissions(self, sentences):
         known = {word: row for row, word in enumerate(VOCABULARY, 1)}
-        states = []
-        for lstm, word in ((self.word_lstm, self.word), (self.target_word_lstm, self.spelled)):
-            inputs = [torch.cat([word(text, known) for text in sentence]) for sentence in sentences]
-            states.append(pad_packed_sequence(lstm(pack_sequence(inputs, enforce_sorted=False))[0], batch_first=True))
-        (source, lengths), (target, _) = states
-        if self.path == "source":
-            joined = source
-        else:
-            joined = torch.tanh(self.target_dense(torch.cat([source if self.flow else source.detach(), target], dim=-1)))
-        return [self.classifier(torch.tanh(self.dense(row[:n]))) for row, n in zip(joined, lengths, strict=True)]
+        emissions = []
+        for sentence in sentences:
+            states = self.word_lstm(torch.cat([self.word(text, known) for text in sentence]))[0]
+            if self.path == "augmented":
+                target = self.target_word_lstm(torch.cat([self.spelled(text, known) for text in sentence]))[0]
+                states = torch.tanh(self.target_dense(torch.cat([states if self.flow else states.detach(), target], dim=1)))
+            emissions.append(self.classifier(torch.tanh(self.dense(states))))
+        return emissions
 
 
 def check_against_pytorch(rng, config, *, flow=False, windows=False, xp=np, module=augmented_tagger):
@@ -82,7 +91,7 @@ def check_against_pytorch(rng, config, *, flow=False, windows=False, xp=np, modu
 
 
 @pytest.mark.parametrize("flow", [False, True], ids=["stopped", "flowing"])
-@pytest.mark.parametrize("change", CHANGES, ids=["plain", "start and end", "source without characters"])
+@pytest.mark.parametrize("change", CHANGES, ids=["plain", "start and end", "source without characters", "tied"])
 def test_loss_and_every_gradient_against_pytorch(xp, rng, change, flow):
     check_against_pytorch(rng, replace(FIXED, **change), flow=flow, xp=xp)
 

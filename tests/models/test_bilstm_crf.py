@@ -90,7 +90,8 @@ class Twin(torch.nn.Module):
 
     def scored(self, examples):
         """Emissions and mask of the scored words, padded."""
-        parts = [e[torch.tensor(x.rows)] for e, x in zip(self.emissions(SENTENCES), examples, strict=True)]
+        sentences = [SENTENCES[x.source] for x in examples]
+        parts = [e[torch.tensor(x.rows)] for e, x in zip(self.emissions(sentences), examples, strict=True)]
         mask = pad_sequence([torch.ones(len(part), dtype=torch.bool) for part in parts], batch_first=True)
         return pad_sequence(parts, batch_first=True), mask
 
