@@ -29,7 +29,7 @@ SETTINGS = Section("word vectors", {
 })
 SCHEMA = Schema([SETTINGS, adversarial.SETTINGS, similarity.SETTINGS, refinement.SETTINGS])
 
-# --size cpu: about ten minutes on two cores for 25,000 words (docs/alignment.md has the measurements)
+# --size cpu: minutes of CPU time for 25,000 words, where the papers' sizes take hours (docs/results.md)
 SIZES = {
     "paper": (),
     "cpu": ("adversarial.hidden=256", "adversarial.lr=1.0", "adversarial.orthogonal=0.05", "adversarial.epochs=2",
