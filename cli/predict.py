@@ -32,8 +32,8 @@ STDIN = "standard input"     # in messages
 @click.option("--top", type=click.IntRange(1), metavar="K", help="Show the K most probable classes, for a classifier.")
 @click.option("--confidences", is_flag=True, help="Add a column with each tag's confidence before the tag, with columns as output.")
 @click.option("--language", default="", metavar="LANGUAGE",
-              help="Language of FILE, such as es. Only a model of cross-augmented uses it: it reads its source language with one "
-              "encoder, and any other with two (without this option, too).")
+              help="Language of FILE, such as es. A model with word vectors of several languages looks words up in its own; one of "
+              "cross-augmented reads its source language with one encoder, and any other text with two.")
 @encoding_option
 @device_option
 @threads_option

@@ -134,8 +134,8 @@ class Predictor:
         return cls(*load_model(Path(folder), xp=array_module_for(device)))
 
     def for_language(self, language: str) -> Predictor:
-        """Return a predictor for texts in a language, such as "es"; only an augmented-tagger reads languages differently."""
-        return Predictor(self.model.for_language(language), self.tokenizer, self.info)
+        """Return a predictor for texts in a language, such as "es"; it matters only to a model with word vectors of several."""
+        return Predictor(self.model.for_language(language), self.tokenizer.for_language(language), self.info)
 
     def tag(self, sentences: Sequence[Sequence[str]], *, threshold: float = 0.0, path: str = "input",
             lines: Sequence[int] = ()) -> list[TaggedSentence]:

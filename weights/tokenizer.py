@@ -70,6 +70,10 @@ class Tokenizer:
         raise UserError(f"{self.folder}: the vocabulary has no {role}: expected {named or ' or '.join(SPECIALS[role])}"
                         f"; name it in tokenizer_config.json")
 
+    def for_language(self, language: str) -> Tokenizer:
+        """Return itself: it reads every language in the same way."""
+        return self
+
     def pieces_batch(self, sentences: Sequence[Sequence[str]]) -> list[list[list[int]]]:
         """Return the ids of each word of each sentence, at least one: a word without pieces becomes [unk_id].
 

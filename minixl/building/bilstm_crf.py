@@ -69,7 +69,8 @@ class BilstmCrfFamily(Family):
         table: np.ndarray | None = None
         if inputs.vectors:
             words, table = _word_table(settings, inputs, [*sources, *request.others], messages)
-            lexicon = Lexicon.for_vectors(words, lexicon.alphabet, sentences if settings["model.train_vectors"] else ())
+            texts = {corpus.language: [s.words for s in corpus.sentences()] for corpus in sources}
+            lexicon = Lexicon.for_vectors(words, lexicon.alphabet, texts if settings["model.train_vectors"] else None)
         config = BilstmCrfConfig(
             lexicon.vocabulary_size, lexicon.alphabet_size,
             word_size=settings["model.word_size"] if table is None else table.shape[1],
@@ -129,12 +130,14 @@ def _check_lengths(sources: Sequence[Corpus], settings: Settings) -> None:
                         f"--set data.max_length={max(len(s.words) for c in sources for s in c.sentences())}")
 
 
-def _word_table(settings: Settings, inputs: Inputs, corpora: Sequence[Corpus], messages: list[str]) -> tuple[list[str], np.ndarray]:
-    """Read the words of all --vectors files and their vectors (V, D); the first file with a word sets its vector.
+def _word_table(settings: Settings, inputs: Inputs, corpora: Sequence[Corpus], messages: list[str]
+                ) -> tuple[dict[str, list[str]], np.ndarray]:
+    """Read the words of all --vectors files by language, and their vectors (V, D).
 
-    A fastText .bin also makes vectors for words that it does not list; this adds those of words in the run's texts.
+    The first file of a language with a word sets its vector.  A fastText .bin also makes vectors for words that it does not list;
+    this adds those of words in the run's texts.
     """
-    rows: dict[str, np.ndarray] = {}
+    languages: dict[str, dict[str, np.ndarray]] = {}
     size = 0
     for language, path in inputs.vectors:
         vectors = read_vectors(path, top=settings["model.vectors_top"], report=messages.append)
@@ -142,6 +145,7 @@ def _word_table(settings: Settings, inputs: Inputs, corpora: Sequence[Corpus], m
         if vectors.matrix.shape[1] != size:
             raise UserError(f"--vectors {language}={path}: expected vectors of {size} numbers as in {inputs.vectors[0][1]}, found "
                             f"{vectors.matrix.shape[1]}; the files of a run must share one vector space")
+        rows = languages.setdefault(language, {})
         for word, vector in zip(vectors.words, vectors.matrix, strict=True):
             rows.setdefault(word, vector)
         counts = Counter(word for corpus in corpora if corpus.language == language for s in corpus.sentences() for word in s.words)
@@ -151,7 +155,8 @@ def _word_table(settings: Settings, inputs: Inputs, corpora: Sequence[Corpus], m
         if counts and coverage.tokens["unknown"] == coverage.tokens.total():
             messages.append(f"warning: --vectors {language}={path}: it has none of the words of the {language} texts; is it for "
                             "another language?")
-    return list(rows), np.stack(list(rows.values()))
+    return ({language: list(rows) for language, rows in languages.items()},
+            np.stack([vector for rows in languages.values() for vector in rows.values()]))
 
 
 def _add_unseen(vectors: WordVectors, counts: Counter[str], rows: dict[str, np.ndarray]) -> None:

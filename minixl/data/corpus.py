@@ -176,6 +176,7 @@ def encode_corpus(corpus: Corpus, tokenizer: PieceTokenizer, labels: Sequence[st
     scheme: of the labels, if they are span tags.  With on_long="error", raises UserError for a long input; its message ends with
     `fix`.
     """
+    tokenizer = tokenizer.for_language(corpus.language)
     options: dict[str, Any] = {"max_length": max_length, "on_long": on_long, "path": str(corpus.path), "fix": fix}
     ids = None if labels is None else {label: i for i, label in enumerate(labels)}
     if corpus.task in TAGGING:

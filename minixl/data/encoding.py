@@ -41,6 +41,9 @@ class PieceTokenizer(Protocol):
     def sep_id(self) -> int | None:
         """The id of [SEP]; None if cls_id is None."""
 
+    def for_language(self, language: str) -> PieceTokenizer:
+        """Return the tokenizer for text in a language, "" if it is not known; ids are those of this one."""
+
     def pieces_batch(self, sentences: Sequence[Sequence[str]]) -> list[list[list[int]]]:
         """Return the ids of every word's pieces, at least one per word."""
 

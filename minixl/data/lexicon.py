@@ -7,15 +7,17 @@ word table, character i row i + 1 of the character table.  Row 0 of each is the 
 A word is looked up as written, then in lower case, then in lower case with every digit as 0; otherwise it is unknown
 (Lample et al. 2016).  Its spelling is always that of the text, so unknown words still differ from each other.
 
-All languages of a model share one vocabulary: their word vectors are in one table, mapped into one space beforehand.
+All languages of a model share one table of word vectors.  If several languages have vectors of their own, a text looks its words
+up among those of its language first, then among all: "die" is not the same word in English and in German.
 Test: tests/data/test_lexicon.py
 """
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -56,16 +58,29 @@ class CharBatch(NamedTuple):
 class Lexicon:
     """Maps words to ids, and ids to rows of the word table and to spellings.
 
-    Raises ValueError for a duplicate word or character, a character that is not one, or a singleton that is not a row.
+    Raises ValueError for a duplicate word or character, a character that is not one, a singleton that is not a row, or sizes of
+    languages that do not add up.
     """
 
     cls_id: int | None = None      # no special pieces: a sentence has one id per word
     sep_id: int | None = None
 
-    def __init__(self, vocabulary: Sequence[str], alphabet: Sequence[str], singletons: Iterable[int] = ()) -> None:
-        """singletons: rows that are looked up exactly once in the training text."""
+    def __init__(self, vocabulary: Sequence[str], alphabet: Sequence[str], singletons: Iterable[int] = (),
+                 languages: Mapping[str, int] | None = None) -> None:
+        """singletons: rows that are looked up exactly once in the training text.
+
+        languages: how many words of the vocabulary belong to each language, one language after another; None: all to every one.
+        """
         self.vocabulary, self.alphabet = tuple(vocabulary), tuple(alphabet)
-        self._row_of = _numbered(self.vocabulary, "vocabulary")
+        self.languages, self.language = dict(languages or {}), ""
+        ends = np.cumsum([0, *self.languages.values()]).tolist()
+        if languages and ends[-1] != len(self.vocabulary):
+            raise ValueError(f"languages: expected sizes that add up to {len(self.vocabulary)} words, got {ends[-1]}")
+        self._own = {language: _numbered(self.vocabulary[first:end], "vocabulary", first)
+                     for language, first, end in zip(self.languages, ends[:-1], ends[1:], strict=True)}
+        self._row_of: dict[str, int] = {} if self._own else _numbered(self.vocabulary, "vocabulary")
+        for rows in self._own.values():
+            self._row_of |= {word: row for word, row in rows.items() if word not in self._row_of}
         self._number_of = _numbered(self.alphabet, "alphabet")
         for char in self.alphabet:
             if len(char) != 1:
@@ -74,7 +89,7 @@ class Lexicon:
         if len(self.singletons) and not 0 < self.singletons[0] <= self.singletons[-1] < self.vocabulary_size:
             raise ValueError(f"singletons: expected rows from 1 to {self.vocabulary_size - 1}, "
                              f"got {self.singletons[0]} to {self.singletons[-1]}")
-        self._ids: dict[str, int] = {}
+        self._ids: dict[tuple[str, str], int] = {}
         self._rows: list[int] = []
         self._spellings: list[np.ndarray] = []
 
@@ -90,15 +105,26 @@ class Lexicon:
             for char in word:
                 chars[char] += count
         lexicon = cls(_by_frequency(words), _by_frequency(chars))
-        lexicon.singletons = lexicon._looked_up_once(words)
+        lexicon.singletons = _once(lexicon._lookups(words))
         return lexicon
 
     @classmethod
-    def for_vectors(cls, words: Sequence[str], alphabet: Sequence[str], sentences: Iterable[Sequence[str]] = ()) -> Lexicon:
-        """Make a lexicon of the words of word vectors, in their order; singletons are the rows that `sentences` look up once."""
-        lexicon = cls(words, alphabet)
-        lexicon.singletons = lexicon._looked_up_once(Counter(word for sentence in sentences for word in sentence))
+    def for_vectors(cls, words: Mapping[str, Sequence[str]], alphabet: Sequence[str],
+                    sentences: Mapping[str, Iterable[Sequence[str]]] | None = None) -> Lexicon:
+        """Make a lexicon of each language's words of word vectors; singletons are the rows that `sentences` look up once."""
+        lexicon = cls([word for of_language in words.values() for word in of_language], alphabet,
+                      languages={language: len(of_language) for language, of_language in words.items()} if len(words) > 1 else None)
+        lookups: Counter[int] = Counter()
+        for language, text in (sentences or {}).items():
+            lookups += lexicon.for_language(language)._lookups(Counter(word for sentence in text for word in sentence))
+        lexicon.singletons = _once(lookups)
         return lexicon
+
+    def for_language(self, language: str) -> Lexicon:
+        """Return the lexicon for text in a language; ids are those of this lexicon."""
+        view = copy.copy(self)
+        view.language = language if language in self.languages else ""
+        return view
 
     @property
     def vocabulary_size(self) -> int:
@@ -146,7 +172,7 @@ class Lexicon:
     def save(self, folder: str | Path) -> None:
         """Write lexicon.json."""
         content = {"version": VERSION, "vocabulary": self.vocabulary, "alphabet": self.alphabet,
-                   "singletons": self.singletons.tolist()}
+                   "singletons": self.singletons.tolist(), **({"languages": self.languages} if self.languages else {})}
         (Path(folder) / FILE).write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @classmethod
@@ -159,31 +185,37 @@ class Lexicon:
             if not isinstance(value, list) or not all(type(item) is kind for item in value):
                 raise UserError(f"{path}: {key}: expected a list of {items}, found {quoted(str(value))}; "
                                 "copy the model folder again")
+        languages = content.get("languages", {})
+        if not isinstance(languages, dict) or not all(type(size) is int and size >= 0 for size in languages.values()):
+            raise UserError(f"{path}: languages: expected the number of words of each language, found {quoted(str(languages))}; "
+                            "copy the model folder again")
         try:
-            return cls(content["vocabulary"], content["alphabet"], content["singletons"])
+            return cls(content["vocabulary"], content["alphabet"], content["singletons"], languages)
         except ValueError as error:
             raise UserError(f"{path}: {error}; copy the model folder again") from None
 
     def _id(self, word: str) -> int:
-        if word not in self._ids:
-            self._ids[word] = len(self._rows)
+        key = (self.language, word)
+        if key not in self._ids:
+            self._ids[key] = len(self._rows)
             self._rows.append(self._look_up(word)[0])
             self._spellings.append(np.array([self._number_of.get(char, UNKNOWN) for char in word], dtype=np.int64))
-        return self._ids[word]
+        return self._ids[key]
 
     def _look_up(self, word: str) -> tuple[int, int]:
         """Return the row of a word, and the form that found it as an index into Coverage."""
-        for step, form in enumerate(lookup_forms(word)):
-            if form in self._row_of:
-                return self._row_of[form], step
+        for rows in ((self._own[self.language], self._row_of) if self.language else (self._row_of,)):
+            for step, form in enumerate(lookup_forms(word)):
+                if form in rows:
+                    return rows[form], step
         return UNKNOWN, 3
 
-    def _looked_up_once(self, words: Counter[str]) -> np.ndarray:
-        """Return the rows that are looked up exactly once.  words: with their counts."""
+    def _lookups(self, words: Counter[str]) -> Counter[int]:
+        """Return row -> how often it is looked up.  words: with their counts."""
         lookups: Counter[int] = Counter()
         for word, count in words.items():
             lookups[self._look_up(word)[0]] += count
-        return np.array(sorted(row for row, count in lookups.items() if count == 1 and row != UNKNOWN), dtype=np.int64)
+        return lookups
 
 
 def lookup_forms(word: str) -> tuple[str, str, str]:
@@ -196,9 +228,14 @@ def _by_frequency(counts: Counter[str]) -> list[str]:
     return sorted(counts, key=lambda item: (-counts[item], item))
 
 
-def _numbered(items: Sequence[str], name: str) -> dict[str, int]:
-    """Map each item to its row, from 1."""
-    rows = {item: row for row, item in enumerate(items, UNKNOWN + 1)}
+def _once(lookups: Mapping[int, int]) -> np.ndarray:
+    """Return the rows that are looked up exactly once.  lookups: row -> how often."""
+    return np.array(sorted(row for row, count in lookups.items() if count == 1 and row != UNKNOWN), dtype=np.int64)
+
+
+def _numbered(items: Sequence[str], name: str, before: int = 0) -> dict[str, int]:
+    """Map each item to its row, from 1 after the items before."""
+    rows = {item: row for row, item in enumerate(items, UNKNOWN + 1 + before)}
     if len(rows) < len(items):
         twice = next(item for item, count in Counter(items).items() if count > 1)
         raise ValueError(f"{name}: expected distinct entries, got {twice!r} more than once")

@@ -6,6 +6,9 @@ class LetterTokenizer:
 
     cls_id, sep_id = 1, 2
 
+    def for_language(self, language):
+        return self
+
     def pieces_batch(self, sentences):
         return [[[ord(letter) for letter in word] for word in words] for words in sentences]
 

@@ -60,12 +60,28 @@ def test_every_distinct_word_is_spelled_once():
 def test_singletons_are_rows_that_training_text_looks_up_once():
     assert [Lexicon.from_sentences(TEXT).vocabulary[row - 1] for row in Lexicon.from_sentences(TEXT).singletons] \
         == ["1995", "Cab", "The", "in"]
-    vectors = Lexicon.for_vectors(["the", "cab", "0000", "elephant", "in"], "abc", TEXT)
+    vectors = Lexicon.for_vectors({"en": ["the", "cab", "0000", "elephant", "in"]}, "abc", {"en": TEXT})
     assert vectors.vocabulary == ("the", "cab", "0000", "elephant", "in")
     assert vectors.singletons.tolist() == [3, 5]                       # The and Cab are further uses of the and cab
     assert vectors.is_singleton(np.array([3, 0, 3, 1])).tolist() == [True, False, True, False]
-    assert len(Lexicon.for_vectors(["the"], "abc").singletons) == 0
-    assert len(Lexicon.for_vectors(["cab"], "abc", [["dog"]]).singletons) == 0          # the unknown word is never one
+    assert len(Lexicon.for_vectors({"en": ["the"]}, "abc").singletons) == 0
+    assert len(Lexicon.for_vectors({"en": ["cab"]}, "abc", {"en": [["dog"]]}).singletons) == 0   # unknown words are none
+
+
+def test_a_text_looks_its_words_up_in_its_own_language_first(tmp_path):
+    """Then in all languages, where the first with the word counts; text of another language knows only these."""
+    text = {"en": [["die", "now", "now"]], "de": [["Die", "die", "Stadt"]]}
+    lexicon = Lexicon.for_vectors({"en": ["die", "now", "stadt"], "de": ["die", "stadt"]}, "abc", text)
+    lexicon.save(tmp_path)
+    for reader in (lexicon, Lexicon.load(tmp_path)):
+        found = {language: reader.rows(ids_of(reader.for_language(language), ["die", "Die", "Stadt", "now", "x"])).tolist()
+                 for language in ("en", "de", "nl", "")}
+        assert found == {"en": [1, 1, 3, 2, 0], "de": [4, 4, 5, 2, 0], "nl": [1, 1, 3, 2, 0], "": [1, 1, 3, 2, 0]}
+        assert reader.singletons.tolist() == [1, 5]
+    assert lexicon.for_language("de").coverage([["Die", "now", "x"]]) == Coverage(exact=1, lower=1, digits=0, unknown=1)
+    ids = ids_of(lexicon.for_language("de"), ["die"]), ids_of(lexicon.for_language("en"), ["die"])
+    np.testing.assert_array_equal(*(lexicon.spell(one).chars for one in ids))
+    assert ids[0] != ids[1]
 
 
 def test_it_is_a_tokenizer_without_special_pieces():
@@ -107,6 +123,9 @@ DAMAGED = {
     "twice": (GOOD | {"vocabulary": ["a", "a"]}, "vocabulary: expected distinct entries, got 'a' more than once"),
     "not one character": (GOOD | {"alphabet": ["ab"]}, "alphabet: expected single characters, got 'ab'"),
     "empty character": (GOOD | {"alphabet": ["a", ""]}, "alphabet: expected single characters, got ''"),
+    "sizes": (GOOD | {"languages": {"en": 1, "es": 2}}, "languages: expected sizes that add up to 2 words, got 3"),
+    "no sizes": (GOOD | {"languages": {"en": "2"}}, "languages: expected the number of words of each language, found"),
+    "twice in a language": (GOOD | {"vocabulary": ["a", "a"], "languages": {"en": 2}}, "vocabulary: expected distinct entries"),
     "no row": (GOOD | {"singletons": [1, 3]}, "singletons: expected rows from 1 to 2, got 1 to 3"),
     "unknown row": (GOOD | {"singletons": [0]}, "singletons: expected rows from 1 to 2, got 0 to 0"),
 }

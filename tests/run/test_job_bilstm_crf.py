@@ -177,9 +177,13 @@ def test_several_languages_stand_in_one_table(data, tmp_path):
     reporter, other = Quiet(), {"paris": [9.0] * 6, "visita": [0.5] * 6}
     run(with_vectors(data, tmp_path, en=VECTORS, es=other), tmp_path / "run", reporter=reporter)
     lexicon, table = Lexicon.load(tmp_path / "run" / "model"), parameters(tmp_path / "run")[TABLE]
-    assert list(lexicon.vocabulary) == [*WORDS, "visita"]
-    np.testing.assert_array_equal(table[1 + WORDS.index("paris")], np.float32(VECTORS["paris"]))       # the first file's
-    np.testing.assert_array_equal(table[7], np.float32([0.5] * 6))
+    assert list(lexicon.vocabulary) == [*WORDS, "paris", "visita"]
+    english = 1 + WORDS.index("paris")
+    for language, row, vector in (("en", english, VECTORS["paris"]), ("es", len(WORDS) + 1, [9.0] * 6)):
+        ids = [piece for [piece] in lexicon.for_language(language).pieces_batch([["paris"]])[0]]
+        assert lexicon.rows(np.array(ids)).tolist() == [row]
+        np.testing.assert_array_equal(table[row], np.float32(vector))
+    np.testing.assert_array_equal(table[-1], np.float32([0.5] * 6))
     said = {m.split(":")[0]: m for m in reporter.messages if m.startswith("vectors ")}
     assert said.keys() == {"vectors en", "vectors es"} and "27.3 % of 33 tokens found" in said["vectors es"]
     assert "test es: 9 inputs, 33 words, 18.2 % of them unknown" in reporter.messages   # vive and en, whatever the file
