@@ -53,7 +53,8 @@ def without_times(path):
 def test_leaves_a_whole_run_folder(folder, tmp_path):
     metrics = run(folder, tmp_path / "run")
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
-        ".lock", "config.toml", "inputs.json", "log.jsonl", "metrics.json", "model", "curves.csv", "report.html"}
+        ".lock", "config.toml", "inputs.json", "log.jsonl", "metrics.json", "model", "predictions", "curves.csv",
+        "report.html"}
     assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == metrics
     assert metrics["steps"] == 15 and metrics["task"] == "ner" and metrics["seed"] == 3
     assert set(metrics["test"]) == {"en", "es"} and set(metrics["oracle"]) == {"es"}

@@ -112,7 +112,8 @@ def test_transformers_loads_the_model_and_names_the_discriminator(whole):
 def test_classification(folder, tmp_path, level):
     chosen = settings(task="classification", method="language-adversarial", adversary__level=level)
     metrics = run(folder, tmp_path / "whole", chosen)
-    assert set(metrics["test"]) == {"en", "es"} and set(metrics["test"]["es"]) == {"accuracy", "support"}
+    assert set(metrics["test"]) == {"en", "es"} and set(metrics["test"]["es"]) == {
+        "accuracy", "support", "macro_f1", "by_class", "confusion"}
     stopped(folder, tmp_path / "run", chosen, 4)
     run(folder, tmp_path / "run", chosen, resume=True)
     assert_same_run(tmp_path / "whole", tmp_path / "run")
