@@ -142,7 +142,8 @@ def options_of(command: click.Command) -> set[str]:
 
 
 def test_options_named_in_the_pages_exist():
-    others = {"--dim", "--words", "--check", "--optim", "--lr", "--batch", "--help"}       # of docs/rooms.py, of tests/reference, of click
+    # of docs/rooms.py, of tests/reference and tests/alignment, of click
+    others = {"--dim", "--words", "--check", "--optim", "--lr", "--batch", "--help"}
     for page in PAGES:
         named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", re.sub(r"<!--.*?-->", "", page.read_text(encoding="utf-8"))))
         assert not named - options_of(cli) - others, page
