@@ -39,7 +39,7 @@ def sample(folder: Path, seed: int) -> None:
 @scheme_option
 def stats(task: str, files: tuple[str, ...], text_column: str, label_column: str, encoding: str, scheme: str) -> None:
     """Count the inputs, words and labels of labelled files, and the inputs that also stand in a file before."""
-    from minixl.data.corpus import read_corpus
+    from minixl.data.corpus import read_corpus, suspected_headers
     from minixl.data.counts import count_line
     from minixl.data.header import Columns
     from minixl.data.inputs import parse_language_file
@@ -57,6 +57,8 @@ def stats(task: str, files: tuple[str, ...], text_column: str, label_column: str
                    + (f"; inputs that also stand in a file before this one: {shared}" if shared else ""))
         if corpus.hint:
             to_stderr(f"warning: {corpus.language}: {corpus.hint}")
+        for _, document in suspected_headers([corpus]):
+            to_stderr(f"warning: {document.place(corpus.path)}: {document.hint}")
 
 
 @data.command("code-switch")

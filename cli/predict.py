@@ -47,7 +47,7 @@ def predict(model: Path, file: Path, output: str | None, layout: str, text_colum
     from minixl.cli.predicting import TEXTS, FilePredictor, together
     from minixl.cli.rendering import Renderer
     from minixl.data.hints import bare_lines
-    from minixl.data.recognition import recognise_layout, separator_of
+    from minixl.data.recognition import TABLES, recognise_layout, separator_of, table_hint
     from minixl.prediction import Predictor
 
     if model.is_file():
@@ -63,6 +63,8 @@ def predict(model: Path, file: Path, output: str | None, layout: str, text_colum
             layout = recognise_layout(bare_lines(first), name, task, labels, text_column=text_column, columns=output == "conll")
         _check_options(layout, output or layout, text_column, confidences)
         separator = separator_of(layout, first, name, text_column)
+        if layout in TABLES and not text_column and (hint := table_hint(separator, first, name, labels)):
+            warn(f"{name}: {hint}; without that, the line is read as a text")
     renderer = Renderer(layout, output or layout, task, labels, separator, tagger=tagger, confidences=confidences, top=top)
     work = FilePredictor(predictor, renderer, name, threshold, top, guessed)
     with named_options(), bar(_count(file, encoding), "predicting") as advance:

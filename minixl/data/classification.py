@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from minixl.data.csv_rows import Row, read_csv
 from minixl.data.examples import Document
-from minixl.data.header import LABEL_COLUMN, TEXT_COLUMN, USUAL, Columns, check_header, find_header, missing_key
+from minixl.data.header import LABEL_COLUMN, TEXT_COLUMN, USUAL, Columns, check_header, find_header, header_hint, missing_key
 from minixl.data.json_lines import check_unicode, read_objects
 from minixl.data.lines import PathLike, file_format, quoted, read_lines
 from minixl.errors import UserError, nearest
@@ -34,17 +35,20 @@ def read_classification(path: PathLike, *, encoding: str = "utf-8", labels: bool
     Raises UserError, with file and line, for a file that cannot be read (minixl.data.lines) or has no text, and for a line
     without a text or (labels=True) without a label.
     """
+    hint = ""
     if file_format(path) == ".jsonl":
         rows = _jsonl_rows(read_lines(path, encoding), path, labels, columns)
-    elif file_format(path) == ".csv":
-        cells, separator = read_csv(path, encoding, columns, labels)
-        rows = _label_and_text(cells, path, labels, separator, columns)
     else:
-        rows = _tsv_rows(read_lines(path, encoding), path, labels, columns)
+        table, separator = read_csv(path, encoding, columns, labels) if file_format(path) == ".csv" else \
+            (_tsv_rows(read_lines(path, encoding)), "\t")
+        hint = header_hint([cells for _, cells in table], columns, labels=labels)
+        if separator == "\t":
+            table = _with_tabs_in_texts(table, columns, labels)
+        rows = _label_and_text(table, path, labels, separator, columns, hint)
     documents = [_document(label, text, line, path, labels) for line, (label, text) in rows]
     if not documents:
         raise UserError(f"{path}: expected one text per line, found none; is this the right file?")
-    return documents
+    return [replace(documents[0], hint=hint), *documents[1:]] if hint else documents
 
 
 def check_document_labels(documents: Iterable[Document], labels: Sequence[str], path: PathLike,
@@ -53,9 +57,16 @@ def check_document_labels(documents: Iterable[Document], labels: Sequence[str], 
     known = set(labels)
     for document in documents:
         if document.label is not None and document.label not in known:
+            if document.hint:
+                raise header_error(document, path)
             listed = ", ".join(labels[:12]) + (f", ... ({len(labels)} in all)" if len(labels) > 12 else "")
             raise UserError(f"{document.place(path)}: expected one of the labels {listed}, found {quoted(document.label)}"
                             f"{nearest(document.label, labels)}{hint(document.label)}")
+
+
+def header_error(document: Document, path: PathLike) -> UserError:
+    """An error about a header that was read as a text.  path: of the document's corpus."""
+    return UserError(f"{document.place(path)}: expected a label and a text, but {document.hint}")
 
 
 def _document(label: str, text: str, line: int, path: PathLike, labels: bool) -> Document:
@@ -68,15 +79,20 @@ def _document(label: str, text: str, line: int, path: PathLike, labels: bool) ->
     return Document(text, label if labels else None, line)
 
 
-def _tsv_rows(lines: Iterable[str], path: PathLike, labels: bool, columns: Columns) -> Iterator[Row]:
-    rows = [(i, line) for i, line in enumerate(lines, 1) if line.strip()]
-    header = bool(rows) and (bool(columns) or find_header(rows[0][1].split("\t"), labels=labels) is not None)
-    splits = rows[0][1].count("\t") if header else 1      # further tabs belong to the last column
-    return _label_and_text([(i, line.split("\t", splits)) for i, line in rows], path, labels, "\t", columns)
+def _tsv_rows(lines: Iterable[str]) -> list[Row]:
+    """Return the rows that are not blank, divided at every tab."""
+    return [(i, line.split("\t")) for i, line in enumerate(lines, 1) if line.strip()]
 
 
-def _label_and_text(rows: list[Row], path: PathLike, labels: bool, separator: str, columns: Columns) -> Iterator[Row]:
-    """Yield [label, text] of every row, with the label "" if the file has only texts."""
+def _with_tabs_in_texts(rows: list[Row], columns: Columns, labels: bool) -> list[Row]:
+    """Return the rows with as many cells as the header has, or two: further tabs belong to the last column."""
+    header = bool(rows) and (bool(columns) or find_header(rows[0][1], labels=labels) is not None)
+    last = len(rows[0][1]) - 1 if header else 1
+    return [(i, cells if len(cells) <= last else [*cells[:last], "\t".join(cells[last:])]) for i, cells in rows]
+
+
+def _label_and_text(rows: list[Row], path: PathLike, labels: bool, separator: str, columns: Columns, hint: str) -> Iterator[Row]:
+    """Yield [label, text] of every row, with the label "" if the file has only texts.  hint: see header_hint."""
     if rows and columns:
         check_header(rows[0][1], columns, f"{path}:{rows[0][0]}", labels)
     header, separated_by = find_header(rows[0][1], columns, labels=labels) if rows else None, SEPARATORS[separator]
@@ -86,16 +102,21 @@ def _label_and_text(rows: list[Row], path: PathLike, labels: bool, separator: st
     label_at, text_at = header or ((0, 1) if width > 1 else (None, 0))
     if rows and labels and label_at is None:
         raise UserError(f"{path}:{rows[0][0]}: expected label and text separated by {separated_by}, found "
-                        f"{quoted(' '.join(rows[0][1]))}; put the label before the text")
+                        f"{quoted(separator.join(rows[0][1]))}; put the label before the text")
     expected = width if header else min(width, 2)
     for line, cells in rows[1 if header else 0:]:
         if len(cells) != expected:
             needed = "label and text" if expected == 2 else f"{expected} columns"
             marks = separated_by if separator in ",;" else "tabs"
-            fix = f"quote texts with {marks}, or name the columns in a header line" if len(cells) > expected else \
-                "put the label before the text" if labels else "label every line or none"
+            if len(cells) < expected:
+                fix = "complete the row" if header else "put the label before the text" if labels else "label every line or none"
+            elif hint and len(rows[0][1]) > expected:
+                fix = hint
+            else:
+                otherwise = f"; {hint}" if hint else "" if header else ", or name the columns in a header line"
+                fix = f"quote texts with {marks}{otherwise}"
             raise UserError(f"{path}:{line}: expected {needed} separated by {separated_by}, found {len(cells)} "
-                            f"column{'s' * (len(cells) != 1)} in {quoted(' '.join(cells))}; {fix}")
+                            f"column{'s' * (len(cells) != 1)} in {quoted(separator.join(cells))}; {fix}")
         yield line, ["" if label_at is None else cells[label_at], cells[text_at]]
 
 

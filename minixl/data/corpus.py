@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from minixl.data.classification import check_document_labels, read_classification
+from minixl.data.classification import check_document_labels, header_error, read_classification
 from minixl.data.conll import ConllFile, check_words, read_conll
 from minixl.data.conll import check_labels as check_tags
 from minixl.data.encoding import LONG_INPUT_FIX, Encoded, PieceTokenizer, encode_documents, encode_sentences
@@ -118,7 +118,7 @@ def read_unlabelled(task: str, language: str, path: Path, *, encoding: str = "ut
         return Corpus(language, path, task, sentences if task in TAGGING else texts)
     documents = read_classification(path, encoding=encoding, labels=False, columns=columns) if layout == "fields" else \
         read_text(path, encoding=encoding)
-    hint = one_column_hint([document.text for document in documents]) if layout == "lines" else ""
+    hint = one_column_hint([document.text for document in documents]) if layout == "lines" else documents[0].hint
     if task not in TAGGING:
         return Corpus(language, path, task, documents, hint=hint)
     return Corpus(language, path, task, [Sentence(tuple(d.text[a:b] for a, b in split_words(d.text)), None, d.line)
@@ -146,9 +146,20 @@ def collect_labels(task: str, corpora: Iterable[Corpus], scheme: str = "IOB2") -
     return sorted({label for gold in golds for label in gold if isinstance(label, str)})
 
 
+def suspected_headers(corpora: Sequence[Corpus]) -> list[tuple[Corpus, Document]]:
+    """Return the documents that look like the header of their file, and whose class no other document has."""
+    documents = [(corpus, document) for corpus in corpora for document in corpus.documents()]
+    classes = {document.label for _, document in documents if not document.hint}
+    return [(corpus, document) for corpus, document in documents if document.hint and document.label not in classes]
+
+
 def check_class_counts(corpora: Sequence[Corpus], at_least: int) -> None:
     """Raises UserError for a class with fewer than `at_least` documents: file, line, label and the fix, which is the file's hint
-    if it has one."""
+    if it has one.  Unless at_least=1 allows all classes, a header that was read as a document is an error too.
+    """
+    if at_least > 1:
+        for corpus, document in suspected_headers(corpora):
+            raise header_error(document, corpus.path)
     documents = [(corpus, document) for corpus in corpora for document in corpus.documents()]
     counts = Counter(document.label for _, document in documents)
     rare = next(((c, d) for c, d in documents if counts[d.label] < at_least), None)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from minixl.data.header import Columns, find_header
+from minixl.data.header import Columns, find_header, header_hint
 from minixl.data.lines import BYTE_ORDER_MARK, PathLike, raw_lines
 from minixl.errors import UserError
 
@@ -60,7 +60,8 @@ def _rating(lines: Sequence[str], separator: str, path: PathLike, columns: Colum
     except UserError:
         if not more or next(unread, None) is not None:                          # else the lines end inside a row
             return 0, 0
-    texts_alone = not labels and not columns                # possible: a column that the user named would be in a header
+    # possible where no header divides the cells: neither one with a column that the user named, nor one that looks like it
+    texts_alone = not labels and not columns and not header_hint(rows, labels=False)
     kinds = len({cells[0] for cells in rows})
     if min(map(len, rows), default=0) < 2 or (separator == SEMICOLON and texts_alone and 2 * kinds > len(rows)):
         return 0, 0

@@ -30,6 +30,7 @@ class Document:
     label: str | None                 # None if the file has no labels or they were not read
     line: int                         # where the text starts, from 1
     path: str = ""                    # of the file; "" in a corpus of one file
+    hint: str = ""                    # a warning if this looks like the header of its file
 
     def place(self, corpus: str | os.PathLike[str]) -> str:
         """Return FILE:LINE for messages.  corpus: the path of its corpus."""

@@ -7,14 +7,15 @@ from functools import partial
 from pathlib import Path
 
 from minixl.data import header, limits
-from minixl.data.corpus import Corpus, check_class_counts, check_labels, collect_labels, joined, read_corpus, read_unlabelled
+from minixl.data.corpus import (Corpus, check_class_counts, check_labels, collect_labels, joined, read_corpus, read_unlabelled,
+                                suspected_headers)
 from minixl.data.encoding import ON_LONG, SHORTEST
 from minixl.data.inputs import Inputs, LanguageFiles, by_language
 from minixl.data.label_map import LabelMap
 from minixl.data.header import LABEL_COLUMN, TEXT_COLUMN, Columns
 from minixl.data.limits import FIRST
 from minixl.data.sanity import one_label_warning, overlap_warning, texts_in
-from minixl.errors import UserError
+from minixl.errors import WARNING, UserError
 from minixl.settings import Section, Setting, Settings
 
 TASKS = ("ner", "pos", "classification")
@@ -69,6 +70,7 @@ def read_files(settings: Settings, inputs: Inputs, needed_by: str) -> Files:
     training = texts_in(sources)
     warnings += [overlap_warning(f"{role} {corpus.language}", corpus, training)
                  for role, corpora in (("dev", dev), ("test", test)) for corpus in corpora]
+    warnings += [f"{WARNING}{document.place(corpus.path)}: {document.hint}" for corpus, document in suspected_headers(sources)]
     return Files(sources, dev, test, *unlabelled, [warning for warning in warnings if warning] + labels.unused())
 
 

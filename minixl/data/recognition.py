@@ -3,17 +3,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 
 from minixl.data.conllu import is_conllu
-from minixl.data.csv_rows import DECLARED, SEPARATORS, find_separator
+from minixl.data.csv_rows import DECLARED, SEPARATORS, csv_rows, find_separator
 from minixl.data.examples import TAGGING
-from minixl.data.header import Columns, check_header, find_header
+from minixl.data.header import Columns, check_header, find_header, header_hint
 from minixl.data.hints import MIN_SPACED_COLUMNS
 from minixl.data.json_lines import TOKENS
 from minixl.data.layout import looks_like_columns
 from minixl.data.lines import BYTE_ORDER_MARK, PathLike, file_format
 from minixl.data.records import TEXT, header_columns
 from minixl.data.schemes import parse_tag
+from minixl.errors import UserError
 
 TEXTS, COLUMNS, OBJECTS, CSV, TSV = ("text", "conll", "jsonl", "csv", "tsv")
 TABLES = (CSV, TSV)
@@ -73,6 +75,24 @@ def separator_of(layout: str, lines: Sequence[str], name: PathLike, text_column:
         return "\t" if layout == TSV else ""
     bare = [line if i else line.removeprefix(BYTE_ORDER_MARK) for i, line in enumerate(lines)]
     return find_separator(bare, name, Columns(text_column), labels=False, more=True)
+
+
+def table_hint(separator: str, lines: Sequence[str], name: PathLike, labels: Sequence[str]) -> str:
+    """Return a hint where a table that begins with these lines has a header without a usual name.
+
+    lines: with their endings.  labels: of the model, which are no names of columns.  The reader refuses a .csv of more than two
+    columns itself.
+    """
+    bare = [line if i else line.removeprefix(BYTE_ORDER_MARK) for i, line in enumerate(lines)]
+    rows: list[list[str]] = []
+    if separator == "\t":
+        rows = [line.rstrip("\r\n").split("\t") for line in bare if line.strip()]
+    else:
+        before = 1 if bare and DECLARED.fullmatch(bare[0]) else 0
+        with suppress(UserError):                           # the lines may end inside a row; the reader reports any mistake
+            rows.extend(cells for _, cells in csv_rows(bare[before:], separator, name))
+    refused = separator != "\t" and bool(rows) and len(rows[0]) > 2
+    return header_hint(rows, labels=False) if rows and not refused and set(rows[0]).isdisjoint(labels) else ""
 
 
 def _table_with(text_column: str, first: str, ending: str, place: str) -> str:

@@ -102,3 +102,27 @@ def test_the_first_of_a_sorted_file(evaluate):
             "6 from all of it") in err.splitlines()
     code, scores, err = evaluate("es=sorted.tsv", options=["--limit", 6, "--sample", "random"])
     assert code == 0 and scores["es"]["support"] == 6 and "warning" not in err
+
+
+def test_a_header_that_nobody_named(minixl, data):
+    """Said by every command that reads it, with the cure, which works."""
+    (data / "kind.csv").write_text('kind;body\nhome;"anna; ben"\ntravel;anna visited\nhome;ben lives\ntravel;ben visited\n')
+    hint = f"{data}/kind.csv:1: {{}}the first line looks like a header (kind, body); name its columns with --text-column body"
+    code, out, err = minixl("data", "stats", "classification", f"en={data}/kind.csv")
+    assert code == 0 and "kind 1" in out and err == f"warning: {hint.format('')} --label-column kind\n"
+    said = f"Error: {hint.format('expected a label and a text, but ')} --label-column kind\n"
+    train = ("train", "finetune-classification-cpu", "--encoder", data / "ENC", *TINY, "--out", data / "kinds")
+    assert minixl(*train, "--source", f"en={data}/kind.csv")[::2] == (1, said)
+    assert minixl(*train, "--source", f"en={data}/en.tsv", "--test", f"es={data}/kind.csv")[::2] == (1, said)
+    assert minixl("evaluate", data / "run" / "model", f"es={data}/kind.csv")[::2] == (1, said)
+    code, out, err = minixl("predict", data / "run" / "model", data / "kind.csv")
+    assert code == 0 and out.splitlines()[1].startswith('home;"anna; ben";') and out.startswith("kind;body;")
+    assert err == f"{hint.format('').replace(':1', '')}; without that, the line is read as a text\n"
+    named = ("--text-column", "body")
+    code, out, err = minixl("predict", data / "run" / "model", data / "kind.csv", *named)
+    assert (code, err) == (0, "") and out.startswith("kind;body;prediction;confidence\n")
+    allowed = ("--source", f"en={data}/kind.csv", "--set", "data.min_count=1")
+    code, _, err = minixl(*train, *allowed)
+    assert code == 0 and f"\nwarning: {hint.format('')} --label-column kind\n" in err
+    code, _, err = minixl(*train[:-1], data / "named", "--source", f"en={data}/kind.csv", *named, "--label-column", "kind")
+    assert code == 0 and "looks like" not in err

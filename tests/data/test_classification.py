@@ -105,13 +105,13 @@ def test_a_number_is_a_label_in_jsonl(write):
     ("label\ttext\n", "a.tsv", "a.tsv: expected one text per line, found none; is this the right file?"),
     ("", "a.csv", "a.csv: expected one text per line, found none; is this the right file?"),
     ("\n", "a.jsonl", "a.jsonl: expected one text per line, found none; is this the right file?"),
-    ("a,x\nb,y, z\n", "a.csv", "a.csv:2: expected label and text separated by commas, found 3 columns in 'b y  z'; "
+    ("a,x\nb,y, z\n", "a.csv", "a.csv:2: expected label and text separated by commas, found 3 columns in 'b,y, z'; "
      "quote texts with commas, or name the columns in a header line"),
     ('a,x\nb,"y\nz\n', "a.csv", "a.csv:2: expected comma-separated values, found an invalid row (unexpected end of data); "
      "put texts with commas in double quotes and double any quotes inside them"),
-    ("label,text,id\na,x,1\nb,y\n", "a.csv", "a.csv:3: expected 3 columns separated by commas, found 2 columns in 'b y'; "
-     "put the label before the text"),
-    ("a;x\nb;y; z\n", "a.csv", "a.csv:2: expected label and text separated by semicolons, found 3 columns in 'b y  z'; "
+    ("label,text,id\na,x,1\nb,y\n", "a.csv", "a.csv:3: expected 3 columns separated by commas, found 2 columns in 'b,y'; "
+     "complete the row"),
+    ("a;x\nb;y; z\n", "a.csv", "a.csv:2: expected label and text separated by semicolons, found 3 columns in 'b;y; z'; "
      "quote texts with semicolons, or name the columns in a header line"),
     ('label;text\na;"x\n', "a.csv", "a.csv:2: expected semicolon-separated values, found an invalid row (unexpected end of data); "
      "put texts with semicolons in double quotes and double any quotes inside them"),

@@ -4,9 +4,9 @@ import json
 import pytest
 
 from minixl.data.classification import read_classification
-from minixl.data.corpus import read_corpus, read_unlabelled
+from minixl.data.corpus import check_class_counts, check_labels, joined, read_corpus, read_unlabelled, suspected_headers
 from minixl.data.csv_rows import find_separator
-from minixl.data.header import Columns, find_header
+from minixl.data.header import Columns, find_header, header_hint
 from minixl.errors import UserError
 
 BOTH = Columns("Body", "kind")
@@ -129,3 +129,85 @@ def test_raw_text_and_columns_of_words_have_no_names(write):
     for task in ("ner", "classification"):
         assert [len(read_unlabelled(task, "es", path, columns=BOTH).inputs) for path in (text, words)] == [2, 2]
     assert len(read_corpus("ner", "es", words, columns=BOTH).inputs) == 2
+
+
+ROWS = [["kind", "body"], ["home", "ben lives"], ["travel", "anna"], ["home", "ben"]]
+
+
+@pytest.mark.parametrize(("rows", "named"), [
+    (ROWS, ("body", "kind")), (ROWS[:3], ("body", "kind")), ([row[::-1] for row in ROWS], ("body", "kind")),
+    ([["id", "body", "kind"], ["1", "anna, ben", "home"], ["2", "ben", "home"]], ("body", "kind")),
+    ([["text", "kind"], *ROWS[1:]], ("text", "kind")), ([["kind", "body"], ["a"], ["b", "c d e", "f"]], ("body", "kind"))])
+def test_a_header_with_other_names(rows, named):
+    """Also where rows have other numbers of cells; the text is in the column with the most words."""
+    said = f"the first line looks like a header ({', '.join(rows[0])}); name its columns with --text-column {named[0]}"
+    assert header_hint(rows) == f"{said} --label-column {named[1]}"
+    if "text" not in rows[0]:
+        assert header_hint(rows, labels=False) == said
+
+
+@pytest.mark.parametrize("rows", [
+    [], ROWS[:2], ROWS[1:], [["home", "ben lives"], *ROWS[2:]], [["kind", "kind"], *ROWS[1:]], [["kind", "ben"], *ROWS[1:]],
+    [["kind", ""], *ROWS[1:]], [["kind", " body"], *ROWS[1:]], [["1", "body"], *ROWS[1:]], [["label", "text"], *ROWS[1:]],
+    [["kind"], ["a"], ["b"]], [["kind", "b" * 31], *ROWS[1:]]])
+def test_other_first_rows(rows):
+    assert header_hint(rows) == ""
+
+
+def test_columns_that_were_named_need_no_hint():
+    assert header_hint(ROWS, Columns("body")) == ""
+
+
+OTHER = {"a.csv": 'kind;body\nhome;"ben; lives"\ntravel;anna\nhome;ben\n', "a.tsv": "kind\tbody\nhome\tben\nhome\tanna\n",
+         "wide.tsv": "kind\tbody\tid\nhome\tben is here\t1\nhome\tanna\t2\n"}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_a_header_is_no_document(write, name):
+    """Of one file, of several with the same header, and of a file that is scored; min_count=1 allows it."""
+    corpus = read_corpus("classification", "en", write(OTHER[name], name))
+    other = read_corpus("classification", "en", write(OTHER[name], f"b{name}"))
+    said = (f"^{corpus.path}:1: expected a label and a text, but the first line looks like a header .kind, body.*; name "
+            "its columns with --text-column body --label-column kind$")
+    for corpora in ([corpus], [joined([corpus, other])], [corpus, other]):
+        with pytest.raises(UserError, match=said):
+            check_class_counts(corpora, 2)
+        check_class_counts(corpora, 1)
+    with pytest.raises(UserError, match=said):
+        check_labels(corpus, ["home", "travel"])
+    unlabelled = read_unlabelled("classification", "es", corpus.path)
+    assert unlabelled.hint.startswith("the first line looks like a header (kind, body")
+    assert not read_corpus("classification", "en", corpus.path, columns=Columns("body", "kind")).documents()[0].hint
+
+
+def test_a_rare_class_in_the_first_line_is_no_header(write):
+    """Another file has the class, or the model knows it."""
+    first = read_corpus("classification", "en", write("fun\tball\nhome\tben lives\nhome\tben\n", "a.tsv"))
+    second = read_corpus("classification", "en", write("home\tben lives\nfun\tball\nhome\tben\n", "b.tsv"))
+    assert first.documents()[0].hint and suspected_headers([first])
+    assert not suspected_headers([first, second]) and not suspected_headers([joined([first, second])])
+    check_class_counts([first, second], 2)
+    check_labels(first, ["fun", "home"])
+
+
+@pytest.mark.parametrize(("name", "content", "said"), [
+    ("a.csv", "id,body,kind\n1,anna lives,home\n2,ben,home\n", "1: expected label and text separated by commas, found 3 columns in "
+     "'id,body,kind'; the first line looks like a header (id, body, kind); name its columns with --text-column body --label-column "
+     "kind"),
+    ("a.csv", "kind;body\nhome;ben\nhome;no; anna\n", "3: expected label and text separated by semicolons, found 3 columns in "
+     "'home;no; anna'; quote texts with semicolons; the first line looks like a header (kind, body); name its columns with "
+     "--text-column body --label-column kind"),
+    ("a.csv", "label;text\nhome;ben\nhome;no; anna\n", "3: expected label and text separated by semicolons, found 3 columns in "
+     "'home;no; anna'; quote texts with semicolons")])
+def test_a_row_that_is_too_long_below_a_header(write, name, content, said):
+    path = write(content, name)
+    with pytest.raises(UserError) as error:
+        read_classification(path)
+    assert str(error.value) == f"{path}:{said}"
+
+
+def test_semicolons_divide_a_header_with_other_names(write):
+    lines = ["id;body\n", '7;"anna; ben"\n', "8;\n", "9;paris\n"]
+    assert find_separator(lines, "a.csv", Columns(), False) == ";"
+    for texts in (lines[1:], ["id; body\n", *lines[1:]]):
+        assert find_separator(texts, "a.csv", Columns(), False) == ","

@@ -1,7 +1,7 @@
 """The layout of what predict reads, by name and by its first lines."""
 import pytest
 
-from minixl.data.recognition import recognise_layout, separator_of
+from minixl.data.recognition import recognise_layout, separator_of, table_hint
 from minixl.errors import UserError
 
 CONLLU = "1\tanna" + "\t_" * 8
@@ -75,3 +75,16 @@ def test_the_separator_of_a_table():
                           (["id;body\n", "1;a\n"], "bodi")):
         assert separator_of("csv", lines, "x", column) == ";"
     assert separator_of("csv", [], "x") == separator_of("csv", ["well; yes\n", "no; never\n"], "x") == ","
+
+
+@pytest.mark.parametrize(("separator", "lines", "hint"), [
+    (";", ["\ufeffkind;body\n", "home;anna\n", 'home;"ben\n', "lives\n"], False),               # one whole row below it
+    (";", ["\ufeffkind;body\n", "home;anna\n", "home;ben\n", 'home;"ben\n'], True),
+    (";", ["sep=;\r\n", "kind;body\r\n", "home;anna\r\n", "home;ben\r\n"], True),
+    ("\t", ["kind\tbody\r\n", "\n", "home\tanna\r\n", "home\tben"], True),
+    ("\t", ["travel\tbody\n", "home\tanna\n", "home\tben\n"], False),                          # a class of the model
+    (",", ["id,kind,body\n", "1,home,anna\n", "2,home,ben\n"], False),                           # refused by the reader
+    (",", ["text\n", "anna\n", "ben\n"], False), (",", [], False), ("\t", ["\n"], False)])
+def test_a_header_with_other_names(separator, lines, hint):
+    said = "the first line looks like a header (kind, body); name its columns with --text-column body"
+    assert table_hint(separator, lines, "x", ["home", "travel"]) == said * hint
