@@ -77,10 +77,10 @@ class Renderer:
         return self.separator.join([body, *(_cell(cell, self.separator) for cell in cells)]) + ending
 
     def _classes(self, answer: Answer, form: str) -> list[str]:
-        """The label, its confidence and, if asked for, those of the next classes."""
-        others = list(answer["probabilities"].items())[1:] if self.top else []
+        """The label, its confidence and, if asked for, those of the next classes; without a label no class has its name."""
+        certain, others = answer["label"] is not None, list(answer["probabilities"].items())[1:] if self.top else []
         return [answer["label"] or "", format(answer["confidence"], form),
-                *(cell for label, p in others for cell in (label, format(p, form)))]
+                *(cell for label, p in others for cell in (label * certain, format(p, form)))]
 
 
 def _cell(text: str, separator: str) -> str:

@@ -142,6 +142,11 @@ def test_the_best_classes(predict, minixl, models):
     header, row, empty = csv.reader(io.StringIO(predict("topics", "--top", "2", stdin="text,id\nanna,1\n,2\n")))
     assert header[2:] == ["prediction", "confidence", "prediction_2", "confidence_2"] and row[2::2] == [label, other]
     assert empty[2:] == [""] * 4
+    _, uncertain = csv.reader(io.StringIO(predict("topics", "--top", "2", "--threshold", "1", stdin="text,id\nanna,1\n")))
+    assert uncertain == [*row[:2], "", row[3], "", row[5]]
+    assert predict("topics", "--top", "2", "--threshold", "1", stdin="anna") == f"\t{confidence}\t\t{rest}\tanna\n"
+    answer = json.loads(predict("topics", "--top", "2", "--threshold", "1", "--format", "jsonl", stdin="anna"))
+    assert answer["label"] is None and list(answer["probabilities"]) == [label, other]
     answer = json.loads(predict("topics", "--top", "1", "--format", "jsonl", stdin="anna"))
     assert answer["probabilities"] == {label: answer["confidence"]}
     assert refused(minixl, models, "ner", "--top", "2").startswith("--top: expected a classifier, found a tagger in ")
