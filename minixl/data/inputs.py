@@ -56,7 +56,11 @@ class Inputs:
     def fingerprints(self) -> dict[str, str]:
         """Return path_key(path) -> digest of each text file and of the encoder, to check that a resumed run sees the same."""
         encoder = {} if self.encoder is None else {path_key(self.encoder): folder_digest(self.encoder)}
-        return encoder | {path_key(path): digest(path) for path in self.text_files()}
+        return encoder | self.text_fingerprints()
+
+    def text_fingerprints(self) -> dict[str, str]:
+        """Return path_key(path) -> digest of each text file."""
+        return {path_key(path): digest(path) for path in self.text_files()}
 
     def text_files(self) -> list[Path]:
         """Return the files of all roles."""

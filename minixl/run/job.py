@@ -29,7 +29,8 @@ from minixl.evaluation.scores import figures
 from minixl.report.curves import write_curves
 from minixl.report.page_of_run import write_report
 from minixl.report.provenance import Provenance
-from minixl.run.folder import begin, check_resumable, check_same, check_unchanged, check_unused, create, holds_run, locked
+from minixl.run.folder import (begin, check_resumable, check_same, check_unchanged, check_unused, create, holds_run, locked,
+                               read_digests)
 from minixl.run.method import Method, Scores, Trained
 from minixl.run.once import Content, Origin, once
 from minixl.run.prepare import prepare
@@ -124,6 +125,8 @@ def train_run(method: Method, settings: Settings, inputs: Inputs, out: Path, *, 
             check_unused(out)
 
     check_folder()
+    if resume:                                                     # a changed text may hold mistakes, which matter less
+        check_unchanged(out, read_digests(out) | inputs.text_fingerprints())
     prepared = prepare(method, settings, inputs, seed, xp)
     create(out)
     with locked(out):

@@ -43,6 +43,15 @@ def test_an_edited_config_is_refused(folder, out, old, new):
     resume(folder, out)
 
 
+def test_a_text_that_changed_is_said_before_its_mistakes(folder, tmp_path):
+    path = tmp_path / "dev.txt"
+    path.write_bytes((folder / "en.txt").read_bytes())
+    stopped(folder, tmp_path / "run", SHORT, 1, inputs=inputs(folder, dev=[("en", path)]))
+    path.write_text(path.read_text() + "changed\n")
+    with pytest.raises(UserError, match=f"^--resume: {path} has changed since the run began; put the old "):
+        resume(folder, tmp_path / "run")
+
+
 def test_comments_and_versions_may_change(folder, out):
     (out / "config.toml").write_text("# mine\n" + (out / "config.toml").read_text().replace('minixl = "', 'minixl = "9'))
     resume(folder, out)
