@@ -12,7 +12,8 @@ from minixl.data.lines import file_format, quoted
 from minixl.data.schemes import parse_tag
 from minixl.errors import UserError
 
-FEW_TEXTS = 3                      # fewer lines prove nothing
+FEW_TEXTS = 3                      # fewer lines prove nothing, unless they end as sentences do
+SENTENCE_ENDS = tuple(".!?…。")
 
 
 def detect_layout(task: str, path: Path, lines: Sequence[str], columns: Columns = USUAL) -> str:
@@ -67,15 +68,18 @@ def _labels_and_texts(rows: Sequence[str], path: Path) -> bool:
 
 
 def _raw_text(task: str, rows: Sequence[str]) -> bool:
-    """Whether the lines have no tabs, differ in their number of words, and nearly none ends in a tag.
+    """Whether most lines have more than two words, no tabs, and end as sentences do or, if they differ in their number of words,
+    nearly never in a tag.
 
     The words of one line may be three columns by chance, but not of FEW_TEXTS lines.
     """
     words = [row.split() for row in rows]
-    if any("\t" in row for row in rows) or len({len(row) for row in words}) == 1 or len(rows) < FEW_TEXTS:
+    if any("\t" in row for row in rows) or 2 * sum(len(row) > 2 for row in words) <= len(rows):
         return False
-    ends = sum(parse_tag(row[-1]) is not None if task == "ner" else row[-1].isupper() for row in words)
-    return 2 * sum(len(row) > 2 for row in words) > len(rows) and 10 * ends < len(rows)
+    if 2 * sum(row[-1].endswith(SENTENCE_ENDS) for row in words) > len(rows):
+        return True
+    tags = sum(parse_tag(row[-1]) is not None if task == "ner" else row[-1].isupper() for row in words)
+    return len({len(row) for row in words}) > 1 and len(rows) >= FEW_TEXTS and 10 * tags < len(rows)
 
 
 def looks_like_columns(task: str, lines: Sequence[str]) -> bool:

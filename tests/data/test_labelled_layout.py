@@ -16,6 +16,7 @@ FILES = {
     "capitals.txt": "org\tNASA\nperson\tBEN\n" * 3}
 WORDS = "expected a label and a text on each line, found columns of words and tags in "
 TEXTS = "expected one word and its tag on each line, found a label and a text in "
+ENDS = "Anna went to Paris.\nBen lives there now.\n"
 RAW = "expected one word and its tag on each line, found texts such as 'Anna lives .'; the labels are missing"
 
 
@@ -45,6 +46,20 @@ def test_files_for_the_task_are_read(tmp_path, task, names):
     for name in names:
         (tmp_path / name).write_text(FILES[name])
         assert read_corpus(task, "es", tmp_path / name).inputs
+
+
+@pytest.mark.parametrize(("content", "first"), [
+    (ENDS, "Anna went to Paris."), (ENDS[:20], "Anna went to Paris."), (ENDS + "\n" + ENDS, "Anna went to Paris."),
+    ("¿Vive en París?\nAnna vive aquí\n¡No vive aquí!\n", "¿Vive en París?")])
+def test_few_texts_that_end_as_sentences_do(tmp_path, content, first):
+    """Also where all have as many words as a file of columns."""
+    for task in ("ner", "pos"):
+        assert error_of(tmp_path, task, "a.txt", content).startswith(f"1: {RAW.replace('Anna lives .', first)}")
+
+
+def test_a_full_stop_may_be_a_tag(tmp_path):
+    (tmp_path / "a.txt").write_text("Anna anna NNP\nlives live VBZ\n. . .\n\nNo no UH\n. . .\n")
+    assert len(read_corpus("pos", "es", tmp_path / "a.txt").inputs) == 2
 
 
 @pytest.mark.parametrize("name", ["ner.txt", "spaces.txt"])
