@@ -20,6 +20,7 @@ from minixl.weights.folder import FLOATS, read_json, write_json, write_tensors
 from minixl.weights.names import PREFIXES, canonical_names, name_under
 from minixl.weights.safetensors_reader import SafetensorsReader
 
+FILES = (".bin", ".ckpt", ".gguf", ".h5", ".json", ".npy", ".npz", ".onnx", ".pt", ".pth", ".zip")  # not of folders
 COPIED = [name for name in MODEL_FILES if name not in ("config.json", "model.safetensors")]
 
 
@@ -56,6 +57,9 @@ def _check_new(target: Path, source: Path) -> None:
         raise UserError(f"{target}: expected a target other than the source, found the same")
     if target.suffix == ".safetensors" and target.is_dir():
         raise UserError(f"{target}: expected a file to write to, found a folder")
+    if target.suffix.lower() in FILES and not target.exists():
+        raise UserError(f"{target}: expected a name that ends in .safetensors, or that of a folder, found {target.suffix}; give "
+                        f"{target.with_suffix('.safetensors')} or {target.with_suffix('')}")
     if target.suffix != ".safetensors" and target.is_file():
         raise UserError(f"{target}: expected a folder to write to, or a name that ends in .safetensors, found a file")
     if target.is_file() or (target.is_dir() and any(target.iterdir())):

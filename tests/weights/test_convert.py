@@ -67,6 +67,15 @@ def test_what_float16_cannot_hold(tmp_path):
     assert not (tmp_path / "b.safetensors").exists()
 
 
+@pytest.mark.parametrize("name", ["out.bin", "out.PT", "out.json"])
+def test_a_name_of_another_kind_of_file_is_no_folder(encoder, tmp_path, name):
+    with pytest.raises(UserError) as error:
+        convert(encoder, tmp_path / name)
+    assert str(error.value) == (f"{tmp_path}/{name}: expected a name that ends in .safetensors, or that of a folder, found "
+                                f"{name[3:]}; give {tmp_path}/out.safetensors or {tmp_path}/out")
+    assert not (tmp_path / name).exists() and convert(encoder, tmp_path / "mbert-v1.1")
+
+
 @pytest.mark.parametrize("name, expected", [("new", "new or empty folder, found one with files"),
                                             ("new.safetensors", "new file, found an existing one")])
 def test_what_is_there_is_not_replaced(encoder, tmp_path, name, expected):
