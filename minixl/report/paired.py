@@ -133,7 +133,9 @@ def _explanation(tables: Sequence[Paired], first: _Side) -> list[str]:
         return []
     run = first.runs[0][0]
     inputs = "documents" if run.settings["task"] == "classification" else "sentences"
-    lines = [f"difference: in points of test {run.figure}, of the means over the seeds of each; marks: as in the final scores",
+    marked = any(len(row[1].split()) > 1 for table in tables for row in table.rows)
+    lines = [f"difference: in points of test {run.figure}, of the means over the seeds of each"
+             + "; marks: as in the final scores" * marked,
              f"95 % interval: paired bootstrap over the test {inputs} (Koehn 2004), {RESAMPLES} resamples, every language by "
              f"itself; it says how much the difference depends on these {inputs}, and nothing about other seeds"]
     with_seeds = any("sd" in table.head for table in tables)

@@ -96,7 +96,7 @@ def test_the_differences_of_two_groups(tmp_path):
 def test_groups_with_other_seeds_have_no_differences_by_seed(tmp_path):
     (table,), notes = paired(finished(tmp_path, "one", 1, 10), finished(tmp_path, "two", 2, 30, optim__lr=0.1))
     assert table.head == ["language", "difference", "95 % interval"] and table.rows[1][1] == f"{f1(30) - f1(10):+.1f}"
-    assert len(notes) == 2
+    assert len(notes) == 2 and "marks" not in notes[0]
 
 
 def test_runs_that_cannot_be_paired(tmp_path):
@@ -126,8 +126,9 @@ def test_differences_between_scores_of_other_test_files_are_marked(tmp_path):
     folders = [finished(tmp_path, name, 1, right, optim__lr=lr) for name, right, lr in (("one", 10, 0.1), ("two", 30, 0.2))]
     for folder, digest in zip(folders, "ab", strict=True):
         (folder / "inputs.json").write_text(json.dumps({str(tmp_path / "es.txt"): digest}))
-    (table,), _ = paired(*folders)
+    (table,), notes = paired(*folders)
     assert [row[1].endswith(" *") for row in table.rows] == [False, True, False, True]
+    assert notes[0].endswith("; marks: as in the final scores")
 
 
 def test_the_difference_on_the_page(tmp_path):
