@@ -186,7 +186,7 @@ def _check_row(row: list[str], place: str, layout: _Layout, needed: int, tags: b
         fix = "separate its columns by tabs too" if len(row) == 1 else "give every line the same columns"
     if len(" ".join(row).split()) > layout.columns + 2:
         fix += "; if this is a text, put each word on its own line"
-    raise UserError(f"{place}: expected {layout.columns} columns separated by {separator} as on line "
+    raise UserError(f"{place}: expected {layout.columns} column{'s' * (layout.columns > 1)} separated by {separator} as on line "
                     f"{layout.example + 1}, found {columns}; {fix}")
 
 

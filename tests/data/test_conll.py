@@ -228,3 +228,9 @@ def test_real_files(shared):
         lines = list(raw_lines(data / path))
         assert "".join(add_column(lines, tags_of(file))) == \
             "".join(line if line == "\n" else f"{line[:-1]}\t{line[:-1].split(chr(9))[1]}\n" for line in lines)
+
+
+def test_one_column_is_no_plural():
+    assert error_of(lambda: parse("a\nb\nc d e", tags=False)) == (
+        "corpus.txt:3: expected 1 column separated by spaces as on line 1, found 3 in 'c d e'; if words contain spaces, "
+        "separate the columns by tabs")

@@ -35,11 +35,16 @@ def table(result: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     lines = [f"{result['family']}: {result['model']}, {result['trained'] / 1e6:.1f} of {result['weights'] / 1e6:.1f} M "
              f"weights trained; {result.get('encoder') or result['source']}",
-             f"{result['threads']} threads, batches of {result['batch_size']} sentences, each timed "
-             f"{result['repeats']} times; {versions}"]
+             f"{counted(result['threads'], 'thread')}, batches of {counted(result['batch_size'], 'sentence')}, each timed "
+             f"{counted(result['repeats'], 'time')}; {versions}"]
     for batch_kind, figures in result["settings"].items():
         lines += ["", *block(BATCH_KINDS[batch_kind], figures)]
     return "\n".join([*lines, "", *legend(result)])
+
+
+def counted(number: int, thing: str, ending: str = "s") -> str:
+    """Return '1 thing' or '2 things'."""
+    return f"{number} {thing}{ending * (number != 1)}"
 
 
 def legend(result: dict[str, Any]) -> list[str]:
@@ -59,8 +64,8 @@ def block(title: str, figures: dict[str, Any]) -> list[str]:
     """Return the lines for one kind of batches."""
     waste = 1 - figures["tokens"] / figures["padded_tokens"]
     columns = [column for column in COLUMNS if column.figure in figures["engines"]["minixl"]]
-    lines = [f"batches {title}: {figures['batches']} batches, {figures['tokens']} tokens; padding would be "
-             f"{waste:.0%} of a padded batch", row("engine", columns, [column.title for column in columns])]
+    lines = [f"batches {title}: {counted(figures['batches'], 'batch', 'es')}, {counted(figures['tokens'], 'token')}; padding would "
+             f"be {waste:.0%} of a padded batch", row("engine", columns, [column.title for column in columns])]
     for engine, own in figures["engines"].items():
         lines.append(row(engine, columns, [column.show(own[column.figure]) for column in columns]))
     if "ratio" in figures:

@@ -8,7 +8,7 @@ import pytest
 
 from minixl.bench.training import benchmark, worker
 from minixl.bench.training.minixl_bert import MinixlBert
-from minixl.bench.training.report import table
+from minixl.bench.training.report import counted, table
 from minixl.bench.training.transformers_bert import TransformersBert
 from minixl.bench.training.work import Options
 from minixl.bench.training.work_bert import find_inputs, make_work
@@ -133,6 +133,11 @@ def test_table_without_another_engine_has_no_ratio():
     assert "minixl is" not in text and "50% of a padded batch" in text
     assert "2 GFLOP/s at these shapes; the 0.5 GFLOP of a step need 0.250 s, 50% of minixl's" in text
     assert "minixl             0.500     0.600        100               200         3" in text
+    assert "2 threads, batches of 4 sentences, each timed 3 times; " in text and ": 2 batches, 100 tokens; " in text
+
+
+def test_one_of_a_thing_is_no_plural():
+    assert [counted(1, "batch", "es"), counted(2, "batch", "es"), counted(1, "time")] == ["1 batch", "2 batches", "1 time"]
 
 
 @pytest.mark.parametrize(("code", "reason"), [(-9, "perhaps for lack of memory"), (1, "exit code 1")])
