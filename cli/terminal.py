@@ -5,9 +5,12 @@ import errno
 import io
 import logging
 import os
+import select
 import signal
 import sys
+import termios
 import time
+import tty
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -178,6 +181,36 @@ def stop_requests() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class Keys:
+    """Reads single keys from the terminal, which echoes nothing meanwhile.  Use as a context manager."""
+
+    def __init__(self) -> None:
+        self.terminal = sys.stdin.fileno()
+        self.usual = termios.tcgetattr(self.terminal)
+
+    def __enter__(self) -> Keys:
+        tty.setcbreak(self.terminal, termios.TCSADRAIN)                # TCSAFLUSH would drop keys that were typed early
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        termios.tcsetattr(self.terminal, termios.TCSADRAIN, self.usual)
+
+    def read(self) -> str:
+        """Return the next key, an arrow as its escape sequence; "" at the end of the input."""
+        key = os.read(self.terminal, 1)
+        while key[:1] == b"\x1b" and len(key) < 3 and select.select([self.terminal], [], [], 0.05)[0]:
+            key += os.read(self.terminal, 1)
+        return key.decode(errors="replace")
+
+    def ask(self, question: str) -> str:
+        """Return a line that the user types and edits as usual."""
+        self.__exit__()
+        try:
+            return str(click.prompt(question, default="", show_default=False))
+        finally:
+            self.__enter__()
 
 
 def discard_output() -> None:

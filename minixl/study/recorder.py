@@ -10,6 +10,7 @@ The arrays are copied, since models add into them, and updates change parameters
 """
 from __future__ import annotations
 
+import re
 import sys
 import threading
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ import numpy as np
 
 from minixl import backend
 from minixl.backend import Array, Call, recording, to_numpy
+from minixl.errors import UserError, nearest
 from minixl.optim import gradient_norm
 from minixl.parameters import ParameterStore
 from minixl.study.sites import Found, Site, base_name, sites_of
@@ -103,6 +105,20 @@ class Recording(NamedTuple):
 
 
 WeightName = tuple[str, tuple[int, ...]]
+
+
+def weight_named(store: ParameterStore, text: str) -> WeightName:
+    """Parse "classifier.weight[0,3]".  Raises UserError for a parameter or an element that the store does not have."""
+    match = re.fullmatch(r"([^\[]+)\[([\d, ]+)\]", text)
+    if not match:
+        raise UserError(f"--weight: expected a parameter and an index, such as classifier.weight[0,3], got {text!r}")
+    name, index = match[1], tuple(int(part) for part in match[2].split(",") if part.strip())
+    if name not in store:
+        raise UserError(f"--weight: there is no parameter {name!r}{nearest(name, store.names())}")
+    shape = store[name].value.shape
+    if len(index) != len(shape) or any(i >= size for i, size in zip(index, shape, strict=True)):
+        raise UserError(f"--weight: {name} has the shape {shape}, expected an index inside it, got {list(index)}")
+    return name, index
 
 
 def record(objective: Objective, step: int, weights: Sequence[WeightName] = ()) -> Recording:

@@ -48,15 +48,14 @@ def sites_of(found: Sequence[Found]) -> list[Site]:
     index_of = {id(one.frames[0]): i for i, one in enumerate(found)}
     forwards = {(base_name(one.call.name), id(one.call.result[1])): i for i, one in enumerate(found)
                 if one.call.name.endswith("_forward") and isinstance(one.call.result, tuple)}
-    below = _parameters_below(found)
+    partner = [forwards.get((base_name(one.call.name), id(one.call.arguments.get("cache"))))
+               if one.call.name.endswith("_backward") else None for one in found]
+    below = _parameters_below(found, partner)
     names: dict[int, str] = {}
-    partner: dict[int, int | None] = {}
     seen: Counter[tuple[int, bool, str]] = Counter()
     for i in sorted(range(len(found)), key=lambda i: (len(outer[i]), i)):
         one, name = found[i], base_name(found[i].call.name)
-        backward = one.call.name.endswith("_backward")
-        partner[i] = forwards.get((name, id(one.call.arguments.get("cache")))) if backward else None
-        held = partner[i]
+        backward, held = one.call.name.endswith("_backward"), partner[i]
         if held is not None:
             names[i] = names[held]
             continue
@@ -81,12 +80,13 @@ def common(parameters: Sequence[str]) -> str:
     return ".".join(shared)
 
 
-def _parameters_below(found: Sequence[Found]) -> dict[int, list[str]]:
-    """Return for every frame, by its id, the parameters of all ops below it."""
+def _parameters_below(found: Sequence[Found], partner: Sequence[int | None]) -> dict[int, list[str]]:
+    """Return for every frame, by its id, the parameters of all ops below it.  partner: the forward of every backward."""
     below: dict[int, list[str]] = defaultdict(list)
-    for one in found:
+    for one, forward in zip(found, partner, strict=True):
+        parameters = one.parameters if forward is None else found[forward].parameters
         for frame in one.frames[1:]:
-            below[id(frame)] += one.parameters.values()
+            below[id(frame)] += parameters.values()
     return below
 
 

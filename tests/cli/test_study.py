@@ -1,7 +1,10 @@
 """minixl study: its tables, exit codes and mistakes."""
+import json
+
 import pytest
 
 from minixl.study import cases, differences
+from tests.whole_runs import settings, stopped, write_data
 
 
 def test_check(minixl):
@@ -52,4 +55,30 @@ def test_list(minixl):
     (["--change", "ops/none.py", "a", "b"], "--change ops/none.py: expected a Python file of minixl")])
 def test_mistakes_are_one_line(minixl, arguments, message):
     code, out, err = minixl("study", "check", *arguments)
+    assert code == 2 and not out and err.startswith(f"Error: {message}") and err.count("\n") == 1
+
+
+def test_a_step_of_a_run(minixl, tmp_path):
+    """As --resume would make it; the loss is that in its log."""
+    folder, out = write_data(tmp_path / "data"), tmp_path / "run"
+    chosen = settings(train__max_steps=4, train__checkpoint_every=1)
+    stopped(folder, out, chosen, 2)
+    code, last, _ = minixl("study", "step", out, "--weight", "classifier.bias[1]")
+    assert code == 0 and "update by the loss 'task'" in last and "classifier.bias[1]: " in last
+    code, first, err = minixl("study", "step", out, "--at-step", 1)
+    value = json.loads((out / "log.jsonl").read_text().splitlines()[1])["value"]
+    assert code == 0 and f"loss {value:.6g}, learning rate" in first and err.endswith("replaying steps 0 to 0\n")
+    for arguments, message in ((["--at-step", "9"], "--at-step: expected 0 to 3, the steps of this stage, got 9"),
+                               (["--method", "finetune"], "--method, --set and --target: a run is replayed with its own settings")):
+        code, printed, err = minixl("study", "step", out, *arguments)
+        assert code == 2 and not printed and err.splitlines()[-1].startswith(f"Error: {message}")
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--text", "anna", "--labels", "O O"], "--labels: expected 1 labels, one for each word of 'anna', got 2"),
+    (["--text", "anna"], "expected one --labels for each --text, got 0 for 1"),
+    (["--text", "anna ben " * 9, "--labels", "O B-PER " * 9, "--set", "data.max_length=8"], "--text:1: the sentence has 18 words"),
+    (["--at-step", "1"], "--at-step and --stage: expected the folder of a run as MODEL, and no --text"), ([], "--text is missing")])
+def test_a_step_that_cannot_be_made_is_one_line(minixl, arguments, message):
+    code, out, err = minixl("study", "step", "bilstm-crf", *arguments)
     assert code == 2 and not out and err.startswith(f"Error: {message}") and err.count("\n") == 1

@@ -1,0 +1,106 @@
+"""`minixl study step` on a terminal: keys that move, jump, print and quit; a narrow window; without a terminal it prints all."""
+import fcntl
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+
+import pytest
+
+from tests.tiny import write_encoder
+
+STEP = [sys.executable, "-m", "minixl", "study", "step"]
+LABELLED = ["--text", "anna visited paris .", "--labels", "B-PER O B-LOC O"]
+COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return str(write_encoder(tmp_path_factory.mktemp("encoder"), layers=1))
+
+
+class Terminal:
+    """A command in a pseudo-terminal of some size."""
+
+    def __init__(self, command, columns=100, lines=60):
+        self.master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env={**os.environ, "TERM": "xterm"},
+                                        start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+        os.close(slave)
+
+    def until(self, text, seconds=60):
+        """Read until a text has appeared; return the lines since the screen was last cleared, without colours."""
+        held, end = "", time.monotonic() + seconds
+        while text not in COLOURS.sub("", held):
+            assert time.monotonic() < end, f"no {text!r} in {held!r}"
+            if select.select([self.master], [], [], 0.1)[0]:
+                held += os.read(self.master, 1 << 16).decode(errors="replace")
+        self.raw = held
+        return COLOURS.sub("", held.rpartition("\x1b[2J")[2]).replace("\r", "").split("\n")
+
+    def press(self, keys, text="q quit"):
+        """Type keys and return the screen."""
+        os.write(self.master, keys.encode())
+        return self.until(text)
+
+    def close(self):
+        """Wait for the command to end; return its exit status."""
+        try:
+            return self.process.wait(timeout=20)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            os.close(self.master)
+
+
+def shown(screen):
+    """The heading of the event on the screen."""
+    return next(line for line in screen if re.match(r"\[\d+/", line))
+
+
+def test_keys(encoder):
+    terminal = Terminal([*STEP, encoder, *LABELLED])
+    first = terminal.until("q quit")
+    assert shown(first).endswith("forward bert.embeddings.word_embeddings: embedding") and "\x1b[3" in terminal.raw
+    assert shown(terminal.press("n")).endswith("position_embeddings: embedding")
+    assert shown(terminal.press("\x1b[C")).endswith("token_type_embeddings: embedding")
+    assert shown(terminal.press("b")).endswith("position_embeddings: embedding")
+    assert any("this calls no other op" in line for line in terminal.press("i"))
+    terminal.press("j", "jump to")
+    screen = terminal.press("backward intermediate\n")
+    assert shown(screen).endswith("backward bert.encoder.layer.0.intermediate.dense: linear")
+    assert any("dx = dy @ weight" in line for line in screen) and any(line.startswith("dweight (") for line in screen)
+    terminal.press("p", "print")
+    screen = terminal.press("dbias 0:2\n")
+    place = next(i for i, line in enumerate(screen) if line.startswith("dbias 0:2  2 float32"))
+    assert len(screen[place + 1].split()) == 2
+    terminal.press("p", "print")
+    assert any("no array 'nothing' here" in line for line in terminal.press("nothing\n"))
+    assert any(line.startswith("q                        quit") for line in terminal.press("h"))
+    assert shown(terminal.press("o")).endswith("backward bert.encoder.layer.0.attention.output.LayerNorm: layernorm")
+    os.write(terminal.master, b"q")
+    assert terminal.close() == 0
+
+
+def test_a_narrow_window(encoder):
+    terminal = Terminal([*STEP, encoder, *LABELLED], columns=30, lines=16)
+    screen = terminal.until("n next  b back")
+    assert max(map(len, screen)) <= 30 and len(screen) <= 18
+    screen = terminal.press("n", "n next  b back")
+    assert shown(screen).startswith("[2/") and max(map(len, screen)) <= 30
+    os.write(terminal.master, b"\x03")
+    assert terminal.close() == 130
+
+
+def test_without_a_terminal_everything_is_printed(encoder):
+    done = subprocess.run([*STEP, encoder, *LABELLED], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0 and "\x1b" not in done.stdout
+    headings = re.findall(r"^\[(\d+)/(\d+)\] (\w+)", done.stdout, re.M)
+    assert [int(number) for number, *_ in headings] == list(range(1, int(headings[0][1]) + 1))
+    assert {kind for *_, kind in headings} == {"forward", "backward", "helper", "update"}
