@@ -15,13 +15,14 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import sqrt
 from types import FrameType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minixl import backend
-from minixl.backend import Array, Call, recording, to_numpy
+from minixl.backend import BLOCK, Array, Call, recording, to_numpy
 from minixl.errors import UserError, nearest
 from minixl.optim import gradient_norm
 from minixl.parameters import ParameterStore
@@ -202,7 +203,7 @@ class _Recorder:
         subset = set(update.names)
         for parameter in self.store:
             name, before = parameter.name, self.values[parameter.name]
-            size = norm_of(to_numpy(parameter.value) - before)
+            size = norm_of(to_numpy(parameter.value), before)
             if name in subset:
                 update.parameters[name] = ParameterUpdate(norm_of(update.gradients[name]), size)
             elif size:
@@ -245,10 +246,22 @@ def _copied(value: Array) -> np.ndarray:
     return np.array(to_numpy(value))
 
 
-def norm_of(gradient: Any) -> float:
-    """Return the Euclidean norm of an array or a RowSparse; 0 for None."""
+def norm_of(gradient: Any, minus: np.ndarray | None = None) -> float:
+    """Return the Euclidean norm of an array or a RowSparse, or of its difference from another array; 0 for None.
+
+    It is computed in float64, block by block: a word table is large.
+    """
     values = getattr(gradient, "values", gradient)
-    return 0.0 if values is None else float(np.linalg.norm(values.astype(np.float64, copy=False).ravel()))
+    if values is None:
+        return 0.0
+    flat, other = np.ravel(values), None if minus is None else np.ravel(minus)
+    total = 0.0
+    for first in range(0, flat.size, BLOCK):
+        block = flat[first:first + BLOCK].astype(np.float64)
+        if other is not None:
+            block -= other[first:first + BLOCK]
+        total += float(block @ block)
+    return sqrt(total)
 
 
 def _op_call(raw: _Raw, site: Site, forward: _Raw | None) -> OpCall:

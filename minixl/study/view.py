@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minixl.study.recorder import BACKWARD, FORWARD, OpCall, Recording, UpdateRecord, is_array
+from minixl.study.recorder import BACKWARD, FORWARD, OpCall, Recording, UpdateRecord, is_array, norm_of
 
 Paint = Callable[[str, float], str]    # a number as text and its value -> the text, perhaps with a colour for its sign
 
@@ -104,7 +104,7 @@ def array_lines(name: str, value: np.ndarray, width: int, paint: Paint, rows: in
     line = f"{name}  {shape} {value.dtype}"
     if value.size and value.dtype.kind == "f":
         line += (f"  min {value.min():.3g}  mean {value.mean(dtype=float):.3g}  max {value.max():.3g}  "
-                 f"norm {np.linalg.norm(value.astype(float).ravel()):.4g}")
+                 f"norm {norm_of(value):.4g}")
     elif value.dtype.kind == "b":
         line += f"  {int(value.sum())} of {value.size} true"
     return [_cut(line, width), *number_lines(value, width, paint, rows)]
