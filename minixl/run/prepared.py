@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from minixl.data.corpus import Corpus
+from minixl.data.corpus import Corpus, encode_corpus
 from minixl.data.encoding import Encoded, Example, PieceTokenizer
 from minixl.evaluation.files import Evaluation
 from minixl.models.family import Model
@@ -41,6 +41,13 @@ class Prepared:
         texts = [("source", text.corpus) for text in self.sources] + [("unlabelled", text.corpus) for text in unlabelled]
         texts += [(part, corpus) for part, files in self.evaluation.files.items() for corpus, _ in files.values()]
         return {(role, corpus.language): len(corpus.inputs) for role, corpus in texts}
+
+
+def encoded_by(tokenizer: PieceTokenizer, text: Text, prepared: Prepared) -> Encoded:
+    """Encode an unlabelled text for a model that was loaded from a folder: a word-level one numbers words in its own way."""
+    settings = prepared.evaluation.settings
+    return encode_corpus(text.corpus, tokenizer, None, scheme=prepared.evaluation.scheme, max_length=settings["data.max_length"],
+                         on_long=settings["data.on_long"])
 
 
 def examples_of(texts: list[Text]) -> list[Example]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from minixl.building import load_model
 from minixl.data.corpus import Corpus
+from minixl.data.encoding import PieceTokenizer
 from minixl.data.examples import TAGGING
 from minixl.data.inputs import path_key
 from minixl.data.schemes import paths_to_tags
@@ -27,6 +28,7 @@ from minixl.methods.self_learning.selection import Predicted, Selection, class_n
 from minixl.models.family import Model
 from minixl.run.method import Job
 from minixl.run.once import CURE, Content, damaged, settings_of
+from minixl.run.prepared import encoded_by
 from minixl.training.progress import over_pieces
 
 KIND, FOLDER = "pseudo-labels of a round", "pseudo-labels"
@@ -43,7 +45,7 @@ class Labelled(NamedTuple):
 
 def label_and_select(job: Job, number: int, model: Path, before: Mapping[str, Selection], count: int) -> dict[str, Labelled]:
     """Return what the model of a round predicts for every language's text, and the selection after the round."""
-    answers, loaded = {}, lru_cache(maxsize=1)(lambda: load_model(model, xp=job.xp)[0])        # once for all languages
+    answers, loaded = {}, lru_cache(maxsize=1)(lambda: load_model(model, xp=job.xp)[:2])       # once for all languages
     for language, selection in before.items():
         path = job.folder / FOLDER / f"round-{number}.{language}.safetensors"
         earlier = path.with_name(f"round-{number - 1}.{language}.safetensors")
@@ -51,7 +53,7 @@ def label_and_select(job: Job, number: int, model: Path, before: Mapping[str, Se
                      **settings_of(job.settings, RECORDED), **({"the round before": digest(earlier)} if number > 1 else {})}
 
         def make(language: str = language, selection: Selection = selection) -> Content:
-            predicted = _predict(job, loaded(), language)
+            predicted = _predict(job, *loaded(), language)
             after = extended(selection, predicted, count, number, revise=job.settings["self_learning.schedule"] == "all")
             return Content({"predicted": predicted.labels, "predicted_confidence": predicted.confidence, **after._asdict()},
                            {"classes": class_names(job.settings["task"], job.prepared.labels)})
@@ -68,8 +70,8 @@ def _digest_of_text(job: Job, language: str) -> str:
     return " ".join(job.prepared.fingerprints[path_key(path)] for other, path in job.inputs.unlabelled if other == language)
 
 
-def _predict(job: Job, model: Model, language: str) -> Predicted:
-    _, encoded = job.prepared.unlabelled_targets[language]
+def _predict(job: Job, model: Model, tokenizer: PieceTokenizer, language: str) -> Predicted:
+    encoded = encoded_by(tokenizer, job.prepared.unlabelled_targets[language], job.prepared)
     evaluation = job.prepared.evaluation
     with over_pieces(encoded.pieces, f"labelling {language}", job.reporter, job.stop) as progress:
         return predict_items(model, encoded, evaluation.task, evaluation.scheme, constrained=job.settings["decode.constrained"],

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from minixl.building import load_model
-from minixl.data.corpus import encode_corpus
 from minixl.data.encoding import Encoded
 from minixl.data.schemes import paths_to_tags, spans
 from minixl.evaluation.scores import score
@@ -30,6 +29,7 @@ from minixl.methods.zero_resource.labels import KIND, Labeller, predict
 from minixl.models.family import Model
 from minixl.run.method import Job, Trained
 from minixl.run.once import Content, read
+from minixl.run.prepared import encoded_by
 
 ROUNDS, LENGTHS = "rounds.json", "lengths.json"
 BINS = (5, 10, 15, 20, 30, 40, 60, 100)            # greatest length of each bin; longer sentences have one of their own
@@ -47,9 +47,8 @@ def write_record(job: Job, labeller: Labeller, source: Trained) -> None:
             job.reporter.message("zero_resource.audit: the unlabelled file has no labels to compare with")
     write_atomically(job.folder / ROUNDS, json.dumps(_rounds(job, labeller, gold), indent=2) + "\n")
     if gold is not None:
-        before, lexicon, _ = load_model(source.model, xp=job.xp)                     # it numbers words in its own way
-        text = encode_corpus(labeller.corpus, lexicon, None, scheme=job.prepared.evaluation.scheme,
-                             max_length=job.settings["data.max_length"], on_long=job.settings["data.on_long"])
+        before, lexicon, _ = load_model(source.model, xp=job.xp)
+        text = encoded_by(lexicon, job.prepared.unlabelled_targets[labeller.language], job.prepared)
         after = job.prepared.model.for_language(labeller.language)
         tags = {SOURCE: _tags(job, before, text), TARGET: _tags(job, after, labeller.encoded)}
         write_atomically(job.folder / LENGTHS, json.dumps(by_length(gold, tags), indent=2) + "\n")

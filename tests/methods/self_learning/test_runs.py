@@ -2,12 +2,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+import minixl
+from minixl.building import load_model
 from minixl.data.classification import read_classification
 from minixl.data.conll import read_conll
+from minixl.data.schemes import paths_to_tags
 from minixl.errors import UserError
 from minixl.methods.self_learning.files import FOLDER
 from minixl.run.once import read
@@ -91,6 +95,19 @@ def test_selected_sentences_are_written_in_columns(data, tmp_path):
     last = rounds(tmp_path / "run")[-1]["languages"]["es"]
     assert text.count("# sentence") == last["selected"] > 0 and ", selected for " in text and last["pseudo_labels"] is None
     assert len(read_conll(tmp_path / "run" / FOLDER / "es.conll").sentences) == last["selected"]
+
+
+def test_a_word_level_tagger_labels_text(data, tmp_path):
+    """Its ids of words are those of one process and one lexicon: a loaded model must read the text anew."""
+    files = replace(labelled_spanish(data), encoder=None)
+    sizes = {f"model__{name}": 6 for name in ("word_size", "word_hidden", "dense_size", "char_size", "char_hidden")}
+    run(data, tmp_path / "run", settings(**SMALL, **sizes, model__type="bilstm-crf", self_learning__audit=True), inputs=files)
+    assert [record["round"] for record in rounds(tmp_path / "run")] == [1, 2, 3]
+    first, labels = arrays(tmp_path / "run", 1), load_model(tmp_path / "run" / "rounds" / "1" / "model")[0].labels
+    words = [sentence.words for sentence in read_conll(data / "es.txt").sentences]
+    tags = [row.tags for row in minixl.load(tmp_path / "run" / "rounds" / "1" / "model", device="cpu").tag(words)]
+    predicted = paths_to_tags(first["predicted"], first["starts"], labels, "IOBES")
+    assert predicted == tags
 
 
 def test_rounds_end_when_no_text_is_left(data, tmp_path):
