@@ -177,6 +177,43 @@ def _embedding(op: ModuleType, rng: np.random.Generator, ids: list[int], variant
     return _of(op, "embedding", _normal(rng, weight=(6, 3)), variant, dx=None, fixed={"ids": np.array(ids)})
 
 
+def _top_products(op: ModuleType, rng: np.random.Generator) -> Case:
+    """Return the largest products of every row, whose gradient goes to the two words of each."""
+    def forward(x: Array, y: Array, offsets: Array) -> Any:
+        best = op.top_products(x, y, 3, offsets)
+        return best.scores, (x, y, best.indices)
+
+    def backward(dscores: Array, cache: Any) -> Any:
+        x, y, indices = cache
+        dproducts = np.zeros((len(x), len(y)))
+        np.put_along_axis(dproducts, indices, dscores, axis=1)
+        return dproducts @ y, {"y": dproducts.T @ x, "offsets": -dproducts.sum(axis=0)}
+
+    return Case("top_products", forward, backward, _normal(rng, x=(5, 3), y=(6, 3), offsets=(6,)),
+                expected=lambda x, y, offsets: _largest(x @ y.T - offsets))
+
+
+def _top_products_both_ways(op: ModuleType, rng: np.random.Generator) -> Case:
+    def forward(x: Array, y: Array, a: Array, b: Array) -> Any:
+        return tuple(best.scores for best in op.top_products_both_ways(x, y, 3, a, b)), None
+
+    def expected(x: Array, y: Array, a: Array, b: Array) -> Any:
+        products = x @ y.T - a[:, None] - b
+        return _largest(products), _largest(products.T)
+
+    return Case("top_products_both_ways", forward, None, _normal(rng, x=(5, 3), y=(6, 3), a=(5,), b=(6,)), expected=expected)
+
+
+def _mean_similarities(op: ModuleType, rng: np.random.Generator) -> Case:
+    return Case("mean_similarities", lambda x, y: (op.mean_similarities(x, y, 3), None), None, _normal(rng, x=(5, 3), y=(6, 3)),
+                expected=lambda x, y: (_largest(x @ y.T).mean(axis=1), _largest(y @ x.T).mean(axis=1)))
+
+
+def _largest(products: Array) -> Array:
+    """Return the three largest of every row, the largest first."""
+    return -np.sort(-products, axis=1)[:, :3]
+
+
 def _sum_rows(op: ModuleType, rng: np.random.Generator) -> Case:
     ids = np.array([4, 1, 4, 0, 1, 4])
     return Case("sum_rows", lambda values: (dense(op.sum_rows(ids, values), (6, 3)), None), lambda dy, cache: (dy[ids], {}),
@@ -220,6 +257,7 @@ CASES: dict[str, tuple[Maker, ...]] = {
                                                  fixed={"targets": np.array([0, 1, 1, 0, 0.3, 1.0])}),),
     "crf": (lambda op, rng: _crf(op, rng, False), lambda op, rng: _crf(op, rng, True)),
     "crf_recursion": (_forward_sums,),
+    "csls": (_top_products, _top_products_both_ways, _mean_similarities),
     "dropout": (lambda op, rng: _of(op, "dropout", _normal(rng, x=(5, 4)), fixed={"p": P, "mask": _mask(rng, 5, 4)}),),
     "embedding": (lambda op, rng: _embedding(op, rng, [4, 1, 4, 0, 1, 4], "repeated ids"),
                   lambda op, rng: _embedding(op, rng, [4, 1, 5, 0], "distinct ids"), _sum_rows),

@@ -14,6 +14,7 @@ from minixl.data.batching import Batch, pack
 from minixl.data.encoding import IGNORED, Example
 from minixl.data.lexicon import Lexicon
 from minixl.data.schemes import legal_transitions
+from minixl.models.augmented_tagger import AugmentedTagger
 from minixl.models.bert_config import BertConfig
 from minixl.models.bilstm_crf import BilstmCrf
 from minixl.models.bilstm_crf_config import BilstmCrfConfig
@@ -40,6 +41,12 @@ def transformer(pooling: str, *, model_type: str = "bert", discriminator: str = 
     """Return a BERT or XLM-R with a head."""
     config = BertConfig.from_json({**SIZES, "model_type": model_type})
     return _filled(Transformer(config, LABELS, pooling, discriminator=discriminator, discriminator_size=5, dtype=np.float64), seed)
+
+
+def augmented_tagger() -> AugmentedTagger:
+    """Return a tagger with two encoders, both of which its loss trains."""
+    plain = bilstm_crf()
+    return _filled(AugmentedTagger(plain.config, LABELS, plain.lexicon, flow=True, dtype=np.float64), 2)
 
 
 def bilstm_crf(*, legal: bool = False, **options: Any) -> BilstmCrf:
@@ -73,8 +80,7 @@ def _of_transformer(name: str, pooling: str, **options: Any) -> ModelCase:
     return ModelCase(name, transformer(pooling, **options), pack(pieces(pooling != "token")))
 
 
-def _of_bilstm_crf(name: str, **options: Any) -> ModelCase:
-    model = bilstm_crf(**options)
+def _of_words(name: str, model: BilstmCrf) -> ModelCase:
     return ModelCase(name, model, pack(words(model)))
 
 
@@ -83,9 +89,11 @@ MODELS: dict[str, Callable[[], ModelCase]] = {
     "transformer, mean": lambda: _of_transformer("transformer, mean", "mean"),
     "transformer, cls": lambda: _of_transformer("transformer, cls", "cls"),
     "transformer, XLM-R": lambda: _of_transformer("transformer, XLM-R", "token", model_type="xlm-roberta"),
-    "bilstm-crf": lambda: _of_bilstm_crf("bilstm-crf"),
-    "bilstm-crf, tied": lambda: _of_bilstm_crf("bilstm-crf, tied", tied=True, two_biases=True, start_end=True, variational=True),
-    "bilstm-crf, legal tags": lambda: _of_bilstm_crf("bilstm-crf, legal tags", legal=True, chars=False),
+    "bilstm-crf": lambda: _of_words("bilstm-crf", bilstm_crf()),
+    "bilstm-crf, tied": lambda: _of_words("bilstm-crf, tied", bilstm_crf(tied=True, two_biases=True, start_end=True,
+                                                                         variational=True)),
+    "bilstm-crf, legal tags": lambda: _of_words("bilstm-crf, legal tags", bilstm_crf(legal=True, chars=False)),
+    "augmented-tagger": lambda: _of_words("augmented-tagger", augmented_tagger()),
 }
 
 

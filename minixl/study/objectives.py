@@ -4,7 +4,8 @@ All learning rates are 0, so the updates of a step leave the parameters where th
 of them.  Term by term that is the whole step: streams, batches of two languages, dropout, discriminators.
 
 An adversarial perturbation is a constant in the paper, but moves with the parameters in a difference quotient, so the random one
-is checked here: it takes the same way.  Its direction, the gradient of the embeddings, is checked with the models.
+is checked here: it takes the same way.  Its direction, the gradient of the embeddings, is checked with the models.  In the same
+way the target update of zero-resource is checked with a source encoder that is no constant.
 """
 from __future__ import annotations
 
@@ -18,12 +19,15 @@ from minixl.data.batching import Stream
 from minixl.data.encoding import Example
 from minixl.methods import METHODS, SCHEMA
 from minixl.methods.advpicker.student import PSEUDO, Distillation
+from minixl.methods.zero_resource.augmented import Augmented
+from minixl.methods.zero_resource.rounds import Round
 from minixl.run.method import LABELLED
 from minixl.settings import Settings
-from minixl.study.models import LABELS, bilstm_crf, pieces, transformer, words
+from minixl.study.models import LABELS, augmented_tagger, bilstm_crf, pieces, transformer, words
 from minixl.training.objective import Objective
 
 SEED, STEPS = 3, 5
+PSEUDO_LABELLED = "pseudo-labelled"
 STILL = {"optim.lr": 0.0, "optim.head_lr": 0.0, "optim.warmup": 0.0, "optim.weight_decay": 0.0, "adversary.lr": 0.0,
          "adversary.discriminator_lr": 0.0, "linkage.lr": 0.0, "train.batch_size": 3}
 
@@ -39,9 +43,9 @@ class ObjectiveCase(NamedTuple):
 def _case(name: str, options: dict[str, Any]) -> ObjectiveCase:
     settings = SCHEMA.settings({**STILL, **options})
     documents = settings["task"] == "classification"
-    if settings["model.type"] == "bilstm-crf":
-        model: Any = bilstm_crf()
-        texts = {LABELLED: words(model)}
+    if settings["model.type"] != "transformer":
+        model: Any = bilstm_crf() if settings["model.type"] == "bilstm-crf" else augmented_tagger()
+        texts = {LABELLED: words(model), PSEUDO_LABELLED: words(model)[1:]}
     else:
         model = transformer("mean" if documents else "token", discriminator=settings["adversary.level"])
         texts = {LABELLED: pieces(documents), "source": pieces(documents, 1), "target": pieces(documents, 2)}
@@ -59,9 +63,21 @@ def _with_streams(name: str, model: Any, texts: dict[str, list[Example]], settin
         soft = np.random.default_rng(SEED).dirichlet(np.ones(len(LABELS)), sum(len(example.rows) for example in texts[LABELLED]))
         texts = texts | {PSEUDO: _numbered(texts[LABELLED])}
         objective: Objective = Distillation(model, streams({"source": PSEUDO}), settings, SEED, STEPS, targets=soft)
+    elif method == "zero-resource":
+        objective = Augmented(model, streams({"source": LABELLED}), settings, SEED, STEPS, rounds=[Round(1, 9, 0, STEPS)],
+                              labels=_Fixed(texts[PSEUDO_LABELLED]))
     else:
         objective = METHODS[method].make_objective(model, streams(METHODS[method].streams(settings)), settings, SEED, STEPS)
     return ObjectiveCase(name, objective, {stream: state.state_dict() for stream, state in objective.streams.items()})
+
+
+class _Fixed(NamedTuple):
+    """Pseudo-labels that do not change."""
+
+    examples: list[Example]
+
+    def label(self, this: Round, model: Any, *, begins: bool) -> list[Example]:
+        return self.examples
 
 
 def _numbered(examples: list[Example]) -> list[Example]:
@@ -83,6 +99,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
                                     "adversary.size": 5},
     "advpicker": {"method": "advpicker", "distill.temperature": 2.0},
     "self-learning": {"method": "self-learning"},
+    "zero-resource": {"method": "zero-resource", "model.type": "augmented-tagger"},
     "linkage": {"method": "finetune", "linkage.level": "sentence"},
     "linkage, token": {"method": "finetune", "linkage.level": "token"},
     "perturbation": {"method": "finetune", "perturbation.kind": "random"},

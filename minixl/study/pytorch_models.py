@@ -10,7 +10,9 @@ from torch import Tensor
 
 from minixl.data.batching import Batch
 from minixl.data.encoding import IGNORED
+from minixl.models.augmented_tagger import AugmentedTagger
 from minixl.models.bilstm_crf import BilstmCrf
+from minixl.models.bilstm_crf_config import TARGET
 from minixl.models.bilstm_layers import ARGUMENTS
 from minixl.models.transformer import Transformer
 from minixl.study import pytorch
@@ -56,20 +58,35 @@ def bert(model: Transformer, params: Params, batch: Batch) -> Tensor:
 
 def bilstm_crf_loss(model: BilstmCrf, params: Params, batch: Batch) -> Tensor:
     """Return the mean negative log-likelihood of the sentences."""
+    return _tags_loss(model, params, batch, bilstm(model, params, batch))
+
+
+def augmented_tagger_loss(model: AugmentedTagger, params: Params, batch: Batch) -> Tensor:
+    """Return the same through both encoders."""
+    both = torch.cat([bilstm(model, params, batch), bilstm(model, params, batch, TARGET)], 1)
+    return _tags_loss(model, params, batch, torch.tanh(_linear(params, f"{TARGET}dense", both)))
+
+
+def bilstm(model: BilstmCrf, params: Params, batch: Batch, prefix: str = "") -> Tensor:
+    """Return the states of all words (T, 2H).  prefix: of the encoder's modules."""
     x = pytorch.embedding(params["word_embeddings.weight"], model.lexicon.rows(batch.input_ids))
-    if model.config.chars:
+    if model.config.chars or prefix:
         spelled = model.lexicon.spell(batch.input_ids)
         chars = pytorch.embedding(params["char_embeddings.weight"], spelled.chars)
-        _, final = pytorch.bilstm(chars, spelled.starts, **_lstm(params, "char_lstm"))
+        _, final = pytorch.bilstm(chars, spelled.starts, **_lstm(params, f"{prefix}char_lstm"))
         x = torch.cat([x, final[spelled.word_of]], 1)
-    hidden, _ = pytorch.bilstm(x, batch.starts, **_lstm(params, "word_lstm"))
+    return pytorch.bilstm(x, batch.starts, **_lstm(params, f"{prefix}word_lstm"))[0]
+
+
+def _tags_loss(model: BilstmCrf, params: Params, batch: Batch, hidden: Tensor) -> Tensor:
     emissions = _linear(params, "classifier", torch.tanh(_linear(params, "dense", hidden)))
     zeros = torch.zeros(len(model.labels), dtype=emissions.dtype)
     start, end = (params.get(f"crf.{side}_transitions", zeros) for side in ("start", "end"))
     return pytorch.crf(emissions, params["crf.transitions"], start, end, batch.labels, batch.starts, model.legal).mean()
 
 
-_LOSSES: dict[str, Any] = {"transformer": transformer_loss, "bilstm-crf": bilstm_crf_loss}
+_LOSSES: dict[str, Any] = {"transformer": transformer_loss, "bilstm-crf": bilstm_crf_loss,
+                           "augmented-tagger": augmented_tagger_loss}
 
 
 def _linear(params: Params, name: str, x: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from tests.ops.mutants_lstm_crf import mutant as mutant_below
 OTHERS = [                             # ops whose planted mistakes lie elsewhere: module, description, text, replacement
     ("average_linkage", "dy scaled twice", '{"y": cache.dy * dvalue}', '{"y": cache.dy * dvalue * dvalue}'),
     ("variational_dropout", "backward passes dy through", "dy if cache.mask is None else _apply_mask(dy, cache)", "dy"),
+    ("csls", "offsets added", "products -= b[part]", "products += b[part]"),
     ("viterbi", "no end scores", "best[steps.last] + end", "best[steps.last] + 0 * end"),
 ]
 PLANTED = [(module.rpartition(".")[2], None, *mistake) for module, mistakes in MISTAKES.items() if module.startswith("minixl.ops.")
