@@ -6,6 +6,8 @@ from safetensors.numpy import load_file
 from minixl.errors import UserError
 from minixl.study.recorder import record
 from minixl.study.replay import run_at
+from tests.methods.zero_resource import test_runs as zero_resource
+from tests.tiny import write_vectors
 from tests.whole_runs import STUDENT_STEPS, TEACHER_STEPS, Quiet, advpicker, inputs, run, settings, stopped, write_data
 
 STEPS = {"train__max_steps": 5, "train__eval_every": 2, "train__checkpoint_every": 1}
@@ -79,6 +81,26 @@ def test_the_student_of_advpicker_in_the_middle(folder, tmp_path):
     stopped(folder, out, advpicker(train__checkpoint_every=1), 1, resume=True)
     assert_left(start.objective, state(out, 3))
     assert "soft_squared_error" in {call.op for call in recording.calls()}
+
+
+@pytest.mark.parametrize("made", [2, 3, 4])
+def test_zero_resource_inside_a_round_and_at_its_beginning(folder, tmp_path, made):
+    """A round has three steps; its labels are made in a copy, and those of the run are read."""
+    rng, vectors = np.random.default_rng(5), tmp_path / "all.vec"
+    write_vectors(vectors, {word: rng.normal(size=7).round(3).tolist() for word in zero_resource.WORDS})
+    files = inputs(folder, unlabelled=[("es", folder / "es.txt")], vectors=[("en", vectors)])
+    files.encoder = None
+    out, chosen = tmp_path / "run", zero_resource.settings(train__checkpoint_every=1, zero_resource__source_epochs=1)
+    source_steps = 3                                                   # 12 sentences in batches of 4
+    stopped(folder, out, chosen, source_steps + made, inputs=files)
+    before = files_of(out)
+    with run_at(out, reporter=Quiet()) as start:
+        assert start.step == made
+        recording = record(start.objective, made)
+    assert files_of(out) == before
+    stopped(folder, out, chosen, 1, inputs=files, resume=True)
+    assert_left(start.objective, state(out, made + 1))
+    assert [update.loss for update in recording.update_records()] == ["task", "target"]
 
 
 def test_a_stage_and_a_finished_run(folder, tmp_path):
