@@ -43,6 +43,7 @@ NAME, FAMILY = "zero-resource", "augmented-tagger"
 SECTIONS = (Section("zero-resource", {
     "zero_resource.source_epochs": Setting(30, "passes over the labelled source text in the first stage, which trains the source "
                                            "model", at_least=1),
+    "zero_resource.source_lr": Setting(0.0, "learning rate of the first stage, instead of optim.lr; 0: optim.lr", at_least=0),
     "zero_resource.shortest": Setting(0, "least length threshold in words; 0: 5 words or the 5th percentile of the target "
                                       "sentences' lengths, whichever is more", at_least=0),
     "zero_resource.longest": Setting(0, "greatest length threshold in words; 0: the longest target sentence", at_least=0),
@@ -131,5 +132,6 @@ class JointTraining(Method):
 
 def source_settings(settings: Settings) -> Settings:
     """Return the settings of the first stage."""
-    return settings.override(["model.type=bilstm-crf", f"train.epochs={settings['zero_resource.source_epochs']}",
-                              "train.max_steps=0"])
+    return settings.override(["model.type=bilstm-crf", "model.save_dtype=float32", "train.max_steps=0",
+                              f"train.epochs={settings['zero_resource.source_epochs']}",
+                              f"optim.lr={settings['zero_resource.source_lr'] or settings['optim.lr']}"])

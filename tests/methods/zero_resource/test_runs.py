@@ -120,6 +120,14 @@ def test_a_source_language_is_read_with_one_encoder_and_others_with_both(data, t
     assert set(metrics["test"]) == {"en", "es"}
 
 
+def test_the_source_model_may_have_a_learning_rate_of_its_own(data, tmp_path):
+    run(data, tmp_path / "run", settings(zero_resource__source_lr=0.01, model__save_dtype="float16"))
+    rates = {stage: {r["lr"] for r in records(tmp_path / "run" / stage) if r["kind"] == "update"} for stage in ("source", ".")}
+    assert max(rates["source"]) == 0.01 and max(rates["."]) == 0.02
+    stored = load_file(tmp_path / "run" / "source" / "model" / "model.safetensors")
+    assert {array.dtype for array in stored.values()} == {np.dtype("f4")}      # the second stage begins where it ended
+
+
 def test_a_sweep_of_lengths_and_flow(data, tmp_path):
     """One threshold for all rounds; a gradient that flows gives another source model."""
     out = tmp_path / "run"
