@@ -112,9 +112,9 @@ class Frame:
                       text(x, bottom + 6 + self.size, number, text_anchor="middle", fill="var(--muted)")]
         return [*parts, tag("path", d=f"M{self.left:.1f},{bottom:.1f}H{right:.1f}", stroke="var(--muted)")]
 
-    def title_of_steps(self) -> str:
-        """Draw the title of the axis of steps."""
-        return text((self.left + self.width - self.margin_right) / 2, self.height - 6, "step", text_anchor="middle",
+    def title_of_steps(self, unit: str = "step") -> str:
+        """Draw the title of the axis of steps, or of another unit."""
+        return text((self.left + self.width - self.margin_right) / 2, self.height - 6, unit, text_anchor="middle",
                     fill="var(--muted)")
 
 

@@ -58,10 +58,10 @@ def axis(heights: Sequence[float], within: Range | None, most: int = 5) -> list[
     return ticks_within(max(low - margin, min(within[0], low)), min(top + margin, max(within[1], top)), most)
 
 
-def svg(curves: Mapping[str, Curve | Band], label: str, within: Range | None = None) -> str:
+def svg(curves: Mapping[str, Curve | Band], label: str, within: Range | None = None, unit: str = "step") -> str:
     """Plot named curves over steps; the deviation of a Band is shaded on both sides.  Returns "" if there are no points.
 
-    The axis includes 0; with `within` it spans the curves, see axis().
+    unit: of the axis, if it is not that of steps.  The axis of values includes 0; with `within` it spans the curves, see axis().
     """
     bands = {name: curve if isinstance(curve, Band) else Band(curve, [0.0] * len(curve)) for name, curve in curves.items()}
     bands = {name: band for name, band in bands.items() if band.mean}
@@ -70,8 +70,8 @@ def svg(curves: Mapping[str, Curve | Band], label: str, within: Range | None = N
     if len(bands) > MOST_LINES:
         return _panels(bands, label, within)
     heights, right = _heights(bands), _last_step(bands)
-    about = f"{label}, over {right:,g} steps. " + " ".join(_in_words(name, band) for name, band in bands.items())
-    return "".join(_lines(bands, label, axis(heights, within), right, about, kind) for kind in WIDTHS)
+    about = f"{label}, over {right:,g} {unit}s. " + " ".join(_in_words(name, band, unit) for name, band in bands.items())
+    return "".join(_lines(bands, label, axis(heights, within), right, about, kind, unit) for kind in WIDTHS)
 
 
 def _heights(bands: Mapping[str, Band]) -> list[float]:
@@ -83,22 +83,23 @@ def _last_step(bands: Mapping[str, Band]) -> float:
     return max(x for band in bands.values() for x, _ in band.mean)
 
 
-def _in_words(name: str, band: Band) -> str:
+def _in_words(name: str, band: Band, unit: str = "step") -> str:
     """Say where a curve starts, its lowest and highest point and where it ends."""
     (first, start), (last, end) = band.mean[0], band.mean[-1]
     (at_low, low), (at_high, high) = (pick(band.mean, key=lambda point: point[1]) for pick in (min, max))
-    return (f"{name}: starts at {start:.3g} (step {first:,g}), lowest {low:.3g} (step {at_low:,g}), highest {high:.3g} "
-            f"(step {at_high:,g}), ends at {end:.3g} (step {last:,g}).")
+    return (f"{name}: starts at {start:.3g} ({unit} {first:,g}), lowest {low:.3g} ({unit} {at_low:,g}), highest {high:.3g} "
+            f"({unit} {at_high:,g}), ends at {end:.3g} ({unit} {last:,g}).")
 
 
-def _lines(bands: Mapping[str, Band], label: str, ticks: Sequence[float], right: float, about: str, kind: str) -> str:
+def _lines(bands: Mapping[str, Band], label: str, ticks: Sequence[float], right: float, about: str, kind: str,
+           unit: str) -> str:
     """Draw up to MOST_LINES curves in one frame, their names beside their ends."""
     width = WIDTHS[kind]
     names = {name: wrapped(name, width // 3, most=min(3, (HEIGHT - 30) // LABEL_GAP // len(bands))) for name in bands}
     room = max(text_width(line) for lines in names.values() for line in lines)
     frame = Frame(width, HEIGHT, ticks, ticks_within(0, right, 6 if kind == "wide" else 3, whole=True), right,
                   left=max(text_width(tick) for tick in decimals_of(ticks)) + 12, top=38, margin_right=room + 26, bottom=44)
-    parts = [text(0, 14, label, fill="var(--muted)"), *frame.grid(), frame.title_of_steps()]
+    parts = [text(0, 14, label, fill="var(--muted)"), *frame.grid(), frame.title_of_steps(unit)]
     colours = dict(zip(bands, COLOURS, strict=False))
     for name, band in bands.items():
         parts += _curve(frame, band, colours[name], dots=len(band.mean) < MOST_DOTS)

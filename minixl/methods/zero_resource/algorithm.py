@@ -31,6 +31,7 @@ from minixl.methods.finetune import Supervised
 from minixl.methods.zero_resource.augmented import Augmented
 from minixl.methods.zero_resource.labels import Labeller, lengths_of
 from minixl.methods.zero_resource.page import report_section
+from minixl.methods.zero_resource.picture import write_picture
 from minixl.methods.zero_resource.record import write_record
 from minixl.methods.zero_resource.rounds import bounds, plan
 from minixl.run.method import Job, Method, Scores, Term
@@ -67,6 +68,7 @@ class ZeroResource(Method):
         labeller = Labeller(job, source.model)
         trained = job.train(JointTraining(self.terms, labeller, source.model))
         write_record(job, labeller, source)
+        write_picture(job, labeller)
         return trained.scores
 
     def check(self, settings: Settings, inputs: Inputs) -> None:

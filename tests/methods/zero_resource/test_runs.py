@@ -78,6 +78,13 @@ def test_the_algorithm_of_the_paper(data, tmp_path):
     assert [[tag[2:] for tag in sentence] for sentence in stored] == [[tag[2:] for tag in sentence] for sentence in tags]
     page = (out / "report.html").read_text()
     assert "<h2>Rounds</h2>" in page and "<h2>Length and correctness</h2>" in page and "<h2>Parameters</h2>" in page
+    drawn = json.loads((out / "picture.json").read_text())
+    assert set(drawn) == {"word vectors", "common layer"} and page.count("<circle ") >= sum(
+        len(words) for languages in drawn.values() for words in languages.values()) > 0
+    gold = Counter(kind for kind, _, _ in drawn["common layer"]["en"])
+    assert gold == {"PER": 18, "LOC": 15} and all(0 <= place <= 1 for _, *point in drawn["word vectors"]["en"] for place in point)
+    same = {tuple(point) for kind, *point in drawn["word vectors"]["en"] if kind == "PER"}
+    assert len(same) == 2                                          # anna and ben, wherever they stand
     assert sum(row["sentences"] for row in json.loads((out / "lengths.json").read_text())) == 9
 
 
