@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,7 +151,7 @@ def _corpora(predictor: Predictor, files: Sequence[str], values: Mapping[str, An
     try:
         complete = read_labelled(settings, named, label_map)
     except UserError as error:                                         # the task is the model's, not the user's choice
-        message, task_hint, _ = str(error).partition("; use the task")
+        message, *task_hint = re.split("(?:;|, or) use the task", str(error))
         raise UserError(f"{message}; this model is for the task {predictor.info.task}" if task_hint else message) from None
     corpora = [limited(corpus, settings, "data.test_limit") for corpus in complete]
     for corpus, whole in zip(corpora, complete, strict=True):
