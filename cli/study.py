@@ -47,6 +47,7 @@ def study() -> None:
 @click.option("--labels", multiple=True, help="The labels of its words, or the label of a document; one option for each --text.")
 @click.option("--target", "targets", multiple=True, help="A text in another language, for methods that compare languages.")
 @click.option("--method", help="Method whose step to make.  [default: finetune]")
+@click.option("--recipe", metavar="RECIPE", help="Take the settings of a recipe.  [default: the defaults of all settings]")
 @click.option("--set", "changes", multiple=True, metavar="NAME=VALUE", help="Change a setting, as in minixl train.")
 @click.option("--at-step", type=int, help="MODEL is a run: record its step N, from 0.  [default: the step after its checkpoint]")
 @click.option("--stage", default="", help="MODEL is a run: the folder in it of an earlier stage, such as rounds/1.")
@@ -55,8 +56,8 @@ def study() -> None:
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of new parameters and dropout.")
 @threads_option
 @verbosity_options
-def step(model: str, texts: tuple[str, ...], labels: tuple[str, ...], targets: tuple[str, ...], method: str | None,
-         changes: tuple[str, ...], at_step: int | None, stage: str, weights: tuple[str, ...], seed: int) -> None:
+def step(model: str, texts: tuple[str, ...], labels: tuple[str, ...], targets: tuple[str, ...], at_step: int | None, stage: str,
+         weights: tuple[str, ...], **options: Any) -> None:
     """Walk through one training step, op by op: forward, backward and every update.
 
     MODEL is a model folder, an encoder (a folder or e5-small, the default), or bilstm-crf for a new one; with --text and
@@ -69,7 +70,7 @@ def step(model: str, texts: tuple[str, ...], labels: tuple[str, ...], targets: t
     if len(labels) != len(texts):
         raise WrongArguments(f"expected one --labels for each --text, got {len(labels)} for {len(texts)}")
     with _wrong_arguments():
-        with _start(model, texts, labels, targets, method, changes, at_step, stage, seed) as start:
+        with _start(model, list(zip(texts, labels, strict=True)), targets, at_step, stage, options) as start:
             recording = record(start.objective, start.step, [weight_named(start.objective.model.store, name) for name in weights])
     if sys.stdout.isatty() and sys.stdin.isatty():
         walk_through(recording)
@@ -80,9 +81,9 @@ def step(model: str, texts: tuple[str, ...], labels: tuple[str, ...], targets: t
             click.echo("\n".join(describe(recording, number, PAGE, _paint)) + "\n")
 
 
-def _start(model: str, texts: Sequence[str], labels: Sequence[str], targets: Sequence[str], method: str | None,
-           changes: Sequence[str], at_step: int | None, stage: str, seed: int) -> Any:
-    """Return the context of the step to record."""
+def _start(model: str, texts: list[tuple[str, str]], targets: Sequence[str], at_step: int | None, stage: str,
+           options: dict[str, Any]) -> Any:
+    """Return the context of the step to record.  options: method, recipe, changes and seed."""
     from minixl.cli.train import Terminal
     from minixl.run.folder import holds_run
     from minixl.study.replay import run_at
@@ -90,15 +91,15 @@ def _start(model: str, texts: Sequence[str], labels: Sequence[str], targets: Seq
 
     is_run = bool(model) and holds_run(Path(model))
     if is_run and not texts:
-        if method or changes or targets:
-            raise UserError("--method, --set and --target: a run is replayed with its own settings and texts; leave them out, or "
-                            "give --text")
+        if any((options["method"], options["recipe"], options["changes"], targets)):
+            raise UserError("--method, --recipe, --set and --target: a run is replayed with its own settings and texts; leave them "
+                            "out, or give --text")
         return run_at(Path(model), at_step, stage, reporter=Terminal())
     if at_step is not None or stage:
         raise UserError("--at-step and --stage: expected the folder of a run as MODEL, and no --text")
     name = str(Path(model) / "model") if is_run else model or "e5-small"
-    return of_text(name, list(zip(texts, labels, strict=True)), targets, method=method or "finetune", changes=changes, seed=seed,
-                   reporter=Terminal())
+    return of_text(name, texts, targets, method=options["method"] or "", recipe=options["recipe"] or "",
+                   changes=options["changes"], seed=options["seed"], reporter=Terminal())
 
 
 @contextmanager

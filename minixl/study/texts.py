@@ -23,6 +23,7 @@ from minixl.data.inputs import Inputs
 from minixl.errors import UserError, nearest
 from minixl.evaluation.files import Evaluation
 from minixl.methods import METHODS, SCHEMA, resolve
+from minixl.methods.finetune import Supervised
 from minixl.models.discriminators import NO_DISCRIMINATOR
 from minixl.run.method import LABELLED, Method
 from minixl.run.prepared import Prepared, Text
@@ -51,23 +52,22 @@ class Built(NamedTuple):
 
 
 @contextmanager
-def of_text(model: str, texts: Sequence[Labelled], targets: Sequence[str] = (), *, method: str = "finetune",
+def of_text(model: str, texts: Sequence[Labelled], targets: Sequence[str] = (), *, method: str = "", recipe: str = "",
             changes: Sequence[str] = (), seed: int = 1, reporter: Reporter, xp: Any = np) -> Iterator[Start]:
     """Prepare one step of a method on one batch of texts.
 
     model: a model folder, an encoder's folder or name, or "bilstm-crf"; texts: with labels, one for each word (words are
-    separated by spaces) or one for a document; targets: texts in another language, for methods that compare two; changes:
-    settings as "name=value".
+    separated by spaces) or one for a document; targets: texts in another language, for methods that compare two; recipe: whose
+    settings to take, otherwise the defaults and a method; changes: settings as "name=value".
     Raises UserError for labels that do not match the words, a text that is too long, and a method that needs more.
     """
-    if method not in METHODS:
-        raise UserError(f"--method: expected one of {', '.join(METHODS)}, got {method!r}{nearest(method, METHODS)}")
     if not texts:
         raise UserError(f"{TEXT} is missing: the text of the step")
+    base = dict(_base(method, recipe))
     trained = Path(model) if (Path(model) / "minixl.json").is_file() else None
-    values = {"method": method, **DEFAULTS.get(method, {}), **_fixed_by(trained, model)}
-    algorithm, settings, _ = resolve(SCHEMA.settings(values).override(
-        ["train.epochs=1", f"train.batch_size={max(len(texts), len(targets))}", *changes]))
+    algorithm, settings, _ = resolve(SCHEMA.settings({**base, **_fixed_by(trained, model, base)}).override(
+        ["train.epochs=1", "train.max_steps=1", f"train.batch_size={max(len(texts), len(targets))}", *changes]))
+    _check_method(algorithm, settings, bool(targets))
     task = settings["task"]
     sources = Corpus("source", Path(TEXT), task, _inputs(task, texts))
     others = Corpus("target", Path(TARGET), task, [_unlabelled(task, text) for text in targets])
@@ -75,22 +75,35 @@ def of_text(model: str, texts: Sequence[Labelled], targets: Sequence[str] = (), 
         model, settings, algorithm, sources, others, seed, xp)
     with tempfile.TemporaryDirectory(prefix="minixl-study-") as scratch:
         prepared = _prepared(built, sources, others if targets else None)
-        _check_texts(algorithm, settings, bool(targets))
-        algorithm.check_prepared(settings, Inputs(None, []), prepared)
+        for objective in algorithm.objectives(settings):
+            objective.check_model(built.model, settings)
         training = make_training(algorithm, built.settings, seed, prepared, Path(scratch), reporter)
         yield Start(training.objective, 0, 1)
 
 
-def _fixed_by(trained: Path | None, model: str) -> dict[str, Any]:
-    """Return the settings that the model decides."""
+def _base(method: str, recipe: str) -> Mapping[str, Any]:
+    """Return the settings of a recipe or, for a method, those that it needs besides the defaults."""
+    if recipe and method:
+        raise UserError("--recipe and --method exclude each other: a recipe has its method")
+    if recipe:
+        return SCHEMA.recipe(recipe)
+    method = method or "finetune"
+    if method not in METHODS:
+        raise UserError(f"--method: expected one of {', '.join(METHODS)}, got {method!r}{nearest(method, METHODS)}")
+    return {"method": method, **DEFAULTS.get(method, {})}
+
+
+def _fixed_by(trained: Path | None, model: str, base: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that the model decides, in place of those in `base`."""
     if trained:
         info = load_info(trained)
-        return {"task": info.task, "model.type": info.family, "data.max_length": info.max_length, "model.pooling": info.pooling,
-                "adversary.size": info.discriminator_size}
+        level = {"adversary.level": info.discriminator} if base["method"] in DEFAULTS and info.discriminator != "none" else {}
+        return {**level, "task": info.task, "model.type": info.family, "data.max_length": info.max_length,
+                "model.pooling": info.pooling, "adversary.size": info.discriminator_size}
     if model == BILSTM_CRF:
         return {"model.type": BILSTM_CRF}
     positions = read_config(encoder_folder(Path(model))).max_pieces
-    return {"data.max_length": min(positions, SCHEMA["data.max_length"].default)}
+    return {"data.max_length": min(positions, base.get("data.max_length", SCHEMA["data.max_length"].default))}
 
 
 def _load(folder: Path, settings: Settings, method: Method, sources: Corpus, xp: Any) -> Built:
@@ -134,13 +147,13 @@ def _prepared(built: Built, sources: Corpus, others: Corpus | None) -> Prepared:
                     {} if others is None else {others.language: encoded(others, None)}, evaluation, {}, [])
 
 
-def _check_texts(method: Method, settings: Settings, has_targets: bool) -> None:
-    """Raises UserError if the method reads text that was not given or that only a run has."""
-    needed = set(method.streams(settings).values()) - {LABELLED}
-    if needed - {"source", "target"}:
+def _check_method(method: Method, settings: Settings, has_targets: bool) -> None:
+    """Raises UserError if the method does not fit the model, or reads text that was not given or that only a run has."""
+    if type(method).run is not Method.run and method.objective is not Supervised:
         raise UserError(f"--method {method.name}: this stage learns from what earlier stages make; give the folder of a run, and "
                         f"no {TEXT}")
-    if needed and not has_targets:
+    Method.check(method, settings, Inputs(None, []))
+    if set(method.streams(settings).values()) - {LABELLED} and not has_targets:
         raise UserError(f"{TARGET} is missing: {method.unlabelled_needed_by(settings)} compares {TEXT} with text in another "
                         "language")
 
@@ -152,7 +165,9 @@ def _inputs(task: str, texts: Sequence[Labelled]) -> Any:
     sentences = []
     for line, (text, labels) in enumerate(texts, 1):
         words, tags = text.split(), labels.split()
-        if len(tags) != len(words) or not words:
+        if not words:
+            raise UserError(f"{TEXT}: expected words, got {text!r}")
+        if len(tags) != len(words):
             raise UserError(f"--labels: expected {len(words)} labels, one for each word of {text[:40]!r}, got {len(tags)}")
         wrong = next((tag for tag in tags if task == "ner" and not re.fullmatch("O|[BI]-.+", tag)), None)
         if wrong is not None:

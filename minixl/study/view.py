@@ -168,10 +168,9 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
     for name, value in values.items():
         if is_array(value) or isinstance(value, np.generic):
             found[prefix + name] = np.asarray(value)
-        elif isinstance(value, tuple) and hasattr(value, "_fields"):
-            found |= _flat(value._asdict(), f"{prefix}{name}.")
         elif isinstance(value, tuple | list):
-            found |= _flat({str(i): item for i, item in enumerate(value)}, f"{prefix}{name}.")
+            names = getattr(value, "_fields", range(len(value)))
+            found |= _flat({str(own): item for own, item in zip(names, value, strict=True)}, f"{prefix}{name}.")
     return found
 
 

@@ -69,7 +69,7 @@ def test_a_step_of_a_run(minixl, tmp_path):
     value = json.loads((out / "log.jsonl").read_text().splitlines()[1])["value"]
     assert code == 0 and f"loss {value:.6g}, learning rate" in first and err.endswith("replaying steps 0 to 0\n")
     for arguments, message in ((["--at-step", "9"], "--at-step: expected 0 to 3, the steps of this stage, got 9"),
-                               (["--method", "finetune"], "--method, --set and --target: a run is replayed with its own settings")):
+                               (["--method", "finetune"], "--method, --recipe, --set and --target: a run is replayed")):
         code, printed, err = minixl("study", "step", out, *arguments)
         assert code == 2 and not printed and err.splitlines()[-1].startswith(f"Error: {message}")
 

@@ -18,9 +18,10 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(folder, tmp_path_factory):
-    """A tagger, and a BiLSTM-CRF."""
+    """A tagger, one with a discriminator, and a BiLSTM-CRF."""
     out = tmp_path_factory.mktemp("runs")
     run(folder, out / "tagger", settings(train__max_steps=2))
+    run(folder, out / "adversarial", settings(train__max_steps=1, method="language-adversarial", adversary__level="token"))
     files = inputs(folder)
     files.encoder = None
     run(folder, out / "crf", settings(train__max_steps=2, model__type="bilstm-crf"), inputs=files)
@@ -47,13 +48,23 @@ def test_a_trained_model(trained):
         assert kind == "crf" or ids.tolist() == [tokenizer.cls_id, *pieces, tokenizer.sep_id]
 
 
+def test_a_trained_discriminator(trained):
+    recording, _ = recorded(str(trained / "adversarial" / "model"), [SENTENCE], ["anna vive"], method="language-adversarial")
+    assert [update.loss for update in recording.update_records()] == ["task", "discriminator", "generator"]
+    with pytest.raises(UserError, match="needs a language discriminator of sentences, and this model has one of tokens"):
+        recorded(str(trained / "adversarial" / "model"), [SENTENCE], ["anna vive"], method="language-adversarial",
+                 changes=["adversary.level=sentence"])
+
+
 def test_new_models_and_methods(folder):
     encoder = str(folder / "encoder")
     for model, options, losses in (
             (encoder, {}, ["task"]), ("bilstm-crf", {}, ["task"]),
             (encoder, {"method": "language-adversarial", "targets": ["anna vive"]}, ["task", "discriminator", "generator"]),
             (encoder, {"changes": ["linkage.level=token"], "targets": ["anna vive"]}, ["task", "average linkage"]),
-            (encoder, {"method": "self-learning"}, ["task"])):
+            (encoder, {"method": "self-learning"}, ["task"]),
+            (encoder, {"recipe": "language-adversarial-ner", "changes": ["model.freeze=bottom:1"], "targets": ["anna vive"]},
+             ["task", "discriminator", "generator"])):
         recording, _ = recorded(model, [SENTENCE, ("ben lives", "B-PER O")], **options)
         assert [update.loss for update in recording.update_records()] == losses
         assert all(update.change_norm > 0 and not update.moved_others for update in recording.update_records())
@@ -74,6 +85,9 @@ def test_new_models_and_methods(folder):
     ([SENTENCE], {"method": "language-adversarial"}, "--target is missing: language-adversarial compares --text with text in an"),
     ([SENTENCE], {"changes": ["linkage.level=token"]}, "--target is missing: linkage.level compares --text with text in another"),
     ([SENTENCE], {"method": "advpicker", "targets": ["x"]}, "--method advpicker: this stage learns from what earlier stages make"),
+    ([SENTENCE], {"method": "zero-resource", "targets": ["x"]}, "--method zero-resource: this stage learns from what earlier"),
+    ([SENTENCE], {"method": "finetune", "recipe": "finetune-ner"}, "--recipe and --method exclude each other"),
+    ([(" ", "")], {}, "--text: expected words, got ' '"),
     ([SENTENCE], {"changes": ["optim.lx=1"]}, "--set: there is no setting 'optim.lx'; did you mean optim.lr?")])
 def test_what_does_not_fit_is_one_line(folder, texts, options, message):
     with pytest.raises(UserError, match=message) as error:
