@@ -62,7 +62,7 @@ def of_text(model: str, texts: Sequence[Labelled], targets: Sequence[str] = (), 
     Raises UserError for labels that do not match the words, a text that is too long, and a method that needs more.
     """
     if not texts:
-        raise UserError(f"{TEXT} is missing: the text of the step")
+        raise UserError(f"{TEXT} is missing: expected a text and its --labels, or the folder of a run")
     base = dict(_base(method, recipe))
     trained = Path(model) if (Path(model) / "minixl.json").is_file() else None
     algorithm, settings, _ = resolve(SCHEMA.settings({**base, **_fixed_by(trained, model, base)}).override(
@@ -125,6 +125,7 @@ def _load(folder: Path, settings: Settings, method: Method, sources: Corpus, xp:
 def _new(name: str, settings: Settings, method: Method, sources: Corpus, others: Corpus, seed: int, xp: Any) -> Built:
     """Build a new model with the labels of the texts."""
     encoder = None if name == BILSTM_CRF else encoder_folder(Path(name))
+    family_of(settings).check(settings, Inputs(encoder, []))
     labels = collect_labels(settings["task"], [sources], scheme_of(settings))
     if len(labels) < 2:
         raise UserError(f"--labels: a new head needs at least two different labels, got only {labels[0]!r}; give more words or "

@@ -11,8 +11,6 @@ def test_the_copy_is_checked_with_the_change():
     assert str(name) == "ops/gelu.py" and "xp.multiply(dy[rows], 2" in source
     *lines, status = check_changed(change, ["gelu"])
     assert status == 1 and any("gelu" in line and line.endswith("FAILED") for line in lines)
-    *lines, status = check_changed(Change("ops/gelu.py", "P = 0.3275911", "P  = 0.3275911"), ["gelu"])
-    assert status == 0 and not any("FAILED" in line for line in lines)
 
 
 def test_mapped_packages_are_found():

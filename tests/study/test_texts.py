@@ -95,6 +95,16 @@ def test_what_does_not_fit_is_one_line(folder, texts, options, message):
     assert "\n" not in str(error.value)
 
 
+def test_a_family_that_does_not_fit_is_one_line(folder):
+    for model, options, message in (
+            (str(folder / "encoder"), {"changes": ["model.type=bilstm-crf"]}, "a bilstm-crf uses word vectors"),
+            ("bilstm-crf", {"changes": ["task=classification"]}, "a bilstm-crf tags words, which does not fit task classification"),
+            ("bilstm-crf", {"method": "language-adversarial", "targets": ["x"]}, "compares the hidden states of a transformer"),
+            (str(folder / "nothing"), {}, "nothing: no such folder; did you mean")):
+        with pytest.raises(UserError, match=message):
+            recorded(model, [SENTENCE], **options)
+
+
 def test_what_a_trained_model_lacks_is_one_line(trained):
     model = str(trained / "tagger" / "model")
     with pytest.raises(UserError, match=r"--labels: expected labels of the model \(O, .*\), got 'B-ORG'"):
