@@ -16,7 +16,7 @@ from minixl.errors import UserError
 
 if TYPE_CHECKING:
     from minixl.study.differences import Row
-    from minixl.study.recorder import Recording
+    from minixl.study.events import Recording
     from minixl.study.walk import Walk
 
 PAGE = 132                             # characters in a line where there is no terminal

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minixl.study.recorder import BACKWARD, FORWARD, OpCall, Recording, UpdateRecord, is_array, norm_of
+from minixl.study.events import BACKWARD, FORWARD, OpCall, Recording, UpdateRecord, is_array, norm_of
 
 Paint = Callable[[str, float], str]    # a number as text and its value -> the text, perhaps with a colour for its sign
 

@@ -1,7 +1,7 @@
 """Move through the events of a recording: one op at a time, into the ops that an op calls, out of a block of the model."""
 from __future__ import annotations
 
-from minixl.study.recorder import OpCall, Recording, UpdateRecord
+from minixl.study.events import OpCall, Recording, UpdateRecord
 
 
 class Walk:

@@ -3,8 +3,10 @@ import numpy as np
 import pytest
 
 from minixl.methods import resolve
+from minixl.ops.embedding import RowSparse
 from minixl.run.stage import make_training
-from minixl.study.recorder import BACKWARD, FORWARD, HELPER, record
+from minixl.study.events import BACKWARD, FORWARD, HELPER, norm_of
+from minixl.study.recorder import record
 from tests.whole_runs import Quiet, inputs, prepared, settings, write_data
 
 TERMS = {"linkage__level": "token", "adversary__level": "sentence", "linkage__lr": 1e-3}
@@ -130,3 +132,12 @@ def test_an_update_of_other_parameters_is_reported(folder, tmp_path):
     made.subsets["task"].remove("classifier.bias")                     # the optimiser still has it
     update, = record(made, 0).update_records()
     assert update.moved_others == ["classifier.bias"] and "classifier.bias" not in update.parameters
+
+
+def test_the_norm_of_a_large_array(monkeypatch, rng):
+    """In blocks, of an array, of a RowSparse, of a difference."""
+    monkeypatch.setattr("minixl.study.events.BLOCK", 7)
+    array, other = rng.normal(size=(2, 5, 9)).astype(np.float32)
+    np.testing.assert_allclose(norm_of(array), np.linalg.norm(array.astype(float)), rtol=1e-12)
+    np.testing.assert_allclose(norm_of(array, other), np.linalg.norm(array.astype(float) - other), rtol=1e-6)
+    assert norm_of(RowSparse(np.array([1]), np.array([[3.0, 4.0]]))) == 5 and norm_of(None) == 0
