@@ -1,8 +1,7 @@
 """The family of taggers with a second encoder for the target language: a bilstm-crf that reads other languages with both."""
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from minixl.building.bilstm_crf import AUGMENTED, BilstmCrfFamily, legal_moves
 from minixl.building.family import NewModel, Request
@@ -20,8 +19,11 @@ class AugmentedFamily(BilstmCrfFamily):
     section = Section("model: augmented-tagger", {
         "model.flow": Setting(False, "let the loss of the augmented path train the source encoder, too, not only what comes after"),
     }, used=lambda settings: settings["model.type"] == AUGMENTED)
-    shapes: ClassVar[Callable[[BilstmCrfConfig, int], Shapes]] = staticmethod(augmented_shapes)
     title = f"an {AUGMENTED}"
+
+    @staticmethod
+    def shapes(config: BilstmCrfConfig, labels: int) -> Shapes:
+        return augmented_shapes(config, labels)
 
     def build(self, request: Request) -> NewModel:
         new = super().build(request)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -48,7 +48,6 @@ class BilstmCrfFamily(Family):
         "model.constrained_training": Setting(False, "sum in the CRF only over tag sequences that the scheme allows"),
         "model.vectors_top": Setting(200000, "read only the first N words of a --vectors file; 0: all", at_least=0),
     }, used=lambda settings: settings["model.type"] in TAGGERS)
-    shapes: ClassVar[Callable[[BilstmCrfConfig, int], Shapes]] = staticmethod(tagger_shapes)
     title: ClassVar[str] = f"a {NAME}"
 
     def check(self, settings: Settings, inputs: Inputs) -> None:
@@ -87,6 +86,11 @@ class BilstmCrfFamily(Family):
         messages.insert(0, f"{self.name}: {model.store.count():,} weights, of which {vectors:,} are vectors of "
                            f"{lexicon.vocabulary_size - 1:,} words; {lexicon.alphabet_size - 1} characters")
         return NewModel(model, lexicon, config.to_json(), messages)
+
+    @staticmethod
+    def shapes(config: BilstmCrfConfig, labels: int) -> Shapes:
+        """Return the shapes of a model's parameters."""
+        return tagger_shapes(config, labels)
 
     def tagger(self, config: BilstmCrfConfig, request: Request, lexicon: Lexicon) -> BilstmCrf:
         """Return the model for a run, without values."""

@@ -100,5 +100,5 @@ class AugmentedTagger(BilstmCrf):
 
     def target_modules(self) -> Modules:
         """Return the modules of the target encoder, by the names of encoder_forward."""
-        target = self.modules(f"{TARGET}char_lstm", f"{TARGET}word_lstm")
-        return {name.removeprefix(TARGET): module for name, module in (self.modules("char_embeddings") | target).items()}
+        names = ("char_embeddings", f"{TARGET}char_lstm", f"{TARGET}word_lstm")
+        return {name.removeprefix(TARGET): module for name, module in self.modules(*names).items()}

@@ -20,6 +20,7 @@ from minixl.report.page import notes, table
 from minixl.report.plots import COLOURS, PERCENT, svg
 from minixl.weights.folder import read_json
 
+RANGE = "\u2060–\u2060"                # a dash at which no line breaks
 SIDE = 420                             # of a picture, in pixels
 
 
@@ -44,15 +45,14 @@ def _rounds(rounds: list[dict[str, Any]], figure: str) -> str:
 
 def _lengths(lengths: list[dict[str, Any]]) -> list[str]:
     names = [name for kind in ("{}", "sentences, {}") for name in (kind.format(SOURCE), kind.format(TARGET))]
-    rows = [[f"{row['from']}–{row['to']}", row["sentences"], row["words"], *_percent(row, *names)] for row in lengths]
+    rows = [[f"{row['from']}{RANGE}{row['to']}", row["sentences"], row["words"], *_percent(row, *names)] for row in lengths]
     curves = {f"{kind}, {model}": [(row["to"], 100 * row[name]) for row in lengths]
               for name, (kind, model) in zip(names, product(("words", "sentences"), (SOURCE, TARGET)), strict=True)}
     return [svg(curves, "correctly tagged, in %, by the greatest length of the sentences", PERCENT, "word"),
             table("Share of the target text's words and whole sentences that are tagged as in the file, by the length of the "
-                  "sentence in words.  source model: that of the first stage; target model: the run's model, through the "
+                  "sentence in words.  source: the model of the first stage; target: the run's model, through the "
                   "augmented path.",
-                  ["length", "sentences", "words", "words: source model, %", "target model, %", "sentences: source model, %",
-                   "target model, %"], rows)]
+                  ["length", "sentences", "words", "words: source, %", "target, %", "sentences: source, %", "target, %"], rows)]
 
 
 def _pictures(spaces: Mapping[str, Mapping[str, list[tuple[str, float, float]]]]) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,8 @@ def write_picture(job: Job, labeller: Labeller) -> None:
         return
     spaces = {}
     for space in (VECTORS, COMMON):
-        points = picture(*(positions[space] for _, positions in words.values()), "pca", job.seed)
+        first, second = (positions[space] for _, positions in words.values())
+        points = picture(first, second, "pca", job.seed)
         spaces[space] = {language: [[kind, *point] for kind, point in zip(types, of_language, strict=True)]
                          for (language, (types, _)), of_language in zip(words.items(), points, strict=True)}
     write_atomically(job.folder / FILE, json.dumps(spaces) + "\n")
@@ -47,7 +49,7 @@ def write_picture(job: Job, labeller: Labeller) -> None:
 
 def entity_words(job: Job, language: str, examples: Sequence[Example]) -> Words:
     """Return the first words of each entity type in some sentences, with their positions in both spaces."""
-    model = job.prepared.model.for_language(language)
+    model: Any = job.prepared.model.for_language(language)
     table = model.store[WORD_TABLE].value
     numbers, vectors, common = [], [], []
     for batch, _ in prediction_batches(examples[:SENTENCES], TOKENS, model.store.xp):

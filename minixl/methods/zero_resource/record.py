@@ -104,7 +104,7 @@ def by_length(gold: Tags, predicted: Mapping[str, Tags]) -> list[dict[str, Any]]
     for greatest in (*BINS, max(int(lengths.max(initial=0)), BINS[-1] + 1)):
         inside = np.flatnonzero((lengths >= least) & (lengths <= greatest)).tolist()
         if inside:
-            row = {"from": least, "to": greatest, "sentences": len(inside), "words": int(lengths[inside].sum())}
+            row: dict[str, Any] = {"from": least, "to": greatest, "sentences": len(inside), "words": int(lengths[inside].sum())}
             for name, tags in predicted.items():
                 row[name] = _equal([gold[i] for i in inside], [tags[i] for i in inside])
                 row[f"sentences, {name}"] = sum(list(gold[i]) == list(tags[i]) for i in inside) / len(inside)
