@@ -18,7 +18,7 @@ from minixl.errors import UserError, nearest
 from minixl.study.cases import dense, make_cases, op_modules, uncovered
 from minixl.study.differences import (DIFFERENCES, NO_CASE, PYTORCH, RESULT, RUNS, Arrays, Row, check_case,
                                       derivative, directions_of, error_along, relative, worst, worst_difference)
-from minixl.study.models import MODELS, ModelCase
+from minixl.study.models import MODELS, ModelCase, without_dropout
 from minixl.study.objectives import OBJECTIVES, ObjectiveCase
 from minixl.study.sites import base_name
 from minixl.training.objective import TASK
@@ -104,21 +104,13 @@ def _check_made_model(make: Callable[[], ModelCase], torch: bool) -> list[Row]:
 
 
 def _check_made_objective(make: Callable[[], ObjectiveCase], torch: bool) -> list[Row]:
-    return check_objective(make())
+    return check_objective(make(), torch)
 
 
-def check_objective(case: ObjectiveCase) -> list[Row]:
-    """Return a row for every parameter of every update that a step makes."""
-    objective, store, rng = case.objective, case.objective.model.store, np.random.default_rng(SEED)
-    gradients: dict[str, dict[str, np.ndarray]] = {}
-
-    def keep(pending: PendingUpdate) -> None:
-        gradients[pending.loss] = _gradients(store, pending.names)
-
-    values = _values(case)
-    objective.observers.append(keep)
-    sizes = np.abs(values())
-    objective.observers.remove(keep)
+def check_objective(case: ObjectiveCase, torch: bool) -> list[Row]:
+    """Return a row for every parameter of every update that a step makes, with dropout, and without against PyTorch."""
+    store, rng, values = case.objective.model.store, np.random.default_rng(SEED), _values(case)
+    sizes, gradients = _one_step(case)
     losses = list(gradients)
     errors: dict[tuple[str, str], list[float]] = {}
     for parameter in store:
@@ -135,7 +127,21 @@ def check_objective(case: ObjectiveCase) -> list[Row]:
                 errors.setdefault((losses[i], parameter.name), []).append(
                     error_along(float(measured[i]), gradients[losses[i]][parameter.name], direction, float(sizes[i])))
         parameter.value[...] = value
-    return [Row(f"{case.name}: {loss}", name, DIFFERENCES, worst(found)) for (loss, name), found in errors.items()]
+    rows = [Row(f"{case.name}: {loss}", name, DIFFERENCES, worst(found)) for (loss, name), found in errors.items()]
+    return rows + (_updates_against_pytorch(case) if torch else [])
+
+
+def _one_step(case: ObjectiveCase) -> tuple[np.ndarray, dict[str, dict[str, np.ndarray]]]:
+    """Make the first step; return the sizes of the losses, and their gradients by parameter."""
+    gradients: dict[str, dict[str, np.ndarray]] = {}
+
+    def keep(pending: PendingUpdate) -> None:
+        gradients[pending.loss] = _gradients(pending.store, pending.names)
+
+    case.objective.observers.append(keep)
+    sizes = np.abs(_values(case)())
+    case.objective.observers.remove(keep)
+    return sizes, gradients
 
 
 def _values(case: ObjectiveCase) -> Callable[[], np.ndarray]:
@@ -146,8 +152,7 @@ def _values(case: ObjectiveCase) -> Callable[[], np.ndarray]:
     objective = case.objective
 
     def values() -> np.ndarray:
-        for stream, state in case.begun.items():
-            objective.streams[stream].load_state_dict(state)
+        case.rewind()
         found: dict[str, float] = {}
         for update in objective.step(0):
             loss = update.loss if update.loss in objective.optimizers else TASK
@@ -180,3 +185,24 @@ def _against_pytorch(case: ModelCase, arrays: Mapping[str, np.ndarray], value: f
     least = 1e-4 * max(float(np.abs(gradient).max()) for gradient in theirs.values())
     return [Row(case.name, RESULT, PYTORCH, relative(np.array(value), loss.detach().numpy()))] + [
         Row(case.name, name, PYTORCH, relative(ours[name], gradient, least)) for name, gradient in theirs.items()]
+
+
+def _updates_against_pytorch(case: ObjectiveCase) -> list[Row]:
+    """Return the rows of the comparison of every update's loss and gradients, without dropout; errors as in _against_pytorch."""
+    import torch
+
+    from minixl.study import pytorch_objectives
+
+    without_dropout(case.objective.model)
+    sizes, ours = _one_step(case)
+    case.rewind()
+    params = {parameter.name: torch.tensor(parameter.value, requires_grad=True) for parameter in case.objective.model.store}
+    rows = []
+    for size, (loss, value) in zip(sizes, pytorch_objectives.losses(case.objective), strict=True):
+        theirs, name, names = value(params), f"{case.name}: {loss}", list(ours[loss])
+        found = torch.autograd.grad(theirs, [params[one] for one in names], allow_unused=True)
+        grads = [np.zeros(params[one].shape) if grad is None else grad.numpy() for one, grad in zip(names, found, strict=True)]
+        least = 1e-4 * max(float(np.abs(grad).max()) for grad in grads)
+        rows.append(Row(name, RESULT, PYTORCH, relative(np.array(size), np.abs(theirs.detach().numpy()))))
+        rows += [Row(name, one, PYTORCH, relative(ours[loss][one], grad, least)) for one, grad in zip(names, grads, strict=True)]
+    return rows

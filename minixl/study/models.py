@@ -6,6 +6,7 @@ discriminators.py.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,6 +57,14 @@ def bilstm_crf(*, legal: bool = False, **options: Any) -> BilstmCrf:
                              word_hidden=4, dense_size=5, dropout=0.2, **options)
     return _filled(BilstmCrf(config, LABELS, lexicon, legal=legal_transitions(LABELS, "IOB2") if legal else None,
                              dtype=np.float64), 1)
+
+
+def without_dropout(model: Any) -> None:
+    """Turn dropout off, also for the replacement of rare words."""
+    if model.family == "transformer":
+        model.config = model.bert.config = replace(model.config, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    for path in (model, getattr(model, "source", model)) if model.family != "transformer" else ():
+        path.config = replace(path.config, dropout=0.0, word_unknown=0.0)
 
 
 def pieces(documents: bool, seed: int = 0) -> list[Example]:

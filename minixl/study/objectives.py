@@ -3,6 +3,8 @@
 All learning rates are 0, so the updates of a step leave the parameters where they are, and the value of each loss is a function
 of them.  Term by term that is the whole step: streams, batches of two languages, dropout, discriminators.
 
+pytorch_objectives.py has the same losses in PyTorch.
+
 An adversarial perturbation is a constant in the paper, but moves with the parameters in a difference quotient, so the random one
 is checked here: it takes the same way.  Its direction, the gradient of the embeddings, is checked with the models.  In the same
 way the target update of zero-resource is checked with a source encoder that is no constant.
@@ -38,6 +40,11 @@ class ObjectiveCase(NamedTuple):
     name: str
     objective: Objective
     begun: dict[str, Any]              # stream -> its state
+
+    def rewind(self) -> None:
+        """Let the streams begin again."""
+        for stream, state in self.begun.items():
+            self.objective.streams[stream].load_state_dict(state)
 
 
 def _case(name: str, options: dict[str, Any]) -> ObjectiveCase:

@@ -20,38 +20,43 @@ from minixl.study import pytorch
 Params = Mapping[str, Tensor]
 
 
-def loss(model: Any, params: Params, batch: Batch) -> Tensor:
-    """Return the loss of a model of any family."""
-    return _LOSSES[model.family](model, params, batch)
+def loss(model: Any, params: Params, batch: Batch, *options: Tensor) -> Tensor:
+    """Return the loss of a model of any family.  options: a transformer's shift of the embeddings."""
+    return _LOSSES[model.family](model, params, batch, *options)
 
 
-def transformer_loss(model: Transformer, params: Params, batch: Batch) -> Tensor:
+def transformer_loss(model: Transformer, params: Params, batch: Batch, shift: Tensor | None = None) -> Tensor:
     """Return the mean cross-entropy of the labelled words or documents."""
-    hidden = bert(model, params, batch)
+    labels = np.where(batch.labels < 0, IGNORED, batch.labels)
+    return pytorch.softmax_cross_entropy(logits(model, params, batch, shift), labels)
+
+
+def logits(model: Transformer, params: Params, batch: Batch, shift: Tensor | None = None) -> Tensor:
+    """Return the logits (W, K) or (B, K)."""
+    hidden = bert(model, params, batch, shift)
     if model.pooling == "token":
         pooled = hidden[batch.rows]
     elif model.pooling == "mean":
         pooled = pytorch.mean_pooling(hidden, batch.starts)
     else:
-        pooled = torch.tanh(_linear(params, "bert.pooler.dense", hidden[batch.starts[:-1]]))
-    labels = np.where(batch.labels < 0, IGNORED, batch.labels)
-    return pytorch.softmax_cross_entropy(_linear(params, "classifier", pooled), labels)
+        pooled = torch.tanh(linear(params, "bert.pooler.dense", hidden[batch.starts[:-1]]))
+    return linear(params, "classifier", pooled)
 
 
-def bert(model: Transformer, params: Params, batch: Batch) -> Tensor:
-    """Return the last hidden states (T, H)."""
+def bert(model: Transformer, params: Params, batch: Batch, shift: Tensor | None = None) -> Tensor:
+    """Return the last hidden states (T, H).  shift (T, H): added to the embeddings."""
     config, tables = model.config, "bert.embeddings"
     ids = {"word": batch.input_ids, "position": batch.position_ids + config.first_position, "token_type": 0 * batch.input_ids}
     x = sum(pytorch.embedding(params[f"{tables}.{name}_embeddings.weight"], rows) for name, rows in ids.items())
-    x = _layernorm(params, f"{tables}.LayerNorm", x, config.layer_norm_eps)
+    x = _layernorm(params, f"{tables}.LayerNorm", x if shift is None else x + shift, config.layer_norm_eps)
     for i in range(config.num_hidden_layers):
         layer = f"bert.encoder.layer.{i}"
-        query, key, value = (_linear(params, f"{layer}.attention.self.{name}", x) for name in ("query", "key", "value"))
+        query, key, value = (linear(params, f"{layer}.attention.self.{name}", x) for name in ("query", "key", "value"))
         context = pytorch.attention(query, key, value, batch.starts, config.num_attention_heads)
-        attended = _linear(params, f"{layer}.attention.output.dense", context)
+        attended = linear(params, f"{layer}.attention.output.dense", context)
         x = _layernorm(params, f"{layer}.attention.output.LayerNorm", x + attended, config.layer_norm_eps)
-        inner = pytorch.gelu(_linear(params, f"{layer}.intermediate.dense", x))
-        x = _layernorm(params, f"{layer}.output.LayerNorm", x + _linear(params, f"{layer}.output.dense", inner),
+        inner = pytorch.gelu(linear(params, f"{layer}.intermediate.dense", x))
+        x = _layernorm(params, f"{layer}.output.LayerNorm", x + linear(params, f"{layer}.output.dense", inner),
                        config.layer_norm_eps)
     return x
 
@@ -64,7 +69,7 @@ def bilstm_crf_loss(model: BilstmCrf, params: Params, batch: Batch) -> Tensor:
 def augmented_tagger_loss(model: AugmentedTagger, params: Params, batch: Batch) -> Tensor:
     """Return the same through both encoders."""
     both = torch.cat([bilstm(model, params, batch), bilstm(model, params, batch, TARGET)], 1)
-    return _tags_loss(model, params, batch, torch.tanh(_linear(params, f"{TARGET}dense", both)))
+    return _tags_loss(model, params, batch, torch.tanh(linear(params, f"{TARGET}dense", both)))
 
 
 def bilstm(model: BilstmCrf, params: Params, batch: Batch, prefix: str = "") -> Tensor:
@@ -79,7 +84,7 @@ def bilstm(model: BilstmCrf, params: Params, batch: Batch, prefix: str = "") -> 
 
 
 def _tags_loss(model: BilstmCrf, params: Params, batch: Batch, hidden: Tensor) -> Tensor:
-    emissions = _linear(params, "classifier", torch.tanh(_linear(params, "dense", hidden)))
+    emissions = linear(params, "classifier", torch.tanh(linear(params, "dense", hidden)))
     zeros = torch.zeros(len(model.labels), dtype=emissions.dtype)
     start, end = (params.get(f"crf.{side}_transitions", zeros) for side in ("start", "end"))
     return pytorch.crf(emissions, params["crf.transitions"], start, end, batch.labels, batch.starts, model.legal).mean()
@@ -89,7 +94,8 @@ _LOSSES: dict[str, Any] = {"transformer": transformer_loss, "bilstm-crf": bilstm
                            "augmented-tagger": augmented_tagger_loss}
 
 
-def _linear(params: Params, name: str, x: Tensor) -> Tensor:
+def linear(params: Params, name: str, x: Tensor) -> Tensor:
+    """Return an affine map with the parameters of a module."""
     return pytorch.linear(x, params[f"{name}.weight"], params[f"{name}.bias"])
 
 
