@@ -54,7 +54,8 @@ def entity_words(job: Job, language: str, examples: Sequence[Example]) -> Words:
     numbers, vectors, common = [], [], []
     for batch, _ in prediction_batches(examples[:SENTENCES], TOKENS, model.store.xp):
         numbers.append(to_numpy(batch.labels))
-        vectors.append(to_numpy(table[model.lexicon.rows(to_numpy(batch.input_ids[batch.rows]))]))
+        rows = model.store.xp.asarray(model.lexicon.rows(to_numpy(batch.input_ids)))
+        vectors.append(to_numpy(table[rows[batch.rows]]))
         common.append(to_numpy(model.forward(batch)[1].head.active))
     types = np.array([parsed[1] if (parsed := parse_tag(label)) else "" for label in model.labels])[np.concatenate(numbers)]
     shown = np.sort(np.concatenate([np.flatnonzero(types == kind)[:MOST] for kind in sorted(set(types.tolist())) if kind]
