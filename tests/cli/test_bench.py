@@ -26,7 +26,7 @@ def test_against_torch(arguments, tmp_path):
     done = run([*arguments, "--against", "torch", "--batches", "random", "--json", str(file)])
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
-    assert "3 layers, 32 wide" in lines[0] and "1 threads" in lines[1] and "transformers " in lines[1]
+    assert "3 layers, 32 wide" in lines[0] and "1 thread," in lines[1] and "transformers " in lines[1]
     header = next(i for i, line in enumerate(lines) if line.startswith("engine"))
     assert lines[header].split("  ")[0] == "engine"
     assert [cell.strip() for cell in lines[header].split("  ") if cell][1:] == [

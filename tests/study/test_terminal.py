@@ -52,7 +52,7 @@ class Terminal:
     def close(self):
         """Wait for the command to end; return its exit status."""
         try:
-            return self.process.wait(timeout=20)
+            return self.process.wait(timeout=60)
         finally:
             self.process.kill()
             self.process.wait()
