@@ -42,7 +42,8 @@ def csls_faiss(x: Arrays) -> np.ndarray:
     of_y, of_x = faiss.IndexFlatIP(x["y"].shape[1]), faiss.IndexFlatIP(x["x"].shape[1])
     of_y.add(x["y"])
     of_x.add(x["x"])
-    cosines, candidates = of_y.search(x["x"], min(CANDIDATES, len(x["y"])))
-    r_x, r_y = cosines[:, :BEST].mean(axis=1), of_x.search(x["y"], min(BEST, len(x["x"])))[0].mean(axis=1)
+    cosines, candidates = map(np.asarray, of_y.search(x["x"], min(CANDIDATES, len(x["y"]))))
+    backwards = np.asarray(of_x.search(x["y"], min(BEST, len(x["x"])))[0])
+    r_x, r_y = cosines[:, :BEST].mean(axis=1), backwards.mean(axis=1)
     scores = 2 * cosines - r_y[candidates] - r_x[:, None]
     return -np.sort(-scores, axis=1)[:, :BEST]
