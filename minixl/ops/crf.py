@@ -20,7 +20,7 @@ from minixl.errors import UserError
 from minixl.ops.crf_recursion import Logarithmic, Scaled, Scores, forward_sums, marginals
 from minixl.ops.steps import Steps, time_steps
 from minixl.ops.viterbi import LegalMoves, chain_scores
-from minixl.packing import owner_of
+from minixl.packing import owner_of, sums_by_sentence
 
 
 class CRFCache(NamedTuple):
@@ -46,7 +46,7 @@ def crf_forward(emissions: Array, transitions: Array, start: Array | None = None
     scores = Scores(emissions, *chain_scores(emissions, transitions, start, end, legal))
     owner = xp.asarray(owner_of(starts))
     first, last = xp.asarray(starts[:-1])[steps.order], xp.asarray(starts[1:])[steps.order] - 1
-    gold = _gold_score(scores, tags, owner, (first, last), len(starts) - 1)
+    gold = _gold_score(scores, tags, owner, (first, last), starts)
     if legal is not None and not xp.isfinite(gold).all():
         sentence = int(xp.flatnonzero(~xp.isfinite(gold))[0])
         raise UserError(f"tags: the gold tags of sentence {sentence} of the batch are illegal in this tag scheme; "
@@ -66,8 +66,8 @@ def crf_backward(dy: Array, cache: CRFCache) -> tuple[Array, dict[str, Array]]:
     node[xp.arange(len(node)), cache.tags] -= 1
     node *= weight[:, None]
     inside = owner[1:] == owner[:-1]                                               # pairs within a sentence
-    pairs = (tags[:-1] * node.shape[1] + tags[1:])[inside]
-    edges -= xp.bincount(pairs, weights=weight[1:][inside], minlength=edges.size).reshape(edges.shape)
+    one_hot = xp.eye(node.shape[1], dtype=node.dtype)[tags]                        # a product: bincount adds in any order on a GPU
+    edges -= (one_hot[:-1] * (inside * weight[1:])[:, None]).T @ one_hot[1:]
     grads = {"transitions": edges}
     if cache.boundaries[0]:
         grads["start"] = node[first].sum(axis=0)
@@ -76,7 +76,7 @@ def crf_backward(dy: Array, cache: CRFCache) -> tuple[Array, dict[str, Array]]:
     return node, grads
 
 
-def _gold_score(scores: Scores, tags: Array, owner: Array, ends: tuple[Array, Array], sentences: int) -> Array:
+def _gold_score(scores: Scores, tags: Array, owner: Array, ends: tuple[Array, Array], starts: np.ndarray) -> Array:
     """score(gold) of each sentence, (B,) in float64."""
     (emissions, transitions, start, end), (first, last) = scores, ends
     xp = array_module(emissions)
@@ -84,7 +84,7 @@ def _gold_score(scores: Scores, tags: Array, owner: Array, ends: tuple[Array, Ar
     terms[1:] += xp.where(owner[1:] == owner[:-1], transitions[tags[:-1], tags[1:]], 0)
     terms[first] += start[tags[first]]
     terms[last] += end[tags[last]]
-    return xp.bincount(owner, weights=terms, minlength=sentences)
+    return sums_by_sentence(terms, starts, xp)
 
 
 def _check(emissions: Array, tags: Array, starts: np.ndarray) -> None:

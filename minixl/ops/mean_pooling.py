@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minixl.backend import Array, array_module, op
+from minixl.packing import sums_by_sentence
 
 
 class MeanPoolingCache(NamedTuple):
@@ -23,11 +24,7 @@ def mean_pooling_forward(x: Array, starts: np.ndarray) -> tuple[Array, MeanPooli
     if (lengths <= 0).any():
         raise ValueError(f"mean_pooling: sentence {int(np.argmin(lengths))} of the batch has no rows")
     xp = array_module(x)
-    if xp is np:
-        total = np.add.reduceat(x, starts[:-1], axis=0) if len(lengths) else x[:0]
-    else:
-        total = xp.zeros((len(lengths), x.shape[1]), x.dtype)
-        xp.add.at(total, xp.repeat(xp.arange(len(lengths)), lengths.tolist()), x)
+    total = sums_by_sentence(x, starts, xp)
     return total / xp.asarray(lengths, x.dtype)[:, None], MeanPoolingCache(starts)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from minixl.backend import BLOCK, Array, array_module, op
 from minixl.ops.steps import Steps, time_steps
-from minixl.packing import owner_of
+from minixl.packing import sums_by_sentence
 
 BUFFER = 1024         # elements, see _forward
 
@@ -54,7 +54,7 @@ def viterbi(scores: Array, starts: np.ndarray, *, transitions: Array | None = No
         return tags, path_scores
     if transitions is None and start is None and end is None and legal is None:
         tags[:] = scores.argmax(axis=1)
-        path_scores[:] = _sums(scores.max(axis=1), starts, xp)
+        path_scores[:] = sums_by_sentence(scores.max(axis=1).astype(np.float64), starts, xp)
         reject_nan(path_scores, scores=scores)
         return tags, path_scores
     transitions, start, end = chain_scores(scores, transitions, start, end, legal)
@@ -129,9 +129,3 @@ def _follow_back(best: Array, transitions: Array, final: Array, steps: Steps, xp
         previous = slice(before, before + after - now)
         tags[previous] = (best[previous] + into.take(tags[now:after], axis=0)).argmax(axis=1)  # of (running, from)
     return tags
-
-
-def _sums(values: Array, starts: np.ndarray, xp: ModuleType) -> Array:
-    """values (T,) -> their sum in each sentence (B,), float64."""
-    sentence = xp.asarray(owner_of(starts))
-    return xp.bincount(sentence, weights=values, minlength=len(starts) - 1)

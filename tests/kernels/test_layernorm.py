@@ -11,7 +11,7 @@ BLOCKS = [(1, 32), (2, 32), (2, 64), (2, 256)]
 
 
 def compare(rng, shape, xp, **options):
-    """y, dx, dweight, dbias of random input and random dy within 1e-4."""
+    """Check y, dx, dweight, dbias of random input and random dy within 1e-4."""
     x, dy = rng.normal(1, 2, (2, *shape)).astype(np.float32)
     weight, bias = rng.uniform(0.5, 1.5, (2, shape[1])).astype(np.float32)
     eps = 1e-5
@@ -22,7 +22,9 @@ def compare(rng, shape, xp, **options):
     for name, ours, theirs in (("y", y, exact_y), ("norm", cache.norm, exact_cache.norm), ("rstd", cache.rstd, exact_cache.rstd),
                                ("dx", dx, exact_dx), ("dweight", grads["weight"], exact["weight"]),
                                ("dbias", grads["bias"], exact["bias"])):
-        np.testing.assert_allclose(to_numpy(ours), theirs, rtol=1e-4, atol=2e-5, err_msg=name)
+        # dx is rstd times a difference that may cancel, exactly so for one column: its rounding grows with rstd (here up to 316)
+        scale = max(1.0, exact_cache.rstd.max(initial=0)) if name == "dx" else 1.0
+        np.testing.assert_allclose(to_numpy(ours), theirs, rtol=1e-4, atol=2e-5 * scale, err_msg=name)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -22,7 +22,7 @@ from minixl.bench.checks import require_installed, require_writable
 from minixl.bench.kernels.cases import CASES
 from minixl.bench.kernels.engines import device_name, engine, functions, kinds, on_gpu, placed, processor_name
 from minixl.bench.kernels.memory import peak
-from minixl.bench.kernels.report import draw, require_drawable, split_readme, table, write_readme
+from minixl.bench.kernels.report import BEGIN, BEGIN_GPU, draw, require_drawable, split_readme, table, write_readme
 from minixl.bench.kernels.resources import resources
 from minixl.bench.timing import seconds_of
 from minixl.errors import UserError
@@ -31,6 +31,7 @@ CACHE = 64 << 20            # bytes; the rotating inputs exceed this, which is l
 MOST_COPIES = 8
 SECONDS = 1.0               # minimum duration of a timing, which also takes at least FEWEST calls
 FEWEST = 5
+MOST_SECONDS = 5.0          # but no more calls on the CPU after this
 README = kernels.KERNELS / "README.md"
 TOLERANCE = 2e-3            # difference between float32 and float64, as a share of the largest element
 
@@ -81,7 +82,7 @@ def _check_arguments(names: Sequence[str], against: str | None, json_file: Path 
     if readme and names:
         raise UserError("--readme: the table has all ops; leave out the names of ops")
     if readme:
-        split_readme(README)
+        split_readme(README, BEGIN_GPU if on_gpu() else BEGIN)
         require_writable("--readme", README)
     if plot_file:
         require_drawable(plot_file)
@@ -137,10 +138,10 @@ def measure(name: str, size: dict[str, int], kind: str) -> list[float]:
         first = _gpu_seconds(lambda: call(next(turn)), FEWEST, warmup=2)
         repeats = int(min(200, max(FEWEST, SECONDS / max(first.mean(), 1e-6))))
         return sorted(_gpu_seconds(lambda: call(next(turn)), repeats, warmup=2).tolist())
-    for _ in range(2):
-        call(next(turn))
-    times: list[float] = []
-    while len(times) < FEWEST or sum(times) < SECONDS:
+    times = [seconds_of(call, next(turn)) for _ in range(2)]
+    if sum(times) < MOST_SECONDS:
+        times.clear()                                                  # they were the warm-up
+    while (len(times) < FEWEST or sum(times) < SECONDS) and sum(times) < MOST_SECONDS:
         times.append(seconds_of(call, next(turn)))
     return sorted(times)
 

@@ -15,9 +15,12 @@ from minixl.training.memory import peak_memory, reset_peak_memory
 
 
 def peak(name: str, number: int, kind: str) -> int | None:
-    """Measure the peak bytes of one call, including its results; None if the system does not report them."""
-    if on_gpu() and kind != "numpy":
-        return _peak_gpu(name, number, kind)
+    """Measure the peak bytes of one call, including its results; None if the system does not report them.
+
+    Also None for NumPy on a machine with a GPU, where it is only there to compare times: a process for each size takes long.
+    """
+    if on_gpu():
+        return _peak_gpu(name, number, kind) if kind != "numpy" else None
     if not Path("/proc/self/clear_refs").exists():
         return None
     with multiprocessing.get_context("spawn").Pool(1) as pool:

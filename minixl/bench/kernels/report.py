@@ -8,7 +8,7 @@ from minixl.bench.kernels.resources import markdown as registers
 from minixl.bench.kernels.resources import markdown_table
 from minixl.errors import UserError
 
-BEGIN, END = "<!-- begin: minixl bench kernels -->", "<!-- end -->"
+BEGIN, BEGIN_GPU, END = "<!-- begin: minixl bench kernels -->", "<!-- begin: minixl bench kernels, on a GPU -->", "<!-- end -->"
 COLUMNS = ("op", "size", "engine", "ms", "10-90 %", "GB/s", "GFLOP/s", "of ceiling", "extra MiB", "time / minixl's")
 LEGEND = ("ms: median of a call forward and backward; of ceiling: of the copy or product rate, whichever the op is near; "
           "extra MiB: what a call holds at its peak, results included")
@@ -49,18 +49,19 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def write_readme(result: dict[str, Any], file: Path) -> None:
-    """Put the table between the markers of the file.  Raises UserError if they are missing."""
-    before, after = split_readme(file)
-    file.write_text(f"{before}{BEGIN}\n{markdown(result)}\n{END}{after}", encoding="utf-8")
+    """Put the table between the markers of the file for this device.  Raises UserError if they are missing."""
+    begin = BEGIN if result["threads"] else BEGIN_GPU
+    before, after = split_readme(file, begin)
+    file.write_text(f"{before}{begin}\n{markdown(result)}\n{END}{after}", encoding="utf-8")
 
 
-def split_readme(file: Path) -> tuple[str, str]:
+def split_readme(file: Path, begin: str) -> tuple[str, str]:
     """Return the text before the first marker and after the second.  Raises UserError if they are missing."""
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
-    before, begin, rest = text.partition(BEGIN)
+    before, marker, rest = text.partition(begin)
     _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise UserError(f"{file}: expected the markers {BEGIN} and {END}; put them where the table belongs")
+    if not marker or not end:
+        raise UserError(f"{file}: expected the markers {begin} and {END}; put them where the table belongs")
     return before, after
 
 

@@ -12,7 +12,7 @@ import pytest
 from minixl import backend, kernels
 from minixl.bench.kernels import benchmark, engines
 from minixl.bench.kernels.cases import CASES
-from minixl.bench.kernels.report import BEGIN, END, write_readme
+from minixl.bench.kernels.report import BEGIN, BEGIN_GPU, END, write_readme
 from minixl.bench.kernels.resources import markdown, resources
 from minixl.errors import UserError
 from tests.kernels import host
@@ -157,6 +157,17 @@ def test_the_readme_is_written_between_the_markers(tmp_path):
     file.write_text("no markers")
     with pytest.raises(UserError, match="expected the markers"):
         write_readme(result, file)
+
+
+def test_a_gpu_has_a_table_of_its_own(tmp_path):
+    result = {"device": "Test GPU", "processor": "Test, 2 threads", "threads": None, "against": None, "ceiling": CEILING,
+              "rows": [], "resources": []}
+    file = tmp_path / "README.md"
+    file.write_text(f"{BEGIN}\non a CPU\n{END}\n{BEGIN_GPU}\nstale\n{END}\nafter\n")
+    write_readme(result, file)
+    text = file.read_text()
+    assert text.startswith(f"{BEGIN}\non a CPU\n{END}\n{BEGIN_GPU}\n`minixl bench") and text.endswith(f"{END}\nafter\n")
+    assert "Test GPU (numpy: Test, 2 threads): copy" in text and "stale" not in text
 
 
 def test_resources_are_listed_by_kernel(monkeypatch):
