@@ -78,11 +78,11 @@ def residual_forward(inner: Array, x: Array, dense: dict[str, Array], norm: dict
     return y, ResidualCache(dense_cache, dropout_cache, norm_cache)
 
 
-def residual_backward(dy: Array, cache: ResidualCache) -> tuple[Array, Array, dict, dict]:
+def residual_backward(dy: Array, cache: ResidualCache, need_grads: bool = True) -> tuple[Array, Array, dict, dict]:
     """dy (T, H) -> dinner (T, I), dx (T, H) through the residual, and the gradients of dense and norm."""
     dsum, norm_grads = layernorm_backward(dy, cache.norm)
     ddelta, _ = dropout_backward(dsum, cache.dropout)
-    dinner, dense_grads = linear_backward(ddelta, cache.dense)
+    dinner, dense_grads = linear_backward(ddelta, cache.dense, need_grads=need_grads)
     return dinner, dsum, dense_grads, norm_grads
 
 
@@ -101,19 +101,23 @@ def layer_forward(x: Array, params: Params, starts: np.ndarray, config: BertConf
     return y, LayerCache(query_cache, key_cache, value_cache, attention, attention_output, intermediate, gelu, output)
 
 
-def layer_backward(dy: Array, cache: LayerCache, *, need_dx: bool = True) -> tuple[Array | None, dict[str, dict]]:
-    """dy (T, H) -> dx (T, H) and the gradients by module name.  The lines of layer_forward in reverse order."""
+def layer_backward(dy: Array, cache: LayerCache, *, need_dx: bool = True,
+                   need_grads: bool = True) -> tuple[Array | None, dict[str, dict]]:
+    """dy (T, H) -> dx (T, H) and the gradients by module name.  The lines of layer_forward in reverse order.
+
+    need_grads=False, for a frozen layer: none of the dense layers, which take a third of the time.
+    """
     grads = {}
-    dactive, dattended, grads["output.dense"], grads["output.LayerNorm"] = residual_backward(dy, cache.output)
+    dactive, dattended, grads["output.dense"], grads["output.LayerNorm"] = residual_backward(dy, cache.output, need_grads)
     dhidden, _ = gelu_backward(dactive, cache.gelu)
-    dinto, grads["intermediate.dense"] = linear_backward(dhidden, cache.intermediate)
+    dinto, grads["intermediate.dense"] = linear_backward(dhidden, cache.intermediate, need_grads=need_grads)
     dattended += dinto                                                                  # both are fresh arrays
     dcontext, dx, grads["attention.output.dense"], grads["attention.output.LayerNorm"] = residual_backward(
-        dattended, cache.attention_output)
+        dattended, cache.attention_output, need_grads)
     dquery, others = attention_backward(dcontext, cache.attention)
     for name, dprojection, linear in (("query", dquery, cache.query), ("key", others["key"], cache.key),
                                       ("value", others["value"], cache.value)):
-        dinto, grads[f"attention.self.{name}"] = linear_backward(dprojection, linear, need_dx=need_dx)
+        dinto, grads[f"attention.self.{name}"] = linear_backward(dprojection, linear, need_dx=need_dx, need_grads=need_grads)
         if need_dx:
             dx += dinto
     return (dx if need_dx else None), grads
@@ -220,7 +224,7 @@ class Bert:
         for i in range(self.config.num_hidden_layers - 1, max(lowest, 0) - 1, -1):
             layer = cache.layers[i]
             assert layer is not None and dx is not None
-            dx, grads = layer_backward(dx, layer, need_dx=i > lowest)
+            dx, grads = layer_backward(dx, layer, need_dx=i > lowest, need_grads=i >= trainable)
             self.store.accumulate(f"bert.encoder.layer.{i}", grads)
         if lowest >= 0:
             return None

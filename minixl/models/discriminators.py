@@ -104,23 +104,17 @@ def discriminator_backward(dlogits: Array, cache: DiscriminatorCache, *, need_dx
     """
     dy = dlogits[:, None]                                                              # (B or J, 1)
     if cache.pooling is not None:
-        dx, grads = _affine(dy, cache.out, need_dx, need_grads)                        # (B, H)
+        dx, grads = linear_backward(dy, cache.out, need_dx=need_dx, need_grads=need_grads)  # (B, H)
         if dx is not None:
             dx, _ = mean_pooling_backward(dx, cache.pooling)                           # (J, H)
     else:
         assert cache.dense is not None
-        dactive, out_grads = _affine(dy, cache.out, True, need_grads)                  # (J, D)
-        assert dactive is not None
+        dactive, out_grads = linear_backward(dy, cache.out, need_grads=need_grads)         # (J, D)
         dactive *= cache.active
-        dx, dense_grads = _affine(dactive, cache.dense, need_dx, need_grads)           # (J, H)
+        dx, dense_grads = linear_backward(dactive, cache.dense, need_dx=need_dx, need_grads=need_grads)  # (J, H)
         grads = {"dense": dense_grads, "out": out_grads} if need_grads else {}
     if dx is None or cache.rows is None:
         return dx, grads
     dhidden = array_module(dx).zeros((cache.tokens, dx.shape[1]), dx.dtype)
     dhidden[cache.rows] = dx
     return dhidden, grads
-
-
-def _affine(dy: Array, cache: LinearCache, need_dx: bool, need_grads: bool) -> tuple[Array | None, dict[str, Array]]:
-    """Run linear_backward, or compute only its dx."""
-    return linear_backward(dy, cache, need_dx=need_dx) if need_grads else (dy @ cache.weight, {})

@@ -29,13 +29,17 @@ def linear_forward(x: Array, weight: Array, bias: Array) -> tuple[Array, LinearC
 
 
 @op
-def linear_backward(dy: Array, cache: LinearCache, *, need_dx: bool = True) -> tuple[Array, dict[str, Array]]:
+def linear_backward(dy: Array, cache: LinearCache, *, need_dx: bool = True,
+                    need_grads: bool = True) -> tuple[Array, dict[str, Array]]:
     """dy (T, out) -> dx (T, in) and the gradients of weight (out, in) and bias (out,).
 
-    need_dx=False skips the product for dx, which nothing needs above frozen layers; dx is then None.
+    need_dx=False skips the product for dx, which nothing needs above frozen layers; dx is then None.  need_grads=False skips
+    those for weight and bias, which nothing needs in a frozen layer that a gradient passes through; there are then none.
     """
     xp = array_module(dy)
     x, weight = cache
     dx = dy @ weight if need_dx else None                              # (T, in)
+    if not need_grads:
+        return dx, {}
     ones = xp.ones(len(dy), dy.dtype)
     return dx, {"weight": dy.T @ x, "bias": ones @ dy}                 # a sum over rows as a product, because BLAS is faster

@@ -104,7 +104,8 @@ MISTAKES = [
     ("pooled over all pieces", "mean_pooling_forward(x, inner_starts)", "mean_pooling_forward(hidden, starts)"),
     ("pooling's gradient forgotten", "mean_pooling_backward(dx, cache.pooling)",
      "mean_pooling_backward(dx * len(dx), cache.pooling)"),
-    ("output weight forgotten without gradients", "(dy @ cache.weight, {})", "(dy @ abs(cache.weight), {})"),
+    ("gradient of the output forgotten below the output", "linear_backward(dy, cache.out, need_grads=need_grads)",
+     "linear_backward(abs(dy), cache.out, need_grads=need_grads)"),
 ]
 
 

@@ -33,6 +33,13 @@ def test_without_dx_the_other_gradients_are_the_same(xp, rng):
         np.testing.assert_array_equal(to_numpy(value), to_numpy(expected[name]))
 
 
+def test_without_the_gradients_dx_is_the_same(xp, rng):
+    _, cache, dy = case(linear, rng, (5, 3, 7)).forward_pass(rng, xp)
+    dx, grads = linear.linear_backward(dy, cache, need_grads=False)
+    assert grads == {}
+    np.testing.assert_array_equal(to_numpy(dx), to_numpy(linear.linear_backward(dy, cache)[0]))
+
+
 def test_an_empty_batch_has_zero_gradients(xp):
     y, cache = linear.linear_forward(xp.zeros((0, 3)), xp.ones((2, 3)), xp.ones(2))
     dx, grads = linear.linear_backward(y, cache)
