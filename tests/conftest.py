@@ -1,12 +1,23 @@
 """Fixtures shared by all tests: a seeded generator, the backends, and the real data beside the checkout."""
 from pathlib import Path
 
+import cupy
 import numpy as np
 import pytest
 
-from minixl import backend
+from tests.device.crossings import NUMPY, by_line, crossings
+from tests.device.stand_in import stand_in
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+HAS_DEVICE = cupy.cuda.is_available()
+OURS = ("minixl/", "kernels/", "weights/", "cli/")
+
+
+def pytest_report_header():
+    """Say where the tests marked gpu run."""
+    if not HAS_DEVICE:
+        return f"gpu tests: on the stand-in for a device (tests/device/), CuPy {cupy.__version__}"
+    return f"gpu tests: on {cupy.cuda.runtime.getDeviceProperties(0)['name'].decode()}, CuPy {cupy.__version__}"
 
 
 @pytest.fixture
@@ -14,14 +25,21 @@ def rng():
     return np.random.default_rng(20190901)
 
 
+@pytest.fixture
+def cuda():
+    """CuPy, on a CUDA device where there is one, else on the stand-in; there no NumPy function may get a device array."""
+    if HAS_DEVICE:
+        yield cupy
+        return
+    with stand_in(), crossings() as seen:
+        yield cupy
+    assert not [line for line in by_line(seen, NUMPY) if line.startswith(OURS)], "NumPy's functions were called with device arrays"
+
+
 @pytest.fixture(params=["numpy", pytest.param("cupy", marks=pytest.mark.gpu)])
 def xp(request):
-    """The array module under test; CuPy is skipped where there is no CUDA device."""
-    if request.param == "numpy":
-        return np
-    if backend.cupy is None or not backend.cupy.cuda.is_available():
-        pytest.skip("no CUDA device (or cupy is not installed)")
-    return backend.cupy
+    """The array module under test."""
+    return np if request.param == "numpy" else request.getfixturevalue("cuda")
 
 
 @pytest.fixture

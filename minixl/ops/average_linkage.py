@@ -242,7 +242,7 @@ def _pull_exactly(inverse: Array, pairs: Near, first: Tile, second: Tile) -> Non
     for part, difference in _differences(pairs, first, second):
         left, right = pairs.left[part], pairs.right[part]
         pull = (difference * inverse[left, right][:, None]).astype(first.grad.dtype)           # (p, H)
-        xp.subtract.at(first.grad, left, first.grad.dtype.type(second.weight) * pull)
+        xp.add.at(first.grad, left, first.grad.dtype.type(-second.weight) * pull)      # CuPy subtracts only whole numbers
         if first is not second:                                                    # otherwise (j, i) is a pair too
             xp.add.at(second.grad, right, first.grad.dtype.type(first.weight) * pull)
     inverse[pairs.left, pairs.right] = 0
