@@ -1,10 +1,11 @@
-"""Fixtures to run every kernel test on the CPU with the shim, and with `pytest -m gpu` on a device too."""
+"""Fixtures to run every kernel test on a device or, without one, with the shim."""
 import re
 
 import numpy as np
 import pytest
 
-from minixl import backend, kernels
+from minixl import kernels
+from tests.device import raw
 from tests.kernels import host
 
 
@@ -14,16 +15,11 @@ def poisoned(like, shape, dtype=np.float32):
     return np.full(shape, np.nan if dtype.kind == "f" else True if dtype.kind == "b" else np.iinfo(dtype).min, dtype)
 
 
-@pytest.fixture(params=["host", pytest.param("gpu", marks=pytest.mark.gpu)])
-def device(request, monkeypatch):
-    """The array module of the launchers' arrays: numpy with the shim, cupy on a device."""
-    if request.param == "host":
-        monkeypatch.setattr(kernels, "load", host.load)
-        monkeypatch.setattr(kernels, "empty", poisoned)
-        return np
-    if backend.cupy is None or not backend.cupy.cuda.is_available():
-        pytest.skip("no CUDA device (or cupy is not installed)")
-    return backend.cupy
+@pytest.fixture(params=[pytest.param("gpu", marks=pytest.mark.gpu)])
+def device(cuda, monkeypatch):
+    """CuPy on a device, or on the stand-in, with all checks of the shim."""
+    monkeypatch.setattr(raw, "checked", True)
+    return cuda
 
 
 @pytest.fixture
