@@ -23,6 +23,7 @@ from safetensors.numpy import save_file
 
 from minixl.backend import Array, to_numpy
 from minixl.data.encoding import PieceTokenizer
+from minixl.backend import array_module
 from minixl.errors import UserError
 from minixl.files import replaced_folder
 from minixl.models.bert_config import BertConfig, encoder_axes
@@ -78,7 +79,8 @@ def load_parameters(folder: str | Path, targets: Mapping[str, Array], optional: 
     for name in loaded:
         reader.read(stored[name], out=targets[name])
         with np.errstate(invalid="ignore"):
-            finite = bool(np.isfinite(targets[name].sum()))            # of the sum, to avoid a Boolean array as large as the table
+            total = targets[name].sum()                                # of the sum, to avoid a Boolean array as large as the table
+            finite = bool(array_module(total).isfinite(total))
         if not finite:
             raise UserError(f"{reader.file(stored[name])}: {name}: expected finite weights, found NaN or infinity; "
                             "copy or download it again")
