@@ -85,7 +85,7 @@ def check_increasing(name: str, offsets: Any, total: int) -> None:
 
 def dropout_seed(rng: Any, xp: Any) -> Array:
     """Draw a seed (1,) int64 for a kernel that draws its own mask; 0 if rng is None, when the kernel draws nothing."""
-    return xp.asarray(np.zeros(1, np.int64) if rng is None else rng.integers(0, 1 << 62, 1, dtype=np.int64))
+    return xp.zeros(1, np.int64) if rng is None else xp.asarray(rng.integers(0, 1 << 62, 1, dtype=np.int64))
 
 
 def block_threads(threads: int) -> tuple[int]:

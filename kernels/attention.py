@@ -5,7 +5,9 @@ float64 and heads of more than MAX_HEAD_SIZE dimensions use the op's formula and
 """
 from __future__ import annotations
 
+import functools
 from math import sqrt
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -49,7 +51,7 @@ def attention_forward(query: Array, key: Array, value: Array, starts: np.ndarray
                                                      mask=mask)
     for name, array in (("key", key), ("value", value)):
         check(name, array, (tokens, hidden))
-    tiles, scores = plan(np.asarray(starts, np.int64), heads, tokens)
+    tiles, scores = _plan_on_device(np.asarray(starts, np.int64).tobytes(), heads, tokens, xp)
     if mask is not None:
         check("mask", mask, (scores,), bool)
     draws_mask = mask is None and rng is not None and dropout > 0
@@ -58,7 +60,7 @@ def attention_forward(query: Array, key: Array, value: Array, starts: np.ndarray
     if mask is not None or draws_mask:
         settings = *settings[:2], dropout_scale(dropout)
     cache = PackedAttentionCache(query, key, value, kernels.empty(query, query.shape),
-                                 kernels.empty(query, (tokens, heads)), xp.asarray(tiles),
+                                 kernels.empty(query, (tokens, heads)), tiles,
                                  xp.zeros(1, bool) if mask is None else mask, seed, settings, heads)
     _launch("forward", cache, (query, key, value, cache.tiles, cache.mask, seed, cache.context, cache.log_sum))
     return cache.context, cache
@@ -76,6 +78,13 @@ def attention_backward(dcontext: Array, cache: op.AttentionCache | PackedAttenti
     _launch("backward_query", cache, (*inputs, cache.context, cache.log_sum, dcontext, *random, dquery, delta))
     _launch("backward_key", cache, (*inputs, cache.log_sum, delta, dcontext, *random, dkey, dvalue))
     return dquery, {"key": dkey, "value": dvalue}
+
+
+@functools.lru_cache(maxsize=1)
+def _plan_on_device(starts: bytes, heads: int, tokens: int, xp: ModuleType) -> tuple[Array, int]:
+    """Copy the plan to the device once for all layers of a batch."""
+    tiles, scores = plan(np.frombuffer(starts, np.int64), heads, tokens)
+    return xp.asarray(tiles), scores
 
 
 def plan(starts: np.ndarray, heads: int, tokens: int) -> tuple[np.ndarray, int]:

@@ -2,6 +2,7 @@
 
     array_module(x, ...)        numpy or cupy, whichever the arrays belong to; mixing them is an error
     to_numpy(x)                 a NumPy array with the same content
+    copy_together(xp, a, ...)   several small arrays on the device, in one copy
     array_module_for(device)    "auto", "cpu" or "cuda" -> numpy or cupy
     by_rows(block, rows, width) run a function on blocks of rows on all threads (NumPy), or once on all rows (CuPy)
     @op                         decorates every op: CuPy arrays go to the launcher of the same name in kernels/
@@ -71,6 +72,14 @@ def array_module(*arrays: Array) -> ModuleType:
 def to_numpy(array: Array) -> np.ndarray:
     """Copy a CuPy array to the CPU; return a NumPy array as it is."""
     return array.get() if cupy is not None and isinstance(array, cupy.ndarray) else np.asarray(array)
+
+
+def copy_together(xp: ModuleType, *arrays: np.ndarray) -> list[Array]:
+    """Arrays (n,) of integers on the device of xp, as int64; a GPU gets all in one copy.  NumPy arrays stay as they are."""
+    if xp is np:
+        return list(arrays)
+    packed, ends = xp.asarray(np.concatenate(arrays).astype(np.int64, copy=False)), np.cumsum([len(array) for array in arrays])
+    return [packed[end - len(array):end] for array, end in zip(arrays, ends.tolist(), strict=True)]
 
 
 def array_module_for(device: str) -> ModuleType:

@@ -133,10 +133,8 @@ class Optimizer:
         if parameter.grad is not None:
             active[parameter.grad.rows] = True
         rows = xp.flatnonzero(active)
-        if group.weight_decay and lr:
-            idle = xp.flatnonzero(~active)
-            if len(idle):
-                parameter.value *= xp.where(active, 1, 1 - lr * group.weight_decay)[:, None].astype(self.store.dtype)
+        if group.weight_decay and lr and len(rows) < len(active):
+            parameter.value *= xp.where(active, 1, 1 - lr * group.weight_decay)[:, None].astype(self.store.dtype)
         if not len(rows):
             return
         grad = xp.zeros((len(rows), parameter.value.shape[1]), self.store.dtype)

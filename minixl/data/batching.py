@@ -10,11 +10,19 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from minixl.backend import Array, to_numpy
+from minixl.backend import Array, copy_together
 from minixl.data.encoding import Example
 from minixl.packing import starts_of
 
 TOKENS = 1024      # word pieces per prediction batch: the fastest of 256 ... 4096 on two cores (docs/performance.md)
+
+
+class OnHost(NamedTuple):
+    """What the CPU also needs to know of a batch: without a copy here, it would have to wait for the GPU."""
+
+    input_ids: np.ndarray
+    rows: np.ndarray
+    labels: np.ndarray
 
 
 class Batch(NamedTuple):
@@ -26,6 +34,7 @@ class Batch(NamedTuple):
     rows: Array           # (W,)    packed rows of the scored words; empty for a classifier
     labels: Array         # (W,)    or (B,) for a classifier; negative: not scored
     order: np.ndarray     # (B,)    position i holds the example order[i] of those packed
+    host: OnHost          # the arrays of these names, on the CPU
     bottom: Array | None = None   # (T, H)  input of the lowest trainable layer, if it was kept
 
     @property
@@ -44,7 +53,8 @@ def pack(examples: Sequence[Example], xp: Any = np) -> Batch:
     rows = np.concatenate([e.rows + start for e, start in zip(examples, starts[:-1], strict=True)])
     labels = np.concatenate([e.labels for e in examples])
     ids = np.concatenate([e.input_ids for e in examples])
-    return Batch(xp.asarray(ids), xp.asarray(positions), starts, xp.asarray(rows), xp.asarray(labels), order)
+    on_device = copy_together(xp, ids, positions, rows, labels)
+    return Batch(on_device[0], on_device[1], starts, on_device[2], on_device[3], order, OnHost(ids, rows, labels))
 
 
 def split(batch: Batch, parts: int) -> list[Batch]:
@@ -68,15 +78,15 @@ def split_by_tokens(batch: Batch, parts: int) -> list[Batch]:
 
 def _cut(batch: Batch, bounds: np.ndarray) -> list[Batch]:
     """bounds (P+1,), rising from 0 to B -> P parts; part p holds the examples bounds[p] ... bounds[p+1]-1."""
-    classifier = not len(batch.rows)
-    rows = to_numpy(batch.rows)
-    pieces = []
+    classifier, host, pieces = not len(batch.rows), batch.host, []
     for first, last in zip(bounds[:-1], bounds[1:], strict=True):
         begin, end = batch.starts[first], batch.starts[last]
-        words = slice(*np.searchsorted(rows, [begin, end]))
+        words = slice(*np.searchsorted(host.rows, [begin, end]))
+        labels = slice(first, last) if classifier else words
         pieces.append(Batch(batch.input_ids[begin:end], batch.position_ids[begin:end], batch.starts[first:last + 1] - begin,
-                            batch.rows[words] - begin, batch.labels[first:last] if classifier else batch.labels[words],
-                            batch.order[first:last], None if batch.bottom is None else batch.bottom[begin:end]))
+                            batch.rows[words] - begin, batch.labels[labels], batch.order[first:last],
+                            OnHost(host.input_ids[begin:end], host.rows[words] - begin, host.labels[labels]),
+                            None if batch.bottom is None else batch.bottom[begin:end]))
     return pieces
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minixl.backend import Array, array_module
+from minixl.backend import Array, array_module, to_numpy
 from minixl.data.batching import Batch, split
 from minixl.methods.languages import ALL, TARGET_SIZES, LanguagesTerm, join
 from minixl.models.discriminators import (DISCRIMINATORS, SOURCE, TARGET, Discriminator, DiscriminatorCache,
@@ -158,7 +158,7 @@ def languages_loss(logits: Array, languages: Languages, *, flipped: bool) -> Lan
     """logits (N,) of a part -> its share of the sum of two means; flipped: the generator's labels."""
     xp = array_module(logits)
     dlogits = xp.empty_like(logits)
-    loss = correct = 0.0
+    figures = xp.zeros(2)                                              # loss and accuracy: fetched together
     border, *totals = languages
     for rows, total, label in ((slice(0, border), totals[0], SOURCE), (slice(border, None), totals[1], TARGET)):
         own = logits[rows]
@@ -166,9 +166,9 @@ def languages_loss(logits: Array, languages: Languages, *, flipped: bool) -> Lan
             share = len(own) / total
             value, cache = binary_cross_entropy_forward(own, xp.full_like(own, 1 - label if flipped else label))
             dlogits[rows], _ = binary_cross_entropy_backward(own.dtype.type(share), cache)
-            loss += share * float(value)
-            correct += share * float(((own > 0) == (label == SOURCE)).mean()) / 2
-    return LanguageLoss(loss, correct, dlogits)
+            figures[0] += share * value.astype(xp.float64)
+            figures[1] += share * ((own > 0) == (label == SOURCE)).mean() / 2
+    return LanguageLoss(*to_numpy(figures).tolist(), dlogits)
 
 
 def logit_starts(starts: np.ndarray, specials: bool, kind: str) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minixl.backend import array_module
-from minixl.data.batching import Batch
+from minixl.data.batching import Batch, OnHost
 from minixl.run.method import Term
 from minixl.run.prepared import Prepared, Text, Texts, examples_of
 from minixl.settings import Settings
@@ -59,6 +59,8 @@ def join(source: Batch, target: Batch) -> Batch:
     both = {name: xp.concatenate([getattr(source, name), getattr(target, name)])
             for name in ("input_ids", "position_ids", "labels")}
     bottom = None if source.bottom is None or target.bottom is None else xp.concatenate([source.bottom, target.bottom])
+    shifted = target.host._replace(rows=target.host.rows + shift)
     return Batch(**both, starts=np.concatenate([source.starts, target.starts[1:] + shift]),
                  rows=xp.concatenate([source.rows, target.rows + shift]),
-                 order=np.concatenate([source.order, target.order + len(source.order)]), bottom=bottom)
+                 order=np.concatenate([source.order, target.order + len(source.order)]), bottom=bottom,
+                 host=OnHost(*(np.concatenate(pair) for pair in zip(source.host, shifted, strict=True))))

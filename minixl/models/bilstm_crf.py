@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minixl.backend import Array, to_numpy
+from minixl.backend import Array
 from minixl.data.batching import Batch
 from minixl.data.lexicon import UNKNOWN, Lexicon
 from minixl.errors import UserError
@@ -117,7 +117,7 @@ class BilstmCrf:
 
         shift: of the word vectors, (T, embedding_size).
         """
-        ids = to_numpy(batch.input_ids)
+        ids = batch.host.input_ids
         words, word_cache = embedding_forward(self.rows(ids, rng), self.store[WORD_TABLE].value)
         if shift is not None:
             words = words + shift
@@ -160,10 +160,11 @@ class BilstmCrf:
         keep: without effect, since all caches are small; shift: of the word vectors, (T, embedding_size).
         Raises ValueError when a word has no tag: a CRF scores whole sequences.
         """
-        if len(batch.labels) and int(batch.labels.min()) < 0:
-            word = int((batch.labels < 0).argmax())
+        labels = batch.host.labels
+        if len(labels) and labels.min() < 0:
+            word = int((labels < 0).argmax())
             raise ValueError(f"labels: expected a tag for every word, as a CRF is trained on whole sentences, "
-                             f"got {int(batch.labels[word])} (unlabelled) for word {word} of the batch")
+                             f"got {labels[word]} (unlabelled) for word {word} of the batch")
         emissions, model = self.forward(batch, rng=rng, shift=shift)
         nll, crf = crf_forward(emissions, **self.decoder(), tags=batch.labels, starts=word_starts(batch), legal=self.legal)
         return float(nll.mean()), BilstmCrfLossCache(model, crf, len(nll))
@@ -224,4 +225,4 @@ def word_starts(batch: Batch) -> np.ndarray:
     """Return where each sentence begins among the scored words, (B+1,): batch.starts, unless windows have context words."""
     if len(batch.rows) == batch.tokens:
         return batch.starts
-    return np.searchsorted(to_numpy(batch.rows), batch.starts).astype(np.int64)
+    return np.searchsorted(batch.host.rows, batch.starts).astype(np.int64)

@@ -155,7 +155,7 @@ class Transformer:
 
     def loss_share(self, part: Batch, whole: Batch) -> float:
         """Return the weight of a part's loss in that of the whole batch: its share of the labelled words or documents."""
-        return int((part.labels >= 0).sum()) / max(int((whole.labels >= 0).sum()), 1)
+        return int((part.host.labels >= 0).sum()) / max(int((whole.host.labels >= 0).sum()), 1)
 
     def scores(self, batch: Batch) -> Array:
         """Return log-probabilities: (W, K) of the words, or (B, K) of the documents."""

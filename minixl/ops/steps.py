@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minixl.backend import Array
+from minixl.backend import Array, copy_together
 from minixl.packing import starts_of
 
 
@@ -45,5 +45,5 @@ def time_steps(starts: np.ndarray, xp: ModuleType = np, *, reverse: bool = False
         rows = starts[order + 1][sentence] - 1 - step
     last = bounds[ordered - 1] + np.arange(len(order))
     before = np.arange(len(order), len(rows)) - running[step[len(order):] - 1]
-    return Steps(xp.asarray(rows), bounds.tolist(), xp.asarray(order), xp.asarray(last), xp.asarray(sentence),
-                 xp.asarray(before))
+    on_device = copy_together(xp, rows, order, last, sentence, before)
+    return Steps(on_device[0], bounds.tolist(), *on_device[1:])

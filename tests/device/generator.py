@@ -50,7 +50,8 @@ class Generator(cupy.random.Generator):
         """Uniform in [0, 1)."""
         if out is not None:
             self._check_output_array(dtype, size, out)
-        drawn = on_device(self._stream.random(() if size is None else size, np.float64 if np.dtype(dtype).char == "d" else np.float32))
+        kind = np.float64 if np.dtype(dtype).char == "d" else np.float32
+        drawn = on_device(self._stream.random(() if size is None else size, kind))
         if out is None:
             return drawn.astype(dtype, copy=False)
         host(out)[...] = host(drawn)
