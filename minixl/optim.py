@@ -10,7 +10,7 @@ Checked against torch.optim in tests/test_optim.py.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import inf, sqrt
@@ -71,12 +71,8 @@ def decay_groups(store: ParameterStore, names: Iterable[str], lr: float, weight_
 def gradient_norm(store: ParameterStore, names: Iterable[str]) -> float:
     """Euclidean norm of all gradients of `names` together."""
     total = np.float64(0)
-    for name in names:
-        grad = store[name].grad
-        values = getattr(grad, "values", grad)                         # a table's gradient is a RowSparse
-        if values is not None:
-            flat = values.reshape(-1)
-            total = total + (flat @ flat).astype(np.float64)           # on a GPU: copied to the CPU only once, below
+    for values in _gradients(store, names):
+        total = total + (values @ values).astype(np.float64)           # on a GPU: copied to the CPU only once, below
     return sqrt(total)
 
 
@@ -84,12 +80,23 @@ def clip_gradients(store: ParameterStore, names: Sequence[str], limit: float) ->
     """Scale the gradients of `names` so that their norm together is at most `limit`; return the norm before scaling."""
     norm = gradient_norm(store, names)
     if limit < norm < inf:                                             # the caller must reject a norm that is not finite
-        for name in names:
-            grad = store[name].grad
-            values = getattr(grad, "values", grad)
-            if values is not None:
-                values *= limit / (norm + 1e-6)                        # as torch.nn.utils.clip_grad_norm_
+        for values in _gradients(store, names):
+            values *= limit / (norm + 1e-6)                            # as torch.nn.utils.clip_grad_norm_
     return norm
+
+
+def _gradients(store: ParameterStore, names: Iterable[str]) -> Iterator[Array]:
+    """The gradients of `names` as flat arrays; on a GPU, where each call costs, neighbours in the buffer as one.
+
+    On a CPU an array for each parameter, because a float32 sum over all of them would be less exact.
+    """
+    names = tuple(names)
+    tables = [store[name].grad for name in names if store[name].offset is None]
+    if store.xp is np:
+        yield from (store[name].grad.reshape(-1) for name in names if store[name].offset is not None)
+    else:
+        yield from (store.grads[span] for span in store.spans(names))
+    yield from (grad.values.reshape(-1) for grad in tables if grad is not None)
 
 
 class Optimizer:
@@ -104,7 +111,7 @@ class Optimizer:
         repeated = {name for name in self.names if self.names.count(name) > 1}
         if repeated:
             raise ValueError(f"optimizer: {sorted(repeated)[0]} is in more than one group")
-        self.spans = [(span, group) for group in groups for span in _spans(store, group.names)]
+        self.spans = [(span, group) for group in groups for span in store.spans(group.names)]
         self.tables = [(name, group) for group in groups for name in group.names if store[name].offset is None]
         self.span_state = [{key: store.xp.zeros(span.stop - span.start, store.dtype) for key in self.moments}
                            for span, _ in self.spans]
@@ -209,18 +216,3 @@ class AdamW(Optimizer):
     def update(self, value: Array, grad: Array, state: dict[str, Array], lr: float, weight_decay: float) -> None:
         adamw_step(value, grad, state["m"], state["v"], lr=lr, weight_decay=weight_decay, betas=self.betas, eps=self.eps,
                    steps=self.steps)
-
-
-def _spans(store: ParameterStore, names: Iterable[str]) -> list[slice]:
-    """The slices of the flat buffer that hold exactly these parameters (and the padding between them)."""
-    subset = set(names)
-    offsets = sorted(p.offset for p in store if p.offset is not None and p.name in subset)
-    all_offsets = sorted(p.offset for p in store if p.offset is not None)
-    following = dict(zip(all_offsets, all_offsets[1:] + [len(store.values)], strict=True))
-    spans: list[slice] = []
-    for offset in offsets:
-        if spans and spans[-1].stop == offset:
-            spans[-1] = slice(spans[-1].start, following[offset])
-        else:
-            spans.append(slice(offset, following[offset]))
-    return spans

@@ -57,6 +57,7 @@ class ParameterStore:
             raise _too_large(shapes, self.dtype) from None
         self._parameters: dict[str, Parameter] = {}
         self._under: dict[str, dict[str, dict[str, Array]]] = {}
+        self._spans: dict[tuple[str, ...], list[slice]] = {}
         for name, shape in shapes.items():
             if name in tables:
                 self._parameters[name] = Parameter(name, rows[name], None, None)
@@ -91,6 +92,20 @@ class ParameterStore:
                     modules.setdefault(module, {})[last] = parameter.value
             self._under[prefix] = modules
         return self._under[prefix]
+
+    def spans(self, names: Iterable[str]) -> list[slice]:
+        """The slices of the flat buffers that hold exactly these parameters (and the padding between them), without tables."""
+        key = tuple(names)
+        if key not in self._spans:
+            subset, spans = set(key), list[slice]()
+            flat = sorted((p.offset, p.name) for p in self if p.offset is not None)
+            ends = [offset for offset, _ in flat[1:]] + [len(self.values)]
+            for (offset, name), end in zip(flat, ends, strict=True):
+                if name in subset:
+                    start = spans.pop().start if spans and spans[-1].stop == offset else offset
+                    spans.append(slice(start, end))
+            self._spans[key] = spans
+        return self._spans[key]
 
     def match(self, patterns: Iterable[str]) -> list[str]:
         """Names that match any of the shell patterns.  Raises UserError for a pattern that matches nothing."""
@@ -129,11 +144,11 @@ class ParameterStore:
 
     def zero_grad(self) -> None:
         """Set all gradients to zero."""
+        for span in self.spans(self.names(trainable=True)):
+            self.grads[span] = 0
         for parameter in self:
             if parameter.offset is None:
                 parameter.grad = None
-            elif parameter.trainable:
-                parameter.grad[...] = 0
 
     def count(self, *, trainable: bool | None = None) -> int:
         """Number of weights."""
