@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import multiprocessing
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def _peak_gpu(name: str, number: int, kind: str) -> int:
         call(inputs)
         return int(torch.cuda.max_memory_allocated() - before)
     pool = cupy.get_default_memory_pool()
+    gc.collect()                                                       # arrays of earlier timings, or their memory is used again
     pool.free_all_blocks()
     before = pool.total_bytes()
     call(inputs)
