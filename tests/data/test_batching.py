@@ -4,8 +4,10 @@ import json
 import numpy as np
 import pytest
 
+from minixl.backend import to_numpy
 from minixl.data.batching import Stream, length_batches, pack, split
 from minixl.data.encoding import Example
+from minixl.methods.languages import join
 from tests.models.hugging_face import make_batch
 
 
@@ -98,9 +100,13 @@ def test_a_stream_continues_from_its_state(before):
     other.load_state_dict(state)
     for _ in range(12):
         ours, expected = next(other), next(stream)
-        for a, b in zip(ours, expected, strict=True):
-            np.testing.assert_array_equal(a, b)
+        assert_same(ours, expected)
     assert other.epoch == stream.epoch
+
+
+def assert_same(one, two):
+    for a, b in zip((*one.host, *one[:-2], one.bottom), (*two.host, *two[:-2], two.bottom), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 class Kept:
@@ -128,8 +134,7 @@ def test_a_stream_brings_kept_states():
         np.testing.assert_array_equal(batch.bottom[:, 0], batch.input_ids // 100)
         assert group is None or numbers(batch) == sorted(group)
         assert other.bottom is None
-        for a, b in zip(batch[:-1], other[:-1], strict=True):
-            np.testing.assert_array_equal(a, b)
+        assert_same(batch._replace(bottom=None), other)
     with pytest.raises(ValueError, match="^stream: 8 examples, but states are kept for 9$"):
         Stream(examples[:8], 2, seed=3, bottom=kept)
 
@@ -140,3 +145,14 @@ def test_errors():
     state = Stream([example(1)] * 3, 2, seed=0).state_dict()
     with pytest.raises(ValueError, match="^the checkpoint was made with 3 training examples, but now there are 2$"):
         Stream([example(1)] * 2, 2, seed=0).load_state_dict(state)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_what_the_cpu_keeps_is_what_the_batch_holds(xp, parts):
+    """Of a batch, of its parts and of two batches together."""
+    examples = [example(2 + i % 3, i, rows=(0, 1), labels=(i, -100)) for i in range(7)]
+    whole = pack(examples, xp)
+    for batch in (*split(whole, parts), join(whole, pack(examples[:2], xp))):
+        for kept, array in zip(batch.host, (batch.input_ids, batch.rows, batch.labels), strict=True):
+            assert type(kept) is np.ndarray
+            np.testing.assert_array_equal(kept, to_numpy(array))

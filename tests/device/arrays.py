@@ -25,8 +25,10 @@ NAMES = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "true_di
          "gt": "greater", "ge": "greater_equal"}
 OPERATORS = {*NAMES.values(), "divide", "matmul"}
 COMPARISONS = ("lt", "le", "eq", "ne", "gt", "ge")
-# dtypes that atomic functions of a device have: _scatter_op_single of _routines_indexing.pyx
-ATOMIC = {"add": "ilefdIL", "sub": "iI", "max": "ilfdIL", "min": "ilfdIL", "and": "ilIL", "or": "ilIL", "xor": "ilIL"}
+# the dtypes of a device's atomic functions: _scatter_op_single of _routines_indexing.pyx
+ATOMIC = {"add": "int32, int64, float16, float32, float64, uint32, uint64", "sub": "int32, uint32,",
+          "max": "int32, int64, float32, float64, uint32, uint64", "min": "int32, int64, float32, float64, uint32, uint64",
+          "and": "int32, int64, uint32, uint64", "or": "int32, int64, uint32, uint64", "xor": "int32, int64, uint32, uint64"}
 ATOMIC_UFUNCS = {"add": np.add, "sub": np.subtract, "max": np.maximum, "min": np.minimum, "and": np.bitwise_and,
                  "or": np.bitwise_or, "xor": np.bitwise_xor}
 
@@ -37,6 +39,9 @@ def on_device(values: Any, dtype: Any = None) -> DeviceArray:
     array = DeviceArray(values.shape, dtype or values.dtype)
     host(array)[...] = values
     return array
+
+
+ORDER = np.random.default_rng()     # not seeded, so that nothing can rely on it
 
 
 class DeviceArray(Real):
@@ -305,12 +310,11 @@ class DeviceArray(Real):
 
     def partition(self, kth: Any, axis: int = -1) -> None:
         _check_sortable(self)
-        for k in (kth,) if isinstance(kth, int) else kth:
-            if not -self.shape[axis] <= k < self.shape[axis]:
-                raise ValueError(f"kth(={k}) out of bounds {self.shape[axis]}")
+        _check_kth(self, kth, axis)
         host(self).sort(axis, kind="stable")                           # what CuPy does with less than 32 elements a row
 
     def argpartition(self, kth: Any, axis: Any = -1) -> Any:
+        _check_kth(self, kth, axis)
         return self.argsort(axis)                                      # CuPy sorts everything
 
     def searchsorted(self, v: Any, side: str = "left", sorter: Any = None) -> Any:
@@ -380,9 +384,10 @@ class DeviceArray(Real):
         view, axis, indices = self._indices(parts)
         values = (value if isinstance(value, Real) else cupy.array(value, self.dtype)).astype(self.dtype, copy=False)
         key, target = (slice(None),) * axis + indices, host(view)
-        if op != "update" and self.dtype.char not in ATOMIC[op] and not any(part.dtype == bool for part in parts
-                                                                            if isinstance(part, Real)):
-            raise TypeError(f"cupy.{ATOMIC_UFUNCS[op].__name__}.at only supports some dtypes, not {self.dtype}")
+        arrays = [part for part in parts if isinstance(part, Real)]
+        one_mask = len(arrays) == 1 and arrays[0].dtype == bool        # needs no atomic function
+        if op != "update" and not one_mask and self.dtype.name not in ATOMIC[op].replace(",", "").split():
+            raise TypeError(f"cupy.{ATOMIC_UFUNCS[op].__name__}.at only supports {ATOMIC[op]} as data type")
         if op == "update":
             shape = target[key].shape
             spread = np.broadcast_to(host(values).copy(), shape)
@@ -390,7 +395,16 @@ class DeviceArray(Real):
             if not np.array_equal(target[key], spread, equal_nan=self.dtype.kind == "f"):
                 raise RepeatedIndices("two values were assigned to one element: on a device, which of them stays is undefined")
         else:
-            ATOMIC_UFUNCS[op].at(target, key, host(values).copy())
+            self._add_in_any_order(ATOMIC_UFUNCS[op], target, key, host(values))
+
+    @staticmethod
+    def _add_in_any_order(ufunc: np.ufunc, target: np.ndarray, key: tuple[Any, ...], values: np.ndarray) -> None:
+        """Atomic functions run in any order, another one each time: the last digits of a sum of floats differ."""
+        places = np.arange(target.size).reshape(target.shape)[key]
+        order = ORDER.permutation(places.size)
+        flat = target.reshape(-1).copy()
+        ufunc.at(flat, places.reshape(-1)[order], np.broadcast_to(values, places.shape).reshape(-1)[order])
+        target[...] = flat.reshape(target.shape)
 
     def _indices(self, parts: list[Any]) -> tuple[Any, int, tuple[np.ndarray, ...]]:
         """A transposed view and where in it the arrays of indices stand side by side; a mask becomes indices."""
@@ -438,6 +452,9 @@ class DeviceArray(Real):
         return np.atleast_1d(host(part)).nonzero()
 
 
+DeviceArray.__name__ = DeviceArray.__qualname__ = "ndarray"            # as messages name it
+
+
 class RepeatedIndices(AssertionError):
     """An assignment whose result a device leaves open."""
 
@@ -464,6 +481,13 @@ def _apart(parts: list[Any]) -> bool:
 def _check_kind(kind: Any) -> None:
     if kind is not None and kind != "stable":
         raise ValueError("kind can only be None or 'stable'")
+
+
+def _check_kth(array: Real, kth: Any, axis: Any) -> None:
+    length = array.size if axis is None else array.shape[axis]
+    for k in (kth,) if isinstance(kth, int) else kth:
+        if not -length <= k < length:
+            raise ValueError(f"kth(={k}) out of bounds {length}")
 
 
 def _check_sortable(array: Real) -> None:

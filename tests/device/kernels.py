@@ -14,7 +14,7 @@ import cupy
 import numpy as np
 from cupy._core import _dtype, _routines_math
 
-from tests.device.arrays import DeviceArray, Real, on_device
+from tests.device.arrays import ORDER, DeviceArray, Real, on_device
 from tests.device.crossings import TO_DEVICE, TO_HOST, record
 from tests.device.memory import host
 from tests.device.ufuncs import of_arguments
@@ -121,7 +121,7 @@ def concatenate(tup: Any, axis: int, out: Any = None, dtype: Any = None, casting
 @stands_for("cupy._core.dot", "cupy._core._routines_linalg.dot")
 def dot(a: Any, b: Any, out: Any = None) -> Any:
     """`out` must have the result's dtype and be C-contiguous."""
-    _only_arrays(a, b)
+    _only_arrays(a=a, b=b)
     if out is not None:
         if np.result_type(a.dtype, b.dtype) != out.dtype:
             raise ValueError("Not supported dtype combination.")
@@ -135,7 +135,7 @@ def dot(a: Any, b: Any, out: Any = None) -> Any:
 @stands_for("cupy._core.matmul", "cupy._core._routines_linalg.matmul")
 def matmul(a: Any, b: Any, out: Any = None) -> Any:
     """Of any rank but 0."""
-    _only_arrays(a, b)
+    _only_arrays(a=a, b=b)
     if not a.ndim or not b.ndim:
         raise ValueError("Scalar operands are not allowed, use '*' instead")
     if max(a.ndim, b.ndim) <= 2:
@@ -166,10 +166,11 @@ def _product(values: Any, out: Any) -> Any:
     return out
 
 
-def _only_arrays(*arrays: Any) -> None:
-    for given in arrays:
+def _only_arrays(**arrays: Any) -> None:
+    for name, given in arrays.items():
         if not isinstance(given, Real):
-            raise TypeError(f"Argument has incorrect type (expected cupy._core.core._ndarray_base, got {type(given).__name__})")
+            kind = "numpy.ndarray" if isinstance(given, np.ndarray) else type(given).__name__
+            raise TypeError(f"Argument '{name}' has incorrect type (expected cupy._core.core._ndarray_base, got {kind})")
 
 
 @stands_for("cupy._core._routines_math.scan_core")
@@ -204,7 +205,8 @@ def bincount(x: Any, b: Any) -> None:
 @stands_for("cupy._statistics.histogram._bincount_with_weight_kernel")
 def bincount_with_weights(x: Any, weights: Any, b: Any) -> None:
     """Add up."""
-    np.add.at(host(b), host(x), host(weights))
+    order = ORDER.permutation(x.size)                                  # atomicAdd runs in any order
+    np.add.at(host(b), host(x)[order], host(weights)[order])
 
 
 @stands_for("cupy._indexing.iterate._flatiter_setitem_slice")

@@ -6,7 +6,8 @@ from safetensors.numpy import load_file
 from minixl.backend import array_module_for
 from minixl.methods import train
 from tests.device.runs import RUNS, in_float64, inputs_of, settings_of, write_run_data  # noqa: F401
-from tests.whole_runs import Quiet, records
+from minixl.training.progress import Stopped
+from tests.whole_runs import Quiet, assert_same_run, records
 
 pytestmark = pytest.mark.gpu
 
@@ -31,6 +32,43 @@ def assert_close(one, two, rtol):
     pairs = [[record for record in records(out) if record["kind"] == "update"] for out in (one, two)]
     assert [(r["step"], r["loss"]) for r in pairs[0]] == [(r["step"], r["loss"]) for r in pairs[1]]
     np.testing.assert_allclose(*([r["value"] for r in updates] for updates in pairs), rtol=rtol, atol=rtol)
+
+
+@pytest.mark.parametrize("name", ["finetune", "language-adversarial, tokens", "bilstm-crf"])
+def test_float32_with_kernels(data, tmp_path, cuda, name):
+    """Adam makes a step of full size of a gradient that is nothing but rounding, so plain SGD is compared."""
+    chosen = {**RUNS[name], "optim.name": "sgd", "optim.lr": 0.01, "optim.head_lr": 0.01}
+    run(data, tmp_path / "cpu", chosen)
+    run(data, tmp_path / "cuda", chosen, xp=array_module_for("cuda"))
+    assert_close(tmp_path / "cuda", tmp_path / "cpu", 1e-5)
+
+
+@pytest.mark.parametrize("name", ["finetune", "advpicker", "bilstm-crf", "zero-resource"])
+@pytest.mark.parametrize("there_first", [True, False])
+def test_a_run_continues_on_the_other_device(data, tmp_path, cuda, monkeypatch, in_float64, name, there_first):  # noqa: F811
+    """Stopped on one device and continued on the other, a run ends as on the CPU alone."""
+    monkeypatch.setenv("MINIXL_KERNELS", "0")
+    run(data, tmp_path / "cpu", RUNS[name])
+    devices = [array_module_for("cuda"), np]
+    first, second = devices if there_first else devices[::-1]
+    reporter = Quiet()
+    with pytest.raises(Stopped):
+        run(data, tmp_path / "both", RUNS[name], xp=first, reporter=reporter, stop=lambda: reporter.steps >= 7)
+    run(data, tmp_path / "both", RUNS[name], xp=second, resume=True)
+    assert_close(tmp_path / "both", tmp_path / "cpu", 1e-7)
+
+
+@pytest.mark.parametrize("name", ["finetune", "bilstm-crf"])
+def test_resume_to_the_same_bits(data, tmp_path, cuda, name):
+    """With kernels and dropout, stopped anywhere: sums are made in the same order every time."""
+    chosen = {**RUNS[name], "model.dropout": 0.3, "train.max_steps": 6, "train.eval_every": 2}
+    xp = array_module_for("cuda")
+    run(data, tmp_path / "whole", chosen, xp=xp)
+    reporter = Quiet()
+    with pytest.raises(Stopped):
+        run(data, tmp_path / "stopped", chosen, xp=xp, reporter=reporter, stop=lambda: reporter.steps >= 3)
+    run(data, tmp_path / "stopped", chosen, xp=xp, resume=True)
+    assert_same_run(tmp_path / "stopped", tmp_path / "whole")
 
 
 @pytest.mark.parametrize("name", RUNS)

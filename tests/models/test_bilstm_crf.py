@@ -197,7 +197,7 @@ MISTAKES = [
     ("a sum over the sentences", "dloss / cache.sentences", "dloss"),
     ("the loss is a sum", "float(nll.mean())", "float(nll.sum())"),
     ("no gradient of the words", "if self.store[WORD_TABLE].trainable:", "if False:"),
-    ("sentences of all words", "return np.searchsorted(to_numpy(batch.rows), batch.starts).astype(np.int64)",
+    ("sentences of all words", "return np.searchsorted(batch.host.rows, batch.starts).astype(np.int64)",
      "return np.minimum(batch.starts, len(batch.rows))"),
     ("start and end without gradient", 'f"{name}_transitions": grad', 'f"{name}_transitions": 0 * grad'),
 ]
