@@ -32,6 +32,16 @@ static __device__ __forceinline__ void load_tile(float tile[ROWS][MAX_HEAD + 1],
     }
 }
 
+// Does query i see key j?  visible: 0 all words, 1 those up to itself, 2 those from itself on.
+static __device__ __forceinline__ bool sees(int i, int j, int visible, Sentence s) {
+    return i < s.length && j < s.length && (visible == 0 || (visible == 1 ? j <= i : j >= i));
+}
+
+// Does no row of a tile of queries see a key of the tile?  Such a tile is skipped.
+static __device__ __forceinline__ bool apart(int queries, int keys, int visible) {
+    return (visible == 1 && keys > queries) || (visible == 2 && keys < queries);
+}
+
 static __device__ __forceinline__ float dot(const float* a, const float* b, int D) {
     float sum = 0.0f;
     for (int d = 0; d < D; ++d) sum += a[d] * b[d];
@@ -45,11 +55,11 @@ static __device__ __forceinline__ Sentence sentence_of(const long long* tiles) {
 
 // query, key, value, context: (T, A, D).  log_sum: (T, A).  tiles: (n, 4) first row of the sentence, its length, the offset
 // of its scores in the mask, first row of the tile within the sentence.  mask: (S,) or (1,).  seed: (1,).
-// grid = (n, heads), block = 256.  dropped: how many of 65536 random values drop; keep_scale = 1 / (1 - p).
+// visible: see sees.  grid = (n, heads), block = 256.  dropped: how many of 65536 random values drop; keep_scale = 1 / (1 - p).
 extern "C" __global__ void __launch_bounds__(256)
 attention_forward(const float* __restrict__ query, const float* __restrict__ key, const float* __restrict__ value,
                   const long long* __restrict__ tiles, const bool* __restrict__ mask, const long long* __restrict__ seed,
-                  float* __restrict__ context, float* __restrict__ log_sum, int heads, int D, float scale,
+                  float* __restrict__ context, float* __restrict__ log_sum, int heads, int D, int visible, float scale,
                   int use_mask, int dropped, float keep_scale) {
     __shared__ float q[ROWS][MAX_HEAD + 1], k[ROWS][MAX_HEAD + 1], v[ROWS][MAX_HEAD + 1], weights[ROWS][ROWS];
     const Sentence s = sentence_of(tiles);
@@ -60,19 +70,21 @@ attention_forward(const float* __restrict__ query, const float* __restrict__ key
     for (int r = 0; r < OWN; ++r) { most[r] = -INFINITE; total[r] = sum[r][0] = sum[r][1] = 0.0f; }
     load_tile(q, query, s, begin, head, heads, D, scale);
     for (int first = 0; first < s.length; first += ROWS) {
+        if (apart(begin, first, visible)) continue;
         load_tile(k, key, s, first, head, heads, D, 1.0f);
         load_tile(v, value, s, first, head, heads, D, 1.0f);
         __syncthreads();                                               // the tiles are loaded
 #pragma unroll
         for (int r = 0; r < OWN; ++r) {
             const int i = begin + own + r, j = first + lane;
-            const float score = j < s.length ? dot(q[own + r], k[lane], D) : -INFINITE;
-            const float now = fmaxf(most[r], warp_max(score)), shrink = expf(most[r] - now), p = expf(score - now);
+            const bool seen = sees(i, j, visible, s);
+            const float score = seen ? dot(q[own + r], k[lane], D) : -INFINITE;
+            const float now = fmaxf(most[r], warp_max(score));         // finite: in its first tile, a query sees a key
+            const float shrink = expf(most[r] - now), p = expf(score - now);
             total[r] = total[r] * shrink + warp_sum(p);
             most[r] = now;
-            const bool inside = i < s.length && j < s.length;
             const size_t place = s.scores + ((size_t)head * s.length + i) * s.length + j;
-            weights[own + r][lane] = inside && keep(mask, seed, use_mask, dropped, place) ? p * keep_scale : 0.0f;
+            weights[own + r][lane] = seen && keep(mask, seed, use_mask, dropped, place) ? p * keep_scale : 0.0f;
             __syncwarp();                                              // the row of weights is complete
 #pragma unroll
             for (int c = 0; c < 2; ++c) {
@@ -100,7 +112,7 @@ attention_backward_query(const float* __restrict__ query, const float* __restric
                          const float* __restrict__ context, const float* __restrict__ log_sum,
                          const float* __restrict__ dcontext, const long long* __restrict__ tiles,
                          const bool* __restrict__ mask, const long long* __restrict__ seed, float* __restrict__ dquery,
-                         float* __restrict__ delta, int heads, int D, float scale, int use_mask, int dropped,
+                         float* __restrict__ delta, int heads, int D, int visible, float scale, int use_mask, int dropped,
                          float keep_scale) {
     __shared__ float q[ROWS][MAX_HEAD + 1], dc[ROWS][MAX_HEAD + 1], k[ROWS][MAX_HEAD + 1], v[ROWS][MAX_HEAD + 1];
     __shared__ float weights[ROWS][ROWS];
@@ -121,6 +133,7 @@ attention_backward_query(const float* __restrict__ query, const float* __restric
         sum[r][0] = sum[r][1] = 0.0f;
     }
     for (int first = 0; first < s.length; first += ROWS) {
+        if (apart(begin, first, visible)) continue;
         load_tile(k, key, s, first, head, heads, D, 1.0f);
         load_tile(v, value, s, first, head, heads, D, 1.0f);
         __syncthreads();                                               // the tiles are loaded
@@ -128,7 +141,7 @@ attention_backward_query(const float* __restrict__ query, const float* __restric
         for (int r = 0; r < OWN; ++r) {
             const int i = begin + own + r, j = first + lane;
             float dscore = 0.0f;
-            if (i < s.length && j < s.length) {
+            if (sees(i, j, visible, s)) {
                 const float p = expf(dot(q[own + r], k[lane], D) - log_sum[(size_t)(s.first + i) * heads + head]);
                 const size_t place = s.scores + ((size_t)head * s.length + i) * s.length + j;
                 const bool kept = keep(mask, seed, use_mask, dropped, place);
@@ -157,7 +170,7 @@ attention_backward_key(const float* __restrict__ query, const float* __restrict_
                        const float* __restrict__ log_sum, const float* __restrict__ delta,
                        const float* __restrict__ dcontext, const long long* __restrict__ tiles,
                        const bool* __restrict__ mask, const long long* __restrict__ seed, float* __restrict__ dkey,
-                       float* __restrict__ dvalue, int heads, int D, float scale, int use_mask, int dropped,
+                       float* __restrict__ dvalue, int heads, int D, int visible, float scale, int use_mask, int dropped,
                        float keep_scale) {
     __shared__ float q[ROWS][MAX_HEAD + 1], dc[ROWS][MAX_HEAD + 1], k[ROWS][MAX_HEAD + 1], v[ROWS][MAX_HEAD + 1];
     __shared__ float dscores[ROWS][ROWS], probs[ROWS][ROWS];
@@ -170,6 +183,7 @@ attention_backward_key(const float* __restrict__ query, const float* __restrict_
     load_tile(k, key, s, begin, head, heads, D, 1.0f);
     load_tile(v, value, s, begin, head, heads, D, 1.0f);
     for (int first = 0; first < s.length; first += ROWS) {
+        if (apart(first, begin, visible)) continue;
         load_tile(q, query, s, first, head, heads, D, scale);
         load_tile(dc, dcontext, s, first, head, heads, D, 1.0f);
         __syncthreads();                                               // the tiles are loaded
@@ -177,7 +191,7 @@ attention_backward_key(const float* __restrict__ query, const float* __restrict_
         for (int r = 0; r < OWN; ++r) {
             const int i = first + lane, j = begin + own + r;
             float dscore = 0.0f, dropped_prob = 0.0f;
-            if (i < s.length && j < s.length) {
+            if (sees(i, j, visible, s)) {
                 const size_t row = (size_t)(s.first + i) * heads + head;
                 const float p = expf(dot(q[lane], k[own + r], D) - log_sum[row]);
                 const size_t place = s.scores + ((size_t)head * s.length + i) * s.length + j;

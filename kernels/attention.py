@@ -33,22 +33,25 @@ class PackedAttentionCache(NamedTuple):
     tiles: Array      # (n, 4)   first row of the sentence, its length, offset of its scores, first row of the tile within it
     mask: Array       # (S,)     bool, dropout on probs; (1,) if unused
     seed: Array       # (1,)     int64, for dropout without a mask
+    visible: int      # 0: a word sees all words, 1: those up to itself, 2: those from itself on
     dropout: tuple[int, int, float]   # whether to use the mask; how many of 65536 values drop; 1 / (1 - p)
     heads: int
 
 
 @float32_only(op.attention_forward)
-def attention_forward(query: Array, key: Array, value: Array, starts: np.ndarray, *, heads: int, dropout: float = 0.0,
-                      rng=None, mask: Array | None = None) -> tuple[Array, op.AttentionCache | PackedAttentionCache]:
+def attention_forward(query: Array, key: Array, value: Array, starts: np.ndarray, *, heads: int, visible: str = op.ALL,
+                      dropout: float = 0.0, rng=None, mask: Array | None = None
+                      ) -> tuple[Array, op.AttentionCache | PackedAttentionCache]:
     """query, key, value (T, H), starts (B+1,) on the CPU -> context (T, H)."""
     xp, (tokens, hidden) = array_module(query, key, value), check_matrix("query", query)
     if heads < 1 or hidden % heads:
         raise ValueError(f"heads: expected a divisor of {hidden}, got {heads}")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout: expected 0 <= p < 1, got {dropout}")
+    op.check_visible(visible)
     if hidden // heads > MAX_HEAD_SIZE:
-        return kernels.formula(op.attention_forward)(query, key, value, starts, heads=heads, dropout=dropout, rng=rng,
-                                                     mask=mask)
+        return kernels.formula(op.attention_forward)(query, key, value, starts, heads=heads, visible=visible, dropout=dropout,
+                                                     rng=rng, mask=mask)
     for name, array in (("key", key), ("value", value)):
         check(name, array, (tokens, hidden))
     tiles, scores = _plan_on_device(np.asarray(starts, np.int64).tobytes(), heads, tokens, xp)
@@ -61,7 +64,8 @@ def attention_forward(query: Array, key: Array, value: Array, starts: np.ndarray
         settings = *settings[:2], dropout_scale(dropout)
     cache = PackedAttentionCache(query, key, value, kernels.empty(query, query.shape),
                                  kernels.empty(query, (tokens, heads)), tiles,
-                                 xp.zeros(1, bool) if mask is None else mask, seed, settings, heads)
+                                 xp.zeros(1, bool) if mask is None else mask, seed, op.VISIBLE.index(visible), settings,
+                                 heads)
     _launch("forward", cache, (query, key, value, cache.tiles, cache.mask, seed, cache.context, cache.log_sum))
     return cache.context, cache
 
@@ -106,5 +110,5 @@ def _launch(part: str, cache: PackedAttentionCache, arrays: tuple[Array, ...]) -
         use_mask, dropped, scale = cache.dropout
         kernels.load("attention.cu", f"attention_{part}")(
             (len(cache.tiles), cache.heads), THREADS,
-            (*arrays, size("heads", cache.heads), size("head size", head_size), np.float32(1 / sqrt(head_size)),
-             np.int32(use_mask), np.int32(dropped), np.float32(scale)))
+            (*arrays, size("heads", cache.heads), size("head size", head_size), np.int32(cache.visible),
+             np.float32(1 / sqrt(head_size)), np.int32(use_mask), np.int32(dropped), np.float32(scale)))

@@ -3,6 +3,8 @@
     forward    scores  = (query · scale) keyᵀ                 scale = 1/√D, per sentence and head
                probs   = softmax(scores)
                context = dropout(probs) value
+               visible "before": a word sees itself and the words before it, "after": itself and those after it;
+               the scores of the others are -∞, and the gradients through them are exactly 0
     backward   dvalue  = dropout(probs)ᵀ dcontext
                dprobs  = dropout'(dcontext valueᵀ)
                dscores = probs · (dprobs - Σ dprobs · probs)
@@ -20,6 +22,8 @@ import numpy as np
 from minixl.backend import Array, array_module, in_parallel, op
 from minixl.blas import single_threaded
 from minixl.ops.dropout import dropout_mask, dropout_scale
+
+ALL, BEFORE, AFTER = VISIBLE = ("all", "before", "after")              # the words that a word sees
 
 
 class LengthGroup(NamedTuple):
@@ -42,13 +46,14 @@ class AttentionCache(NamedTuple):
 
 
 @op
-def attention_forward(query: Array, key: Array, value: Array, starts: np.ndarray, *, heads: int, dropout: float = 0.0,
-                      rng=None, mask: Array | None = None) -> tuple[Array, AttentionCache]:
+def attention_forward(query: Array, key: Array, value: Array, starts: np.ndarray, *, heads: int, visible: str = ALL,
+                      dropout: float = 0.0, rng=None, mask: Array | None = None) -> tuple[Array, AttentionCache]:
     """query, key, value (T, H), starts (B+1,) on the CPU -> context (T, H).
 
-    rng or mask (S,) as in dropout_forward.
+    visible: one of VISIBLE; rng or mask (S,) as in dropout_forward.
     """
     xp = array_module(query, key, value)
+    check_visible(visible)
     groups = equal_length_groups(starts, heads)
     query = query * query.dtype.type(1 / sqrt(query.shape[1] // heads))
     probs = xp.empty(groups[-1].scores.stop if groups else 0, query.dtype)
@@ -61,6 +66,8 @@ def attention_forward(query: Array, key: Array, value: Array, starts: np.ndarray
         q, k, v, out = (_split(array, group, heads) for array in (query, key, value, context))  # (n, A, l, D)
         p = probs[group.scores].reshape(*q.shape[:2], group.length, group.length)               # (n, A, l, l) view
         xp.matmul(q, k.swapaxes(2, 3), out=p)
+        if visible != ALL:
+            p += _hidden(group.length, visible, p.dtype, xp)
         p -= p.max(axis=3, keepdims=True)
         xp.exp(p, out=p)
         p /= p.sum(axis=3, keepdims=True)
@@ -94,6 +101,19 @@ def attention_backward(dcontext: Array, cache: AttentionCache) -> tuple[Array, d
     _for_each(one_group, cache.groups, xp)
     dquery *= scale
     return dquery, {"key": dkey, "value": dvalue}
+
+
+def check_visible(visible: str) -> None:
+    """Raise ValueError unless it is one of VISIBLE."""
+    if visible not in VISIBLE:
+        raise ValueError(f"visible: expected one of {', '.join(VISIBLE)}, got {visible!r}")
+
+
+def _hidden(length: int, visible: str, dtype: np.dtype, xp) -> Array:
+    """Return (l, l): -inf where query i does not see key j, 0 elsewhere."""
+    places = xp.arange(length)
+    later = places[None, :] > places[:, None]
+    return xp.where(later if visible == BEFORE else later.T, dtype.type(-np.inf), dtype.type(0))
 
 
 def equal_length_groups(starts: np.ndarray, heads: int) -> list[LengthGroup]:

@@ -12,17 +12,17 @@ def batch(rng, lengths, hidden):
     return starts, rng.normal(size=(4, starts[-1], hidden)).astype(np.float32)
 
 
-def compare(rng, lengths, heads, head_size, xp, mask=None, dropout=0.0, generator=None):
+def compare(rng, lengths, heads, head_size, xp, mask=None, dropout=0.0, generator=None, visible="all"):
     """Context and the three gradients within 1e-4; with a generator, compute the hash's mask for the op."""
     starts, arrays = batch(rng, lengths, heads * head_size)
     query, key, value, dcontext = map(xp.asarray, arrays)
-    context, cache = attention_forward(query, key, value, starts, heads=heads, dropout=dropout, rng=generator,
+    context, cache = attention_forward(query, key, value, starts, heads=heads, visible=visible, dropout=dropout, rng=generator,
                                        mask=None if mask is None else xp.asarray(mask))
     dquery, grads = attention_backward(dcontext, cache)
     if generator is not None:
         mask = hashed_mask(int(cache.seed[0]), plan(starts, heads, starts[-1])[1], dropout)
     wide = [array.astype(np.float64) for array in arrays]
-    exact_context, exact_cache = op.attention_forward(*wide[:3], starts, heads=heads, dropout=dropout, mask=mask)
+    exact_context, exact_cache = op.attention_forward(*wide[:3], starts, heads=heads, visible=visible, dropout=dropout, mask=mask)
     exact_dquery, exact = op.attention_backward(wide[3], exact_cache)
     for name, ours, theirs in (("context", context, exact_context), ("dquery", dquery, exact_dquery),
                                ("dkey", grads["key"], exact["key"]), ("dvalue", grads["value"], exact["value"])):
@@ -43,6 +43,19 @@ def hashed_mask(seed, scores, dropout):
 @pytest.mark.parametrize("heads, head_size", [(1, 1), (2, 8), (1, 33), (1, 64)])
 def test_matches_op(device, rng, lengths, heads, head_size):
     compare(rng, lengths, heads, head_size, device)
+
+
+@pytest.mark.parametrize("lengths", [[], [0], [1], [5, 0, 3], [33, 2], [32], [65, 100]], ids=str)
+@pytest.mark.parametrize("visible", ["before", "after"])
+@pytest.mark.parametrize("heads, head_size", [(2, 8), (1, 64), (1, 65)])
+def test_one_side_visible_matches_op(device, rng, lengths, visible, heads, head_size):
+    """Several tiles of 32, of which some see nothing of each other."""
+    compare(rng, lengths, heads, head_size, device, visible=visible)
+
+
+@pytest.mark.parametrize("visible", ["before", "after"])
+def test_one_side_visible_with_dropout(device, rng, visible):
+    compare(rng, [5, 70], 2, 8, device, dropout=0.3, generator=device.random.default_rng(3), visible=visible)
 
 
 def test_a_mask_is_replayed(device, rng):
@@ -77,7 +90,7 @@ def test_no_probabilities_are_kept(rng, device):
     ("- row_delta[r]", ""),
     ("- delta[row]", ""),
     ("= scale * sum[r][c]", "= sum[r][c]"),
-    ("j < s.length ? dot", "j <= s.length ? dot"),
+    ("j < s.length && (visible", "j <= s.length && (visible"),
     ("first + r < s.length", "first + r <= s.length"),
     ("(size_t)head * s.length + i", "(size_t)head * s.length"),
 ], ids=["loading barrier", "tile barrier", "warp barrier", "warp barrier of keys", "correction", "delta", "delta of keys", "factor",
@@ -88,7 +101,20 @@ def test_planted_mistakes_are_caught(mutant, rng, old, new):
         compare(rng, [35, 3], 2, 33, np, dropout=0.5, generator=np.random.default_rng(3))
 
 
+@pytest.mark.parametrize("old, new", [
+    ("j <= i : j >= i", "j < i : j > i"), ("j <= i : j >= i", "j >= i : j <= i"),
+    ("if (apart(begin, first, visible)) continue;", "if (apart(first, begin, visible)) continue;"),
+    ("if (apart(first, begin, visible)) continue;", "if (apart(begin, first, visible)) continue;"),
+], ids=["not itself", "the other side", "tiles skipped", "tiles of keys skipped"])
+def test_planted_mistakes_of_visibility_are_caught(mutant, rng, old, new):
+    mutant("attention.cu", old, new)
+    with pytest.raises(AssertionError):
+        for visible in ("before", "after"):
+            compare(rng, [70, 3], 2, 33, np, visible=visible)
+
+
 @pytest.mark.parametrize("change, message", [
+    ({"visible": "left"}, "visible: expected one of all, before, after, got 'left'"),
     ({"heads": 3}, "heads: expected a divisor of 8, got 3"),
     ({"heads": 0}, "heads: expected a divisor of 8, got 0"),
     ({"dropout": 1.0}, "dropout: expected 0 <= p < 1, got 1.0"),

@@ -11,21 +11,25 @@ from minixl.ops.attention import attention_backward, attention_forward, equal_le
 from tests.ops.checks import CHECKS, Case, assert_close, packed
 
 P = 0.25
-# lengths, heads, head size, dropout
-SHAPES = [((1,), 1, 1, False), ((1, 1, 3, 3, 3, 7), 2, 5, False), ((4, 1, 4, 0, 2, 2), 3, 4, False), ((6, 2), 12, 64, False),
-          ((1, 2, 2, 5), 2, 3, True)]
+# lengths, heads, head size, dropout, which words are visible
+SHAPES = [((1,), 1, 1, False, "all"), ((1, 1, 3, 3, 3, 7), 2, 5, False, "all"), ((4, 1, 4, 0, 2, 2), 3, 4, False, "all"),
+          ((6, 2), 12, 64, False, "all"), ((1, 2, 2, 5), 2, 3, True, "all"), ((1, 4, 4, 0, 7), 2, 5, False, "before"),
+          ((1, 4, 4, 0, 7), 2, 5, False, "after"), ((3, 3, 5), 2, 3, True, "before"), ((3, 3, 5), 2, 3, True, "after")]
 
 
 def mask_size(lengths, heads: int) -> int:
     return sum(heads * length * length for length in lengths)
 
 
-def by_sentence(query, key, value, lengths, heads: int, mask=None):
+def by_sentence(query, key, value, lengths, heads: int, mask=None, visible="all"):
     """The textbook formula, one sentence at a time, in PyTorch."""
     contexts, used = [], 0
     for q, k, v in zip(query.split(list(lengths)), key.split(list(lengths)), value.split(list(lengths)), strict=True):
         q, k, v = (part.reshape(len(part), heads, query.shape[1] // heads).transpose(0, 1) for part in (q, k, v))
-        probs = torch.softmax(q @ k.transpose(1, 2) / sqrt(q.shape[-1]), -1)                      # (A, l, l)
+        scores = q @ k.transpose(1, 2) / sqrt(q.shape[-1])                                        # (A, l, l)
+        seen = torch.ones(scores.shape, dtype=torch.bool)
+        seen = seen if visible == "all" else seen.tril() if visible == "before" else seen.triu()
+        probs = torch.softmax(scores.masked_fill(~seen, float("-inf")), -1)
         if mask is not None:
             kept = torch.tensor(mask[used:used + probs.numel()]).reshape(probs.shape)
             used += probs.numel()
@@ -35,15 +39,15 @@ def by_sentence(query, key, value, lengths, heads: int, mask=None):
 
 
 def case(module, rng, shape) -> Case:
-    lengths, heads, head_size, dropped = shape
+    lengths, heads, head_size, dropped, visible = shape
     arrays = {name: rng.normal(size=(sum(lengths), heads * head_size)) for name in ("query", "key", "value")}
-    fixed = {"starts": packed(lengths), "heads": heads}
+    fixed = {"starts": packed(lengths), "heads": heads, "visible": visible}
     mask = None
     if dropped:
         mask = rng.random(mask_size(lengths, heads)) >= P
         fixed |= {"dropout": P, "mask": mask}
     return Case(module.attention_forward, module.attention_backward, arrays,
-                lambda query, key, value: by_sentence(query, key, value, lengths, heads, mask), fixed)
+                lambda query, key, value: by_sentence(query, key, value, lengths, heads, mask, visible), fixed)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -77,6 +81,25 @@ def test_sentences_do_not_see_each_other(xp, rng):
     after, _ = attention_forward(*map(xp.asarray, (query, key, value)), starts, heads=2)
     np.testing.assert_array_equal(to_numpy(after)[:3], to_numpy(before)[:3])
     assert (to_numpy(after)[3:] != to_numpy(before)[3:]).all()
+
+
+@pytest.mark.parametrize("visible, changed", [("before", slice(5, 7)), ("after", slice(3, 5))])
+def test_hidden_words_change_nothing(xp, rng, visible, changed):
+    """The context of the words that do not see the changed ones keeps every bit; theirs changes."""
+    query, key, value = rng.normal(size=(3, 7, 6))
+    starts = packed((3, 4))
+    before, _ = attention_forward(*map(xp.asarray, (query, key, value)), starts, heads=2, visible=visible)
+    for array in (query, key, value):
+        array[changed] = rng.normal(size=array[changed].shape)
+    after, _ = attention_forward(*map(xp.asarray, (query, key, value)), starts, heads=2, visible=visible)
+    same = (to_numpy(after) == to_numpy(before)).all(axis=1)
+    assert same.tolist() == [i < 3 or not changed.start <= i < changed.stop for i in range(7)]
+
+
+def test_an_unknown_side_is_named():
+    x = np.zeros((2, 2))
+    with pytest.raises(ValueError, match="^visible: expected one of all, before, after, got 'left'$"):
+        attention_forward(x, x, x, packed((2,)), heads=1, visible="left")
 
 
 def test_large_scores_do_not_overflow(xp):
