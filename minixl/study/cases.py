@@ -90,11 +90,12 @@ def _mask(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return mask
 
 
-def _attention(op: ModuleType, rng: np.random.Generator, dropout: bool) -> Case:
+def _attention(op: ModuleType, rng: np.random.Generator, dropout: bool, visible: str = "all") -> Case:
     heads, scores = 2, sum(2 * length * length for length in LENGTHS)
-    fixed = {"starts": STARTS, "heads": heads, **({"dropout": P, "mask": _mask(rng, scores)} if dropout else {})}
+    fixed = {"starts": STARTS, "heads": heads, "visible": visible,
+             **({"dropout": P, "mask": _mask(rng, scores)} if dropout else {})}
     arrays = _normal(rng, query=(9, 6), key=(9, 6), value=(9, 6))
-    return _of(op, "attention", arrays, "dropout" if dropout else "", fixed=fixed)
+    return _of(op, "attention", arrays, "dropout" if dropout else "" if visible == "all" else f"words {visible}", fixed=fixed)
 
 
 def _bilstm(op: ModuleType, rng: np.random.Generator, tied: bool) -> Case:
@@ -248,13 +249,31 @@ def _masked_softmax_dropout(op: ModuleType, rng: np.random.Generator, dropout: b
     return _of(op, "masked_softmax_dropout", _normal(rng, x=(4, 5)), "dropout" if dropout else "", fixed=fixed)
 
 
+def _clouds(op: ModuleType, name: str, rng: np.random.Generator, **fixed: Any) -> Case:
+    """Return the case of a distance between two clouds of points."""
+    return _of(op, name, _normal(rng, x=(5, 3), y=(4, 3)), fixed=fixed)
+
+
+def _identical_strings(op: ModuleType, rng: np.random.Generator) -> Case:
+    return _of(op, "identical_strings", _normal(rng, x=(5, 3), y=(4, 3)),
+               fixed={"rows": np.array([3, 0, 4]), "others": np.array([1, 2, 0])})
+
+
+def _sampled_softmax(op: ModuleType, rng: np.random.Generator, full: bool) -> Case:
+    candidates = op.all_words(7) if full else op.Candidates(np.array([0, 1, 4]), 5, 7)
+    return _of(op, "sampled_softmax", _normal(rng, x=(5, 3), weight=(7, 3)), "all words" if full else "",
+               fixed={"targets": np.array([4, 6, 0, 4, 2]), "candidates": candidates})
+
+
 CASES: dict[str, tuple[Maker, ...]] = {
     "adamw": (_adamw,),
-    "attention": (lambda op, rng: _attention(op, rng, False), lambda op, rng: _attention(op, rng, True)),
-    "average_linkage": (lambda op, rng: _of(op, "average_linkage", _normal(rng, x=(5, 3), y=(4, 3))),),
+    "attention": (lambda op, rng: _attention(op, rng, False), lambda op, rng: _attention(op, rng, True),
+                  lambda op, rng: _attention(op, rng, False, "before"), lambda op, rng: _attention(op, rng, False, "after")),
+    "average_linkage": (lambda op, rng: _clouds(op, "average_linkage", rng),),
     "bilstm": (lambda op, rng: _bilstm(op, rng, True), lambda op, rng: _bilstm(op, rng, False)),
     "binary_cross_entropy": (lambda op, rng: _of(op, "binary_cross_entropy", _normal(rng, logits=(6,)),
                                                  fixed={"targets": np.array([0, 1, 1, 0, 0.3, 1.0])}),),
+    "cosine_linkage": (lambda op, rng: _clouds(op, "cosine_linkage", rng),),
     "crf": (lambda op, rng: _crf(op, rng, False), lambda op, rng: _crf(op, rng, True)),
     "crf_recursion": (_forward_sums,),
     "csls": (_top_products, _top_products_both_ways, _mean_similarities),
@@ -262,12 +281,18 @@ CASES: dict[str, tuple[Maker, ...]] = {
     "embedding": (lambda op, rng: _embedding(op, rng, [4, 1, 4, 0, 1, 4], "repeated ids"),
                   lambda op, rng: _embedding(op, rng, [4, 1, 5, 0], "distinct ids"), _sum_rows),
     "gelu": (lambda op, rng: _of(op, "gelu", _normal(rng, x=(5, 4))),),
+    "identical_strings": (_identical_strings,),
+    "layer_sums": (lambda op, rng: _of(op, "fully_weighted", _normal(rng, states=(4, 3, 5), weight=(3, 5))),
+                   lambda op, rng: _of(op, "self_weighted", _normal(rng, states=(4, 3, 5), scores=(4, 3)))),
     "layernorm": (lambda op, rng: _of(op, "layernorm", _normal(rng, x=(5, 6), weight=(6,), bias=(6,)), fixed={"eps": 1e-2}),),
     "linear": (lambda op, rng: _of(op, "linear", _normal(rng, x=(5, 4), weight=(3, 4), bias=(3,))),),
     "lstm_steps": (_recurrent,),
     "masked_softmax_dropout": (lambda op, rng: _masked_softmax_dropout(op, rng, False),
                                lambda op, rng: _masked_softmax_dropout(op, rng, True)),
     "mean_pooling": (lambda op, rng: _of(op, "mean_pooling", _normal(rng, x=(6, 4)), fixed={"starts": starts_of((3, 1, 2))}),),
+    "moment_distance": (lambda op, rng: _clouds(op, "moment_distance", rng, mean_weight=0.7, deviation_weight=0.4),),
+    "relu": (lambda op, rng: _of(op, "relu", _normal(rng, x=(5, 4))),),
+    "sampled_softmax": (lambda op, rng: _sampled_softmax(op, rng, False), lambda op, rng: _sampled_softmax(op, rng, True)),
     "soft_squared_error": (lambda op, rng: _of(op, "soft_squared_error", _normal(rng, logits=(5, 3)),
                                                fixed={"targets": rng.dirichlet(np.ones(3), 5)}),),
     "softmax": (lambda op, rng: _of(op, "softmax", _normal(rng, x=(4, 5))),

@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from minixl.ops.moment_distance import EPSILON
+from minixl.ops.sampled_softmax import Candidates, log_expected
+
 NEVER = -1e30                          # the score of what is not allowed
 
 
@@ -29,6 +32,10 @@ def layernorm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
 
 def gelu(x: Tensor) -> Tensor:
     return functional.gelu(x)
+
+
+def relu(x: Tensor) -> Tensor:
+    return torch.relu(x)
 
 
 def softmax(x: Tensor) -> Tensor:
@@ -69,12 +76,16 @@ def masked_softmax_dropout(x: Tensor, valid: np.ndarray, p: float = 0.0, mask: n
     return probs if mask is None else probs * torch.tensor(mask) / (1 - p)
 
 
-def attention(query: Tensor, key: Tensor, value: Tensor, starts: np.ndarray, heads: int, dropout: float = 0.0,
-              mask: np.ndarray | None = None) -> Tensor:
+def attention(query: Tensor, key: Tensor, value: Tensor, starts: np.ndarray, heads: int, visible: str = "all",
+              dropout: float = 0.0, mask: np.ndarray | None = None) -> Tensor:
     contexts, used = [], 0
     for q, k, v in zip(*(_sentences(x, starts) for x in (query, key, value)), strict=True):
         q, k, v = (x.reshape(len(x), heads, query.shape[1] // heads).transpose(0, 1) for x in (q, k, v))      # (A, l, D)
-        probs = torch.softmax(q @ k.transpose(1, 2) / sqrt(q.shape[-1]), -1)
+        scores = q @ k.transpose(1, 2) / sqrt(q.shape[-1])
+        if visible != "all":
+            seen = torch.ones(scores.shape, dtype=torch.bool)
+            scores = scores.masked_fill(~(seen.tril() if visible == "before" else seen.triu()), NEVER)
+        probs = torch.softmax(scores, -1)
         if mask is not None:
             probs = probs * torch.tensor(mask[used:used + probs.numel()]).reshape(probs.shape) / (1 - dropout)
             used += probs.numel()
@@ -86,6 +97,39 @@ def average_linkage(x: Tensor, y: Tensor) -> Tensor:
     def linkage(a: Tensor, b: Tensor) -> Tensor:
         return ((a[:, None] - b[None]) ** 2).sum(-1).clamp(1e-6, 1e6).sqrt().mean()
     return 2 * linkage(x, y) - linkage(x, x) - linkage(y, y)
+
+
+def cosine_linkage(x: Tensor, y: Tensor) -> Tensor:
+    def linkage(a: Tensor, b: Tensor) -> Tensor:
+        return (1 - functional.normalize(a, dim=1) @ functional.normalize(b, dim=1).T).mean()
+    return 2 * linkage(x, y) - linkage(x, x) - linkage(y, y)
+
+
+def moment_distance(x: Tensor, y: Tensor, mean_weight: float, deviation_weight: float) -> Tensor:
+    u = (x.mean(0) - y.mean(0)) / (x.abs().mean(0) + y.abs().mean(0) + EPSILON)
+    of_x, of_y = x.std(0, correction=0), y.std(0, correction=0)
+    return mean_weight * u.norm() + deviation_weight * ((of_x - of_y) / (of_x + of_y + EPSILON)).norm()
+
+
+def identical_strings(x: Tensor, y: Tensor, rows: np.ndarray, others: np.ndarray) -> Tensor:
+    return (x[torch.tensor(rows)] - y[torch.tensor(others)]).norm(dim=1).mean()
+
+
+def sampled_softmax(x: Tensor, weight: Tensor, targets: np.ndarray, candidates: Candidates) -> Tensor:
+    words, losses = np.arange(len(weight)), []
+    correction = torch.tensor(log_expected(words, candidates))
+    for row, target in zip(x, targets, strict=True):
+        chosen = torch.tensor([target, *(word for word in candidates.ids if word != target)])
+        losses.append(-torch.log_softmax(weight[chosen] @ row - correction[chosen], 0)[0])
+    return torch.stack(losses).mean()
+
+
+def fully_weighted(states: Tensor, weight: Tensor) -> Tensor:
+    return (states * torch.softmax(weight, 0)).sum(1)
+
+
+def self_weighted(states: Tensor, scores: Tensor) -> Tensor:
+    return (states * torch.softmax(scores, 1)[:, :, None]).sum(1)
 
 
 def recurrent(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor, starts: np.ndarray,

@@ -27,9 +27,9 @@ class Case:
     dx: str | None = ""                    # the argument of dx: "" for the first, None for none
 
     def run(self, rng, xp=np, dtype=np.float64, **changed) -> dict[str, np.ndarray]:
-        """Run forward and backward on xp; return "dy", "y" and the gradient of every array by its name."""
+        """Run forward and backward on xp; return "dy", "output" and the gradient of every array by its name."""
         y, cache, dy = self.forward_pass(rng, xp, dtype, **changed)
-        return {"dy": to_numpy(dy), "y": to_numpy(y), **self.gradients(dy, cache)}
+        return {"dy": to_numpy(dy), "output": to_numpy(y), **self.gradients(dy, cache)}
 
     def forward_pass(self, rng, xp=np, dtype=np.float64, **changed):
         """Return y, cache and a random dy."""
@@ -79,7 +79,7 @@ def matches_pytorch(case: Case, xp, rng) -> None:
     tensors = {name: torch.tensor(value, requires_grad=True) for name, value in case.arrays.items()}
     y = case.reference(**tensors)
     y.backward(torch.tensor(results["dy"]))
-    assert_close(results["y"], y.detach().numpy(), 1e-9, "y")
+    assert_close(results["output"], y.detach().numpy(), 1e-9, "y")
     for name, tensor in tensors.items():
         assert_close(results[name], np.zeros(tensor.shape) if tensor.grad is None else tensor.grad.numpy(), 1e-9, f"d{name}")
 
@@ -96,7 +96,7 @@ def matches_central_difference(case: Case, xp, rng) -> None:
         return float((to_numpy(case.forward_pass(rng, xp, **moved)[0]) * results["dy"]).sum())
 
     slope = sum(float((results[name] * direction[name]).sum()) for name in direction) / size
-    rounding = 1e-15 / step * (1 + np.abs(results["y"] * results["dy"]).sum())
+    rounding = 1e-15 / step * (1 + np.abs(results["output"] * results["dy"]).sum())
     np.testing.assert_allclose((loss(step) - loss(-step)) / (2 * step), slope, rtol=1e-6, atol=10 * rounding)
 
 

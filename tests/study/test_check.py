@@ -24,6 +24,12 @@ from tests.ops.mutants_lstm_crf import mutant as mutant_below
 OTHERS = [                             # ops whose planted mistakes lie elsewhere: module, description, text, replacement
     ("average_linkage", "dy scaled twice", '{"y": cache.dy * dvalue}', '{"y": cache.dy * dvalue * dvalue}'),
     ("variational_dropout", "backward passes dy through", "dy if cache.mask is None else _apply_mask(dy, cache)", "dy"),
+    ("cosine_linkage", "sign of y", "_gradient(cache.y, -dmean)", "_gradient(cache.y, dmean)"),
+    ("identical_strings", "sign of y", "sum_rows(others, -dx)", "sum_rows(others, dx)"),
+    ("layer_sums", "no sum in the gradient", "softmax_backward(dshares, cache.softmax)", "dshares, 0"),
+    ("moment_distance", "deviation of y as of x", "-dv * (1 + v)", "-dv * (1 - v)"),
+    ("relu", "backward passes dy through", "dy * (cache.y > 0)", "dy"),
+    ("sampled_softmax", "accidental hits count", "scores[rows[hits], 1 + place[hits]] = -xp.inf", "pass"),
     ("csls", "offsets added", "products -= b[part]", "products += b[part]"),
     ("viterbi", "no end scores", "best[steps.last] + end", "best[steps.last] + 0 * end"),
 ]
