@@ -21,6 +21,11 @@ def split_words(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in _pattern().finditer(text)]
 
 
+def find_words(text: str) -> list[str]:
+    """Return the words of a text."""
+    return _pattern().findall(text)
+
+
 @cache
 def _pattern() -> re.Pattern[str]:
     """Compile the pattern on first use: finding the marks takes some hundredths of a second."""

@@ -7,8 +7,8 @@ Bao et al. 2019 (MLMA), section 2.1.  Pre-norm blocks and the sinusoid are those
                 x' = a + dropout(output(dropout(relu(intermediate(LayerNorm(a))))))
     states      h_l = the n of block l,   h_L = LayerNorm(x after the last block)                L + 1 layers of each direction
 
-The forward stack sees a word and those before it and predicts the next word from h_L, the backward stack sees a word and those after
-it and predicts the one before; at its end, each predicts the end of the sentence.  The output layer is the word table
+The forward stack sees a word and those before it and predicts the next word from h_L, the backward stack sees a word and those
+after it and predicts the one before; at its end, each predicts the end of the sentence.  The output layer is the word table
 (ops/sampled_softmax.py).  All languages share both stacks; each has a word table of its own.
 
 Sentences of a batch lie one after another, without padding, so no state depends on what else is in a batch.
@@ -121,8 +121,8 @@ class BidirectionalLm:
     prefix: of the names of its parameters in the store.
     """
 
-    def __init__(self, config: LanguageModelConfig, store: ParameterStore | None = None, *, prefix: str = "", dtype: Any = np.float32,
-                 xp: Any = np) -> None:
+    def __init__(self, config: LanguageModelConfig, store: ParameterStore | None = None, *, prefix: str = "",
+                 dtype: Any = np.float32, xp: Any = np) -> None:
         self.config, self.prefix = config, prefix
         self.names = [prefix + name for name in language_model_shapes(config)]
         self.tables = [prefix + word_table(language) for language in config.languages]

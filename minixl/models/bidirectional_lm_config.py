@@ -1,4 +1,4 @@
-"""The sizes of a bidirectional language model, the shapes of its parameters and their initial values.  Bao et al. 2019, section 3.2."""
+"""The sizes of a bidirectional language model, the shapes and initial values of its parameters.  Bao et al. 2019, section 3.2."""
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -25,7 +25,7 @@ def make(module=bidirectional_lm, config=CONFIG, **options) -> BidirectionalLm:
     model = module.BidirectionalLm(config, dtype=np.float64, **options)
     rng = np.random.default_rng(3)
     for parameter in model.store:
-        parameter.value[...] = 0.3 * rng.normal(size=parameter.value.shape) + (".weight" in parameter.name and "Norm" in parameter.name)
+        parameter.value[...] = 0.3 * rng.normal(size=parameter.value.shape) + parameter.name.endswith("LayerNorm.weight")
     return model
 
 
@@ -150,7 +150,8 @@ def test_initial_values():
     model = BidirectionalLm(CONFIG)
     model.initialise(np.random.default_rng(1))
     assert abs(model.table("en").std() - 12 ** -0.5) < 0.05
-    assert (model.store["forward.LayerNorm.weight"].value == 1).all() and not model.store["backward.layer.1.output.bias"].value.any()
+    assert (model.store["forward.LayerNorm.weight"].value == 1).all()
+    assert not model.store["backward.layer.1.output.bias"].value.any()
     assert 0 < np.abs(model.store["forward.layer.0.intermediate.weight"].value).max() <= (6 / 32) ** 0.5
 
 
