@@ -33,6 +33,7 @@ class Group:
     lr: float
     weight_decay: float = 0.0
     floor: float = 0.0           # a schedule never lowers the learning rate below it (or below lr, if that is lower)
+    schedule: Schedule | None = None     # its own, in place of the optimiser's
 
     def rate(self, factor: float) -> float:
         """The learning rate for a schedule's `factor`."""
@@ -56,6 +57,16 @@ def linear_schedule(total: int, warmup: int) -> Schedule:
 def inverse_schedule(epoch_steps: int | Fraction, decay: float) -> Schedule:
     """1 / (1 + decay * epoch); epochs count from 0 and have `epoch_steps` steps (Lample et al. 2016; Bari et al. 2020)."""
     return lambda step: 1 / (1 + decay * (step // epoch_steps))
+
+
+def exponential_schedule(epoch_steps: int | Fraction, decay: float) -> Schedule:
+    """(1 - decay)^epoch; epochs count from 0 and have `epoch_steps` steps (Bao et al. 2019)."""
+    return lambda step: (1 - decay) ** int(step // epoch_steps)
+
+
+def delayed_schedule(frozen: int, full: int) -> Schedule:
+    """0 for the first `frozen` steps, then linearly up to 1 at step `full` (the word vectors of Bao et al.'s code)."""
+    return lambda step: min(1.0, max(0.0, (step - frozen) / max(1, full - frozen)))
 
 
 def decay_groups(store: ParameterStore, names: Iterable[str], lr: float, weight_decay: float, floor: float = 0.0) -> list[Group]:
@@ -122,18 +133,20 @@ class Optimizer:
     def step(self) -> None:
         """Update every parameter of the groups from its accumulated gradient."""
         factor = self.schedule(self.steps)
-        self.last_lr = self.groups[0].rate(factor)
+        factors = [factor if group.schedule is None else group.schedule(self.steps) for group in self.groups]
+        rates = {group: group.rate(own) for group, own in zip(self.groups, factors, strict=True)}
+        self.last_lr = rates[self.groups[0]]
         self.steps += 1
         store = self.store
         for (span, group), state in zip(self.spans, self.span_state, strict=True):
-            lr, value, grad = group.rate(factor), store.values[span], store.grads[span]
+            lr, value, grad = rates[group], store.values[span], store.grads[span]
 
             def block(rows: slice, lr=lr, value=value, grad=grad, state=state, group=group) -> None:
                 self.update(value[rows], grad[rows], {key: m[rows] for key, m in state.items()}, lr, group.weight_decay)
 
             by_rows(block, len(value), 1, store.xp, passes=14)
         for (name, group), state, active in zip(self.tables, self.table_state, self.active, strict=True):
-            self._table_step(name, group, group.rate(factor), state, active)
+            self._table_step(name, group, rates[group], state, active)
 
     def _table_step(self, name: str, group: Group, lr: float, state: dict[str, Array], active: Array) -> None:
         xp, parameter = self.store.xp, self.store[name]

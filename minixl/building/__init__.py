@@ -5,6 +5,8 @@
     transformer.py   an encoder folder with a head over the labels of the training data
     bilstm_crf.py    word and character LSTMs with a CRF
     augmented_tagger.py   the same with a second encoder for the target language
+    mlma_tagger.py   LSTMs with a CRF on the layers of a language model of several languages
+    language_model.py   that language model: vocabularies, a new one, its folder
     folder.py        model folders: Hugging Face's files, minixl.json (info.py), a model card
 """
 from __future__ import annotations

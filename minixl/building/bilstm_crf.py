@@ -26,7 +26,7 @@ from minixl.weights.folder import check_parameters, load_parameters, read_json
 from minixl.weights.names import summarise_names
 from minixl.weights.word_vectors import WordVectors, read_vectors
 
-NAME, AUGMENTED = TAGGERS = ("bilstm-crf", "augmented-tagger")         # the families that have its settings
+NAME, AUGMENTED, MLMA = TAGGERS = ("bilstm-crf", "augmented-tagger", "mlma-tagger")    # the families that have its settings
 DROPOUT = 0.5                          # if model.dropout is -1 (Lample et al. 2016)
 
 
@@ -37,7 +37,7 @@ class BilstmCrfFamily(Family):
     section = Section("model: bilstm-crf", {
         "model.word_size": Setting(100, "size of random word embeddings; those of --vectors have their own", at_least=1),
         "model.word_hidden": Setting(100, "states of the word LSTM in each direction", at_least=1),
-        "model.dense_size": Setting(100, "size of the tanh layer before the tags", at_least=1),
+        "model.dense_size": Setting(100, "size of the tanh layer before the tags; 0: none", at_least=0),
         "model.chars": Setting(True, "read the characters of every word"),
         "model.char_size": Setting(25, "size of character embeddings", at_least=1),
         "model.char_hidden": Setting(25, "states of the character LSTM in each direction", at_least=1),
@@ -77,7 +77,7 @@ class BilstmCrfFamily(Family):
             word_hidden=settings["model.word_hidden"], dense_size=settings["model.dense_size"], chars=settings["model.chars"],
             tied=settings["model.tied"], start_end=settings["model.start_end"], variational=settings["model.variational"],
             train_words=table is None or settings["model.train_vectors"],
-            dropout=settings["model.dropout"] if settings["model.dropout"] >= 0 else DROPOUT)
+            dropout=dropout_of(settings))
         model = self.tagger(config, request, lexicon)
         model.initialise(np.random.Generator(np.random.PCG64([request.seed, 1])))
         if table is not None:
@@ -117,6 +117,11 @@ class BilstmCrfFamily(Family):
     def card(self, info: ModelInfo) -> str:
         return ("a bidirectional LSTM with a conditional random field; lexicon.json has its words and characters; other words are "
                 "read by their spelling")
+
+
+def dropout_of(settings: Settings) -> float:
+    """Return the dropout of a tagger."""
+    return settings["model.dropout"] if settings["model.dropout"] >= 0 else DROPOUT
 
 
 def legal_moves(request: Request) -> LegalMoves | None:

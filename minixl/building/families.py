@@ -4,10 +4,12 @@ from __future__ import annotations
 from minixl.building.augmented_tagger import AugmentedFamily
 from minixl.building.bilstm_crf import BilstmCrfFamily
 from minixl.building.family import Family
+from minixl.building.mlma_tagger import MlmaTaggerFamily
 from minixl.building.transformer import TransformerFamily
 from minixl.settings import Section, Setting, Settings
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (TransformerFamily(), BilstmCrfFamily(), AugmentedFamily())}
+FAMILIES: dict[str, Family] = {family.name: family for family in (TransformerFamily(), BilstmCrfFamily(), AugmentedFamily(),
+                                                                 MlmaTaggerFamily())}
 
 SECTION = Section("model", {
     "model.type": Setting("transformer", "family of models", tuple(FAMILIES)),

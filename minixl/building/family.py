@@ -42,6 +42,7 @@ class NewModel:
     tokenizer: PieceTokenizer
     raw_config: Mapping[str, Any]      # becomes the model folder's config.json
     messages: list[str]                # for the user: parameters that were loaded, frozen or missing
+    unfinished: str = ""               # the error for a method that does not train a missing part of the model first
 
 
 class Family:

@@ -15,6 +15,7 @@ from minixl.weights.reading import read_json
 
 POOLINGS = {"ner": ("token",), "pos": ("token",), "classification": ("mean", "cls")}       # by task
 COPY = "copy the model folder again"
+LANGUAGE_MODEL = "bidirectional-lm"    # the family of folders that hold a language model, which neither tags nor classifies
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,9 @@ def read_info(folder: Path, families: Sequence[str]) -> ModelInfo:
         raise UserError(f"{folder}: expected a model folder with minixl.json, found "
                         f"{'none in it' if folder.is_dir() else 'no such folder'}; {_where_a_model_is(folder)}")
     stored = read_json(path)
+    if stored.get("family") == LANGUAGE_MODEL:
+        raise UserError(f"{folder}: expected a tagger or a classifier, found a language model; `minixl states` writes its states, "
+                        f"and minixl train mlma --encoder {folder} trains a tagger on them")
     required = {f.name: f.default is MISSING and f.default_factory is MISSING for f in fields(ModelInfo)}
     missing = [name for name, needed in required.items() if needed and name not in stored]
     if missing:

@@ -41,9 +41,12 @@ class Inputs:
         roles = {role: [parse_language_file(pair, f"--{role}") for pair in table.get(role, [])] for role in ROLES}
         return cls(Path(table["encoder"]) if "encoder" in table else None, **roles)
 
-    def check(self) -> None:
-        """Raises UserError for a run without labelled text, a file given twice, and a path that config.toml cannot hold."""
-        if not self.source:
+    def check(self, *, labelled: bool = True) -> None:
+        """Raises UserError for a run without labelled text, a file given twice, and a path that config.toml cannot hold.
+
+        labelled: whether the run needs labelled text.
+        """
+        if labelled and not self.source:
             raise UserError("--source: expected at least one labelled file, for example --source en=train.txt")
         _check_spelling([(role, language) for role in ROLES for language, _ in getattr(self, role)])
         for role in ROLES:

@@ -45,10 +45,11 @@ class Files:
     warnings: list[str]                        # about labelled text with which training or a score would mislead
 
 
-def read_files(settings: Settings, inputs: Inputs, needed_by: str) -> Files:
+def read_files(settings: Settings, inputs: Inputs, needed_by: str, *, raw_text: bool = False) -> Files:
     """Read every file and check that their labels fit each other.
 
     needed_by: the method or setting that needs unlabelled text; "" if none does, so that it is not read.
+    raw_text: the method itself reads the unlabelled files.
     """
     labels = LabelMap(settings["task"], settings["data.labels"])
     read = partial(read_labelled, settings, labels=labels)
@@ -56,7 +57,7 @@ def read_files(settings: Settings, inputs: Inputs, needed_by: str) -> Files:
     sources = [limited(corpus, settings, "data.limit") for corpus in complete]
     _check_limited(settings, complete, sources, lambda corpora: _check_sources(settings, corpora))
     unlabelled = _read_unlabelled(settings, inputs, sources, needed_by) if needed_by else ([], [])
-    if not needed_by:
+    if not needed_by and not raw_text:
         _check_unused(inputs)
     scored = {"dev": read(inputs.dev), "test": read(inputs.test)}
     dev, test = ([limited(corpus, settings, "data.test_limit") for corpus in corpora] for corpora in scored.values())

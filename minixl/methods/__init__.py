@@ -22,6 +22,7 @@ from minixl.methods.advpicker.algorithm import AdvPicker
 from minixl.methods.finetune import Finetune
 from minixl.methods.language_adversarial import LanguageAdversarial
 from minixl.methods.linkage import AverageLinkage
+from minixl.methods.mlma.algorithm import Mlma
 from minixl.methods.perturbation import Perturbation
 from minixl.methods.self_learning.algorithm import SelfLearning
 from minixl.methods.zero_resource.algorithm import ZeroResource
@@ -35,7 +36,7 @@ from minixl.training.progress import Reporter
 
 TERMS: tuple[type[Term], ...] = (Adversary, AverageLinkage, Perturbation)
 METHODS: dict[str, Method] = {method.name: method(TERMS)
-                              for method in (Finetune, LanguageAdversarial, AdvPicker, SelfLearning, ZeroResource)}
+                              for method in (Finetune, LanguageAdversarial, AdvPicker, SelfLearning, ZeroResource, Mlma)}
 
 LOSSES = {name: loss for term in TERMS for name, loss in term.LOSSES.items()} \
     | {name: loss for method in METHODS.values() for name, loss in method.objective.LOSSES.items()}

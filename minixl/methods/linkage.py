@@ -3,17 +3,18 @@
     value = 2 avl(S, T) - avl(S, S) - avl(T, T)         S, T: the encoder's last states of a source and a target batch
 
 linkage.level "sentence" compares the mean of every sentence, "token" every word piece; the value is 0 when the two
-distributions are equal.  MLMA (Bao et al. 2019, section 3.2) trains a language model with it; here it is a term for any
+distributions are equal.  MLMA (Bao et al. 2019, section 2.2) trains a language model with it; here it is a term for any
 method of a transformer, with its own batches and Adam moments; linkage.lr sets its strength.  It needs no discriminator.
+linkage.distance chooses another of the distances in measures.py, which MLMA uses, too.
 The value is over all pairs of a batch, so the batch is never split: train.accumulate saves no memory here.
-The distance and its gradient: minixl/ops/average_linkage.py.  Checked against PyTorch in tests/methods/test_linkage.py.
+Checked against PyTorch in tests/methods/test_linkage.py.
 """
 from __future__ import annotations
 
 from typing import Any
 
 from minixl.methods.languages import LanguagesTerm, join
-from minixl.ops.average_linkage import average_linkage_backward, average_linkage_forward
+from minixl.methods.measures import AVERAGE, MEASURES
 from minixl.ops.mean_pooling import mean_pooling_backward, mean_pooling_forward
 from minixl.settings import Section, Setting
 from minixl.training.objective import Loss
@@ -30,6 +31,7 @@ class AverageLinkage(LanguagesTerm):
     SECTION = Section("average linkage: a term that moves the states of two languages closer together", {
         "linkage.level": Setting("none", "which states of two languages move closer together, in separate updates by average "
                                  "linkage (energy distance): the mean of every sentence, or every word piece", ("none", *LEVELS)),
+        "linkage.distance": Setting(AVERAGE, "distance between the two clouds of states", tuple(MEASURES)),
         "linkage.lr": Setting(1e-6, "learning rate of these updates; it sets their strength", at_least=0),
     })
     SWITCH, ON, OFF = "linkage.level", "linkage.level=sentence", "linkage.level=none"
@@ -52,8 +54,7 @@ class AverageLinkage(LanguagesTerm):
         if self.settings["linkage.level"] == "sentence":
             points, pooling = mean_pooling_forward(points, batch.starts)               # (B, H)
             border = len(source.order)
-        value, cache = average_linkage_forward(points[:border], points[border:])
-        dsource, others = average_linkage_backward(model.store.dtype.type(1), cache)
-        dpoints = model.store.xp.concatenate([dsource, others["y"]])
+        value, dsource, dtarget = MEASURES[self.settings["linkage.distance"]](points[:border], points[border:])
+        dpoints = model.store.xp.concatenate([dsource, dtarget])
         model.encode_backward(dpoints if pooling is None else mean_pooling_backward(dpoints, pooling)[0], encoder)
-        return [self.update(step, LOSS, float(value), batch.tokens)]
+        return [self.update(step, LOSS, value, batch.tokens)]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from minixl.backend import array_module_for
 from minixl.data.inputs import Inputs, LanguageFiles
 from minixl.errors import UserError
-from minixl.methods import SCHEMA, train
+from minixl.methods import METHODS, SCHEMA, train
 from minixl.settings import Settings, is_config, read_toml, recipe_path
 from minixl.training.config import read_config
 from minixl.training.metrics import Metrics
@@ -65,10 +65,11 @@ def plan_run(recipe: str | Path | None, override: Callable[[Settings], Settings]
     if name == QUICKSTART and no_inputs:
         from minixl.run.quickstart import quickstart_inputs
         return _plan(settings, quickstart_inputs(report), out, seed, seeds)
-    if resume and (lacks_encoder or not files["source"]):
+    lacks_source = not files["source"] and not METHODS[settings["method"]].labels_optional
+    if resume and (lacks_encoder or lacks_source):
         raise WrongUsage("--resume: the inputs are in config.toml; leave out --encoder, --source, --dev, --unlabelled, "
                          "--test and --vectors")
-    if lacks_encoder or not files["source"]:
+    if lacks_encoder or lacks_source:
         missing = "--encoder PATH" if lacks_encoder else "--source LANGUAGE=FILE"
         raise WrongUsage(f"{missing} is missing; `minixl train` without any arguments runs the quickstart")
     return _plan(settings, Inputs(encoder, **files), out, seed, seeds)

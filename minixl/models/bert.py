@@ -142,6 +142,11 @@ class Bert:
         layers = [int(name.split(".")[3]) for name in names if name.startswith("bert.encoder.layer.")]
         return min(layers, default=self.config.num_hidden_layers)
 
+    @property
+    def bottom_size(self) -> int:
+        """Numbers of a piece's state below the lowest trainable layer, H."""
+        return self.config.hidden_size
+
     def embed(self, input_ids: Array, position_ids: Array, rng=None,
               shift: Array | None = None) -> tuple[Array, EmbeddingsCache]:
         """input_ids, position_ids (T,), counted from 0 -> (T, H).  shift (T, H) is added to the sum of the three embeddings."""

@@ -35,7 +35,7 @@ HEAD = ("dense.", "classifier.", "crf.")                   # prefixes of the par
 
 
 class BilstmCrfCache(NamedTuple):
-    words: EmbeddingCache
+    words: Any                     # of the word vectors; an EmbeddingCache if they are a table's
     encoder: BilstmEncoderCache
     head: BilstmHeadCache
 
@@ -50,14 +50,15 @@ class BilstmCrf:
     """A tagger of words with the tags `labels`; it reads the word ids of `lexicon`.
 
     legal: the legal moves between tags; training then sums over legal tag sequences only, and gold tags must be legal.
-    store: a larger model's parameters, of which this one is a part; None: a new store.
+    store, names: a larger model's parameters, of which these are this one's; None: a new store, its own.
     """
 
     family = "bilstm-crf"
     pooling = "token"
 
     def __init__(self, config: BilstmCrfConfig, labels: list[str], lexicon: Lexicon, *, legal: LegalMoves | None = None,
-                 store: ParameterStore | None = None, dtype: Any = np.float32, xp: Any = np) -> None:
+                 store: ParameterStore | None = None, names: list[str] | None = None, dtype: Any = np.float32,
+                 xp: Any = np) -> None:
         for name in ("vocabulary_size", "alphabet_size"):
             if getattr(lexicon, name) != getattr(config, name):
                 raise UserError(f"config.json: {name}: expected {getattr(lexicon, name)}, as in lexicon.json, "
@@ -65,8 +66,9 @@ class BilstmCrf:
         self.config, self.labels, self.lexicon, self.legal = config, labels, lexicon, legal
         shapes = self.shapes(config, len(labels))
         self.store = ParameterStore(shapes, tables=[WORD_TABLE], dtype=dtype, xp=xp) if store is None else store
-        self.names = list(shapes)
-        self.store[WORD_TABLE].trainable = config.train_words
+        self.names = names or list(shapes)
+        if WORD_TABLE in self.names:
+            self.store[WORD_TABLE].trainable = config.train_words
 
     @staticmethod
     def shapes(config: BilstmCrfConfig, labels: int) -> Shapes:

@@ -33,7 +33,7 @@ class BilstmCrfConfig:
     char_size: int = 25            # a character vector
     char_hidden: int = 25          # size of the character LSTM, each direction
     word_hidden: int = 100         # H, size of the word LSTM, each direction
-    dense_size: int = 100          # the tanh layer before the tags
+    dense_size: int = 100          # the tanh layer before the tags; 0: none
     chars: bool = True             # read the spelling of words, too
     tied: bool = False             # one cell for both directions, in both LSTMs (Bari et al.: Cross-Shared)
     two_biases: bool = False       # a second bias in each cell, as in PyTorch
@@ -77,8 +77,9 @@ def _checked(name: str, kind: str, value: Any, where: str) -> Any:
     integer = kind == "int"
     if isinstance(value, bool) or not isinstance(value, int if integer else (int, float)):
         raise UserError(f"{where}: {name}: expected a {'whole ' if integer else ''}number, found {value!r}")
-    if integer and value < 1:
-        raise UserError(f"{where}: {name}: expected at least 1, found {value}")
+    least = 0 if name == "dense_size" else 1
+    if integer and value < least:
+        raise UserError(f"{where}: {name}: expected at least {least}, found {value}")
     if not integer and not 0 <= value < 1:
         raise UserError(f"{where}: {name}: expected 0 <= p < 1, found {value}")
     return value
@@ -93,8 +94,9 @@ def tagger_shapes(config: BilstmCrfConfig, labels: int) -> Shapes:
     if config.chars:
         shapes[CHAR_TABLE] = (config.alphabet_size, config.char_size)
     shapes |= _encoder_shapes(config)
-    shapes |= _linear_shapes("dense", config.dense_size, 2 * config.word_hidden)
-    shapes |= _linear_shapes("classifier", labels, config.dense_size)
+    if config.dense_size:
+        shapes |= _linear_shapes("dense", config.dense_size, 2 * config.word_hidden)
+    shapes |= _linear_shapes("classifier", labels, config.dense_size or 2 * config.word_hidden)
     shapes["crf.transitions"] = (labels, labels)
     if config.start_end:
         shapes |= {"crf.start_transitions": (labels,), "crf.end_transitions": (labels,)}

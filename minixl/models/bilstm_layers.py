@@ -2,7 +2,7 @@
 
     encoder    x_t       = [word_t,  last states of the character BiLSTM over the spelling of w_t]
                hidden    = dropout(BiLSTM(dropout(x)))                    over the words of a sentence
-    head       emissions = classifier(tanh(dense(hidden)))                of the scored words, (W, K)
+    head       emissions = classifier(tanh(dense(hidden)))                of the scored words, (W, K);  or classifier(hidden)
     backward   of the ops in reverse; through tanh  dx = dy · (1 - tanh²);  dx is split into its two halves
 
 The encoder takes word vectors from any source, so that other taggers can use it, too.
@@ -44,8 +44,8 @@ class BilstmEncoderCache(NamedTuple):
 class BilstmHeadCache(NamedTuple):
     rows: Array | None             # (W,)    rows of the scored words; None: all T
     tokens: int                    # T
-    dense: LinearCache
-    active: Array                  # (W, D)  tanh's output
+    dense: LinearCache | None      # None: no tanh layer
+    active: Array                  # (W, D)  tanh's output; without the layer, hidden
     classifier: LinearCache
 
 
@@ -80,10 +80,12 @@ def encoder_backward(dhidden: Array, cache: BilstmEncoderCache) -> tuple[Array, 
 
 
 def head_forward(hidden: Array, params: Modules, rows: Array) -> tuple[Array, BilstmHeadCache]:
-    """hidden (T, 2H), rows (W,) of the scored words -> emissions (W, K).  params: "dense", "classifier"."""
+    """hidden (T, 2H), rows (W,) of the scored words -> emissions (W, K).  params: "classifier" and perhaps "dense"."""
     picked = None if len(rows) == len(hidden) else rows                   # rows ascend: as many rows as words are all of them
-    x, dense = linear_forward(hidden if picked is None else hidden[picked], **params["dense"])   # (W, D)
-    active = array_module(x).tanh(x)
+    active, dense = hidden if picked is None else hidden[picked], None                           # (W, 2H)
+    if "dense" in params:
+        x, dense = linear_forward(active, **params["dense"])                                     # (W, D)
+        active = array_module(x).tanh(x)
     emissions, classifier = linear_forward(active, **params["classifier"])                       # (W, K)
     return emissions, BilstmHeadCache(picked, len(hidden), dense, active, classifier)
 
@@ -91,8 +93,9 @@ def head_forward(hidden: Array, params: Modules, rows: Array) -> tuple[Array, Bi
 def head_backward(demissions: Array, cache: BilstmHeadCache) -> tuple[Array, dict[str, Any]]:
     """demissions (W, K) -> dhidden (T, 2H) and gradients by module."""
     grads: dict[str, Any] = {}
-    dactive, grads["classifier"] = linear_backward(demissions, cache.classifier)
-    dpicked, grads["dense"] = linear_backward(dactive * (1 - cache.active * cache.active), cache.dense)
+    dpicked, grads["classifier"] = linear_backward(demissions, cache.classifier)
+    if cache.dense is not None:
+        dpicked, grads["dense"] = linear_backward(dpicked * (1 - cache.active * cache.active), cache.dense)
     if cache.rows is None:
         return dpicked, grads
     dhidden = array_module(dpicked).zeros((cache.tokens, dpicked.shape[1]), dpicked.dtype)

@@ -22,39 +22,56 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from minixl.backend import to_numpy
+from minixl.backend import Array, to_numpy
 from minixl.data.batching import TOKENS, Batch, length_batches, pack
 from minixl.data.encoding import Example
 from minixl.errors import UserError
-from minixl.models.bert import Bert
 from minixl.packing import starts_of
+from minixl.parameters import ParameterStore
 
 
-def check_frozen(bert: Bert) -> None:
+class Bottom(Protocol):
+    """The interface of an encoder with frozen layers: Bert, and MlmaTagger, whose language model is all frozen."""
+
+    store: ParameterStore
+
+    @property
+    def bottom_size(self) -> int:
+        """The numbers of a piece's state, H."""
+
+    def lowest_trainable(self) -> int:
+        """Return the lowest layer that is trained; -1 if nothing below it is frozen."""
+
+    def frozen_bottom(self, input_ids: Array, position_ids: Array, starts: np.ndarray) -> Array:
+        """Return the states (T, H) below it."""
+
+
+def check_frozen(encoder: Bottom) -> None:
     """Raises UserError when the embeddings are trainable: then there is nothing to keep."""
-    if bert.lowest_trainable() < 0:
+    if encoder.lowest_trainable() < 0:
         raise UserError("model.keep_frozen: expected frozen embeddings, found trainable ones, so there is nothing to keep; "
                         "freeze them, or --set model.keep_frozen=false")
 
 
 class FrozenBottom:
-    """States (n, H) of every example below `bert`'s lowest trainable layer, in the parameters' dtype.
+    """States (n, H) of every example below the encoder's lowest trainable layer, in the parameters' dtype.
 
     Up to `memory_bytes` they are kept in memory, otherwise in an unnamed file in `folder` (None: the system's folder for
     temporary files), which disappears with the process.  Raises UserError when the embeddings are trainable, or when the
     disk is full.
     """
 
-    def __init__(self, bert: Bert, examples: Sequence[Example], *, memory_bytes: int, folder: str | Path | None = None) -> None:
-        self.bert, self.examples = bert, examples
-        self.layer = bert.lowest_trainable()
-        check_frozen(bert)
+    def __init__(self, encoder: Bottom, examples: Sequence[Example], *, memory_bytes: int,
+                 folder: str | Path | None = None) -> None:
+        self.encoder, self.examples = encoder, examples
+        self.layer = encoder.lowest_trainable()
+        check_frozen(encoder)
         self.offsets = starts_of(len(e.input_ids) for e in examples)
-        self.states = _empty((int(self.offsets[-1]), bert.config.hidden_size), bert.store.dtype, memory_bytes, folder)
+        self.states = _empty((int(self.offsets[-1]), encoder.bottom_size), encoder.store.dtype, memory_bytes, folder)
         self.groups: list[list[int]] = []                              # of examples that are computed together
 
     def compute_in(self, groups: Sequence[Sequence[int] | np.ndarray]) -> None:
@@ -74,9 +91,9 @@ class FrozenBottom:
 
     def rows(self, indices: Sequence[int] | np.ndarray, order: np.ndarray) -> np.ndarray:
         """Return a copy of the states (T, H) of examples indices[order[0]], indices[order[1]], ... one after another."""
-        if self.bert.lowest_trainable() != self.layer:
+        if self.encoder.lowest_trainable() != self.layer:
             raise ValueError(f"states were kept for layer {self.layer}, but now the lowest trainable layer is "
-                             f"{self.bert.lowest_trainable()}")
+                             f"{self.encoder.lowest_trainable()}")
         if not self.groups:
             self.compute_in([range(len(self.examples))])
         numbers = np.asarray(indices)[order]
@@ -88,15 +105,15 @@ class FrozenBottom:
 
     def attach(self, batch: Batch, indices: Sequence[int] | np.ndarray) -> Batch:
         """Return the batch, packed from examples `indices`, with the states of its pieces."""
-        return batch._replace(bottom=self.bert.store.xp.asarray(self.rows(indices, batch.order)))
+        return batch._replace(bottom=self.encoder.store.xp.asarray(self.rows(indices, batch.order)))
 
     def _of(self, index: int) -> np.ndarray:
         """Return a view (n, H) of one example's states."""
         return self.states[self.offsets[index]:self.offsets[index + 1]]
 
     def _compute(self, group: Sequence[int]) -> None:
-        batch = pack([self.examples[i] for i in group], self.bert.store.xp)
-        states = to_numpy(self.bert.frozen_bottom(batch.input_ids, batch.position_ids, batch.starts))
+        batch = pack([self.examples[i] for i in group], self.encoder.store.xp)
+        states = to_numpy(self.encoder.frozen_bottom(batch.input_ids, batch.position_ids, batch.starts))
         for position, (first, last) in zip(batch.order, zip(batch.starts[:-1], batch.starts[1:], strict=True), strict=True):
             self._of(group[position])[...] = states[first:last]
 

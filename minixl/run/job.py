@@ -70,7 +70,7 @@ class Run:
         if not name:
             scores = train_stage(method, self.settings, self.seed, self.prepared, self.folder, self.reporter, self.stop,
                                  resume=self.resume)
-            self._save_model(scores)
+            self._save_model(method, scores)
             return Trained(self.folder, scores)
         settings, seed = settings or self.settings, self.seed if seed is None else seed
         folder = (self.shared if shared else self.folder) / name
@@ -94,9 +94,11 @@ class Run:
         check_stop(self.stop)
         return once(file, kind, made_from, make, elsewhere)
 
-    def _save_model(self, scores: Scores) -> None:
+    def _save_model(self, method: Method, scores: Scores) -> None:
         """Write the model folder, with everything that prediction needs; a classifier is calibrated first."""
         settings, prepared, model = self.settings, self.prepared, self.prepared.model
+        if method.save_model(settings, prepared, self.folder / "model", scores):
+            return
         if settings["task"] == "classification" and settings["decode.calibrate"]:
             scores["calibration"] = calibrate(model, prepared.evaluation)
         discriminator = self.method.discriminator(settings)
@@ -127,7 +129,7 @@ def train_run(method: Method, settings: Settings, inputs: Inputs, out: Path, *, 
     check_folder()
     if resume:                                                     # a changed text may hold mistakes, which matter less
         check_unchanged(out, read_digests(out) | inputs.text_fingerprints())
-    prepared = prepare(method, settings, inputs, seed, xp)
+    prepared = method.prepare(settings, inputs, seed, xp) or prepare(method, settings, inputs, seed, xp)
     create(out)
     with locked(out):
         check_folder()                                             # another process may have used it meanwhile

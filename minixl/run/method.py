@@ -18,6 +18,7 @@ from minixl.models.discriminators import NO_DISCRIMINATOR, Discriminator
 from minixl.run.once import Content, Origin
 from minixl.run.prepared import Prepared, Texts, examples_of
 from minixl.settings import Section, Settings
+from minixl.training.loop import Training
 from minixl.training.objective import Composition, Loss, Objective
 from minixl.training.progress import Reporter, Stop
 
@@ -94,6 +95,9 @@ class Method:
     objective: ClassVar[type[Objective]]
     family: ClassVar[str] = ""                         # the only family of models that it can train; "": any
     needs_unlabelled: ClassVar[bool] = False           # text in a target language, whatever its terms
+    reads_raw_text: ClassVar[bool] = False             # it reads the --unlabelled files itself, line by line
+    labels_optional: ClassVar[bool] = False            # it can train something without labelled text
+    finishes_model: ClassVar[bool] = False             # it trains what a new model lacks (NewModel.unfinished) before its tags
     terms_of_stages: ClassVar[Sequence[type[Term]]] = ()     # terms of its earlier stages, whatever the settings
     if_nothing_learned: ClassVar[str] = "train longer (train.epochs) or with a higher learning rate (optim.lr, optim.head_lr)"
 
@@ -135,7 +139,20 @@ class Method:
         """Return its objective without terms.  A stage that learns from data of its own passes them to the objective here."""
         return self.objective(*arguments)
 
+    def make_training(self, settings: Settings, seed: int, prepared: Prepared, folder: Path, reporter: Reporter,
+                      stop: Stop) -> Training | None:
+        """Return the training of a stage that does not train a tagger or classifier on labelled text; None for one that does."""
+        return None
+
+    def save_model(self, settings: Settings, prepared: Prepared, folder: Path, scores: Scores) -> bool:
+        """Write the model folder of such a stage; return whether it was written."""
+        return False
+
     # the text it reads
+
+    def prepare(self, settings: Settings, inputs: Inputs, seed: int, xp: Any) -> Prepared | None:
+        """Read and check what such a stage needs; None: what run/prepare.py does."""
+        return None
 
     def streams(self, settings: Settings) -> dict[str, str]:
         """Return stream -> the text that it reads."""

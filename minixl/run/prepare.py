@@ -27,13 +27,15 @@ def prepare(method: Method, settings: Settings, inputs: Inputs, seed: int, xp: A
     inputs.check()
     family_of(settings).check(settings, inputs)
     with timed("reading the files"):
-        files = read_files(settings, inputs, method.unlabelled_needed_by(settings))
+        files = read_files(settings, inputs, method.unlabelled_needed_by(settings), raw_text=method.reads_raw_text)
     scheme = scheme_of(settings)
     labels = collect_labels(settings["task"], files.sources, scheme)
     unlabelled = [*files.unlabelled_sources, *files.unlabelled_targets]
     with timed("building the model"):
         new = build(Request(settings, inputs, files.sources, [*files.dev, *files.test, *unlabelled], labels, scheme, seed,
                             method.discriminator(settings), xp, unlabelled))
+    if new.unfinished and not method.finishes_model:
+        raise UserError(new.unfinished)
     store = new.model.store
     DETAILS.debug("model: %s%s, %s weights, of which %s are trained", new.model.family,
                   f" with the encoder {inputs.encoder}" if inputs.encoder else "", f"{store.count():,}",
@@ -57,7 +59,7 @@ def prepare(method: Method, settings: Settings, inputs: Inputs, seed: int, xp: A
         for text in encode(part, corpora, True):
             evaluation.add(part, *text)
     messages += files.warnings + check_dev_files(method, settings, evaluation) + check_entities(evaluation)
-    if inputs.unlabelled and not files.unlabelled_targets:
+    if inputs.unlabelled and not files.unlabelled_targets and not method.reads_raw_text:
         messages.append(f"{WARNING}--unlabelled: not used, {method.name} trains on labelled text only")
     prepared = Prepared(new.model, new.tokenizer, new.raw_config, labels, sources, unlabelled_sources,
                         {text.corpus.language: text for text in unlabelled_targets}, evaluation, inputs.fingerprints(), messages)

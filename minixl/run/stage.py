@@ -25,6 +25,9 @@ SOURCE = "source"                      # one pass over this stream is an epoch
 def make_training(method: Method, settings: Settings, seed: int, prepared: Prepared, folder: Path, reporter: Reporter,
                   stop: Stop = lambda: False) -> Training:
     """Return the training of the method's objective in `folder`, before its first step; writes nothing that stays."""
+    own = method.make_training(settings, seed, prepared, folder, reporter, stop)
+    if own is not None:
+        return own
     model, texts = prepared.model, method.texts(settings, prepared, seed)
     streams = make_streams(method.streams(settings), texts, model, settings, seed, folder)
     per_epoch = streams[SOURCE].batches_per_epoch

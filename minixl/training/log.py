@@ -32,9 +32,9 @@ class Log:
         """Append the record of an update."""
         self._write({"kind": "update", **update._asdict()})
 
-    def evaluation(self, step: int, scores: Mapping[str, Any]) -> None:
-        """Append the figures of an evaluation; scores: "dev" and perhaps "test" -> language -> score."""
-        self._write({"kind": "evaluation", "step": step, **{part: figures(of_part) for part, of_part in scores.items()}})
+    def evaluation(self, step: int, scores: Mapping[str, Any], **others: Any) -> None:
+        """Append the figures of an evaluation; scores: "dev" and perhaps "test" -> language -> score.  others: other figures."""
+        self._write({"kind": "evaluation", "step": step, **{part: figures(of_part) for part, of_part in scores.items()}, **others})
 
     def clear(self) -> None:
         """Start an empty log."""

@@ -105,7 +105,7 @@ class Training:
             self.reporter.message(f"{WARNING}no evaluation had a source dev {self.figure} above 0, so the model has learned next "
                                   f"to nothing: {self.if_nothing_learned}")
         with timed("scoring the test files"):
-            return self._final_scores()
+            return self.final_scores()
 
     def _step(self) -> None:
         begin = time.perf_counter()
@@ -124,7 +124,7 @@ class Training:
             self._finish_early(f"{limit:g} minutes of training have passed (train.max_minutes)")
         evaluate = self.finished or self.steps % self.eval_every == 0 or self.steps == self.total_steps
         if evaluate:
-            self._evaluate()
+            self.evaluate()
         every = self.settings["train.checkpoint_every"]
         stopping = self.stop()
         if evaluate or (every and self.steps % every == 0) or stopping:
@@ -132,7 +132,8 @@ class Training:
         if stopping and self.steps < self.total_steps and not self.finished:
             raise Stopped
 
-    def _evaluate(self) -> None:
+    def evaluate(self) -> None:
+        """Score the dev files, keep the parameters that are the best so far, stop without progress."""
         scores = self.evaluation.run(self.model, "dev")
         tests = {"test": self.evaluation.run(self.model, "test")} if self.settings["train.score_tests"] else {}
         self.log.evaluation(self.steps, {"dev": scores, **tests})
@@ -175,7 +176,7 @@ class Training:
                  "log_bytes": self.log.sync()}
         self.checkpoint.save(self.steps, self.model.store, self.objective.optimizers, state)
 
-    def _final_scores(self) -> dict[str, Any]:
+    def final_scores(self) -> dict[str, Any]:
         """Return test scores of the last parameters, of those selected on source dev, and of the best on target dev (oracle).
 
         Afterwards the model has the selected parameters.
@@ -197,7 +198,9 @@ class Training:
                 metrics["test"] = self.evaluation.run(self.model, "test", progress=progress)
             elif oracles:                                                      # the model has an oracle's
                 self.checkpoint.load(self.model.store, self.objective.optimizers)
-        metrics.update(steps=self.steps, selected_step=self.best_step.get("best", self.steps), seconds=round(self.seconds, 3),
-                       tokens_per_second=round(self.tokens / max(self.seconds, 1e-9), 1),
-                       peak_memory_bytes=peak_memory())
-        return metrics
+        return metrics | self.effort()
+
+    def effort(self) -> dict[str, Any]:
+        """Return the figures of the training itself, for metrics.json."""
+        return {"steps": self.steps, "selected_step": self.best_step.get("best", self.steps), "seconds": round(self.seconds, 3),
+                "tokens_per_second": round(self.tokens / max(self.seconds, 1e-9), 1), "peak_memory_bytes": peak_memory()}

@@ -5,16 +5,18 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from minixl.models.family import Model
-from minixl.optim import SGD, AdamW, Group, Optimizer, Schedule, constant, decay_groups, inverse_schedule, linear_schedule
+from minixl.optim import (SGD, AdamW, Group, Optimizer, Schedule, constant, decay_groups, exponential_schedule, inverse_schedule,
+                          linear_schedule)
 from minixl.settings import Section, Setting, Settings
 
 SECTION = Section("optimiser", {
     "optim.name": Setting("adamw", "optimiser", ("adamw", "adam", "sgd")),
     "optim.lr": Setting(5e-5, "learning rate of the encoder", at_least=0),
     "optim.head_lr": Setting(0.0, "learning rate of the head; 0: optim.lr", at_least=0),
-    "optim.schedule": Setting("linear", "course of the learning rate after the warm-up", ("linear", "constant", "inverse")),
-    "optim.decay": Setting(0.01, "with schedule inverse: divide learning rates by 1 + decay * epoch; the first epoch is 0",
-                           at_least=0),
+    "optim.schedule": Setting("linear", "course of the learning rate after the warm-up",
+                              ("linear", "constant", "inverse", "exponential")),
+    "optim.decay": Setting(0.01, "with schedule inverse: divide learning rates by 1 + decay * epoch; with exponential: multiply "
+                           "them by (1 - decay)^epoch, for a decay of at most 1; the first epoch is 0", at_least=0),
     "optim.floor": Setting(0.0, "with schedule inverse: lower limit of every learning rate; one that starts lower is not raised",
                            at_least=0),
     "optim.warmup": Setting(0.1, "share of all steps, rounded to full steps, during which the learning rate rises from 0",
@@ -61,7 +63,8 @@ def make_schedule(settings: Settings, total_steps: int, epoch_steps: int | Fract
     warmup = round(settings["optim.warmup"] * total_steps)
     if settings["optim.schedule"] == "linear":
         return linear_schedule(total_steps, warmup)
-    shape = inverse_schedule(epoch_steps, settings["optim.decay"]) if settings["optim.schedule"] == "inverse" else constant
+    decaying = {"inverse": inverse_schedule, "exponential": exponential_schedule}.get(settings["optim.schedule"])
+    shape = decaying(epoch_steps, min(settings["optim.decay"], 1.0)) if decaying else constant
     return (lambda step: min(1.0, step / warmup) * shape(step)) if warmup else shape
 
 

@@ -16,10 +16,13 @@ from tests.methods.twin_language_adversarial import Twin, mean
 from tests.models.hugging_face import random_examples
 from tests.mutants import mutant
 from tests.ops.energy_reference import energy_distance
+from tests.ops.test_cosine_linkage import all_pairs
+from tests.ops.test_moment_distance import in_pytorch as moments
 from tests.training.one_update import Dealt
 
 SHIFT = "bert.encoder.layer.2.output.LayerNorm.bias"                   # moves both clouds alike: no distance changes
 LEVELS = ["sentence", "token"]
+TWINS = {"average-linkage": energy_distance, "cosine-linkage": all_pairs, "moments": lambda x, y: moments(x, y, 0.1, 0.01)}
 PLAIN = {"optim.name": "adam", "optim.schedule": "constant", "optim.warmup": 0.0, "optim.clip": 0.0,
          "linkage.lr": 1e-3}
 
@@ -50,7 +53,7 @@ def assert_equals_twin(rng, level: str, steps: int, module=linkage, **changed) -
         for side in ("source", "target"):
             states, mask = twin.encode(batches[f"{side}/linkage"][step])
             clouds.append(mean(states, mask) if level == "sentence" else states[mask.bool()])
-        value = energy_distance(*clouds)
+        value = TWINS[chosen["linkage.distance"]](*clouds)
         value.backward()
         norm = torch.nn.utils.clip_grad_norm_(twin.bert.parameters(), chosen["optim.clip"] or float("inf")).item()
         optimizer.step()
@@ -66,6 +69,11 @@ def assert_equals_twin(rng, level: str, steps: int, module=linkage, **changed) -
         np.testing.assert_allclose(made.store[name].value, expected, rtol=0, atol=1e-6 * way, err_msg=name)
 
 
+@pytest.mark.parametrize("distance", TWINS)
+def test_ten_updates_with_every_distance(rng, distance):
+    assert_equals_twin(rng, "token", 10, **{"linkage.distance": distance})
+
+
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("clip", [0.0, 0.1])
 def test_ten_updates_equal_pytorch(rng, level, clip):
@@ -73,9 +81,9 @@ def test_ten_updates_equal_pytorch(rng, level, clip):
 
 
 MISTAKES = [
-    ("gradients of the two languages exchanged", "concatenate([dsource, others[\"y\"]])",
-     "concatenate([others[\"y\"], dsource])[:len(points)]"),
-    ("target stands still", "concatenate([dsource, others[\"y\"]])", "concatenate([dsource, 0 * others[\"y\"]])"),
+    ("gradients of the two languages exchanged", "concatenate([dsource, dtarget])",
+     "concatenate([dtarget, dsource])[:len(points)]"),
+    ("target stands still", "concatenate([dsource, dtarget])", "concatenate([dsource, 0 * dtarget])"),
     ("border at the wrong sentence", "border = len(source.order)", "border = len(source.order) - 1"),
     ("border at the wrong piece", "border, pooling = source.tokens, None", "border, pooling = source.tokens + 1, None"),
     ("pooling's gradient forgotten", "mean_pooling_backward(dpoints, pooling)[0]",
