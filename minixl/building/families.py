@@ -8,8 +8,8 @@ from minixl.building.mlma_tagger import MlmaTaggerFamily
 from minixl.building.transformer import TransformerFamily
 from minixl.settings import Section, Setting, Settings
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (TransformerFamily(), BilstmCrfFamily(), AugmentedFamily(),
-                                                                 MlmaTaggerFamily())}
+FAMILIES: dict[str, Family] = {family.name: family for family in
+                               (TransformerFamily(), BilstmCrfFamily(), AugmentedFamily(), MlmaTaggerFamily())}
 
 SECTION = Section("model", {
     "model.type": Setting("transformer", "family of models", tuple(FAMILIES)),

@@ -34,8 +34,8 @@ SECTION = Section("mlma: the language model", {
     "language_model.hidden": Setting(512, "size of states and word vectors; --vectors need this size", at_least=2),
     "language_model.intermediate": Setting(2048, "size of the inner layer of a block", at_least=1),
     "language_model.dropout": Setting(0.1, "dropout in the language model", at_least=0, at_most=0.99),
-    "language_model.vocabulary": Setting(200000, "the most frequent words of each language that have a vector, the end of a sentence "
-                                         "and the unknown word included", at_least=SPECIAL + 2),
+    "language_model.vocabulary": Setting(200000, "the most frequent words of each language that have a vector, the end of a "
+                                         "sentence and the unknown word included", at_least=SPECIAL + 2),
     "language_model.tokenised": Setting(False, "the words of the raw text are separated by spaces; otherwise minixl finds them"),
     "language_model.shortest": Setting(3, "lines with fewer words are left out", at_least=1),
     "language_model.longest": Setting(200, "lines with more words are left out", at_least=2),
@@ -142,8 +142,8 @@ def _card(config: LanguageModelConfig) -> str:
     languages = ", ".join(f"{language} ({size:,} words)" for language, size in config.vocabulary_sizes.items())
     return f"""# Language model of minixl {__version__}
 
-Two stacks of {config.num_hidden_layers} transformer blocks, left to right and right to left, states of {config.hidden_size} numbers,
-for {languages}.  Bao et al. 2019 (MLMA).
+Two stacks of {config.num_hidden_layers} transformer blocks, left to right and right to left, with states of
+{config.hidden_size} numbers, for {languages}.  Bao et al. 2019 (MLMA).
 
 ## Use
 

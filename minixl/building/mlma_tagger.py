@@ -51,8 +51,8 @@ class MlmaTaggerFamily(BilstmCrfFamily):
         if inputs.encoder is not None:
             read_lexicon(inputs.encoder)                               # report a mistyped folder before reading any file
         elif not inputs.unlabelled:
-            raise UserError(f"--unlabelled: {self.title} needs the raw text of every language, from which the run trains a language "
-                            "model, or the folder of a trained one (--encoder)")
+            raise UserError(f"--unlabelled: {self.title} needs the raw text of every language, from which the run trains a "
+                            "language model, or the folder of a trained one (--encoder)")
 
     def build(self, request: Request) -> NewModel:
         settings, folder = request.settings, request.inputs.encoder
@@ -79,9 +79,8 @@ class MlmaTaggerFamily(BilstmCrfFamily):
         trained = model.store.count(trainable=True)
         message = (f"{self.name}: {model.store.count():,} weights, of which {trained:,} are trained on tags; a language model of "
                    f"{vocabularies}, {'from ' + str(folder) if folder else 'which this run trains first'}")
-        return NewModel(model, lexicon, config.to_json(), [message],
-                        unfinished="" if folder else "--encoder: expected the folder of a language model; `minixl train mlma` trains "
-                        "one and then a tagger, from text alone")
+        unfinished = "--encoder: expected the folder of a language model; `minixl train mlma` trains one from raw text"
+        return NewModel(model, lexicon, config.to_json(), [message], "" if folder else unfinished)
 
     def kept_states(self, settings: Settings, model: Any, texts: Sequence[Sequence[Example]],
                     folder: Path) -> list[KeptStates | None]:
@@ -106,5 +105,5 @@ class MlmaTaggerFamily(BilstmCrfFamily):
 
     def card(self, info: ModelInfo) -> str:
         return ("a bidirectional LSTM with a conditional random field on the layers of a language model of several languages; "
-                "lexicon.json has its words; `minixl predict --language` names the language of the text, otherwise each sentence is "
-                "read in the one that knows most of its words")
+                "lexicon.json has its words; `minixl predict --language` names the language of the text, otherwise each sentence "
+                "is read in the one that knows most of its words")

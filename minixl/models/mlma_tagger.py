@@ -6,8 +6,8 @@
     emissions  = classifier(hidden)                                        of the scored words, (W, K)
     loss       = mean over the sentences of  -log p(tags | emissions)      ops/crf.py
 
-The language model's parameters are part of the model, but nothing here changes them.  The states of a training sentence are computed
-once and come with the batch (frozen_bottom.py); those of a batch of a dev or test file are kept, too, while there is room.
+The language model's parameters are part of the model, but nothing here changes them.  The states of a training sentence are
+computed once and come with the batch (frozen_bottom.py); those of a batch of a dev or test file are kept, too, while there is room.
 Checked against PyTorch in tests/models/test_mlma_tagger.py.
 """
 from __future__ import annotations
@@ -57,8 +57,8 @@ class MlmaTaggerConfig:
             raise UserError(f"{where}: mixing, mixing_size: expected one of {', '.join(KINDS)} and a size, found {mixing!r} and "
                             f"{size!r}; copy the model folder again")
         if tagger.word_size != 2 * language_model.hidden_size:
-            raise UserError(f"{where}: word_size: expected {2 * language_model.hidden_size}, twice the language model's hidden_size, "
-                            f"found {tagger.word_size}; copy the model folder again")
+            raise UserError(f"{where}: word_size: expected {2 * language_model.hidden_size}, twice the language model's "
+                            f"hidden_size, found {tagger.word_size}; copy the model folder again")
         return cls(language_model, tagger, mixing, size)
 
     def to_json(self) -> dict[str, Any]:

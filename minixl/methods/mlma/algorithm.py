@@ -72,8 +72,8 @@ class Mlma(Method):
         if inputs.encoder is not None:
             for role in ("unlabelled", "vectors"):
                 if getattr(inputs, role):
-                    raise UserError(f"--{role}: the language model of --encoder {inputs.encoder} is trained already, so this is not "
-                                    "used; leave one of them out")
+                    raise UserError(f"--{role}: the language model of --encoder {inputs.encoder} is trained already, so this is "
+                                    "not used; leave one of them out")
             if not inputs.source:
                 raise UserError(f"--source: expected labelled text, on which to train a tagger with the language model "
                                 f"{inputs.encoder}, for example --source en=train.txt")

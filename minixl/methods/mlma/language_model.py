@@ -4,9 +4,9 @@
         b_i ← a batch of its text;   h_l ← the states of both directions, layer by layer
         L_i ← -log p(next word | words before) + -log p(word before | words after),    means over the words of b_i
     L ← mean of the L_i + Σ over all pairs of languages i, j:
-        average linkage, or with cosines        λ_l · energy distance of h_l(b_i) and h_l(b_j), summed over layers  / (languages - 1)
-        mean and deviation                      λ^m · |m_i - m_j| / ... + λ^v · |s_i - s_j| / ..., summed over layers
-        identical strings                       λ · mean distance of the vectors of words that i and j share        / (languages - 1)
+        average linkage, or with cosines    λ Σ_l w_l · energy distance of h_l(b_i) and h_l(b_j)            / (languages - 1)
+        mean and deviation                  Σ_l w_l · (λ^m |m_i - m_j| / ... + λ^v |s_i - s_j| / ...)
+        identical strings                   λ · mean distance of the vectors of words that i and j share    / (languages - 1)
     all parameters ← Adam, the gradient's norm clipped
 
 Layers are the normalised inputs of the blocks and the normalised output, of each direction on its own (mlma.directions).
@@ -72,9 +72,10 @@ class LanguageModeling(Objective):
         self.weights = layer_weights(settings, self.model.config.layers)
         self.identical = {pair: shared_rows(lexicon, *pair, self.model.store.xp) for pair in self.pairs} \
             if settings["mlma.identical_strings"] else {}
-        delayed = delayed_schedule(settings["language_model.frozen_steps"], settings["language_model.full_steps"]) if vectors else None
+        delayed = delayed_schedule(settings["language_model.frozen_steps"], settings["language_model.full_steps"])
         tables, lr = self.model.tables, settings["language_model.lr"]
-        groups = [Group(tuple(name for name in self.model.names if name not in tables), lr), Group(tuple(tables), lr, schedule=delayed)]
+        groups = [Group(tuple(name for name in self.model.names if name not in tables), lr),
+                  Group(tuple(tables), lr, schedule=delayed if vectors else None)]
         self.add_loss(TASK, self.model.names, AdamW(self.model.store, groups, betas=BETAS, eps=EPSILON))
 
     def step(self, step: int) -> list[Update]:

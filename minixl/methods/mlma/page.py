@@ -43,7 +43,8 @@ def perplexity_section(folder: Path) -> list[str]:
         return []
     rows = [[name, f"{curve[-1][1]:.1f}"] for name, curve in curves.items()]
     return [*plot("Perplexity of the language model", curves, "perplexity on held-out sentences"),
-            table("At the last step, by the full softmax; unknown words are one word.", ["language, direction", "perplexity"], rows)]
+            table("At the last step, by the full softmax; all unknown words are one.", ["language, direction", "perplexity"],
+                  rows)]
 
 
 def loss_section(folder: Path) -> list[str]:

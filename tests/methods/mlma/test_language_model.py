@@ -143,10 +143,12 @@ def test_three_languages(rng, term):
 
 MISTAKES = [
     ("mean over the languages forgotten", "dtype.type(1 / len(self.languages))", "dtype.type(1)"),
-    ("gradient of the word table forgotten", "self.model.store.accumulate(f\"{self.model.prefix}words.{language}\", grads)", "pass"),
+    ("gradient of the word table forgotten", "self.model.store.accumulate(f\"{self.model.prefix}words.{language}\", grads)",
+     "pass"),
     ("one direction's targets", "read.batch.starts, direction, xp)", "read.batch.starts, 'forward', xp)"),
     ("a layer's gradient replaces another", "dpoints if before is None else before + dpoints", "dpoints"),
-    ("the second language stands still", "((read[first], measured.dx), (read[second], measured.dy))", "((read[first], measured.dx),)"),
+    ("the second language stands still", "((read[first], measured.dx), (read[second], measured.dy))",
+     "((read[first], measured.dx),)"),
     ("layer weights ignored in the gradient", "x.dtype.type(weight * share)", "x.dtype.type(share)"),
     ("not divided by the other languages", "/ max(languages - 1, 1)", "/ 1"),
     ("rows of one vocabulary for both", "rows=rows, others=others)", "rows=rows, others=rows)"),
@@ -170,7 +172,8 @@ def test_candidates_differ_by_step_language_and_direction(rng):
     assert tries[0] == [ours.candidates("en", "forward", step).tries for step in range(40)]
     assert all(a != b for a, b in combinations(tries, 2)) and len(set(tries[0])) > 2
     assert {len(ours.candidates("en", "forward", step).ids) for step in range(40)} == {3}
-    full = make_objective(make_model(), make_batches(rng, ("en", "es"), 1), SCHEMA.settings(PLAIN | {"language_model.samples": 0}), 1)
+    chosen = SCHEMA.settings(PLAIN | {"language_model.samples": 0})
+    full = make_objective(make_model(), make_batches(rng, ("en", "es"), 1), chosen, 1)
     assert full.candidates("en", "forward", 0).tries == 0 and len(full.candidates("es", "backward", 0).ids) == 12
 
 
