@@ -154,7 +154,16 @@ def _run(plan: Plan, device: str, resume: bool) -> None:
 
 
 def print_table(metrics: dict[str, Any], sources: Sequence[str]) -> None:
-    """Print the scores of each language and their mean over the target languages, in the same columns as a report."""
+    """Print the scores of each language and their mean over the target languages, in the same columns as a report.
+
+    Of a language model, print the perplexities.
+    """
+    if "perplexity" in metrics:
+        directions = list(next(iter(metrics["perplexity"].values())))
+        click.echo(f"{'perplexity':<14}" + "".join(f"{direction:>16}" for direction in directions))
+        for language, of in metrics["perplexity"].items():
+            click.echo(f"{language:<14}" + "".join(f"{of[direction]:>16.1f}" for direction in directions))
+        return
     if not metrics["test"]:
         to_stderr("no --test file was given, so nothing was scored")
         return

@@ -31,6 +31,7 @@ from minixl.run.method import Job, Method, Scores
 from minixl.run.prepared import Prepared
 from minixl.settings import Settings
 from minixl.training.objective import Loss
+from minixl.training.progress import check_stop
 
 FAMILY, STAGE = "mlma-tagger", "language-model"
 
@@ -51,6 +52,7 @@ class Mlma(Method):
         if folder is None:
             folder = job.train(LanguageModelStage(model.lexicon), STAGE, seed=job.settings["language_model.seed"], shared=True,
                                title="language model").model
+            check_stop(job.stop)
             load_into(model.language_model, folder)
         scores = job.train(self).scores
         write_record(job, folder)
