@@ -77,7 +77,7 @@ def check_op(name: str, functions: Sequence[str], torch: bool, module: ModuleTyp
 
 
 def check_model(case: ModelCase, torch: bool) -> list[Row]:
-    """Return a row for every parameter of a model, with dropout, and of the comparison with PyTorch, without."""
+    """Return a row for every trained parameter of a model, with dropout, and of the comparison with PyTorch, without."""
     model, batch, rng = case.model, case.batch, np.random.default_rng(SEED)
     arrays = {parameter.name: parameter.value.copy() for parameter in model.store}
     arrays[EMBEDDINGS] = np.zeros((batch.tokens, model.embedding_size))
@@ -94,7 +94,8 @@ def check_model(case: ModelCase, torch: bool) -> list[Row]:
         return value, {**_gradients(model.store, model.store.names()), EMBEDDINGS: embeddings}
 
     value, ours = gradients(True)
-    errors = {name: worst_difference(lambda changed: loss(changed)[0], arrays, name, ours[name], value, rng) for name in arrays}
+    trained = [name for name in arrays if name == EMBEDDINGS or model.store[name].trainable]
+    errors = {name: worst_difference(lambda changed: loss(changed)[0], arrays, name, ours[name], value, rng) for name in trained}
     rows = [Row(case.name, name, DIFFERENCES, error) for name, error in errors.items()]
     return rows + (_against_pytorch(case, arrays, *gradients(False)) if torch else [])
 
@@ -178,10 +179,12 @@ def _against_pytorch(case: ModelCase, arrays: Mapping[str, np.ndarray], value: f
 
     from minixl.study import pytorch_models
 
-    params = {name: torch.tensor(array, requires_grad=True) for name, array in arrays.items() if name != EMBEDDINGS}
+    params = {name: torch.tensor(array, requires_grad=case.model.store[name].trainable) for name, array in arrays.items()
+              if name != EMBEDDINGS}
     loss = pytorch_models.loss(case.model, params, case.batch)
     loss.backward()
-    theirs = {name: np.zeros(tensor.shape) if tensor.grad is None else tensor.grad.numpy() for name, tensor in params.items()}
+    theirs = {name: np.zeros(tensor.shape) if tensor.grad is None else tensor.grad.numpy() for name, tensor in params.items()
+              if tensor.requires_grad}
     least = 1e-4 * max(float(np.abs(gradient).max()) for gradient in theirs.values())
     return [Row(case.name, RESULT, PYTORCH, relative(np.array(value), loss.detach().numpy()))] + [
         Row(case.name, name, PYTORCH, relative(ours[name], gradient, least)) for name, gradient in theirs.items()]

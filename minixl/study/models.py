@@ -13,12 +13,17 @@ import numpy as np
 
 from minixl.data.batching import Batch, pack
 from minixl.data.encoding import IGNORED, Example
+from minixl.data.language_lexicon import SPECIAL, LanguageLexicon
 from minixl.data.lexicon import Lexicon
 from minixl.data.schemes import legal_transitions
 from minixl.models.augmented_tagger import AugmentedTagger
 from minixl.models.bert_config import BertConfig
 from minixl.models.bilstm_crf import BilstmCrf
 from minixl.models.bilstm_crf_config import BilstmCrfConfig
+from minixl.models.bidirectional_lm import BidirectionalLm
+from minixl.models.bidirectional_lm_config import LanguageModelConfig
+from minixl.models.layer_mixing import FULLY, SELF
+from minixl.models.mlma_tagger import MlmaTagger, MlmaTaggerConfig
 from minixl.models.transformer import Transformer
 
 LABELS = ["O", "B-X", "I-X"]
@@ -59,8 +64,36 @@ def bilstm_crf(*, legal: bool = False, **options: Any) -> BilstmCrf:
                              dtype=np.float64), 1)
 
 
+def language_lexicon() -> LanguageLexicon:
+    """Return the vocabularies of two languages, which share words."""
+    return LanguageLexicon.of_languages({"en": WORDS, "es": ["un", "the", "taxi", "a", "va"]}, sorted(set("".join(WORDS))))
+
+
+def language_model_config() -> LanguageModelConfig:
+    """Return the sizes of a language model with these vocabularies."""
+    sizes = {language: size + SPECIAL for language, size in language_lexicon().languages.items()}
+    return LanguageModelConfig(sizes, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=6, dropout=0.1,
+                               layer_norm_eps=1e-3)
+
+
+def language_model() -> BidirectionalLm:
+    """Return a language model of two languages, in which no difference crosses a kink of the rectifier or of |x|."""
+    return _filled(BidirectionalLm(language_model_config(), dtype=np.float64), 7)
+
+
+def mlma_tagger(mixing: str = SELF) -> MlmaTagger:
+    """Return a tagger on the layers of such a language model."""
+    lexicon = language_lexicon()
+    tagger = BilstmCrfConfig(lexicon.vocabulary_size, lexicon.alphabet_size, word_size=16, char_size=3, char_hidden=2,
+                             word_hidden=4, dense_size=0, dropout=0.2)
+    return _filled(MlmaTagger(MlmaTaggerConfig(language_model_config(), tagger, mixing, 5), LABELS, lexicon, dtype=np.float64), 4)
+
+
 def without_dropout(model: Any) -> None:
     """Turn dropout off, also for the replacement of rare words."""
+    if isinstance(model, BidirectionalLm):
+        model.config = replace(model.config, dropout=0.0)
+        return
     if model.family == "transformer":
         model.config = model.bert.config = replace(model.config, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     for path in (model, getattr(model, "source", model)) if model.family != "transformer" else ():
@@ -103,6 +136,8 @@ MODELS: dict[str, Callable[[], ModelCase]] = {
                                                                          variational=True)),
     "bilstm-crf, legal tags": lambda: _of_words("bilstm-crf, legal tags", bilstm_crf(legal=True, chars=False)),
     "augmented-tagger": lambda: _of_words("augmented-tagger", augmented_tagger()),
+    "mlma-tagger": lambda: _of_words("mlma-tagger", mlma_tagger()),
+    "mlma-tagger, fully weighted": lambda: _of_words("mlma-tagger, fully weighted", mlma_tagger(FULLY)),
 }
 
 

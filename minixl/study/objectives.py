@@ -19,13 +19,17 @@ import numpy as np
 
 from minixl.data.batching import Stream
 from minixl.data.encoding import Example
+from minixl.data.monolingual import Encoded, SentenceStream
 from minixl.methods import METHODS, SCHEMA
 from minixl.methods.advpicker.student import PSEUDO, Distillation
+from minixl.methods.mlma.language_model import LanguageModeling
 from minixl.methods.zero_resource.augmented import Augmented
 from minixl.methods.zero_resource.rounds import Round
+from minixl.packing import starts_of
 from minixl.run.method import LABELLED
 from minixl.settings import Settings
-from minixl.study.models import LABELS, augmented_tagger, bilstm_crf, pieces, transformer, words
+from minixl.study.models import (LABELS, augmented_tagger, bilstm_crf, language_lexicon, language_model, mlma_tagger, pieces,
+                                 transformer, words)
 from minixl.training.objective import Objective
 
 SEED, STEPS = 3, 5
@@ -47,11 +51,24 @@ class ObjectiveCase(NamedTuple):
             self.objective.streams[stream].load_state_dict(state)
 
 
+def _language_model_case(name: str, options: dict[str, Any]) -> ObjectiveCase:
+    """Return the case of MLMA's first stage, on sentences of random words."""
+    settings, model, rng = SCHEMA.settings({**STILL, **options}), language_model(), np.random.default_rng(SEED)
+    streams = {}
+    for language, size in model.config.vocabulary_sizes.items():
+        starts = starts_of(rng.integers(2, 7, 9))
+        text = Encoded(rng.integers(1, size, int(starts[-1])).astype(np.int32), starts)
+        streams[language] = SentenceStream(text, settings["language_model.tokens"], 1, [SEED])
+    objective = LanguageModeling(model, streams, settings, SEED, STEPS, lexicon=language_lexicon())
+    return ObjectiveCase(name, objective, {language: stream.state_dict() for language, stream in streams.items()})
+
+
 def _case(name: str, options: dict[str, Any]) -> ObjectiveCase:
     settings = SCHEMA.settings({**STILL, **options})
     documents = settings["task"] == "classification"
     if settings["model.type"] != "transformer":
-        model: Any = bilstm_crf() if settings["model.type"] == "bilstm-crf" else augmented_tagger()
+        model: Any = {"bilstm-crf": bilstm_crf, "augmented-tagger": augmented_tagger, "mlma-tagger": mlma_tagger}[
+            settings["model.type"]]()
         texts = {LABELLED: words(model), PSEUDO_LABELLED: words(model)[1:]}
     else:
         model = transformer("mean" if documents else "token", discriminator=settings["adversary.level"])
@@ -107,8 +124,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "advpicker": {"method": "advpicker", "distill.temperature": 2.0},
     "self-learning": {"method": "self-learning"},
     "zero-resource": {"method": "zero-resource", "model.type": "augmented-tagger"},
+    "mlma": {"method": "mlma", "model.type": "mlma-tagger"},
     "linkage": {"method": "finetune", "linkage.level": "sentence"},
     "linkage, token": {"method": "finetune", "linkage.level": "token"},
     "perturbation": {"method": "finetune", "perturbation.kind": "random"},
 }
-OBJECTIVES: dict[str, Callable[[], ObjectiveCase]] = {name: partial(_case, name, options) for name, options in OPTIONS.items()}
+LANGUAGE_MODEL = {"mlma, language model": {
+    "method": "mlma", "language_model.lr": 0.0, "language_model.tokens": 20, "mlma.average_linkage": 0.7,
+    "mlma.cosine_linkage": 0.5, "mlma.mean": 0.3, "mlma.deviation": 0.2, "mlma.identical_strings": 0.4}}
+OBJECTIVES: dict[str, Callable[[], ObjectiveCase]] = {
+    **{name: partial(_case, name, options) for name, options in OPTIONS.items()},
+    **{name: partial(_language_model_case, name, options) for name, options in LANGUAGE_MODEL.items()}}

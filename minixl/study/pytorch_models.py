@@ -11,9 +11,11 @@ from torch import Tensor
 from minixl.data.batching import Batch
 from minixl.data.encoding import IGNORED
 from minixl.models.augmented_tagger import AugmentedTagger
+from minixl.models.bidirectional_lm_config import DIRECTIONS, LanguageModelConfig
 from minixl.models.bilstm_crf import BilstmCrf
 from minixl.models.bilstm_crf_config import TARGET
 from minixl.models.bilstm_layers import ARGUMENTS
+from minixl.models.mlma_tagger import MlmaTagger
 from minixl.models.transformer import Transformer
 from minixl.study import pytorch
 
@@ -72,9 +74,50 @@ def augmented_tagger_loss(model: AugmentedTagger, params: Params, batch: Batch) 
     return _tags_loss(model, params, batch, torch.tanh(linear(params, f"{TARGET}dense", both)))
 
 
-def bilstm(model: BilstmCrf, params: Params, batch: Batch, prefix: str = "") -> Tensor:
-    """Return the states of all words (T, 2H).  prefix: of the encoder's modules."""
-    x = pytorch.embedding(params["word_embeddings.weight"], model.lexicon.rows(batch.input_ids))
+def mlma_tagger_loss(model: MlmaTagger, params: Params, batch: Batch) -> Tensor:
+    """Return the same on a weighted sum of the layers of the language model."""
+    states = fixed_layers(model, params, batch)
+    if "mixing.weight" in params:
+        words = pytorch.fully_weighted(states, params["mixing.weight"])
+    else:
+        inner = torch.tanh(linear(params, "mixing.dense", states.flatten(1)))
+        words = pytorch.self_weighted(states, torch.tanh(linear(params, "mixing.out", inner)))
+    return _tags_loss(model, params, batch, bilstm(model, params, batch, words=words))
+
+
+def fixed_layers(model: MlmaTagger, params: Params, batch: Batch) -> Tensor:
+    """Return the states of all layers, forward and backward side by side, (T, L, 2H)."""
+    config, rows = model.mlma.language_model, model.lexicon.rows(batch.input_ids)
+    tables = torch.cat([params[f"language_model.words.{language}.weight"] for language in config.languages])
+    states = stacks(config, {name.removeprefix("language_model."): value for name, value in params.items()},
+                    pytorch.embedding(tables, rows), batch.starts)
+    return torch.stack([torch.cat([states[direction][layer] for direction in DIRECTIONS], 1) for layer in range(config.layers)], 1)
+
+
+def stacks(config: LanguageModelConfig, params: Params, words: Tensor, starts: np.ndarray) -> dict[str, list[Tensor]]:
+    """Return the layers of both directions of a language model, (T, H) each, from word vectors (T, H)."""
+    places = torch.cat([torch.arange(int(length)) for length in np.diff(starts)])
+    half = words.shape[1] // 2
+    angles = places[:, None] * torch.tensor([1e4 ** (-i / max(half - 1, 1)) for i in range(half)], dtype=words.dtype)
+    x0, found = words * words.shape[1] ** 0.5 + torch.cat([angles.sin(), angles.cos()], 1), {}
+    for direction, visible in zip(DIRECTIONS, ("before", "after"), strict=True):
+        x, layers = x0, []
+        for i in range(config.num_hidden_layers):
+            block = f"{direction}.layer.{i}"
+            layers.append(_layernorm(params, f"{block}.attention.LayerNorm", x, config.layer_norm_eps))
+            query, key, value = (linear(params, f"{block}.attention.{name}", layers[-1]) for name in ("query", "key", "value"))
+            context = pytorch.attention(query, key, value, starts, config.num_attention_heads, visible)
+            x = x + linear(params, f"{block}.attention.output", context)
+            inner = _layernorm(params, f"{block}.LayerNorm", x, config.layer_norm_eps)
+            inner = torch.relu(linear(params, f"{block}.intermediate", inner))
+            x = x + linear(params, f"{block}.output", inner)
+        found[direction] = [*layers, _layernorm(params, f"{direction}.LayerNorm", x, config.layer_norm_eps)]
+    return found
+
+
+def bilstm(model: BilstmCrf, params: Params, batch: Batch, prefix: str = "", words: Tensor | None = None) -> Tensor:
+    """Return the states of all words (T, 2H).  prefix: of the encoder's modules; words: in place of the word table's vectors."""
+    x = pytorch.embedding(params["word_embeddings.weight"], model.lexicon.rows(batch.input_ids)) if words is None else words
     if model.config.chars or prefix:
         spelled = model.lexicon.spell(batch.input_ids)
         chars = pytorch.embedding(params["char_embeddings.weight"], spelled.chars)
@@ -84,14 +127,15 @@ def bilstm(model: BilstmCrf, params: Params, batch: Batch, prefix: str = "") -> 
 
 
 def _tags_loss(model: BilstmCrf, params: Params, batch: Batch, hidden: Tensor) -> Tensor:
-    emissions = linear(params, "classifier", torch.tanh(linear(params, "dense", hidden)))
+    active = torch.tanh(linear(params, "dense", hidden)) if "dense.weight" in params else hidden
+    emissions = linear(params, "classifier", active)
     zeros = torch.zeros(len(model.labels), dtype=emissions.dtype)
     start, end = (params.get(f"crf.{side}_transitions", zeros) for side in ("start", "end"))
     return pytorch.crf(emissions, params["crf.transitions"], start, end, batch.labels, batch.starts, model.legal).mean()
 
 
 _LOSSES: dict[str, Any] = {"transformer": transformer_loss, "bilstm-crf": bilstm_crf_loss,
-                           "augmented-tagger": augmented_tagger_loss}
+                           "augmented-tagger": augmented_tagger_loss, "mlma-tagger": mlma_tagger_loss}
 
 
 def linear(params: Params, name: str, x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -9,20 +10,28 @@ import torch
 from torch import Tensor
 
 from minixl.data.batching import Batch
+from minixl.data.monolingual import Sentences
 from minixl.methods.advpicker.student import Distillation
 from minixl.methods.languages import join
 from minixl.methods.linkage import LOSS as LINKAGE
+from minixl.methods.mlma.language_model import LanguageModeling
 from minixl.methods.perturbation import PERTURBED, Perturbation
 from minixl.methods.zero_resource.augmented import TARGET, Augmented
+from minixl.models.bidirectional_lm import targets_of
+from minixl.models.bidirectional_lm_config import DIRECTIONS, word_table
 from minixl.models.discriminators import judged
 from minixl.study import pytorch
-from minixl.study.pytorch_models import Params, bert, linear, loss, logits
+from minixl.study.pytorch_models import Params, bert, linear, logits, loss, stacks
 from minixl.training.objective import TASK, Objective
 
 
 def losses(objective: Objective) -> Iterator[tuple[str, Callable[[Params], Tensor]]]:
     """Yield the loss of each update, as a function of the parameters; draws the batches from the objective's streams."""
     model, settings, streams = objective.model, objective.settings, objective.streams
+    if isinstance(objective, LanguageModeling):
+        batches = {language: next(stream) for language, stream in streams.items()}
+        yield TASK, lambda params: _language_model(objective, params, batches)
+        return
     parts = getattr(objective, "parts", (objective,))
     main, batch = parts[0], next(streams["source"])
     if isinstance(main, Augmented):
@@ -43,6 +52,28 @@ def losses(objective: Objective) -> Iterator[tuple[str, Callable[[Params], Tenso
     if LINKAGE in objective.losses:
         source, target = next(streams["source/linkage"]), next(streams["target/linkage"])
         yield LINKAGE, lambda params: _linkage(model, params, source, target, settings["linkage.level"])
+
+
+def _language_model(objective: LanguageModeling, params: Params, batches: dict[str, Sentences]) -> Tensor:
+    """Return the mean of the languages' losses and the alignment terms of their layers and word tables."""
+    settings, languages, config = objective.settings, list(batches), objective.model.config
+    layers, total = {}, torch.zeros((), dtype=torch.float64)
+    for language, batch in batches.items():
+        table = params[word_table(language)]
+        layers[language] = stacks(config, params, pytorch.embedding(table, batch.ids), batch.starts)
+        for direction in DIRECTIONS:
+            targets, candidates = targets_of(batch.ids, batch.starts, direction), objective.candidates(language, direction, 0)
+            total = total + pytorch.sampled_softmax(layers[language][direction][-1], table, targets, candidates) / len(languages)
+    for first, second in combinations(languages, 2):
+        for direction in DIRECTIONS:
+            for x, y in zip(layers[first][direction], layers[second][direction], strict=True):
+                total = total + settings["mlma.average_linkage"] * pytorch.average_linkage(x, y) / (len(languages) - 1)
+                total = total + settings["mlma.cosine_linkage"] * pytorch.cosine_linkage(x, y) / (len(languages) - 1)
+                total = total + pytorch.moment_distance(x, y, settings["mlma.mean"], settings["mlma.deviation"])
+        rows, others = objective.identical[first, second]
+        total = total + settings["mlma.identical_strings"] / (len(languages) - 1) * pytorch.identical_strings(
+            params[word_table(first)], params[word_table(second)], rows, others)
+    return total
 
 
 def _distillation(objective: Distillation, params: Params, batch: Batch) -> Tensor:

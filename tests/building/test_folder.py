@@ -165,7 +165,7 @@ DAMAGED = {
     "cut weights": (cut("model.safetensors", 300), "model.safetensors: truncated"),
     "no weights": (without("model.safetensors"), "no weights found; expected model.safetensors"),
     "family": (changed("minixl.json", family="lstm"),
-               "minixl.json: family: expected one of transformer, bilstm-crf, augmented-tagger, found 'lstm'"),
+               "minixl.json: family: expected one of transformer, bilstm-crf, augmented-tagger, mlma-tagger, found 'lstm'"),
     "another family": (changed("minixl.json", family="augmented-tagger"), r"target_char_lstm.\w+ \(and \d+ more\) is missing"),
     "length": (changed("minixl.json", max_length="32"), "minixl.json: max_length: expected a whole number, 8 or more, found '32'"),
     "short": (changed("minixl.json", max_length=7), "minixl.json: max_length: expected a whole number, 8 or more, found 7; copy"),

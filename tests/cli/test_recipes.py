@@ -98,7 +98,7 @@ def test_a_run_that_cannot_be_repeated(minixl, first_run, tmp_path):
                               "choose one with --seed N\n")
     assert minixl("train", tmp_path / "seeds", "--seed", 5, "--out", tmp_path / "x")[0] == 0
     config = tmp_path / "x" / "config.toml"
-    config.write_text(config.read_text().replace("[linkage]", "[alignment]"))
+    config.write_text(config.read_text().replace("[linkage]\ndistance = \"average-linkage\"", "[alignment]"))
     code, _, err = minixl("train", config, "--out", tmp_path / "y")
     assert code == 1 and err.startswith(f"Error: {config}: alignment.level has a new name: linkage.level")
     config.write_text('seed = 1\n[inputs]\nsource = ["en"]\n')
