@@ -20,6 +20,7 @@ COMMANDS = {                 # name -> one line of help; a command's module is i
     "evaluate": "Score a trained model; compare languages in its hidden states.",
     "report": "Compare runs: their curves and scores on one page.",
     "predict": "Tag or classify text with a trained model.",
+    "states": "Write the states of a language model for any text.",
     "align": "Map word vectors of several languages into one space.",
     "weights": "Show, convert and fetch encoder weights.",
     "data": "Write the sample corpus; describe data files.",

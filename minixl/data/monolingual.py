@@ -48,8 +48,7 @@ class Text(NamedTuple):
         """Yield the words of every line, in lower case, whatever its length."""
         for path in self.paths:
             for line in read_lines(path, self.encoding):
-                lower = line.lower()
-                yield lower.split() if self.tokenised else find_words(lower)
+                yield lower_words(line, self.tokenised)
 
     def fits(self, words: Sequence[str]) -> bool:
         """Whether a sentence is neither too short nor too long."""
@@ -59,6 +58,12 @@ class Text(NamedTuple):
     def names(self) -> str:
         """The files, for messages."""
         return f"--unlabelled {self.language}={' + '.join(map(str, self.paths))}"
+
+
+def lower_words(line: str, tokenised: bool, *, lower: bool = True) -> list[str]:
+    """Return the words of a line, in lower case unless lower=False."""
+    line = line.lower() if lower else line
+    return line.split() if tokenised else find_words(line)
 
 
 def count_words(text: Text) -> Counter[str]:

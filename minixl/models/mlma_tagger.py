@@ -75,6 +75,19 @@ def mlma_shapes(config: MlmaTaggerConfig, labels: int) -> Shapes:
     return shapes | {name: shape for name, shape in tagger_shapes(config.tagger, labels).items() if name != WORD_TABLE}
 
 
+def layers_of(model: BidirectionalLm, lexicon: LanguageLexicon, input_ids: Array, starts: np.ndarray) -> Array:
+    """input_ids (T,) of the lexicon, of words of any languages, starts (B+1,) -> the states of all layers, (T, L · 2H)."""
+    rows, xp = lexicon.rows(to_numpy(input_ids)), model.store.xp
+    words = xp.empty((len(rows), model.config.hidden_size), model.store.dtype)          # (T, H)
+    for language, first in lexicon.firsts.items():
+        table = model.table(language)
+        own = np.flatnonzero((rows >= first) & (rows < first + len(table)))
+        words[xp.asarray(own)] = table[xp.asarray(rows[own] - first)]
+    states = model.fixed_states(words, starts)
+    layers = [states[direction][layer] for layer in range(model.config.layers) for direction in DIRECTIONS]
+    return xp.concatenate(layers, axis=1)
+
+
 class MlmaTagger(BilstmCrf):
     """The tagger; `language_model` is the fixed part.
 
@@ -120,15 +133,7 @@ class MlmaTagger(BilstmCrf):
 
     def frozen_bottom(self, input_ids: Array, position_ids: Array, starts: np.ndarray) -> Array:
         """input_ids (T,) of words of any languages, starts (B+1,) -> the states of all layers, (T, L · 2H)."""
-        rows, xp, model = self.lexicon.rows(to_numpy(input_ids)), self.store.xp, self.language_model
-        words = xp.empty((len(rows), model.config.hidden_size), self.store.dtype)       # (T, H)
-        for language, first in self.lexicon.firsts.items():
-            table = model.table(language)
-            own = np.flatnonzero((rows >= first) & (rows < first + len(table)))
-            words[xp.asarray(own)] = table[xp.asarray(rows[own] - first)]
-        states = model.fixed_states(words, starts)
-        layers = [states[direction][layer] for layer in range(model.config.layers) for direction in DIRECTIONS]
-        return xp.concatenate(layers, axis=1)
+        return layers_of(self.language_model, self.lexicon, input_ids, starts)
 
     def states(self, batch: Batch) -> Array:
         """Return the states (T, L, 2H) of a batch: those that it brings, those kept of an equal batch, or new ones."""

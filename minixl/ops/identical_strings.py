@@ -35,5 +35,5 @@ def identical_strings_backward(dvalue: Array, cache: IdenticalStringsCache) -> t
     rows, others, difference, distance = cache
     xp = array_module(difference)
     scale = distance.dtype.type(float(dvalue) / max(len(rows), 1))
-    dx = difference * (scale / xp.where(distance > 0, distance, xp.inf))               # (K, H)
+    dx = difference / xp.where(distance > 0, distance, 1) * scale                      # (K, H)  a difference of 0 stays 0
     return sum_rows(rows, dx), {"y": sum_rows(others, -dx)}

@@ -21,7 +21,6 @@ import numpy as np
 
 from minixl.backend import Array, array_module, op
 from minixl.ops.embedding import RowSparse, add_sparse, sum_rows
-from minixl.ops.softmax import softmax_forward
 
 
 class Candidates(NamedTuple):
@@ -37,6 +36,7 @@ class SampledSoftmaxCache(NamedTuple):
     weight: Array      # (V, H)  a reference, not a copy
     targets: Array     # (T,)
     ids: Array         # (S,)    the candidates
+    vectors: Array     # (S, H)  theirs; the weight itself if they are all words
     probs: Array       # (T, S)  of the candidates; 0 for accidental hits
     of_target: Array   # (T,)    probability of each row's target
 
@@ -46,29 +46,36 @@ def sampled_softmax_forward(x: Array, weight: Array, *, targets: Array,
                             candidates: Candidates) -> tuple[Array, SampledSoftmaxCache]:
     """x (T, H), weight (V, H), targets (T,) from 0 to V-1 -> loss, a scalar array; 0 without rows."""
     xp = array_module(x, weight, targets)
-    ids, rows = xp.asarray(candidates.ids), xp.arange(len(targets))
-    scores = xp.empty((len(x), 1 + len(ids)), x.dtype)                                 # (T, 1 + S)  the target comes first
-    scores[:, 0] = (x * weight[targets]).sum(axis=1) - log_expected(targets, candidates).astype(x.dtype)
-    xp.matmul(x, weight[ids].T, out=scores[:, 1:])
-    scores[:, 1:] -= log_expected(ids, candidates).astype(x.dtype)
+    ids = xp.asarray(candidates.ids)
+    vectors = weight[ids] if candidates.tries else weight
+    probs = x @ vectors.T                                                              # (T, S)  the scores, for now
+    probs -= log_expected(ids, candidates).astype(x.dtype)
     place = xp.minimum(xp.searchsorted(ids, targets), len(ids) - 1)
-    hits = ids[place] == targets                                                       # (T,)
-    scores[rows[hits], 1 + place[hits]] = -xp.inf
-    probs, _ = softmax_forward(scores)
-    loss = -xp.log(probs[:, 0]).sum() / max(len(x), 1)
-    return loss.astype(x.dtype), SampledSoftmaxCache(x, weight, targets, ids, probs[:, 1:], probs[:, 0])
+    hits = xp.flatnonzero(ids[place] == targets)
+    probs[hits, place[hits]] = -xp.inf
+    score = (x * weight[targets]).sum(axis=1) - log_expected(targets, candidates).astype(x.dtype)      # (T,)  of the targets
+    most = xp.maximum(probs.max(axis=1), score)
+    score -= most
+    probs -= most[:, None]
+    xp.exp(probs, out=probs)
+    of_target = xp.exp(score)
+    total = probs.sum(axis=1) + of_target
+    loss = (xp.log(total) - score).sum() / max(len(x), 1)
+    probs /= total[:, None]
+    return loss.astype(x.dtype), SampledSoftmaxCache(x, weight, targets, ids, vectors, probs, of_target / total)
 
 
 @op
 def sampled_softmax_backward(dloss: Array, cache: SampledSoftmaxCache) -> tuple[Array, dict[str, RowSparse]]:
     """dloss scalar -> dx (T, H) and the row-sparse gradient of weight, of targets and candidates."""
-    x, weight, targets, ids, probs, of_target = cache
+    x, weight, targets, ids, vectors, probs, of_target = cache
     share = x.dtype.type(float(dloss) / max(len(x), 1))
-    dtarget = (share * (of_target - 1))[:, None]                                       # (T, 1)
-    dx = share * (probs @ weight[ids])
+    dtarget = ((of_target - 1) * share)[:, None]                                       # (T, 1)
+    scaled = x * share
+    dx = probs @ vectors
+    dx *= share
     dx += dtarget * weight[targets]
-    of_candidates = RowSparse(ids, share * (probs.T @ x))
-    return dx, {"weight": add_sparse(of_candidates, sum_rows(targets, dtarget * x))}
+    return dx, {"weight": add_sparse(RowSparse(ids, probs.T @ scaled), sum_rows(targets, dtarget * x))}
 
 
 def probability(ids: Array, words: int) -> Array:

@@ -41,7 +41,7 @@ def test_no_pairs(xp):
 
 
 MISTAKES = [
-    ("squared distance", "scale / xp.where(distance > 0, distance, xp.inf)", "2 * scale"),
+    ("squared distance", "difference / xp.where(distance > 0, distance, 1) * scale", "2 * difference * scale"),
     ("sum of the pairs", "float(dvalue) / max(len(rows), 1)", "float(dvalue)"),
     ("sign of y", "sum_rows(others, -dx)", "sum_rows(others, dx)"),
     ("rows of x for y", "sum_rows(others, -dx)", "sum_rows(rows, -dx)"),

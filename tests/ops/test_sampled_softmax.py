@@ -107,13 +107,14 @@ def test_the_tries_of_the_paper(rng):
 
 
 MISTAKES = [
-    ("no correction of the candidates", "scores[:, 1:] -= log_expected", "scores[:, 1:] -= 0 * log_expected"),
+    ("no correction of the candidates", "probs -= log_expected", "probs -= 0 * log_expected"),
     ("no correction of the target", "- log_expected(targets, candidates)", "- 0 * log_expected(targets, candidates)"),
-    ("accidental hits count", "scores[rows[hits], 1 + place[hits]] = -xp.inf", "pass"),
+    ("accidental hits count", "probs[hits, place[hits]] = -xp.inf", "pass"),
+    ("the target twice in the sum", "probs.sum(axis=1) + of_target", "probs.sum(axis=1) + 2 * of_target"),
     ("target's vector forgotten in dx", "dx += dtarget * weight[targets]", "pass"),
-    ("gradient of the candidates only", "add_sparse(of_candidates, sum_rows(targets, dtarget * x))", "of_candidates"),
+    ("gradient of the candidates only", "sum_rows(targets, dtarget * x)", "sum_rows(targets, 0 * dtarget * x)"),
     ("gradient is a sum", "float(dloss) / max(len(x), 1)", "float(dloss)"),
-    ("loss is a sum", ".sum() / max(len(x), 1)\n    return loss", ".sum()\n    return loss"),
+    ("loss is a sum", "(xp.log(total) - score).sum() / max(len(x), 1)", "(xp.log(total) - score).sum()"),
     ("the law of another vocabulary", "log(words + 1)\n", "log(words)\n"),
 ]
 

@@ -29,7 +29,7 @@ OTHERS = [                             # ops whose planted mistakes lie elsewher
     ("layer_sums", "no sum in the gradient", "softmax_backward(dshares, cache.softmax)", "dshares, 0"),
     ("moment_distance", "deviation of y as of x", "-dv * (1 + v)", "-dv * (1 - v)"),
     ("relu", "backward passes dy through", "dy * (cache.y > 0)", "dy"),
-    ("sampled_softmax", "accidental hits count", "scores[rows[hits], 1 + place[hits]] = -xp.inf", "pass"),
+    ("sampled_softmax", "accidental hits count", "probs[hits, place[hits]] = -xp.inf", "pass"),
     ("csls", "offsets added", "products -= b[part]", "products += b[part]"),
     ("viterbi", "no end scores", "best[steps.last] + end", "best[steps.last] + 0 * end"),
 ]

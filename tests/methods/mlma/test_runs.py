@@ -1,7 +1,6 @@
 """Whole runs of MLMA: the stages, a language model alone and its use, resume to the same bits, seeds, vectors, report, mistakes."""
 from __future__ import annotations
 
-import gzip
 import json
 
 import numpy as np
@@ -12,56 +11,9 @@ import minixl
 from minixl.building.language_model import load_language_model
 from minixl.data.inputs import Inputs
 from minixl.errors import UserError
-from minixl.methods import SCHEMA, train
-from tests.tiny import write_ner, write_vectors
+from tests.methods.mlma.ambiguous import write_ambiguous
+from tests.methods.mlma.small import FILES, LINES, inputs, run, settings
 from tests.whole_runs import Quiet, assert_same_run, records, stopped
-
-TINY = {"task": "ner", "method": "mlma", "model.type": "mlma-tagger", "model.word_hidden": 6, "model.dense_size": 0,
-        "model.char_size": 4, "model.char_hidden": 3, "model.layer_sum_size": 5, "optim.name": "adam", "optim.lr": 0.02,
-        "optim.warmup": 0.0, "optim.schedule": "exponential", "optim.decay": 0.1, "train.batch_size": 4, "train.epochs": 2,
-        "language_model.hidden": 8, "language_model.heads": 2, "language_model.layers": 2, "language_model.intermediate": 12,
-        "language_model.lr": 1e-2, "language_model.steps": 7, "language_model.eval_every": 3, "language_model.tokens": 30,
-        "language_model.held_out": 3, "language_model.shortest": 2}
-FILES = {"unlabelled": {"en": "en.raw", "es": "es.raw.gz"}, "source": {"en": "en.txt"}, "dev": {"en": "en.txt", "es": "es.txt"},
-         "test": {"en": "en.txt", "es": "es.txt"}}
-LINES = {"en": ["anna visited paris .", "Ben lives in Madrid .", "the visit", "ben visited the madrid ."],
-         "es": ["Anna visita Madrid .", "ben vive en paris .", "anna vive .", "ben visita paris"]}
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    for language in ("en", "es"):
-        write_ner(folder / f"{language}.txt", language, repeat=3)
-    text = {language: "".join(f"{lines[i % 4]}\n" for i in range(26)) for language, lines in LINES.items()}
-    (folder / "en.raw").write_text(text["en"], encoding="utf-8")
-    with gzip.open(folder / "es.raw.gz", "wt", encoding="utf-8") as file:
-        file.write(text["es"])
-    rng = np.random.default_rng(5)
-    for language in ("en", "es"):
-        words = sorted({word for line in LINES[language] for word in line.lower().split()})
-        write_vectors(folder / f"{language}.vec", {word: np.round(rng.normal(size=8), 3).tolist() for word in words[1:]})
-    return folder
-
-
-def inputs(data, encoder=None, **roles) -> Inputs:
-    given = {**FILES, **({"unlabelled": {}} if encoder else {}), **roles}
-    return Inputs(encoder, **{role: [(language, data / name) for language, name in files.items()] for role, files in given.items()})
-
-
-def settings(**changes):
-    return SCHEMA.settings({**TINY, **{name.replace("__", "."): value for name, value in changes.items()}})
-
-
-def run(data, out, chosen=None, **how):
-    how = {"seed": 3, "reporter": Quiet(), "inputs": inputs(data), **how}
-    return train(chosen or settings(), how.pop("inputs"), out, **how)
-
-
-@pytest.fixture(scope="module")
-def finished(data, tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs") / "run"
-    return out, run(data, out)
 
 
 def test_a_language_model_then_a_tagger_on_it(data, finished):
@@ -100,7 +52,6 @@ def test_the_report_shows_perplexity_layers_and_neighbours(finished):
 
 def test_neighbours_are_those_with_the_highest_cosine(data, tmp_path):
     """Words that occur with different tags; each language has its nearest word."""
-    from tests.methods.mlma.ambiguous import write_ambiguous
     files = write_ambiguous(tmp_path)
     out = tmp_path / "run"
     run(data, out, inputs=Inputs(None, **{**{role: pairs for role, pairs in vars(inputs(data)).items() if role != "encoder"},
