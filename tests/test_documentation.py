@@ -1,4 +1,5 @@
 """Every command and all Python in README.md and docs/ run as written; the files, options and settings named there exist."""
+import gzip
 import re
 import shlex
 import subprocess
@@ -22,7 +23,7 @@ SKIPPED = ("pip install", "pytest")            # the test command cannot run its
 
 # Added to a documented command, to make it quick enough for a test
 QUICK = {"train": ["--set", "train.max_steps=2", "--set", "data.test_limit=5", "--set", "advpicker.epochs=1",
-                   "--set", "zero_resource.source_epochs=1"],
+                   "--set", "zero_resource.source_epochs=1", "--set", "language_model.steps=2"],
          "align": ["--set", "adversarial.epoch_size=2000", "--set", "similarity.patience=1", "--set", "align.criterion_words=300"]}
 
 
@@ -42,6 +43,9 @@ def workplace(tmp_path_factory):
         write_ner(folder / f"{name}.txt", "en", repeat=3)
     for name in ("es", "de", "nl"):
         write_ner(folder / f"{name}.txt", "es", repeat=2)
+    for name, line in (("en-text.txt", "ben lives in madrid ."), ("es-text.txt.gz", "anna visita madrid .")):
+        text = f"{line}\n".encode() * 24
+        (folder / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
     (folder / "words.vec").write_text("2 3\nparis 1 2 3\nmadrid 4 5 6\n", encoding="utf-8")
     (folder / "pairs.tsv").write_text("anna lives .\tanna vive .\nben visited paris .\tben visita paris .\n" * 4, encoding="utf-8")
     (folder / "news.csv").write_text("id;section;body\n" + '1;travel;"anna visited paris; ben ."\n2;home;anna lives .\n' * 4)

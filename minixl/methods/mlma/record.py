@@ -1,4 +1,4 @@
-"""What the report of a run with MLMA shows, beside the tagger's scores: OUT/mlma.json.
+"""What the report of a run with MLMA shows, beside the tagger's scores: OUT/representations.json.
 
     {"history": "language-model",                                     folder of the language model's log, relative to OUT; null
      "layers": {"en": [0.11, 0.32, 0.57], "es": [...]},              mean weight of each layer, from the bottom
@@ -28,7 +28,7 @@ from minixl.models.layer_mixing import layer_shares
 from minixl.models.mlma_tagger import MlmaTagger
 from minixl.run.method import Job
 
-FILE = "mlma.json"
+FILE = "representations.json"
 SENTENCES = 1000                       # of each language, as in the paper
 WORDS = 12                             # words whose neighbours are shown, each with two of its tags
 CONTEXT = 4                            # words shown on each side
@@ -44,7 +44,7 @@ class Words(NamedTuple):
 
 
 def write_record(job: Job, language_model: Path) -> None:
-    """Write mlma.json for the selected model of a finished run.  language_model: the folder of its language model."""
+    """Write representations.json for the selected model of a finished run.  language_model: the folder of its language model."""
     model: Any = job.prepared.model
     run = language_model.parent
     words = {language: read_words(model, corpus, encoded) for language, (corpus, encoded) in _texts(job).items()}

@@ -45,7 +45,7 @@ def test_the_report_shows_perplexity_layers_and_neighbours(finished):
     for heading in ("Perplexity of the language model", "Loss of the language model", "Weights of the layers"):
         assert f"<h2>{heading}</h2>" in page
     assert "Alignment terms of the language model" in page and "<h2>Perplexity of the language model</h2>" in stage
-    content = json.loads((out / "mlma.json").read_text())
+    content = json.loads((out / "representations.json").read_text())
     assert content["history"] == "language-model" and set(content["layers"]) == {"en", "es"}
     assert all(len(shares) == 3 and sum(shares) == pytest.approx(1, abs=1e-3) for shares in content["layers"].values())
 
@@ -57,7 +57,7 @@ def test_neighbours_are_those_with_the_highest_cosine(data, tmp_path):
     run(data, out, inputs=Inputs(None, **{**{role: pairs for role, pairs in vars(inputs(data)).items() if role != "encoder"},
                                           "source": [("en", files)], "dev": [("en", files)],
                                           "test": [("en", files), ("es", data / "es.txt")]}))
-    rows = json.loads((out / "mlma.json").read_text())["neighbours"]
+    rows = json.loads((out / "representations.json").read_text())["neighbours"]
     assert [row["word"]["word"].lower() for row in rows] == ["brown", "brown"]
     assert {row["word"]["tag"] for row in rows} == {"O", "B-PER"}
     predictor = minixl.load(out / "model", device="cpu")
@@ -90,7 +90,7 @@ def test_stopped_between_and_inside_stages(data, tmp_path):
         run(data, out, chosen, resume=True)
         for part in ("language-model", "."):
             assert_same_run(tmp_path / "once" / part, out / part)
-        assert (tmp_path / "once" / "mlma.json").read_text() == (out / "mlma.json").read_text()
+        assert (tmp_path / "once" / "representations.json").read_text() == (out / "representations.json").read_text()
 
 
 def test_a_corpus_that_changed_since_the_stop(data, tmp_path):
@@ -112,7 +112,7 @@ def test_a_language_model_alone_and_taggers_on_it(data, finished, tmp_path):
     assert set(metrics["perplexity"]) == {"en", "es"} and metrics["test"] == {}
     run(data, tmp_path / "tagger", inputs=inputs(data, tmp_path / "lm" / "model"))
     assert_same_run(tmp_path / "tagger", out)
-    assert json.loads((tmp_path / "tagger" / "mlma.json").read_text())["history"] == "../lm"
+    assert json.loads((tmp_path / "tagger" / "representations.json").read_text())["history"] == "../lm"
     pos = settings(task="pos", model__chars=False, model__layer_sum="fully-weighted", train__epochs=1)
     with pytest.raises(UserError, match="^--unlabelled: the language model of --encoder .* is trained already"):
         run(data, tmp_path / "both", pos, inputs=inputs(data, tmp_path / "lm" / "model", unlabelled={"en": "en.raw"}))
