@@ -211,3 +211,43 @@ def test_large_spans_on_threads_equal_torch(rng, monkeypatch):
     monkeypatch.setattr("minixl.backend.WORTH_A_THREAD", 0, raising=False)
     monkeypatch.setattr("minixl.backend.threads", lambda: 3)
     adamw_equals_torch(optim, rng)
+
+
+def test_exponential_schedule_is_that_of_torch():
+    """The learning rate after every epoch of four steps, times 0.9."""
+    optimizer = torch.optim.SGD([torch.zeros(1)], 1.0)
+    theirs, ours = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9), optim.exponential_schedule(4, 0.1)
+    for epoch in range(5):
+        assert [ours(4 * epoch + i) for i in range(4)] == pytest.approx([optimizer.param_groups[0]["lr"]] * 4)
+        optimizer.step()
+        theirs.step()
+    assert optim.exponential_schedule(4, 1.0)(3) == 1 and optim.exponential_schedule(4, 1.0)(4) == 0
+
+
+def test_delayed_schedule():
+    factors = [optim.delayed_schedule(2, 6)(step) for step in range(8)]
+    assert factors == [0, 0, 0, 0.25, 0.5, 0.75, 1, 1]
+    assert [optim.delayed_schedule(0, 0)(step) for step in range(3)] == [0, 1, 1]
+
+
+def test_a_group_may_have_a_schedule_of_its_own(rng):
+    """Beside another one with the optimiser's, as two parameter groups of torch with a schedule each."""
+    store = filled_store(rng)
+    first, second = NAMES[::2], NAMES[1::2]
+    own, shared = (lambda step: 0.5 ** step), (lambda step: 1 / (1 + step))
+    ours = AdamW(store, [Group(tuple(first), 0.05), Group(tuple(second), 0.02, schedule=own)], shared)
+    tensors = as_torch(store)
+    theirs = torch.optim.Adam([{"params": [tensors[name] for name in first], "lr": 0.05},
+                               {"params": [tensors[name] for name in second], "lr": 0.02}])
+    schedule = torch.optim.lr_scheduler.LambdaLR(theirs, [shared, own])
+    for _ in range(4):
+        drawn = draw(rng, [0, 2], 1.0, store)
+        for name, tensor in tensors.items():
+            tensor.grad = torch.tensor(drawn[name])
+        ours.step()
+        theirs.step()
+        schedule.step()
+        assert ours.last_lr == pytest.approx(0.05 * shared(ours.steps - 1))
+        store.zero_grad()
+    for name, tensor in tensors.items():
+        assert_close(store[name].value, tensor.detach().numpy(), 1e-9, name)

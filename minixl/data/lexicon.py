@@ -19,7 +19,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, Self
 
 import numpy as np
 
@@ -176,7 +176,7 @@ class Lexicon:
         (Path(folder) / FILE).write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: str | Path) -> Lexicon:
+    def load(cls, folder: str | Path) -> Self:
         """Read lexicon.json.  Raises UserError if it is missing or damaged."""
         path = Path(folder) / FILE
         content = _read(path)

@@ -186,8 +186,8 @@ class BidirectionalLm:
                 self.store.accumulate(f"{self.prefix}{direction}.layer.{i}", grads)
             dx = dblock if dx is None else dx + dblock
         dwords, _ = dropout_backward(dx, cache.dropout)
-        _, grads = embedding_backward(dwords * dwords.dtype.type(sqrt(dwords.shape[1])), cache.words)
-        self.store.accumulate(f"{self.prefix}words.{cache.language}", grads)
+        _, of_table = embedding_backward(dwords * dwords.dtype.type(sqrt(dwords.shape[1])), cache.words)
+        self.store.accumulate(f"{self.prefix}words.{cache.language}", of_table)
 
     def surprisal(self, language: str, ids: Array, starts: np.ndarray) -> dict[str, float]:
         """Return the sum of -log p over all predictions of each direction, by the full softmax without dropout."""

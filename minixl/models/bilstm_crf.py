@@ -129,7 +129,7 @@ class BilstmCrf:
             variational=self.config.variational, rng=rng)
         return hidden, (word_cache, encoder)
 
-    def encode_backward(self, dhidden: Array, cache: tuple[EmbeddingCache, BilstmEncoderCache]) -> Array:
+    def encode_backward(self, dhidden: Array, cache: tuple[Any, BilstmEncoderCache]) -> Array:
         """dhidden (T, 2H): add the gradient of every trainable parameter of the encoder to the store.
 
         Returns the gradient of the word vectors, (T, embedding_size).

@@ -29,10 +29,10 @@ Modules = Mapping[str, Mapping[str, Array]]
 
 class MixingCache(NamedTuple):
     total: LayerSumCache
-    dense: LinearCache | None          # the others are None where F has the weights
-    active: Array | None               # (T, S)  tanh's output
+    dense: LinearCache | None          # None where F has the weights, as all that follows
+    active: Array                      # (T, S)  tanh's output
     out: LinearCache | None
-    scores: Array | None               # (T, L)  tanh's output
+    scores: Array                      # (T, L)  tanh's output
 
 
 def mixing_shapes(kind: str, layers: int, size: int, inner: int) -> dict[str, tuple[int, ...]]:

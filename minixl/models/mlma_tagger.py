@@ -27,7 +27,7 @@ from minixl.models.bidirectional_lm_config import DIRECTIONS, LanguageModelConfi
 from minixl.models.bilstm_crf import BilstmCrf
 from minixl.models.bilstm_crf_config import WORD_TABLE, BilstmCrfConfig, initial_value, tagger_shapes
 from minixl.models.bilstm_layers import BilstmEncoderCache, encoder_backward, encoder_forward
-from minixl.models.layer_mixing import KINDS, MixingCache, initial_weight, mixing_backward, mixing_forward, mixing_shapes
+from minixl.models.layer_mixing import KINDS, initial_weight, mixing_backward, mixing_forward, mixing_shapes
 from minixl.ops.viterbi import LegalMoves
 from minixl.parameters import ParameterStore
 
@@ -95,6 +95,7 @@ class MlmaTagger(BilstmCrf):
     """
 
     family = MODEL_TYPE
+    lexicon: LanguageLexicon
 
     def __init__(self, mlma: MlmaTaggerConfig, labels: list[str], lexicon: LanguageLexicon, *, legal: LegalMoves | None = None,
                  room: int = 0, dtype: Any = np.float32, xp: Any = np) -> None:
@@ -170,7 +171,7 @@ class MlmaTagger(BilstmCrf):
             variational=self.config.variational, rng=rng)
         return hidden, (mixing, encoder)
 
-    def encode_backward(self, dhidden: Array, cache: tuple[MixingCache, BilstmEncoderCache]) -> Array:
+    def encode_backward(self, dhidden: Array, cache: tuple[Any, BilstmEncoderCache]) -> Array:
         """dhidden (T, 2 word_hidden): add the gradients of the encoder and of the layers' weights to the store.
 
         Returns the gradient of the representations, (T, 2H).

@@ -67,8 +67,9 @@ def _case(name: str, options: dict[str, Any]) -> ObjectiveCase:
     settings = SCHEMA.settings({**STILL, **options})
     documents = settings["task"] == "classification"
     if settings["model.type"] != "transformer":
-        model: Any = {"bilstm-crf": bilstm_crf, "augmented-tagger": augmented_tagger, "mlma-tagger": mlma_tagger}[
-            settings["model.type"]]()
+        makers: dict[str, Callable[[], Any]] = {"bilstm-crf": bilstm_crf, "augmented-tagger": augmented_tagger,
+                                                "mlma-tagger": mlma_tagger}
+        model = makers[settings["model.type"]]()
         texts = {LABELLED: words(model), PSEUDO_LABELLED: words(model)[1:]}
     else:
         model = transformer("mean" if documents else "token", discriminator=settings["adversary.level"])

@@ -29,7 +29,7 @@ def losses(objective: Objective) -> Iterator[tuple[str, Callable[[Params], Tenso
     """Yield the loss of each update, as a function of the parameters; draws the batches from the objective's streams."""
     model, settings, streams = objective.model, objective.settings, objective.streams
     if isinstance(objective, LanguageModeling):
-        batches = {language: next(stream) for language, stream in streams.items()}
+        batches: dict[str, Any] = {language: next(stream) for language, stream in streams.items()}
         yield TASK, lambda params: _language_model(objective, params, batches)
         return
     parts = getattr(objective, "parts", (objective,))

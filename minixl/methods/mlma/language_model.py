@@ -93,7 +93,7 @@ class LanguageModeling(Objective):
         """Return the states of the next batch of every language."""
         rng, read = self.rng(step, TASK), {}
         for language in self.languages:
-            batch = next(self.streams[language])
+            batch: Any = next(self.streams[language])                  # Sentences
             states, cache = self.model.states(language, batch.ids, batch.starts, rng=rng)
             read[language] = Read(batch, states, cache, {direction: [None] * len(states[direction]) for direction in DIRECTIONS})
         return read

@@ -10,7 +10,7 @@ from minixl.methods.mlma.language_model import LanguageModeling
 from minixl.methods.mlma.record import FILE
 from minixl.report.page import notes, table
 from minixl.report.page_of_run import plot, update_curves
-from minixl.report.plots import Curve, smooth
+from minixl.report.plots import smooth
 from minixl.training.log import Record
 from minixl.training.objective import TASK
 
@@ -34,7 +34,7 @@ def read_records(folder: Path) -> list[Record]:
 
 def perplexity_section(folder: Path) -> list[str]:
     """Return the perplexity of each language and direction over the steps, and the last ones as a table."""
-    curves: dict[str, Curve] = {}
+    curves: dict[str, list[tuple[float, float]]] = {}
     for record in read_records(folder):
         for language, of in record.get("perplexity", {}).items():
             for direction, value in of.items():
@@ -42,7 +42,7 @@ def perplexity_section(folder: Path) -> list[str]:
     if not curves:
         return []
     rows = [[name, f"{curve[-1][1]:.1f}"] for name, curve in curves.items()]
-    return [*plot("Perplexity of the language model", curves, "perplexity on held-out sentences"),
+    return [*plot("Perplexity of the language model", dict(curves), "perplexity on held-out sentences"),
             table("At the last step, by the full softmax; all unknown words are one.", ["language, direction", "perplexity"],
                   rows)]
 
