@@ -93,6 +93,10 @@ class Tokenizer:
         return [(encoding.ids, encoding.offsets)
                 for encoding in self._backend.encode_batch(list(texts), add_special_tokens=False)]
 
+    def pieces_as_text(self, ids: Sequence[int]) -> list[str]:
+        """Return the pieces with these ids as the vocabulary writes them, such as ##ing or ▁the."""
+        return [self._backend.id_to_token(number) or "" for number in ids]
+
     def unknown_words(self, sentences: Iterable[Sequence[str]]) -> int:
         """Always 0: a word outside the vocabulary is split into pieces, at worst [UNK]."""
         return 0

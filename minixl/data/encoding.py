@@ -47,6 +47,9 @@ class PieceTokenizer(Protocol):
     def pieces_batch(self, sentences: Sequence[Sequence[str]]) -> list[list[list[int]]]:
         """Return the ids of every word's pieces, at least one per word."""
 
+    def pieces_as_text(self, ids: Sequence[int]) -> list[str]:
+        """Return the pieces with these ids as text."""
+
     def unknown_words(self, sentences: Iterable[Sequence[str]]) -> int:
         """Count the words that have no entry of their own; 0 for a tokenizer that splits words into pieces."""
 

@@ -145,6 +145,11 @@ class Lexicon:
         raise UserError("model.type: expected transformer to classify texts, found bilstm-crf, which tags words; "
                         "use --set model.type=transformer")
 
+    def pieces_as_text(self, ids: Sequence[int]) -> list[str]:
+        """Return the words with these ids."""
+        words = [word for _, word in self._ids]
+        return [words[number] for number in ids]
+
     def rows(self, ids: np.ndarray) -> np.ndarray:
         """ids (T,) -> rows of the word table (T,) int64, 0 for unknown words."""
         return np.array([self._rows[i] for i in ids.tolist()], dtype=np.int64)

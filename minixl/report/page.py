@@ -1,4 +1,4 @@
-"""An HTML page without scripts, and its tables.
+"""An HTML page and its tables.  The pages of runs have no scripts; that of `minixl study page` has.
 
 Colours are CSS variables, light or dark as the reader's system asks.  Plots use them too: --s0 to --s5 for curves.  All of
 them have a contrast of at least 4.5 to the background, and colour-blind readers can tell them apart (after Okabe & Ito).
@@ -48,14 +48,18 @@ PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
 <title>{title}</title><style>{style}</style></head>
 <body><main><h1>{title}</h1>
-{body}</main></body></html>
+{body}</main>{scripts}</body></html>
 """
 TEXT_COLUMNS = 4       # most columns of text that STYLE aligns to the left
 
 
-def write_page(path: Path, title: str, body: Iterable[str], cure: str = ROOM) -> None:
-    """Write an HTML page atomically.  Raises UserError, ending with `cure`, if it cannot be written."""
-    write_atomically(path, PAGE.format(title=html.escape(title), style=STYLE, body="\n".join(body)), cure)
+def write_page(path: Path, title: str, body: Iterable[str], cure: str = ROOM, *, style: str = "", scripts: str = "") -> None:
+    """Write an HTML page atomically.  Raises UserError, ending with `cure`, if it cannot be written.
+
+    style: CSS after STYLE; scripts: elements at the end of the page.
+    """
+    text = PAGE.format(title=html.escape(title), style=STYLE + style, body="\n".join(body), scripts=scripts)
+    write_atomically(path, text, cure)
 
 
 def made_on(date: datetime) -> str:

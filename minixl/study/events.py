@@ -9,6 +9,7 @@ import numpy as np
 
 from minixl import backend
 from minixl.backend import BLOCK
+from minixl.data.batching import Batch
 from minixl.training.update import Update
 
 FORWARD, BACKWARD, HELPER = "forward", "backward", "helper"
@@ -75,6 +76,9 @@ class Recording(NamedTuple):
     step: int
     events: list[OpCall | UpdateRecord]        # in order; nested ops before the op that calls them
     updates: list[Update]                      # what the objective returned
+    batches: list[tuple[int, Batch]]           # what was encoded, and the number of the first event of each
+    before: dict[str, np.ndarray]              # all parameters before the step
+    after: dict[str, np.ndarray]               # and after it
 
     def calls(self, kind: str = "") -> list[OpCall]:
         """Return the calls of ops that are not nested in others, all or of one kind."""

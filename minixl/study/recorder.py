@@ -4,7 +4,8 @@
 
 The ops, the models and the methods know nothing about it.  `backend.recording` shows the calls, and the observers of an
 objective see every update before it is made.  A call gets its place in the model from the parameters among its arguments, from
-the functions that led to it (sites.py), and in the backward pass from its cache, which is that of its forward pass.
+the functions that led to it (sites.py), and in the backward pass from its cache, which is that of its forward pass.  The
+batches are those that the model's `encode` gets.
 
 The arrays are copied, since models add into them, and updates change parameters.  The step itself is the same to the bit.
 """
@@ -13,13 +14,15 @@ from __future__ import annotations
 import re
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minixl.backend import Array, Call, recording, to_numpy
+from minixl.data.batching import Batch
 from minixl.errors import UserError, nearest
 from minixl.optim import gradient_norm
 from minixl.parameters import ParameterStore
@@ -56,11 +59,30 @@ def record(objective: Objective, step: int, weights: Sequence[WeightName] = ()) 
     recorder = _Recorder(objective.model.store, weights)
     objective.observers.append(recorder.before_update)
     try:
-        with recording(recorder.call):
+        with recording(recorder.call), _encoding(objective.model, recorder.batch):
             updates = objective.step(step)
     finally:
         objective.observers.remove(recorder.before_update)
-    return Recording(step, recorder.finish(updates), updates)
+    return Recording(step, recorder.finish(updates), updates, recorder.batches, recorder.before, recorder.values)
+
+
+@contextmanager
+def _encoding(model: Any, observer: Callable[[Batch], None]) -> Iterator[None]:
+    """Show `observer` every batch that the model, or the model inside it, encodes."""
+    def watched(encode: Any) -> Any:
+        def seen(batch: Batch, **options: Any) -> Any:
+            observer(batch)
+            return encode(batch, **options)
+        return seen
+
+    models = [model, *([model.source] if hasattr(model, "source") else [])]
+    for one in models:
+        one.encode = watched(one.encode)
+    try:
+        yield
+    finally:
+        for one in models:
+            del one.encode                     # what hid the method
 
 
 class _Raw(NamedTuple):
@@ -81,6 +103,8 @@ class _Recorder:
         self.thread = threading.get_ident()
         self.addresses = {_address(parameter.value): parameter.name for parameter in store if parameter.value.size}
         self.values = {parameter.name: _copied(parameter.value) for parameter in store}
+        self.before = dict(self.values)
+        self.batches: list[tuple[int, Batch]] = []
         self.raw: list[_Raw | UpdateRecord] = []
         self.open: tuple[PendingUpdate, UpdateRecord, list[dict[str, float]]] | None = None
 
@@ -95,6 +119,11 @@ class _Recorder:
         parameters = {argument: name for argument, value in call.arguments.items() if (name := self._name(value))}
         arguments = {argument: self._copy(value) for argument, value in call.arguments.items() if argument != "cache"}
         self.raw.append(_Raw(call, arguments, self._copy(call.result), frames, parameters))
+
+    def batch(self, batch: Batch) -> None:
+        """Observe a batch that is about to be encoded."""
+        self._close_update()
+        self.batches.append((len(self.raw), batch))
 
     def before_update(self, pending: PendingUpdate) -> None:
         """Observe an update that is about to be made."""

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minixl.data.encoding import PieceTokenizer
 from minixl.errors import UserError
 from minixl.methods import SCHEMA, resolve
 from minixl.run.folder import check_unchanged, holds_run
@@ -41,6 +42,7 @@ class Start(NamedTuple):
     objective: Objective
     step: int                          # the iteration to record, from 0
     total_steps: int
+    tokenizer: PieceTokenizer
 
 
 @contextmanager
@@ -66,7 +68,7 @@ def run_at(folder: Path, step: int | None = None, stage: str = "", *, reporter: 
         try:
             method.run(run)
         except _Reached as reached:
-            yield _advanced(reached.training, step, reporter)
+            yield _advanced(reached, step, reporter)
             return
     raise UserError(f"{folder}: expected a stage {stage!r}, found none of that name" if stage else
                     f"{folder}: the method {method.name} trains nothing in this folder with these settings")
@@ -75,9 +77,9 @@ def run_at(folder: Path, step: int | None = None, stage: str = "", *, reporter: 
 class _Reached(Exception):
     """The replay has reached the stage to record."""
 
-    def __init__(self, training: Training) -> None:
+    def __init__(self, training: Training, tokenizer: PieceTokenizer) -> None:
         super().__init__(training)
-        self.training = training
+        self.training, self.tokenizer = training, tokenizer
 
 
 @dataclass
@@ -93,15 +95,16 @@ class _Replay(Run):
         folder = (self.shared if shared else self.folder) / name
         if name == self.wanted:
             prepared = prepare(method, settings, self.inputs, seed, self.xp) if name else self.prepared
-            raise _Reached(make_training(method, settings, seed, prepared, folder, self.reporter))
+            raise _Reached(make_training(method, settings, seed, prepared, folder, self.reporter), prepared.tokenizer)
         if not is_finished(folder):
             raise UserError(f"{self.original}: the stage {name or 'of the run itself'} is not finished, and the stage to study "
                             "needs it; continue the run with minixl train --resume")
         return Trained(folder, read_metrics(folder, self.prepared.evaluation.figure, REWRITE))
 
 
-def _advanced(training: Training, step: int | None, reporter: Reporter) -> Start:
+def _advanced(reached: _Reached, step: int | None, reporter: Reporter) -> Start:
     """Restore the checkpoint if it helps, and make the steps up to the one to record."""
+    training = reached.training
     total = training.total_steps
     if step is not None and not 0 <= step < total:
         raise UserError(f"--at-step: expected 0 to {total - 1}, the steps of this stage, got {step}")
@@ -116,7 +119,7 @@ def _advanced(training: Training, step: int | None, reporter: Reporter) -> Start
         reporter.message(f"replaying steps {made} to {step - 1}")
     for number in range(made, step):
         training.objective.step(number)
-    return Start(training.objective, step, total)
+    return Start(training.objective, step, total, reached.tokenizer)
 
 
 def _link(folder: Path, target: Path) -> None:

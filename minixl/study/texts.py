@@ -78,7 +78,7 @@ def of_text(model: str, texts: Sequence[Labelled], targets: Sequence[str] = (), 
         for objective in algorithm.objectives(settings):
             objective.check_model(built.model, settings)
         training = make_training(algorithm, built.settings, seed, prepared, Path(scratch), reporter)
-        yield Start(training.objective, 0, 1)
+        yield Start(training.objective, 0, 1, built.tokenizer)
 
 
 def _base(method: str, recipe: str) -> Mapping[str, Any]:

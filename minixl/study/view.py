@@ -61,9 +61,9 @@ def _describe(recording: Recording, number: int, width: int, paint: Paint, rows:
 def arrays_of(event: OpCall | UpdateRecord) -> dict[str, np.ndarray]:
     """Return every array of an event by the name under which it can be printed."""
     if isinstance(event, UpdateRecord):
-        return _flat({name: gradient for name, gradient in event.gradients.items()})
+        return flat_arrays({name: gradient for name, gradient in event.gradients.items()})
     outputs = {FORWARD: "y", BACKWARD: "dx"}.get(event.kind, "result")
-    return _flat({**event.arguments, "cache": event.cache, outputs: event.outputs,
+    return flat_arrays({**event.arguments, "cache": event.cache, outputs: event.outputs,
                   **{f"d{name}": gradient for name, gradient in event.grads.items()}})
 
 
@@ -162,7 +162,7 @@ def _slice(text: str) -> int | slice:
     return slice(*numbers) if len(parts) > 1 else int(text)
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
+def flat_arrays(values: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
     """Return the arrays in nested tuples and lists, named a.b for a field and a.0 for an item."""
     found: dict[str, np.ndarray] = {}
     for name, value in values.items():
@@ -170,7 +170,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
             found[prefix + name] = np.asarray(value)
         elif isinstance(value, tuple | list):
             names = getattr(value, "_fields", range(len(value)))
-            found |= _flat({str(own): item for own, item in zip(names, value, strict=True)}, f"{prefix}{name}.")
+            found |= flat_arrays({str(own): item for own, item in zip(names, value, strict=True)}, f"{prefix}{name}.")
     return found
 
 

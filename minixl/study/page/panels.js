@@ -1,0 +1,63 @@
+// What is shown of a call of an op: formulas, sources, and every array beside its gradient.
+const panel = document.getElementById('panel');
+
+function showCall(number) {
+  const own = EVENTS[number], forward = EVENTS[forwardOf(number)], op = DATA.ops[own.op];
+  const checks = DATA.checks[own.op] || {};
+  const place = own.site.split('.'), inside = own.depth ? `, called by ${place.slice(0, -1).join('.')}` : '';
+  panel.replaceChildren(
+    make('div', {class: 'head'}, make('div', {class: 'pass'}, own.part === own.kind || own.kind === 'helper' ? own.part : `${own.part}, ${own.kind}`),
+         make('h2', {}, own.op), make('div', {class: 'site'}, own.site + inside), make('p', {}, op.title),
+         forward.plain ? make('p', {class: 'note'}, forward.plain) : null),
+    ...formulasOf(op, own), ...specialOf(forward), ...arraysOf(forward, checks, own), ...cacheOf(forward), ...sourcesOf(op, own));
+}
+
+function sides(own, contents) {
+  const kinds = Object.keys(contents);
+  return make('div', {class: 'two'}, kinds.map(kind => make('section', {class: `side${own.kind === kind ? ' current' : ''}`},
+    make('h3', {}, kind), contents[kind])));
+}
+
+function formulasOf(op, own) {
+  const lines = kind => op.formulas.filter(line => line.kind === kind).map(line => make('div', {class: 'formula'},
+    line.parts.map(markup), line.remarks.map(text => make('span', {class: 'remark'}, markup(text)))));
+  const both = lines(''), parts = [];
+  if (!op.formulas.length) return [];
+  if (both.length) parts.push(make('div', {class: 'both'}, both));
+  if (lines('forward').length || lines('backward').length) parts.push(sides(own, {forward: lines('forward'), backward: lines('backward')}));
+  return [make('h3', {}, 'Formula'), ...parts];
+}
+
+function arraysOf(forward, checks, own) {
+  if (!forward.rows) return [];
+  const rows = forward.rows.map(row => make('div', {class: 'two pair'},
+    make('p', {class: 'name'}, row.name === 'result' ? 'result' : row.name, row.parameter ? make('span', {class: 'site'}, row.parameter) : null),
+    make('div', {}, row.forward.map(figure => figureOf(figure, forward.batch))),
+    make('div', {}, row.backward.length ? row.backward.map(figure => figureOf(figure, forward.batch, row.name === 'result' ? [] : checks[row.name] || []))
+         : make('p', {class: 'sampled'}, row.name === 'result' || forward.partner === null ? '' : 'no gradient'))));
+  return [make('h3', {}, 'Arrays, each beside its gradient'), sides(own, {forward: [], backward: []}), ...rows];
+}
+
+function cacheOf(forward) {
+  if (!forward.cache || !forward.cache.length) return [];
+  const box = make('details', {}, make('summary', {}, `Cache: ${forward.cache.length} arrays that the forward pass kept for the backward pass`));
+  box.addEventListener('toggle', () => {
+    if (box.children.length === 1) box.append(make('div', {class: 'two pair'}, forward.cache.map(figure => figureOf(figure, forward.batch))));
+  });
+  return [box];
+}
+
+function sourcesOf(op, own) {
+  const contents = {};
+  for (const kind of ['forward', 'backward', 'helper'])
+    if (op.sources[kind]) contents[kind] = [code(op.sources[kind].text), make('p', {class: 'place mono'}, op.sources[kind].place)];
+  return [make('h3', {}, 'Source'), sides(own, contents)];
+}
+
+function code(text) {
+  const lines = text.split('\n').flatMap(line => {
+    const cut = line.search(/(^|\s\s)#/);
+    return cut < 0 ? [line, '\n'] : [line.slice(0, cut), make('span', {class: 'comment'}, line.slice(cut)), '\n'];
+  });
+  return make('pre', {tabindex: 0}, lines);
+}
