@@ -1,39 +1,22 @@
-"""minixl study: check the gradients of ops, models and methods; walk through one training step."""
+"""minixl study: check the gradients of ops, models and methods; walk through one training step, or write it as a page."""
 from __future__ import annotations
 
-import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from minixl.cli.options import threads_option, verbosity_options
-from minixl.cli.terminal import Keys, to_stderr
+from minixl.cli.stepping import WrongArguments, paint, started, step_options, walk_through
+from minixl.cli.terminal import to_stderr
 from minixl.errors import UserError
 
 if TYPE_CHECKING:
     from minixl.study.differences import Row
-    from minixl.study.events import Recording
-    from minixl.study.walk import Walk
 
 PAGE = 132                             # characters in a line where there is no terminal
-KEYS = "n next  b back  i into  o out  j jump  p print  h help  q quit"
-HELP = """n, space, Enter, right   the next op
-b, left                  the op before
-i                        into the ops that this one calls
-o                        out of them; or past this block of the model, such as a layer
-j, /                     jump to the next op, update or place in the model with a name, such as layer.1 or backward classifier
-p                        print an array or a slice of it, such as dx, or weight 0:3,1
-q                        quit"""
-
-
-class WrongArguments(click.ClickException):
-    """One line about arguments that do not fit; exit code 2."""
-
-    exit_code = 2
 
 
 @click.group()
@@ -42,22 +25,8 @@ def study() -> None:
 
 
 @study.command()
-@click.argument("model", default="")
-@click.option("--text", "texts", multiple=True, help="A labelled text, words separated by spaces; several make a batch.")
-@click.option("--labels", multiple=True, help="The labels of its words, or the label of a document; one option for each --text.")
-@click.option("--target", "targets", multiple=True, help="A text in another language, for methods that compare languages.")
-@click.option("--method", help="Method whose step to make.  [default: finetune]")
-@click.option("--recipe", metavar="RECIPE", help="Take the settings of a recipe.  [default: the defaults of all settings]")
-@click.option("--set", "changes", multiple=True, metavar="NAME=VALUE", help="Change a setting, as in minixl train.")
-@click.option("--at-step", type=int, help="MODEL is a run: record its step N, from 0.  [default: the step after its checkpoint]")
-@click.option("--stage", default="", help="MODEL is a run: the folder in it of an earlier stage, such as rounds/1.")
-@click.option("--weight", "weights", multiple=True, metavar="NAME[I,J]",
-              help="Show this weight in every update, with its Adam moments; for example classifier.weight[0,3].")
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of new parameters and dropout.")
-@threads_option
-@verbosity_options
-def step(model: str, texts: tuple[str, ...], labels: tuple[str, ...], targets: tuple[str, ...], at_step: int | None, stage: str,
-         weights: tuple[str, ...], **options: Any) -> None:
+@step_options
+def step(model: str, **options: Any) -> None:
     """Walk through one training step, op by op: forward, backward and every update.
 
     MODEL is a model folder, an encoder (a folder or e5-small, the default), or bilstm-crf for a new one; with --text and
@@ -65,93 +34,40 @@ def step(model: str, texts: tuple[str, ...], labels: tuple[str, ...], targets: t
 
     On a terminal a key moves on, and h lists all keys; elsewhere everything is printed.
     """
-    from minixl.study.recorder import record, weight_named
+    from minixl.study.recorder import record
+    from minixl.study.view import describe
 
-    if len(labels) != len(texts):
-        raise WrongArguments(f"expected one --labels for each --text, got {len(labels)} for {len(texts)}")
-    with _wrong_arguments():
-        with _start(model, list(zip(texts, labels, strict=True)), targets, at_step, stage, options) as start:
-            recording = record(start.objective, start.step, [weight_named(start.objective.model.store, name) for name in weights])
+    with started(model, **options) as (start, weights):
+        recording = record(start.objective, start.step, weights)
     if sys.stdout.isatty() and sys.stdin.isatty():
         walk_through(recording)
-    else:
-        from minixl.study.view import describe
-
-        for number in range(len(recording.events)):
-            click.echo("\n".join(describe(recording, number, PAGE, _paint)) + "\n")
+        return
+    for number in range(len(recording.events)):
+        click.echo("\n".join(describe(recording, number, PAGE, paint)) + "\n")
 
 
-def _start(model: str, texts: list[tuple[str, str]], targets: Sequence[str], at_step: int | None, stage: str,
-           options: dict[str, Any]) -> Any:
-    """Return the context of the step to record.  options: method, recipe, changes and seed."""
-    from minixl.cli.train import Terminal
-    from minixl.run.folder import holds_run
-    from minixl.study.replay import run_at
-    from minixl.study.texts import of_text
+@study.command()
+@step_options
+@click.option("--out", type=click.Path(path_type=Path), default=Path("page.html"), show_default=True, help="HTML file to write.")
+def page(model: str, out: Path, **options: Any) -> None:
+    """Write one training step as an HTML page: every op, array, gradient and update, with the verdicts of minixl study check.
 
-    is_run = bool(model) and holds_run(Path(model))
-    if is_run and not texts:
-        if any((options["method"], options["recipe"], options["changes"], targets)):
-            raise UserError("--method, --recipe, --set and --target: a run is replayed with its own settings and texts; leave them "
-                            "out, or give --text")
-        return run_at(Path(model), at_step, stage, reporter=Terminal())
-    if at_step is not None or stage:
-        raise UserError("--at-step and --stage: expected the folder of a run as MODEL, and no --text")
-    name = str(Path(model) / "model") if is_run else model or "e5-small"
-    return of_text(name, texts, targets, method=options["method"] or "", recipe=options["recipe"] or "",
-                   changes=options["changes"], seed=options["seed"], reporter=Terminal())
+    MODEL and options are those of minixl study step. The page is one file that a browser opens without a network.
+    """
+    from minixl.study.page.write import write_study_page
+
+    if out.is_dir():
+        raise WrongArguments(f"--out: expected a file, for example {out / 'page.html'}, got the folder {out}")
+    with started(model, **options) as (start, weights):
+        written = write_study_page(out, start, title=_title(model, start), weights=weights)
+    cut = f", {written.cut} of them cut to evenly spaced rows and columns" if written.cut else ""
+    click.echo(f"{out}: {written.events} events, {written.arrays} arrays{cut}; {written.bytes / 1e6:.1f} MB")
 
 
-@contextmanager
-def _wrong_arguments() -> Iterator[None]:
-    """Exit with 2 for an error that begins with the name of an option."""
-    try:
-        yield
-    except UserError as error:
-        if str(error).startswith("--"):
-            raise WrongArguments(str(error)) from None
-        raise
-
-
-def walk_through(recording: Recording) -> None:
-    """Show one event at a time; a key moves."""
-    from minixl.study.view import describe
-    from minixl.study.walk import Walk
-
-    walk, message = Walk(recording), ""
-    with Keys() as keys:
-        while True:
-            width, height = shutil.get_terminal_size()
-            click.clear()
-            lines = describe(recording, walk.position, width, _paint, 0 if message else max(height - 3, 1))
-            click.echo("\n".join(lines) + f"\n{message}\n{KEYS[:width]}")
-            key = keys.read()
-            if key in ("q", "\x04", ""):
-                return
-            message = _act(walk, key, keys, width)
-
-
-def _act(walk: Walk, key: str, keys: Keys, width: int) -> str:
-    """Do what a key asks for; return a message for the user, or ""."""
-    from minixl.study.view import printed
-
-    moves = {**dict.fromkeys(("n", " ", "\n", "\r", "\x1b[C"), walk.next), **dict.fromkeys(("b", "\x1b[D"), walk.back),
-             "i": walk.into, "o": walk.out}
-    if key in moves:
-        return moves[key]()
-    if key in ("j", "/"):
-        return walk.jump(keys.ask("jump to"))
-    if key == "p":
-        try:
-            return "\n".join(printed(walk.event, keys.ask("print (such as dx 0:3)"), width, _paint))
-        except ValueError as error:
-            return str(error)
-    return HELP
-
-
-def _paint(text: str, value: float) -> str:
-    """Colour a number by its sign."""
-    return click.style(text, fg="blue") if value > 0 else click.style(text, fg="red") if value < 0 else click.style(text, dim=True)
+def _title(model: str, start: Any) -> str:
+    """Return what a page shows: the method, the model or run, and the step of a run."""
+    method, name = start.objective.settings["method"], model or "e5-small"
+    return f"A step of {method} on {name}" if start.total_steps == 1 else f"Step {start.step} of {name}, {method}"
 
 
 @study.command()

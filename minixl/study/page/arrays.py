@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from hashlib import blake2b
+from math import isqrt
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from minixl.study.events import norm_of
 BUDGET = 2_600_000                     # bytes of all elements, which base64 makes a third longer
 ALL = 1 << 20                          # of a larger array, quantile and histogram are of evenly spaced elements
 BINS, QUANTILE = 41, 0.99              # the colour scale ends where so many of the absolute values lie below
-NARROW = 16                            # columns to keep before rows are left out
+FEWEST = 16                            # elements of an array, however many arrays there are
 
 
 class Kept(NamedTuple):
@@ -72,11 +73,14 @@ def kept_places(total: int, kept: int) -> np.ndarray:
 
 
 def kept_shape(shape: tuple[int, ...], most: int) -> tuple[int, int]:
-    """Return how many rows and columns to keep of a table, about `most` elements: all rows, if so some columns are left."""
+    """Return how many rows and columns to keep of a table, about `most` elements.
+
+    It is a square, unless the table is narrow or flat.
+    """
     rows, columns = shape
     if rows * columns <= most:
         return rows, columns
-    columns = min(columns, max(most // rows, NARROW))
+    columns = min(columns, max(most // rows, isqrt(most)))
     rows = min(rows, max(most // columns, 1))
     return rows, min(shape[1], max(most // rows, 1))
 
@@ -92,7 +96,7 @@ def _most(tables: list[np.ndarray], whole: list[bool], budget: int) -> int:
     width = [numbers(table[:0]).itemsize for table in tables]
     left = budget - sum(table.size * size for table, size, one in zip(tables, width, whole, strict=True) if one)
     most = max((table.size for table in tables), default=1)
-    while most > NARROW and left < sum(size * int(np.prod(kept_shape(table.shape, most)))
+    while most > FEWEST and left < sum(size * int(np.prod(kept_shape(table.shape, most)))
                                        for table, size, one in zip(tables, width, whole, strict=True) if not one):
         most = int(0.9 * most)
     return most

@@ -10,15 +10,18 @@ from minixl.backend import to_numpy
 from minixl.data.batching import Batch
 
 TOKENS, WORDS, SENTENCES, TAGS = "tokens", "words", "sentences", "tags"
-MARKS = ("##", "▁")                    # of WordPiece before a piece inside a word, of SentencePiece before one that begins a word
+
+
+INSIDE = "·"                           # what the page writes before a piece inside a word
 
 
 class BatchText(NamedTuple):
     """A batch of T pieces, W scored words and B sentences."""
 
-    tokens: list[str]                  # (T,)
+    tokens: list[str]                  # (T,)    pieces; one inside a word begins with INSIDE
     words: list[str]                   # (W,)    [] for a classifier
     starts: list[int]                  # (B+1,)  among the pieces
+    word_starts: list[int]             # (B+1,)  among the words
     gold: list[str]                    # (W,)    or (B,) for a classifier; "" for a label that is not scored; [] for others
 
     def sizes(self) -> dict[str, int]:
@@ -29,22 +32,25 @@ class BatchText(NamedTuple):
 def batch_text(batch: Batch, tokenizer: Any, labels: Sequence[str]) -> BatchText:
     """labels: of the model; what is no number of one of them, such as a row of soft labels, has no name."""
     ids, rows, gold = (to_numpy(values).tolist() for values in (batch.input_ids, batch.rows, batch.labels))
-    tokens, starts = tokenizer.pieces_as_text(ids), batch.starts.tolist()
+    special = (tokenizer.cls_id, tokenizer.sep_id)
+    raw, starts = tokenizer.pieces_as_text(ids), batch.starts.tolist()
+    tokens = [piece if number in special else piece_name(piece, any(one.startswith("▁") for one in raw))
+              for piece, number in zip(raw, ids, strict=True)]
     words = []
     for row, following in zip(rows, [*rows[1:], len(ids)], strict=True):
         end = min([following, *(start for start in starts if start > row)])
-        pieces = [token for token, number in zip(tokens[row:end], ids[row:end], strict=True) if number != tokenizer.sep_id]
-        words.append(without_marks(pieces))
+        pieces = [token for token, number in zip(tokens[row:end], ids[row:end], strict=True) if number not in special]
+        words.append("".join(piece.removeprefix(INSIDE).removeprefix("▁") for piece in pieces))
     known = all(label < len(labels) for label in gold)
-    return BatchText(tokens, words, starts, [labels[label] if label >= 0 else "" for label in gold] if known else [])
+    return BatchText(tokens, words, starts, np.searchsorted(rows, starts).tolist(), [labels[label] if label >= 0 else "" for label in gold] if known else [])
 
 
-def without_marks(pieces: Sequence[str]) -> str:
-    """Join the pieces of a word."""
-    text = "".join(pieces)
-    for mark in MARKS:
-        text = text.replace(mark, "")
-    return text
+def piece_name(piece: str, marked: bool) -> str:
+    """Return a piece as the page writes it.  marked: the vocabulary marks those that begin a word with ▁, and not others with ##.
+    """
+    if marked:
+        return piece.removeprefix("▁") or piece if piece.startswith("▁") else INSIDE + piece
+    return INSIDE + piece.removeprefix("##") if piece.startswith("##") else piece
 
 
 def axes_of(value: np.ndarray, text: BatchText | None, labels: Sequence[str], *, parameter: bool) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minixl.study.events import BACKWARD, FORWARD, OpCall, Recording, UpdateRecord, is_array, norm_of
+from minixl.study.events import BACKWARD, FORWARD, HELPER, OpCall, Recording, UpdateRecord, is_array, norm_of
 from minixl.study.page.arrays import Arrays, shown
 from minixl.study.page.batches import BatchText, axes_of, batch_text
 from minixl.study.page.formulas import formulas
@@ -134,7 +134,10 @@ def _parts(recording: Recording, partners: Sequence[int | None]) -> list[str]:
             parts[i] = parts[owner]
         else:
             owner = i
-    return [FORWARD if part not in (LOSS, BACKWARD, UPDATE) else part for part in parts]
+    for i, part in enumerate(parts):                                   # a helper is in the part that it interrupts
+        if part == HELPER:
+            parts[i] = FORWARD if not i or parts[i - 1] == UPDATE else BACKWARD if parts[i - 1] == LOSS else parts[i - 1]
+    return parts
 
 
 def _gradients(call: OpCall, backward: OpCall | None, names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -159,8 +162,12 @@ def _plain(call: OpCall) -> str:
 
 
 def _size(call: OpCall) -> float:
-    """Return the norm of what a call passes on: y of a forward, dx of a backward, or its gradients where it ends."""
-    values = [value for value in flat_arrays({"": call.outputs}).values() if value.dtype.kind == "f"]
+    """Return the norm of what a call passes on: y of a forward, the gradients of its inputs of a backward.
+
+    Where there are none, as at the embeddings, it is that of the gradients of the parameters.
+    """
+    inputs = [call.outputs, *(gradient for name, gradient in call.grads.items() if name not in call.parameters)]
+    values = [value for value in flat_arrays({"": inputs}).values() if value.dtype.kind == "f"]
     values = values or [getattr(gradient, "values", gradient) for gradient in call.grads.values()]
     return float(np.linalg.norm([norm_of(value) for value in values if is_array(value)])) if values else 0.0
 

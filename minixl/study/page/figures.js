@@ -27,7 +27,7 @@ function namesOf(kind, batch) {
 }
 
 // A canvas of rows × columns cells.  at(i, j): the value; says(i, j): the text about it; names of rows may stand beside them.
-function heatMap({rows, columns, at, says, limit, label, names = null, columnNames = null, cell = null}) {
+function heatMap({rows, columns, at, says, limit, label, names = null, columnNames = null, cell = null, border = 0}) {
   const gutter = names && rows > 1 ? 84 : 0, top = columnNames ? 72 : 0;
   const width = cell || Math.max(3, Math.min(18, Math.floor((440 - gutter) / columns)));
   const height = cell || Math.max(gutter ? 12 : 4, Math.min(18, Math.floor(240 / rows)));
@@ -58,6 +58,11 @@ function heatMap({rows, columns, at, says, limit, label, names = null, columnNam
       context.fillText(name, 0, 0, top);
       context.restore();
     });
+    context.fillStyle = style.getPropertyValue('--ink');
+    if (border) {                      // between two languages
+      context.fillRect(gutter + border * width - 1, top, 1.5, height * rows);
+      context.fillRect(gutter, top + border * height - 1, width * columns, 1.5);
+    }
     if (cursor) {
       context.strokeStyle = style.getPropertyValue('--ink');
       context.lineWidth = 2;
@@ -104,7 +109,7 @@ function place(x, y) {
 function figureOf([name, number, rowKind, columnKind], batch, verdicts = []) {
   const array = arrayOf(number), rowNames = namesOf(rowKind, batch), columnNames = namesOf(columnKind, batch);
   const caption = make('figcaption', {}, make('b', {}, name), make('span', {}, `${times(array.shape)} ${array.type}`),
-                       verdicts.map(verdictOf));
+                       array.code.startsWith('f') ? verdicts.map(verdictOf) : null);
   const body = !array.values.length ? [make('p', {class: 'sampled'}, 'empty')]
     : array.code === 'i4' ? [integers(array, columnNames)]
     : [heatOf(name, array, rowNames, columnNames), ...about(array)];
@@ -154,8 +159,7 @@ function about(array) {
       make('span', {class: 'stats'}, `min ${short(array.min)}  mean ${short(array.mean)}  max ${short(array.max)}  norm ${short(array.norm)}`)));
   }
   if (array.isCut)
-    lines.push(make('p', {class: 'sampled'}, `Shown: ${array.rows} of ${array.table[0]} rows, ${array.columns} of ${array.table[1]} columns, `
-      + 'evenly spaced; the statistics are of all.'));
+    lines.push(make('p', {class: 'sampled'}, `Shown: ${array.rows} of ${array.table[0]} rows, ${array.columns} of ${array.table[1]} columns`));
   return lines;
 }
 
@@ -173,5 +177,5 @@ function histogram(array) {
 
 function verdictOf([against, error, passed]) {
   return make('span', {class: `verdict${passed ? '' : ' failed'}`, title: `minixl study check: relative error against ${against}`},
-              `${passed ? '✓' : '✗ wrong:'} ${short(error)} ${against}`);
+              `${passed ? '✓' : '✗ wrong:'} ${against === 'central differences' ? 'differences' : against} ${signed(error.toExponential(1))}`);
 }

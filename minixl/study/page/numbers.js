@@ -45,6 +45,8 @@ function short(value) {
 const signed = text => text.replace(/-/g, '−');
 const times = shape => shape.length ? shape.join('×') : 'scalar';
 
+const three = value => short(typeof value === 'number' ? Number(value.toPrecision(3)) : value);
+
 // An element with attributes and children; a child that is text stays text.
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);

@@ -1,10 +1,10 @@
 // The time line, and which event is shown.
 const state = {number: -1};
 const slider = document.getElementById('slider'), position = document.getElementById('position'), profile = document.getElementById('profile');
-const segments = [];                   // of the time line: part, phase, first and last event
-EVENTS.forEach((event, number) => {
-  const last = segments[segments.length - 1];
-  if (last && last.part === event.part && last.phase === event.phase) last.end = number;
+const segments = [];                   // of the time line: part, phase, first and last event; losses of two languages take turns with
+EVENTS.forEach((event, number) => {    // their backward passes, which is one part
+  const last = segments[segments.length - 1], same = last && last.phase === event.phase;
+  if (same && (last.part === event.part || (last.part === 'backward' && event.part === 'loss'))) last.end = number;
   else segments.push({part: event.part, phase: event.phase, first: number, end: number});
 });
 
@@ -16,10 +16,11 @@ function select(number) {
   slider.value = number;
   position.textContent = `${number + 1} of ${EVENTS.length}: ${name}`;
   slider.setAttribute('aria-valuetext', position.textContent);
-  [...parts.children].forEach((button, i) => {
+  parts.querySelectorAll('button').forEach((button, i) => {
     if (segments[i].first <= number && number <= segments[i].end) button.setAttribute('aria-current', 'true'); else button.removeAttribute('aria-current');
   });
   if (event.kind === 'update') showUpdate(number); else showCall(number);
+  showBatch(event.batch);
   showTree(number);
   drawProfile();
   history.replaceState(null, '', `#${number + 1}`);
@@ -27,12 +28,12 @@ function select(number) {
 
 const parts = document.getElementById('parts');
 for (const segment of segments) {
-  const count = segment.end - segment.first + 1, several = UPDATES.length > 1 && segment.part === 'update';
-  const button = make('button', {type: 'button', title: `${segment.part}, ${count} of ${EVENTS.length} events`}, several ? `update: ${titleOf(EVENTS[segment.first].loss)}` : segment.part);
-  button.style.flexBasis = `${Math.sqrt(count) * 4}px`;
-  button.style.flexGrow = Math.sqrt(count);
+  const phase = segment.phase, update = UPDATES[phase];
+  if (parts.children.length <= phase) parts.append(make('div', {role: 'group', 'aria-label': update ? titleOf(update.loss) : 'after the last update'},
+    UPDATES.length > 1 && update ? make('b', {}, titleOf(update.loss)) : null));
+  const button = make('button', {type: 'button', title: `events ${segment.first + 1} to ${segment.end + 1}`}, segment.part);
   button.addEventListener('click', () => select(segment.first));
-  parts.append(button);
+  parts.lastChild.append(button);
 }
 
 // A bar for the norm of what each event passes on, on a logarithmic scale: outputs forward, gradients backward.
@@ -55,15 +56,23 @@ function drawProfile() {
   context.fillRect((state.number + .5) * step - .75, 0, 1.5, height);
 }
 
-function showBatch() {
-  const text = DATA.batches[0], box = document.getElementById('batch');
-  if (!text) return;
-  const shown = text.words.length ? text.words : text.tokens, starts = text.starts;
-  const words = shown.map((word, i) => make('span', {class: `word${text.words.length && !['O', '', undefined].includes(text.gold[i]) ? ' marked' : ''}`}, word,
-    text.words.length && text.gold.length ? make('small', {}, text.gold[i] || '–') : null));
-  const most = 80;
-  box.append(make('div', {class: 'sentence'}, words.slice(0, most), words.length > most ? make('span', {class: 'note'}, `… ${words.length - most} more`) : null));
-  if (!text.words.length && text.gold.length) box.append(make('p', {class: 'note'}, `labels: ${text.gold.join(', ')}; ${starts.length - 1} texts`));
+// The batch of an event: words with their labels, or pieces.
+const MOST_SENTENCES = 4, batch = document.getElementById('batch');
+let shownBatch = -1;
+
+function showBatch(number) {
+  if (number < 0 || number === shownBatch) return;
+  shownBatch = number;
+  const text = DATA.batches[number], tags = text.words.length > 0 && text.gold.length > 0, count = text.starts.length - 1;
+  const [names, starts] = text.words.length ? [text.words, text.word_starts] : [text.tokens, text.starts];
+  const sentence = i => {
+    const own = names.slice(starts[i], starts[i + 1]), gold = tags ? text.gold.slice(starts[i], starts[i + 1]) : [];
+    const label = !tags && text.gold.length ? make('span', {class: 'word marked'}, make('small', {}, text.gold[i])) : null;
+    return make('div', {class: 'sentence'}, label, own.map((word, j) => make('span', {class: `word${gold[j] && gold[j] !== 'O' ? ' marked' : ''}`}, word,
+      gold.some(Boolean) ? make('small', {}, gold[j] || '–') : null)));
+  };
+  batch.replaceChildren(...Array.from({length: Math.min(count, MOST_SENTENCES)}, (_, i) => sentence(i)),
+                        ...(count > MOST_SENTENCES ? [make('p', {class: 'note'}, `and ${count - MOST_SENTENCES} more in this batch`)] : []));
 }
 
 slider.max = EVENTS.length - 1;
@@ -78,5 +87,5 @@ window.matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () 
   document.querySelectorAll('canvas').forEach(canvas => canvas.draw && canvas.draw());
   drawProfile();
 });
-showBatch();
+showBatch(0);
 select(Number(location.hash.slice(1)) - 1 || 0);

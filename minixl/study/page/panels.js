@@ -5,12 +5,14 @@ function showCall(number) {
   const own = EVENTS[number], forward = EVENTS[forwardOf(number)], op = DATA.ops[own.op];
   const checks = DATA.checks[own.op] || {};
   const place = own.site.split('.'), inside = own.depth ? `, called by ${place.slice(0, -1).join('.')}` : '';
-  panel.replaceChildren(
+  showPanel(
     make('div', {class: 'head'}, make('div', {class: 'pass'}, own.part === own.kind || own.kind === 'helper' ? own.part : `${own.part}, ${own.kind}`),
          make('h2', {}, own.op), make('div', {class: 'site'}, own.site + inside), make('p', {}, op.title),
          forward.plain ? make('p', {class: 'note'}, forward.plain) : null),
     ...formulasOf(op, own), ...specialOf(forward), ...arraysOf(forward, checks, own), ...cacheOf(forward), ...sourcesOf(op, own));
 }
+
+function showPanel(...contents) { panel.replaceChildren(...contents.filter(Boolean)); }
 
 function sides(own, contents) {
   const kinds = Object.keys(contents);
@@ -24,18 +26,21 @@ function formulasOf(op, own) {
   const both = lines(''), parts = [];
   if (!op.formulas.length) return [];
   if (both.length) parts.push(make('div', {class: 'both'}, both));
-  if (lines('forward').length || lines('backward').length) parts.push(sides(own, {forward: lines('forward'), backward: lines('backward')}));
+  const ofPass = Object.fromEntries(['forward', 'backward'].map(kind => [kind, lines(kind)]).filter(([, found]) => found.length));
+  if (Object.keys(ofPass).length) parts.push(sides(own, ofPass));
   return [make('h3', {}, 'Formula'), ...parts];
 }
 
 function arraysOf(forward, checks, own) {
   if (!forward.rows) return [];
   const rows = forward.rows.map(row => make('div', {class: 'two pair'},
-    make('p', {class: 'name'}, row.name === 'result' ? 'result' : row.name, row.parameter ? make('span', {class: 'site'}, row.parameter) : null),
+    row.parameter ? make('p', {class: 'name site'}, row.parameter) : null,
     make('div', {}, row.forward.map(figure => figureOf(figure, forward.batch))),
     make('div', {}, row.backward.length ? row.backward.map(figure => figureOf(figure, forward.batch, row.name === 'result' ? [] : checks[row.name] || []))
-         : make('p', {class: 'sampled'}, row.name === 'result' || forward.partner === null ? '' : 'no gradient'))));
-  return [make('h3', {}, 'Arrays, each beside its gradient'), sides(own, {forward: [], backward: []}), ...rows];
+         : make('p', {class: 'sampled'}, row.name === 'result' || forward.partner === null ? '' : `${row.name} has no gradient`))));
+  const note = 'Point at a cell, or move over it with the arrow keys, to read its number. A mark is the verdict of minixl study check: the relative error '
+    + 'of this op’s gradient in float64. Of a large array, evenly spaced rows and columns are shown; its statistics are of all elements.';
+  return [make('h3', {}, 'Arrays, each beside its gradient'), make('p', {class: 'note'}, note), sides(own, {forward: [], backward: []}), ...rows];
 }
 
 function cacheOf(forward) {

@@ -39,9 +39,9 @@ function thumbnail(count, at) {
 
 function latticeOf(lattice, title) {
   const node = arrayOf(lattice.node), edges = arrayOf(lattice.edges), error = arrayOf(lattice.error), tags = DATA.labels;
-  const [count, K] = [node.rows, node.columns], [dx, dy, left, top] = [76, 34, 74, 20], x = t => left + 30 + t * dx, y = k => top + 20 + k * dy;
+  const [count, K] = [node.rows, node.columns], [dx, dy, left, top] = [Math.max(42, Math.min(84, 860 / count)), 34, 74, 10], x = t => left + 30 + t * dx, y = k => top + 20 + k * dy;
   const wrong = lattice.best.filter((tag, t) => tag !== lattice.gold[t]).length;
-  const picture = svg('svg', {viewBox: `0 0 ${x(count - 1) + 44} ${y(K - 1) + 46}`, width: x(count - 1) + 44, height: y(K - 1) + 46, role: 'img',
+  const picture = svg('svg', {viewBox: `0 0 ${x(count - 1) + 44} ${y(K - 1) + 84}`, width: x(count - 1) + 44, height: y(K - 1) + 84, role: 'img',
     'aria-label': `lattice of ${count} words and ${K} tags; the best path differs from the gold one at ${wrong} words; the heat maps below have its numbers`});
   const hover = (element, text) => {
     element.addEventListener('pointermove', event => { tip.textContent = text; place(event.clientX, event.clientY); });
@@ -64,7 +64,7 @@ function latticeOf(lattice, title) {
       hover(circle, `${lattice.words[t]} ${tags[k]}: node = ${exact(share, 'float64')}, gradient = ${exact(error.at(t, k), 'float64')}`);
       picture.append(circle);
     }
-    const word = svg('text', {x: x(t), y: y(K - 1) + 36, 'text-anchor': 'middle', 'font-size': 12, fill: 'var(--ink)'});
+    const word = svg('text', {'text-anchor': 'end', 'font-size': 13, fill: 'var(--ink)', transform: `translate(${x(t) + 6},${y(K - 1) + 24})rotate(-45)`});
     word.textContent = lattice.words[t].length > 10 ? `${lattice.words[t].slice(0, 9)}…` : lattice.words[t];
     picture.append(word);
   }
@@ -99,8 +99,8 @@ function linkageOf(linkage) {
   return [make('h3', {}, 'Distances and pulls'),
     make('p', {class: 'note'}, `The first ${linkage.border} points are of the source language, the others of the target language. An update pulls a point `
       + 'towards the other language and pushes it away from its own; the gradient is the difference of the two.'),
-    heatMap({rows: count, columns: count, at: (i, j) => distances.at(i, j), says, limit: largest, label: 'distances', names: linkage.names,
-             columnNames: linkage.names, cell: count > 40 ? 8 : 15}),
+    heatMap({rows: count, columns: count, at: (i, j) => distances.at(i, j), says, limit: largest, label: 'distances', border: linkage.border,
+             cell: count > 60 ? 8 : 13, ...(count > 60 ? {} : {names: linkage.names, columnNames: linkage.names})}),
     cutNote(count, linkage.of, 'points'),
     make('div', {class: 'scroll text2 points', tabindex: 0, role: 'region', 'aria-label': 'pull on each point'}, make('table', {},
       make('thead', {}, make('tr', {}, ['point', 'language', 'towards the other', 'away from its own', 'gradient'].map(text => make('th', {}, text)))),

@@ -24,7 +24,7 @@ function buildTree(phase) {
   EVENTS.forEach((event, number) => {
     if (event.phase !== phase || event.kind === 'update' || forwardOf(number) !== number) return;
     let node = root;
-    for (const part of event.site.split('.')) {
+    for (const part of event.site.replace(/\.layer\.(\d+)/, '.layer $1').split('.')) {
       if (!node.children.has(part)) node.children.set(part, {name: part, children: new Map(), events: []});
       node = node.children.get(part);
     }
@@ -45,17 +45,17 @@ function itemsOf(node, depth, share) {
   const size = first === undefined ? passedOn(node) : gradientOf(first);
   const item = itemOf(node.name, first, size, depth, share);
   if (inside.length) {
-    item.setAttribute('aria-expanded', depth < 1 ? 'true' : String(node.name === 'encoder' || depth < 1));
+    item.setAttribute('aria-expanded', String(depth < 1 || node.name === 'encoder'));
     item.append(make('ul', {role: 'group'}, inside));
   }
   return [item, ...others.map(other => itemOf(node.name, other, gradientOf(other), depth, share))];
 }
 
 function itemOf(name, number, size, depth, share) {
-  const op = number === undefined ? '' : EVENTS[number].op, label = op && op !== name.split('#')[0] ? `${name} · ${op}` : name;
+  const op = number === undefined ? '' : EVENTS[number].op, label = name;
   const bar = make('span', {class: 'bar'});
   bar.style.setProperty('--size', size === null ? 0 : share(size));
-  const row = make('div', {class: 'row'}, make('span', {class: 'label'}, label), bar, make('small', {}, size === null ? '' : short(size)));
+  const row = make('div', {class: 'row', title: op && op !== name ? `${name}: ${op}` : null}, make('span', {class: 'label'}, label), bar, make('small', {}, size === null ? '' : three(size)));
   row.style.setProperty('--depth', depth);
   const item = make('li', {role: 'treeitem', tabindex: -1, 'aria-selected': 'false', 'data-event': number,
                            'aria-label': `${label}${size === null ? '' : `, gradient ${short(size)}`}`}, row);

@@ -3,16 +3,15 @@ const UPDATES = EVENTS.map((event, number) => ({...event, number})).filter(event
 
 function showUpdate(number) {
   const own = EVENTS[number];
-  panel.replaceChildren(
+  showPanel(
     make('div', {class: 'head'}, make('div', {class: 'pass'}, 'update'), make('h2', {}, `Update by the loss ${titleOf(own.loss)}`),
          make('p', {}, own.moved_others.length ? `Parameters outside its subset moved: ${own.moved_others.join(', ')}` :
-           `It moves ${own.parameters.length} of ${allParameters()} parameters; none of the others moved by a bit.`)),
+           `It moves ${own.parameters.length} of ${DATA.parameters} parameters; none of the others moved by a bit.`)),
     UPDATES.length > 1 ? make('h3', {}, `The ${UPDATES.length} updates of the step`) : null, cards(number), ...weightsOf(own), ...perturbationOf(),
     make('h3', {}, UPDATES.length > 1 ? 'What each update moved' : 'What it moved'), blocks(), make('h3', {}, 'Parameters, most changed first'), parameters(own));
 }
 
 const titleOf = loss => DATA.titles[loss] || loss;
-const allParameters = () => new Set(UPDATES.flatMap(update => update.parameters.map(one => one[0]))).size;
 
 function cards(number) {
   return make('div', {class: 'cards'}, UPDATES.map(update => {
@@ -61,7 +60,7 @@ function perturbationOf() {
 // The loss along r, and what the gradient predicts for small steps.
 function lossAlong({places, losses, slope, adversarial}) {
   const zero = losses[places.indexOf(0)], [low, high] = [Math.min(...losses), Math.max(...losses)], pad = (high - low || 1) * .08;
-  const [width, height, left, bottom] = [560, 300, 72, 44], x = t => left + (t - places[0]) / (places[places.length - 1] - places[0]) * (width - left - 16);
+  const [width, height, left, bottom] = [560, 300, 72, 44], x = t => left + (t - places[0]) / (places[places.length - 1] - places[0]) * (width - left - 40);
   const y = value => 16 + (high + pad - value) / (high - low + 2 * pad || 1) * (height - bottom - 16);
   const picture = svg('svg', {viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': `loss ${short(losses[0])} at −r, ${short(zero)} at 0, `
     + `${short(losses[places.indexOf(1)])} at r, ${short(losses[losses.length - 1])} at 2r`});
