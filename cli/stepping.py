@@ -1,4 +1,4 @@
-"""What `minixl study step` and `minixl study page` share: their options, where the step starts, and walking through it with keys."""
+"""What `minixl study step` and `minixl study page` share: their options and where the step starts; walking through it."""
 from __future__ import annotations
 
 import shutil
@@ -37,7 +37,8 @@ def step_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the argument and the options that say which step to make."""
     for decorate in reversed((
             click.argument("model", default=""),
-            click.option("--text", "texts", multiple=True, help="A labelled text, words separated by spaces; several make a batch."),
+            click.option("--text", "texts", multiple=True,
+                         help="A labelled text, words separated by spaces; several make a batch."),
             click.option("--labels", multiple=True,
                          help="The labels of its words, or the label of a document; one option for each --text."),
             click.option("--target", "targets", multiple=True,
@@ -51,7 +52,8 @@ def step_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--stage", default="", help="MODEL is a run: the folder in it of an earlier stage, such as rounds/1."),
             click.option("--weight", "weights", multiple=True, metavar="NAME[I,J]",
                          help="Show this weight in every update, with its Adam moments; for example classifier.weight[0,3]."),
-            click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of new parameters and dropout."),
+            click.option("--seed", type=click.IntRange(0), default=1, show_default=True,
+                         help="Seed of new parameters and dropout."),
             threads_option, verbosity_options)):
         command = decorate(command)
     return command

@@ -7,6 +7,7 @@ import pytest
 
 from tests.device.crossings import NUMPY, by_line, crossings
 from tests.device.stand_in import stand_in
+from tests.report import browser
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 HAS_DEVICE = cupy.cuda.is_available()
@@ -48,3 +49,10 @@ def shared():
     if not SHARED.is_dir():
         pytest.skip(f"real data is not there: {SHARED}")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless browser."""
+    with browser.launched() as started:
+        yield started

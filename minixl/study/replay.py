@@ -78,7 +78,7 @@ class _Reached(Exception):
     """The replay has reached the stage to record."""
 
     def __init__(self, training: Training, tokenizer: PieceTokenizer) -> None:
-        super().__init__(training)
+        super().__init__(training, tokenizer)
         self.training, self.tokenizer = training, tokenizer
 
 

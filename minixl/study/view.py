@@ -64,7 +64,7 @@ def arrays_of(event: OpCall | UpdateRecord) -> dict[str, np.ndarray]:
         return flat_arrays({name: gradient for name, gradient in event.gradients.items()})
     outputs = {FORWARD: "y", BACKWARD: "dx"}.get(event.kind, "result")
     return flat_arrays({**event.arguments, "cache": event.cache, outputs: event.outputs,
-                  **{f"d{name}": gradient for name, gradient in event.grads.items()}})
+                        **{f"d{name}": gradient for name, gradient in event.grads.items()}})
 
 
 def formula(event: OpCall) -> list[str]:

@@ -42,7 +42,8 @@ def batch_text(batch: Batch, tokenizer: Any, labels: Sequence[str]) -> BatchText
         pieces = [token for token, number in zip(tokens[row:end], ids[row:end], strict=True) if number not in special]
         words.append("".join(piece.removeprefix(INSIDE).removeprefix("▁") for piece in pieces))
     known = all(label < len(labels) for label in gold)
-    return BatchText(tokens, words, starts, np.searchsorted(rows, starts).tolist(), [labels[label] if label >= 0 else "" for label in gold] if known else [])
+    names = [labels[label] if label >= 0 else "" for label in gold] if known else []
+    return BatchText(tokens, words, starts, np.searchsorted(rows, starts).tolist(), names)
 
 
 def piece_name(piece: str, marked: bool) -> str:

@@ -3,7 +3,8 @@
 The marginals are computed here in float64 with log-sum-exp, one sentence after another, and so are independent of the op:
 
     A_t(j) = log Σ_i exp(A_t-1(i) + transition_ij) + x_tj        B_t(i) = log Σ_j exp(transition_ij + x_t+1,j + B_t+1(j))
-    node_t = exp(A_t + B_t - log Z)                              edge_t(i, j) = exp(A_t-1(i) + transition_ij + x_tj + B_t(j) - log Z)
+    node_t = exp(A_t + B_t - log Z)
+    edge_t(i, j) = exp(A_t-1(i) + transition_ij + x_tj + B_t(j) - log Z)
 """
 from __future__ import annotations
 

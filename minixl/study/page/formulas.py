@@ -22,9 +22,12 @@ from typing import NamedTuple
 
 POWERS = dict(zip("²³⁴⁵⁻ᵀᵗ", "2345-Tt", strict=True))
 INDICES = dict(zip("₀₁₂₃₄₅", "012345", strict=True))
-TOKEN = re.compile(r"(?P<gap>\s+)|(?P<subscript>_[A-Za-z0-9]+(?:[+-]1)?(?:,[a-z]+[a-z0-9]*(?:-1)?)?)|(?P<power>[²³⁴⁵⁻ᵀᵗ]+)"
-                   r"|(?P<index>[₀₁₂₃₄₅]+)|(?P<number>\d+(?:\.\d+)?(?:e-?\d+)?)|(?P<dots>\.\.\.)|(?P<name>[^\W\d_]{2,}(?:-[^\W\d_]{2,})+|[^\W\d_]+'?|')"
-                   r"|(?P<operator>>=|<=|\*\*|\+=|.)")
+TOKEN = re.compile(r"""(?P<gap>\s+)
+    | (?P<subscript>_[A-Za-z0-9]+(?:[+-]1)?(?:,[a-z]+[a-z0-9]*(?:-1)?)?)
+    | (?P<power>[²³⁴⁵⁻ᵀᵗ]+) | (?P<index>[₀₁₂₃₄₅]+)
+    | (?P<number>\d+(?:\.\d+)?(?:e-?\d+)?) | (?P<dots>\.\.\.)
+    | (?P<name>[^\W\d_]{2,}(?:-[^\W\d_]{2,})+|[^\W\d_]+'?|')          # left-to-right, h'
+    | (?P<operator>>=|<=|\*\*|\+=|.)""", re.VERBOSE)
 BRACKETS = {"(": ")", "[": "]"}
 BIG = {"Σ", "∏"}
 LETTERS = re.compile(r"[²³⁴⁵⁻ᵀᵗ₀₁₂₃₄₅]")

@@ -65,8 +65,8 @@ def page_data(recording: Recording, start: Start, seen: Seen, budget: int) -> di
             "batches": [text._asdict() for text in content.texts],
             "checks": verdicts_of_ops(content.files()), "updateChecks": verdicts_of_updates(objective.settings, losses),
             "titles": {name: loss.title for name, loss in objective.losses.items()},
-            "blocks": {"names": blocks, "changes": changes}, "parameters": len(recording.before), "discriminator": accuracies(recording),
-            "perturbation": _perturbation(content, seen, objective, recording)}
+            "blocks": {"names": blocks, "changes": changes}, "parameters": len(recording.before),
+            "discriminator": accuracies(recording), "perturbation": _perturbation(content, seen, objective, recording)}
     return {**data, "arrays": content.arrays.packed(budget)}
 
 
