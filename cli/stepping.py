@@ -100,12 +100,14 @@ def _start(model: str, texts: list[tuple[str, str]], targets: Sequence[str], at_
                    changes=options["changes"], seed=options["seed"], reporter=Terminal())
 
 
-def walk_through(recording: Recording) -> None:
-    """Show one event at a time; a key moves."""
+def walk_through(recording: Recording, begin: str = "") -> None:
+    """Show one event at a time; a key moves.  begin: the name of the first, "" for the beginning."""
     from minixl.study.view import describe
     from minixl.study.walk import Walk
 
     walk, message = Walk(recording), ""
+    if begin:
+        walk.jump(begin)
     with Keys() as keys:
         while True:
             width, height = shutil.get_terminal_size()

@@ -11,7 +11,7 @@ import click
 from minixl.cli.options import threads_option, verbosity_options
 from minixl.cli.stepping import WrongArguments, paint, started, step_options, walk_through
 from minixl.cli.terminal import to_stderr
-from minixl.errors import UserError
+from minixl.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from minixl.study.differences import Row
@@ -26,7 +26,9 @@ def study() -> None:
 
 @study.command()
 @step_options
-def step(model: str, **options: Any) -> None:
+@click.option("--only", metavar="NAME", help="Print only what has all these words in its place, op, pass or loss, for example "
+              "'backward classifier' or update; on a terminal, begin there.")
+def step(model: str, only: str | None, **options: Any) -> None:
     """Walk through one training step, op by op: forward, backward and every update.
 
     MODEL is a model folder, an encoder (a folder or e5-small, the default), or bilstm-crf for a new one; with --text and
@@ -36,13 +38,18 @@ def step(model: str, **options: Any) -> None:
     """
     from minixl.study.recorder import record
     from minixl.study.view import describe
+    from minixl.study.walk import is_named, names_of
 
     with started(model, **options) as (start, weights):
         recording = record(start.objective, start.step, weights)
+    chosen = [number for number, event in enumerate(recording.events) if only is None or is_named(event, only)]
+    if not chosen:
+        names = {word for event in recording.events for word in names_of(event)}
+        raise WrongArguments(f"--only: nothing in this step has {only!r} in its name{nearest(only or '', sorted(names))}")
     if sys.stdout.isatty() and sys.stdin.isatty():
-        walk_through(recording)
+        walk_through(recording, only or "")
         return
-    for number in range(len(recording.events)):
+    for number in chosen:
         click.echo("\n".join(describe(recording, number, PAGE, paint)) + "\n")
 
 

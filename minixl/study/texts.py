@@ -151,8 +151,8 @@ def _prepared(built: Built, sources: Corpus, others: Corpus | None) -> Prepared:
 def _check_method(method: Method, settings: Settings, has_targets: bool) -> None:
     """Raises UserError if the method does not fit the model, or reads text that was not given or that only a run has."""
     if type(method).run is not Method.run and method.objective is not Supervised:
-        raise UserError(f"--method {method.name}: this stage learns from what earlier stages make; give the folder of a run, and "
-                        f"no {TEXT}")
+        raise UserError(f"--method {method.name}: its last stage learns from what earlier stages make, so a typed text has no such "
+                        f"step; give the folder of a run of this method, with --at-step N and without {TEXT}")
     Method.check(method, settings, Inputs(None, []))
     if set(method.streams(settings).values()) - {LABELLED} and not has_targets:
         raise UserError(f"{TARGET} is missing: {method.unlabelled_needed_by(settings)} compares {TEXT} with text in another "

@@ -4,6 +4,18 @@ from __future__ import annotations
 from minixl.study.events import OpCall, Recording, UpdateRecord
 
 
+def is_named(event: OpCall | UpdateRecord, name: str) -> bool:
+    """Whether all words of the name are in the event's place, op, pass or loss."""
+    text = f"{event.kind} {event.site} {event.op}" if isinstance(event, OpCall) else f"update {event.loss}"
+    words = name.lower().split()
+    return bool(words) and all(word in text.lower() for word in words)
+
+
+def names_of(event: OpCall | UpdateRecord) -> list[str]:
+    """Return what an event can be called: its op and its place, or its loss."""
+    return [event.op, event.site] if isinstance(event, OpCall) else [event.loss]
+
+
 class Walk:
     """A position in a recording.  A move returns a message, "" if there is nothing to say."""
 
@@ -53,11 +65,9 @@ class Walk:
 
     def jump(self, name: str) -> str:
         """Go to the next event, from here on around, with all words of the name in its place, op, pass or loss."""
-        count, words = len(self.depths), name.lower().split()
+        count = len(self.depths)
         for i in [(self.position + 1 + step) % count for step in range(count)]:
-            event = self.recording.events[i]
-            text = f"{event.kind} {event.site} {event.op}" if isinstance(event, OpCall) else f"update {event.loss}"
-            if words and all(word in text.lower() for word in words):
+            if is_named(self.recording.events[i], name):
                 return self._go(i, "")
         return f"nothing has {name.strip()!r} in its name"
 

@@ -1,10 +1,11 @@
 """minixl study: its tables, exit codes and mistakes."""
 import json
+import re
 
 import pytest
 
 from minixl.study import cases, differences
-from tests.whole_runs import settings, stopped, write_data
+from tests.whole_runs import TEACHER_STEPS, advpicker, settings, stopped, write_data
 
 
 def test_check(minixl):
@@ -82,3 +83,51 @@ def test_a_step_of_a_run(minixl, tmp_path):
 def test_a_step_that_cannot_be_made_is_one_line(minixl, arguments, message):
     code, out, err = minixl("study", "step", "bilstm-crf", *arguments)
     assert code == 2 and not out and err.startswith(f"Error: {message}") and err.count("\n") == 1
+
+
+def test_only_what_has_a_name(minixl):
+    text = ["--text", "anna lives", "--labels", "B-PER O"]
+    code, out, _ = minixl("study", "step", "bilstm-crf", *text, "--only", "backward crf")
+    headings = [line for line in out.splitlines() if line.startswith("[") and "inside" not in line]
+    assert code == 0 and [line.partition("] ")[2].split(":")[0] for line in headings] == ["backward crf"]
+    code, out, _ = minixl("study", "step", "bilstm-crf", *text, "--only", "update")
+    assert code == 0 and out.count("update by the loss") == 1 and "norm of the gradient" in out
+    code, out, err = minixl("study", "step", "bilstm-crf", *text, "--only", "bilstn")
+    assert code == 2 and not out
+    assert err == "Error: --only: nothing in this step has 'bilstn' in its name; did you mean bilstm?\n"
+
+
+def test_a_page(minixl, tmp_path):
+    page = tmp_path / "made" / "page.html"
+    code, out, err = minixl("study", "page", "bilstm-crf", "--text", "anna lives", "--labels", "B-PER O", "--out", page)
+    text = page.read_text(encoding="utf-8")
+    events, arrays = text.count('"part":'), text.count('"table":')
+    cut = r"(, \d+ of them cut to evenly spaced rows and columns)?"
+    assert code == 0 and not err
+    assert re.fullmatch(rf"{page}: {events} events, {arrays} arrays{cut}; {len(text.encode()) / 1e6:.1f} MB\n", out)
+    assert "<h1>A step of finetune on bilstm-crf</h1>" in text and "The loss task is " in text
+    assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
+
+
+@pytest.mark.parametrize(("arguments", "message", "expected"), [
+    (["--text", "anna", "--labels", "O O"], "--labels: expected 1 labels, one for each word of 'anna', got 2", 2),
+    (["--text", "anna ben " * 9, "--labels", "O B-PER " * 9, "--set", "data.max_length=8"], "--text:1: the sentence has 18", 2),
+    (["--text", "anna ben", "--labels", "O B-PER", "--method", "advpicker"], "--method advpicker: its last stage", 2),
+    (["--out", "."], "--out: expected a file, for example page.html, got the folder .", 2),
+    (["--text", "anna ben", "--labels", "O B-PER", "--out", "/dev/null/page.html"], "/dev/null/page.html: cannot be written", 1),
+    (["--text", "anna ben", "--labels", "O B-PER", "--weight", "crf.transition[0,1]"],
+     "--weight: there is no parameter 'crf.transition'; did you mean crf.transitions?", 2)])
+def test_a_page_that_cannot_be_made_is_one_line(minixl, arguments, message, expected):
+    code, out, err = minixl("study", "page", "bilstm-crf", *arguments)
+    assert code == expected and not out and err.startswith(f"Error: {message}") and err.count("\n") == 1
+
+
+def test_a_page_of_the_student_of_advpicker(minixl, tmp_path):
+    """From the checkpoint in the middle of a run."""
+    folder, out, page = write_data(tmp_path / "data"), tmp_path / "run", tmp_path / "page.html"
+    stopped(folder, out, advpicker(train__checkpoint_every=1), 2 * TEACHER_STEPS + 2)
+    code, _, _ = minixl("study", "page", out, "--out", page)
+    text = page.read_text(encoding="utf-8")
+    assert code == 0 and f"<h1>Step 2 of {out}, advpicker</h1>" in text and "soft_squared_error" in text
+    code, _, _ = minixl("study", "page", out, "--stage", "teachers/seed-1", "--at-step", 1, "--out", page)
+    assert code == 0 and '"loss":"generator"' in page.read_text(encoding="utf-8")

@@ -84,8 +84,8 @@ def test_new_models_and_methods(folder):
     ([SENTENCE], {"method": "finetun"}, "--method: expected one of .*; did you mean finetune?"),
     ([SENTENCE], {"method": "language-adversarial"}, "--target is missing: language-adversarial compares --text with text in an"),
     ([SENTENCE], {"changes": ["linkage.level=token"]}, "--target is missing: linkage.level compares --text with text in another"),
-    ([SENTENCE], {"method": "advpicker", "targets": ["x"]}, "--method advpicker: this stage learns from what earlier stages make"),
-    ([SENTENCE], {"method": "zero-resource", "targets": ["x"]}, "--method zero-resource: this stage learns from what earlier"),
+    ([SENTENCE], {"method": "advpicker", "targets": ["x"]}, "--method advpicker: its last stage .* with --at-step N and"),
+    ([SENTENCE], {"method": "zero-resource", "targets": ["x"]}, "--method zero-resource: its last stage learns from what"),
     ([SENTENCE], {"method": "finetune", "recipe": "finetune-ner"}, "--recipe and --method exclude each other"),
     ([(" ", "")], {}, "--text: expected words, got ' '"),
     ([SENTENCE], {"changes": ["optim.lx=1"]}, "--set: there is no setting 'optim.lx'; did you mean optim.lr?")])

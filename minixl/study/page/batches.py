@@ -32,12 +32,11 @@ class BatchText(NamedTuple):
 def batch_text(batch: Batch, tokenizer: Any, labels: Sequence[str]) -> BatchText:
     """labels: of the model; what is no number of one of them, such as a row of soft labels, has no name."""
     ids, rows, gold = (to_numpy(values).tolist() for values in (batch.input_ids, batch.rows, batch.labels))
-    special = (tokenizer.cls_id, tokenizer.sep_id)
-    raw, starts = tokenizer.pieces_as_text(ids), batch.starts.tolist()
-    tokens = [piece if number in special else piece_name(piece, any(one.startswith("▁") for one in raw))
-              for piece, number in zip(raw, ids, strict=True)]
+    special, raw, starts = (tokenizer.cls_id, tokenizer.sep_id), tokenizer.pieces_as_text(ids), batch.starts.tolist()
+    marked = any(piece.startswith("▁") for piece in raw)
+    tokens = [piece if number in special else piece_name(piece, marked) for piece, number in zip(raw, ids, strict=True)]
     words = []
-    for row, following in zip(rows, [*rows[1:], len(ids)], strict=True):
+    for row, following in zip(rows, [*rows, len(ids)][1:], strict=True):
         end = min([following, *(start for start in starts if start > row)])
         pieces = [token for token, number in zip(tokens[row:end], ids[row:end], strict=True) if number not in special]
         words.append("".join(piece.removeprefix(INSIDE).removeprefix("▁") for piece in pieces))
@@ -47,8 +46,7 @@ def batch_text(batch: Batch, tokenizer: Any, labels: Sequence[str]) -> BatchText
 
 
 def piece_name(piece: str, marked: bool) -> str:
-    """Return a piece as the page writes it.  marked: the vocabulary marks those that begin a word with ▁, and not others with ##.
-    """
+    """Return a piece as the page writes it.  marked: a ▁ marks pieces that begin a word, not a ## those that do not."""
     if marked:
         return piece.removeprefix("▁") or piece if piece.startswith("▁") else INSIDE + piece
     return INSIDE + piece.removeprefix("##") if piece.startswith("##") else piece

@@ -111,6 +111,7 @@ function figureOf([name, number, rowKind, columnKind], batch, verdicts = []) {
   const caption = make('figcaption', {}, make('b', {}, name), make('span', {}, `${times(array.shape)} ${array.type}`),
                        array.code.startsWith('f') ? verdicts.map(verdictOf) : null);
   const body = !array.values.length ? [make('p', {class: 'sampled'}, 'empty')]
+    : array.values.length === 1 && array.code.startsWith('f') ? [make('p', {class: 'single', tabindex: 0}, exact(array.values[0], array.type))]
     : array.code === 'i4' ? [integers(array, columnNames)]
     : [heatOf(name, array, rowNames, columnNames), ...about(array)];
   return make('figure', {'data-name': name}, caption, ...body);
@@ -177,5 +178,5 @@ function histogram(array) {
 
 function verdictOf([against, error, passed]) {
   return make('span', {class: `verdict${passed ? '' : ' failed'}`, title: `minixl study check: relative error against ${against}`},
-              `${passed ? '✓' : '✗ wrong:'} ${against === 'central differences' ? 'differences' : against} ${signed(error.toExponential(1))}`);
+              `${passed ? '✓' : '✗ wrong:'} ${against === 'central differences' ? 'differences' : against} ${error ? signed(error.toExponential(1)) : 0}`);
 }

@@ -45,7 +45,7 @@ function arraysOf(forward, checks, own) {
 
 function cacheOf(forward) {
   if (!forward.cache || !forward.cache.length) return [];
-  const box = make('details', {}, make('summary', {}, `Cache: ${forward.cache.length} arrays that the forward pass kept for the backward pass`));
+  const box = make('details', {}, make('summary', {}, `Cache: ${forward.cache.length === 1 ? 'the array' : `the ${forward.cache.length} arrays`} that the forward pass kept for the backward pass`));
   box.addEventListener('toggle', () => {
     if (box.children.length === 1) box.append(make('div', {class: 'two pair'}, forward.cache.map(figure => figureOf(figure, forward.batch))));
   });

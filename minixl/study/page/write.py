@@ -1,6 +1,6 @@
 """Make one training step and write its page.
 
-    written = write_study_page(Path("page.html"), start, title="...", about=["..."])
+    written = write_study_page(Path("page.html"), start, title="...")
 
 The page is one file: style, scripts and data are inside it, and it loads nothing.
 """
@@ -39,9 +39,9 @@ class Written(NamedTuple):
     bytes: int
 
 
-def write_study_page(path: Path, start: Start, *, title: str, about: Sequence[str] = (), weights: Sequence[WeightName] = (),
+def write_study_page(path: Path, start: Start, *, title: str, weights: Sequence[WeightName] = (),
                      budget: int = BUDGET) -> Written:
-    """Make the step and write its page.  about: lines below the title; weights: see recorder.record; budget: see arrays.py.
+    """Make the step and write its page.  weights: see recorder.record; budget: see arrays.py.
 
     Raises UserError if the file cannot be written.
     """
@@ -50,9 +50,15 @@ def write_study_page(path: Path, start: Start, *, title: str, about: Sequence[st
         recording = record(objective, start.step, weights)
     data = page_data(recording, start, seen, budget)
     cut = sum(array["kept"] != array["table"] for array in data["arrays"])
-    lines = [made_on(datetime.now()), *(f'<p class="summary">{html.escape(line)}</p>' for line in about), _text("body.html")]
+    lines = [made_on(datetime.now()), f'<p class="summary">{html.escape(summary(recording))}</p>', _text("body.html")]
     write_page(path, title, lines, style="".join(map(_text, STYLES)), scripts=_scripts(data))
     return Written(len(data["events"]), len(data["arrays"]), cut, path.stat().st_size)
+
+
+def summary(recording: Recording) -> str:
+    """Return a sentence for each update: its loss, its gradient and how far it moved the parameters."""
+    return " ".join(f"The loss {update.loss} is {update.value:.4g}; its gradient has norm {update.norm:.4g}, and the update moves "
+                    f"{len(update.names)} parameters by {update.change_norm:.3g}." for update in recording.update_records())
 
 
 def page_data(recording: Recording, start: Start, seen: Seen, budget: int) -> dict[str, Any]:

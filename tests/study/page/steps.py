@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from minixl.study.page.arrays import BUDGET
 from minixl.study.page.write import write_study_page
 from minixl.study.recorder import record
 from minixl.study.texts import of_text
@@ -36,10 +37,10 @@ def recorded(encoder: Path, name: str):
         return record(start.objective, 0, [("classifier.weight", (0, 1))]), start
 
 
-def write(encoder: Path, name: str, path: Path) -> Path:
+def write(encoder: Path, name: str, path: Path, budget: int = BUDGET) -> Path:
     """Write the page of a step."""
     with started(encoder, name) as start:
-        write_study_page(path, start, title=name, weights=[("classifier.weight", (0, 1))])
+        write_study_page(path, start, title=name, weights=[("classifier.weight", (0, 1))], budget=budget)
     return path
 
 

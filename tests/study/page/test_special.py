@@ -38,7 +38,8 @@ def test_paths_of_the_lattice_against_all_paths(encoder):
     recording, _ = recorded(encoder, "bilstm-crf")
     call = call_of(recording, "crf", FORWARD)
     one = lattices(call)[0]
-    x, moves = call.cache.scores.emissions[one.first:one.first + len(one.gold)].astype(float), call.cache.scores.transitions.astype(float)
+    scores = call.cache.scores
+    x, moves = scores.emissions[one.first:one.first + len(one.gold)].astype(float), scores.transitions.astype(float)
 
     def score(path):
         return x[np.arange(len(path)), list(path)].sum() + moves[list(path[:-1]), list(path[1:])].sum()
@@ -73,7 +74,8 @@ def test_the_loss_along_r_passes_through_the_recorded_losses(encoder):
         after = {parameter.name: parameter.value.copy() for parameter in start.objective.model.store}
         losses = dict(zip(PLACES.tolist(), loss_along(seen, start.objective, recording), strict=True))
     values = {update.loss: update.value for update in recording.updates}
-    assert losses[0.0] == pytest.approx(values["task"], rel=1e-6) and losses[1.0] == pytest.approx(values["perturbed task"], rel=1e-6)
+    assert losses[0.0] == pytest.approx(values["task"], rel=1e-6)
+    assert losses[1.0] == pytest.approx(values["perturbed task"], rel=1e-6)
     g, r = np.concatenate(seen.directions), np.concatenate(seen.shifts)
     slope = (8 * (losses[0.125] - losses[-0.125]) - (losses[0.25] - losses[-0.25])) / 1.5
     assert slope == pytest.approx(float((g * r).sum()), rel=0.01)
