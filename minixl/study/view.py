@@ -68,16 +68,25 @@ def arrays_of(event: OpCall | UpdateRecord) -> dict[str, np.ndarray]:
 
 
 def formula(event: OpCall) -> list[str]:
-    """Return the lines of the op's formula: in the docstring of its file the indented ones, those of this pass if they say."""
-    lines = (inspect.getdoc(inspect.getmodule(event.function)) or "").splitlines()
-    indented = [line.removeprefix(INDENT) for line in lines if line.startswith(INDENT)]
-    passes = {"forward": FORWARD, "backward": BACKWARD}
-    own, chosen = None, []
-    for line in indented:
-        own = passes.get(line.partition(" ")[0].rstrip(","), own)
-        if own in (None, event.kind):
-            chosen.append(line)
-    return chosen
+    """Return the lines of the op's formula: those of this pass, and those that belong to both."""
+    return [line for kind, line in formula_lines(inspect.getdoc(inspect.getmodule(event.function)) or "")
+            if kind in ("", event.kind)]
+
+
+def formula_lines(docstring: str) -> list[tuple[str, str]]:
+    """Return the indented lines of a docstring, each with its pass: FORWARD or BACKWARD from a line that begins with it, "" before.
+
+    A line that is not indented ends a pass.
+    """
+    found, own = [], ""
+    for line in docstring.splitlines():
+        if not line.startswith(INDENT):
+            own = ""
+            continue
+        first = line.split()[0].rstrip(",") if line.strip() else ""
+        own = first if first in (FORWARD, BACKWARD) else own
+        found.append((own, line.removeprefix(INDENT)))
+    return found
 
 
 def source_place(event: OpCall) -> str:

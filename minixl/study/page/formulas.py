@@ -20,6 +20,9 @@ from collections.abc import Iterator
 from html import escape
 from typing import NamedTuple
 
+from minixl.study.events import BACKWARD, FORWARD
+from minixl.study.view import formula_lines
+
 POWERS = dict(zip("²³⁴⁵⁻ᵀᵗ", "2345-Tt", strict=True))
 INDICES = dict(zip("₀₁₂₃₄₅", "012345", strict=True))
 TOKEN = re.compile(r"""(?P<gap>\s+)
@@ -31,10 +34,6 @@ TOKEN = re.compile(r"""(?P<gap>\s+)
 BRACKETS = {"(": ")", "[": "]"}
 BIG = {"Σ", "∏"}
 LETTERS = re.compile(r"[²³⁴⁵⁻ᵀᵗ₀₁₂₃₄₅]")
-
-
-PASSES = ("forward", "backward")
-INDENT = "    "
 
 
 class Formula(NamedTuple):
@@ -68,16 +67,10 @@ def tokens_of(text: str) -> list[Token]:
 
 
 def formulas(docstring: str) -> list[Formula]:
-    """Return the indented lines of a docstring; those after `forward` belong to it, up to `backward` or an empty line."""
-    found, kind = [], ""
-    for line in docstring.splitlines():
-        if not line.startswith(INDENT):
-            kind = ""
-            continue
-        text = line.strip()
-        first, _, rest = text.partition(" ")
-        if first.rstrip(",") in PASSES:
-            kind, text = first.rstrip(","), rest.strip() if first in PASSES else text
+    """Return the indented lines of a docstring, each with its pass and its equations."""
+    found = []
+    for kind, line in formula_lines(docstring):
+        text = re.sub(rf"^({FORWARD}|{BACKWARD}) +", "", line.strip())
         parts = re.split(r"\s{3,}|,\s{2,}", re.sub(r"\s+([+]?[=←])\s+", r" \1 ", text))
         equations = [mathml(part) for i, part in enumerate(parts) if not i or re.search(" [=←] ", part)]
         remarks = [mathml(part) for i, part in enumerate(parts) if i and not re.search(" [=←] ", part)]
