@@ -19,6 +19,8 @@ from tests.tiny import write_encoder, write_ner, write_topics
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "kernels" / "README.md"]
+NUMBER = r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?"
+PRINTED = ("gradients.md",)                    # pages whose commands print what is below them, without QUICK
 SKIPPED = ("pip install", "pytest")            # the test command cannot run itself; CI runs both word for word
 
 # Added to a documented command, to make it quick enough for a test
@@ -27,11 +29,39 @@ QUICK = {"train": ["--set", "train.max_steps=2", "--set", "data.test_limit=5", "
          "align": ["--set", "adversarial.epoch_size=2000", "--set", "similarity.patience=1", "--set", "align.criterion_words=300"]}
 
 
-def commands(page: Path) -> list[str]:
-    """Lines after `$ ` in console blocks, continuation lines joined."""
-    blocks = re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
-    text = "\n".join(blocks).replace("\\\n", " ")
-    return [line[2:] for line in text.splitlines() if line.startswith("$ ")]
+def commands(page: Path) -> list[tuple[str, list[str]]]:
+    """What comes after `$ ` in console blocks, continuation lines joined, each with the lines printed below it."""
+    found: list[tuple[str, list[str]]] = []
+    for block in re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), re.S):
+        for line in block.replace("\\\n", " ").splitlines():
+            if line.startswith("$ "):
+                found.append((line[2:], []))
+            else:
+                found[-1][1].append(line)
+    return found
+
+
+def differences(documented: list[str], printed: list[str]) -> list[str]:
+    """The documented lines that were not printed in this order; [...] stands for any lines, and numbers may differ by 2%."""
+    wrong, place, gap = [], 0, False
+    for line in documented:
+        if line == "[...]":
+            gap = True
+            continue
+        end = len(printed) if gap else min(place + 1, len(printed))
+        match = next((i for i in range(place, end) if is_same(line, printed[i])), None)
+        if match is None:
+            wrong.append(line)
+        place, gap = (place if match is None else match) + 1, gap and match is None
+    return wrong
+
+
+def is_same(line: str, printed: str) -> bool:
+    """Whether two lines have the same words, and numbers that are nearly the same; what is below 1e-6 is rounding."""
+    numbers, words = ([re.findall(NUMBER, text) for text in (line, printed)],
+                      [re.sub(NUMBER, "#", text).split() for text in (line, printed)])
+    pairs = [(float(one), float(other)) for one, other in zip(*numbers, strict=False)]
+    return words[0] == words[1] and all(abs(one - other) <= 0.02 * max(abs(one), abs(other)) + 1e-6 for one, other in pairs)
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +90,12 @@ def workplace(tmp_path_factory):
 
 
 def documented() -> list:
-    return [pytest.param(command, id=f"{page.name}: {command}"[:80])
-            for page in PAGES if page.name != "results.md" for command in commands(page) if "minixl " in command]
+    return [pytest.param(command, printed if page.name in PRINTED else [], id=f"{page.name}: {command}"[:80])
+            for page in PAGES if page.name != "results.md" for command, printed in commands(page) if "minixl " in command]
 
 
-@pytest.mark.parametrize("command", documented())
-def test_documented_command_runs(workplace, command):
+@pytest.mark.parametrize(("command", "printed"), documented())
+def test_documented_command_runs(workplace, command, printed):
     """In the order of the pages, in one folder: later commands use what earlier ones wrote."""
     if command.startswith("pip install '.[quickstart]' && "):
         command = command.partition(" && ")[2]
@@ -82,7 +112,16 @@ def test_documented_command_runs(workplace, command):
         else command.replace("| minixl ", f"| {sys.executable} -m minixl ")
     done = subprocess.run(command, shell=True, cwd=workplace, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert done.stdout
+    assert done.stdout and not differences(printed, done.stdout.splitlines())
+
+
+def test_a_documented_line_that_is_not_printed_is_noticed():
+    printed = ["[1/9] forward crf", "y  3 float32  norm 4.8", "  0.1  -0.25", "", "last"]
+    assert not differences(printed, printed) and not differences(["[1/9] forward crf", "[...]", "last"], printed)
+    assert not differences(["[1/9] forward crf", "y 3 float32  norm 4.81"], printed)
+    for wrong in (["y  3 float32  norm 4.8"], ["[1/9] forward crf", "y  3 float32  norm 5.8"], ["[...]", "y  3 float64  norm 4.8"],
+                  ["[1/9] forward crf", "y  3 float32  norm 4.8", "  0.1  0.25"], ["[1/9] forward crf", "last"]):
+        assert differences(wrong, printed)[:1] == wrong[-1:]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

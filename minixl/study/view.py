@@ -129,7 +129,8 @@ def number_lines(value: np.ndarray, width: int, paint: Paint, rows: int | None =
     for row in table[:rows]:
         cells = [paint(_number(cell), float(cell)) for cell in row[:columns]]
         lines.append(INDENT + "".join(cells) + (" …" if len(row) > columns else ""))
-    return lines + ([f"{INDENT}… {len(table) - rows} more rows"] if rows is not None and len(table) > rows else [])
+    left = 0 if rows is None else len(table) - rows
+    return lines + ([f"{INDENT}… {left} more row{'s' * (left > 1)}"] if left > 0 else [])
 
 
 def update_lines(update: UpdateRecord) -> list[str]:
