@@ -60,9 +60,10 @@ def read_vocabularies(settings: Settings, inputs: Inputs) -> LanguageLexicon:
 def config_of(settings: Settings, lexicon: LanguageLexicon) -> LanguageModelConfig:
     """Return the configuration of a new language model with these vocabularies."""
     sizes = {language: size + SPECIAL for language, size in lexicon.languages.items()}
-    names = {"hidden_size": "hidden", "num_hidden_layers": "layers", "num_attention_heads": "heads",
-             "intermediate_size": "intermediate", "dropout": "dropout", "tokenised": "tokenised"}
-    return LanguageModelConfig(sizes, **{name: settings[f"language_model.{setting}"] for name, setting in names.items()})
+    return LanguageModelConfig(
+        sizes, hidden_size=settings["language_model.hidden"], num_hidden_layers=settings["language_model.layers"],
+        num_attention_heads=settings["language_model.heads"], intermediate_size=settings["language_model.intermediate"],
+        dropout=settings["language_model.dropout"], tokenised=settings["language_model.tokenised"])
 
 
 def new_language_model(settings: Settings, inputs: Inputs, lexicon: LanguageLexicon, seed: int, report: Report,

@@ -27,6 +27,8 @@ def verdicts_of_updates(settings: Settings, losses: Iterable[str]) -> dict[str, 
 
 def _is_like(name: str, settings: Settings) -> bool:
     """Whether a small objective has the method and the model of these settings, or one of their terms."""
+    if name not in OPTIONS:                                            # "mlma, language model"
+        return name.partition(",")[0] == settings["method"]
     options, kind = OPTIONS[name], settings["model.type"]
     if options.get("model.type", "transformer") != kind and kind in ("transformer", "bilstm-crf"):
         return False
