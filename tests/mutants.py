@@ -141,7 +141,7 @@ MISTAKES: dict[str, list[Mistake]] = {
     ],
     "minixl.optim": [
         ("the schedule is one step ahead", "factor = self.schedule(self.steps)", "factor = self.schedule(self.steps + 1)"),
-        ("idle rows of a table keep their value", "if group.weight_decay and lr:", "if False:"),
+        ("idle rows of a table keep their value", "if group.weight_decay and lr and len(rows) < len(active):", "if False:"),
         ("rows without a gradient not updated", "rows = xp.flatnonzero(active)\n        if group",
          "rows = xp.flatnonzero(active) if parameter.grad is None else parameter.grad.rows\n        if group"),
         ("moments of a table not kept", "state[key][rows] = moment", "pass"),

@@ -1,4 +1,6 @@
 """Whole runs with --device cuda against the same on the CPU."""
+import json
+
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
@@ -19,25 +21,34 @@ def data(tmp_path_factory):
 
 def run(data, out, chosen, **options):
     reporter = Quiet()
-    train(settings_of(chosen), inputs_of(data, chosen), out, **{"seed": 3, "reporter": reporter, **options})
+    train(settings_of(chosen, train__keep_checkpoint=True), inputs_of(data, chosen), out,
+          **{"seed": 3, "reporter": reporter, **options})
     return reporter
 
 
+def parameters(out):
+    """The last parameters, in the precision of the training; model/ has float32."""
+    latest = json.loads((out / "checkpoint" / "latest.json").read_text())
+    arrays = load_file(out / "checkpoint" / latest["files"]["state"])
+    return {name: array for name, array in arrays.items() if name.startswith("parameter/")}
+
+
 def assert_close(one, two, rtol):
-    """Every parameter of two model folders, relative to its largest value; and the losses of all updates."""
-    theirs = load_file(two / "model" / "model.safetensors")
-    for name, value in load_file(one / "model" / "model.safetensors").items():
+    """Every parameter of two runs, relative to its largest value; and the losses of all updates."""
+    theirs = parameters(two)
+    for name, value in parameters(one).items():
         if not name.endswith("key.bias"):                              # its gradient is zero, what Adam scales up is rounding
-            np.testing.assert_allclose(value, theirs[name], rtol=0, atol=rtol * max(np.abs(theirs[name]).max(), 1e-3), err_msg=name)
+            np.testing.assert_allclose(value, theirs[name], rtol=0, atol=rtol * max(np.abs(theirs[name]).max(), 0.1), err_msg=name)
     pairs = [[record for record in records(out) if record["kind"] == "update"] for out in (one, two)]
     assert [(r["step"], r["loss"]) for r in pairs[0]] == [(r["step"], r["loss"]) for r in pairs[1]]
-    np.testing.assert_allclose(*([r["value"] for r in updates] for updates in pairs), rtol=rtol, atol=rtol)
+    np.testing.assert_allclose(*([r["value"] for r in updates] for updates in pairs), rtol=max(rtol, 1e-6), atol=rtol)
 
 
 @pytest.mark.parametrize("name", ["finetune", "language-adversarial, tokens", "bilstm-crf"])
 def test_float32_with_kernels(data, tmp_path, cuda, name):
     """Adam makes a step of full size of a gradient that is nothing but rounding, so plain SGD is compared."""
-    chosen = {**RUNS[name], "optim.name": "sgd", "optim.lr": 0.01, "optim.head_lr": 0.01}
+    chosen = {**RUNS[name], "optim.name": "sgd", "optim.lr": 0.01, "optim.head_lr": 0.01,
+              "train.max_steps": 5 if "adversary.level" in RUNS[name] else 20}
     run(data, tmp_path / "cpu", chosen)
     run(data, tmp_path / "cuda", chosen, xp=array_module_for("cuda"))
     assert_close(tmp_path / "cuda", tmp_path / "cpu", 1e-5)
@@ -55,7 +66,7 @@ def test_a_run_continues_on_the_other_device(data, tmp_path, cuda, monkeypatch, 
     with pytest.raises(Stopped):
         run(data, tmp_path / "both", RUNS[name], xp=first, reporter=reporter, stop=lambda: reporter.steps >= 7)
     run(data, tmp_path / "both", RUNS[name], xp=second, resume=True)
-    assert_close(tmp_path / "both", tmp_path / "cpu", 1e-7)
+    assert_close(tmp_path / "both", tmp_path / "cpu", 1e-12)
 
 
 @pytest.mark.parametrize("name", ["finetune", "bilstm-crf"])
@@ -77,4 +88,4 @@ def test_float64_without_kernels(data, tmp_path, cuda, monkeypatch, in_float64, 
     monkeypatch.setenv("MINIXL_KERNELS", "0")
     run(data, tmp_path / "cpu", RUNS[name])
     run(data, tmp_path / "cuda", RUNS[name], xp=array_module_for("cuda"))
-    assert_close(tmp_path / "cuda", tmp_path / "cpu", 1e-7)
+    assert_close(tmp_path / "cuda", tmp_path / "cpu", 1e-12)
