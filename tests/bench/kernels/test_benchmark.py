@@ -1,22 +1,21 @@
 """`minixl bench kernels` on the smallest sizes: every op is checked, timed and reported; PyTorch computes the same."""
 import importlib.util
 import json
+import math
 import re
 import sys
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from minixl import backend, kernels
+from minixl import kernels
 from minixl.bench.kernels import benchmark, engines
 from minixl.bench.kernels.cases import CASES
+from minixl.bench.kernels.memory import peak
 from minixl.bench.kernels.report import BEGIN, BEGIN_GPU, END, write_readme
 from minixl.bench.kernels.resources import markdown, resources
 from minixl.errors import UserError
-from tests.kernels import host
-from tests.kernels.test_whole_model import FakeCupy
 
 CEILING = {"copy": 10.0, "product": 100.0}
 
@@ -53,34 +52,33 @@ def test_all_ops_in_one_run(quick, tmp_path, monkeypatch):
     assert re.search("average_linkage +64 x 64 +numpy", tables[0]) and "copy 10 GB/s, product 100 GFLOP/s" in tables[0]
 
 
-def test_on_a_gpu_kernels_cupy_and_numpy_are_timed(quick, monkeypatch):
-    """NumPy replaces CuPy and the shim replaces the device; the kernels that run are those the shim loads."""
-    fake, timed, launched = FakeCupy("cupy"), [], []
-    properties = {"name": b"Test GPU"}
-    fake.cuda = SimpleNamespace(is_available=lambda: True, runtime=SimpleNamespace(getDeviceProperties=lambda device: properties))
+@pytest.mark.gpu
+def test_on_a_gpu_kernels_cupy_and_numpy_are_timed(quick, monkeypatch, cuda):
+    """Only the engine "kernel" launches kernels."""
+    launched, timed, load, seconds = [], [], kernels.load, benchmark._gpu_seconds
 
-    def fake_benchmark(function, args, *, n_repeat, n_warmup):
-        timed.append(len(launched))
-        function()
-        return SimpleNamespace(gpu_times=np.full((1, n_repeat), 1e-3))
+    def gpu_seconds(function, repeats, *, warmup):
+        before = len(launched)
+        times = seconds(function, repeats, warmup=warmup)
+        timed.append((len(launched) - before) // (repeats + warmup))
+        return times
 
-    def load(filename, function):
-        launched.append(function)
-        return host.load(filename, function)
-
-    monkeypatch.setitem(sys.modules, "cupyx.profiler", SimpleNamespace(benchmark=fake_benchmark))
-    monkeypatch.setattr(backend, "cupy", fake)
-    monkeypatch.setattr(engines, "cupy", fake)
-    monkeypatch.setattr(benchmark, "to_numpy", np.asarray)
-    monkeypatch.setattr(kernels, "load", load)
-    texts = []
-    rows = benchmark.run(["softmax_cross_entropy", "masked_softmax_dropout"], show=texts.append)["rows"]
+    monkeypatch.setattr(kernels, "load", lambda filename, function: launched.append(function) or load(filename, function))
+    monkeypatch.setattr(benchmark, "_gpu_seconds", gpu_seconds)
+    texts, per_call = [], {"softmax_cross_entropy": 4, "masked_softmax_dropout": 2}
+    rows = benchmark.run(list(per_call), show=texts.append)["rows"]
     assert [row["engine"] for row in rows] == 2 * ["kernel", "cupy", "numpy"]
     assert [row["percent_of_ceiling"] is None for row in rows] == 2 * [False, False, True]
-    assert rows[0]["ratio"] == rows[1]["ratio"] == 1 != rows[2]["ratio"] and rows[2]["median_seconds"] != 1e-3
-    assert timed == [4, 8, 12, 12, 14, 16, 18, 18] and launched[12:] == 3 * [
-        "masked_softmax_dropout_forward", "masked_softmax_dropout_backward"]
-    assert texts[0].startswith("Test GPU (numpy: ") and re.search("masked_softmax_dropout +8 x 9 +cupy", texts[0])
+    assert rows[0]["ratio"] == 1 and all(row["median_seconds"] > 0 for row in rows)
+    assert timed == [4, 4, 0, 0, 2, 2, 0, 0]                           # twice each: how many calls to make, and these
+    assert re.search("masked_softmax_dropout +8 x 9 +cupy", texts[0]) and texts[0].startswith(f"{engines.device_name()} (numpy: ")
+
+
+@pytest.mark.gpu
+def test_peak_memory_on_a_gpu(cuda):
+    """At least the results, which are as large as the inputs."""
+    size = math.prod(CASES["gelu"].sizes[1].values())
+    assert peak("gelu", 1, "kernel") >= 4 * size
 
 
 def test_pytorch_computes_the_same_gradients(rng):
