@@ -44,6 +44,13 @@ def xp(request):
 
 
 @pytest.fixture
+def many_steps(monkeypatch):
+    """For a test of many steps: without a device they are made with the formulas, since kernels would take minutes."""
+    if not HAS_DEVICE:
+        monkeypatch.setenv("MINIXL_KERNELS", "0")
+
+
+@pytest.fixture
 def shared():
     """The folder of real data and models that may stand beside the checkout."""
     if not SHARED.is_dir():

@@ -20,7 +20,7 @@ _streams: dict[int, np.random.Generator] = {}      # address of a bit generator'
 
 
 @stands_for("cupy.random._generator_api.init_curand")
-def init_curand(kind: int, state: int, seed: int, size: int) -> None:
+def init_curand(generator: int, state: int, seed: int, size: int) -> None:
     """Seed all states."""
     _streams[state] = np.random.Generator(np.random.Philox(int(seed)))
 

@@ -83,7 +83,13 @@ def internal_ascontiguousarray(a: Any) -> Any:
     return a if a.flags.c_contiguous else a.copy()
 
 
-@stands_for("cupy._core.asfortranarray", "cupy._core._internal_asfortranarray")
+@stands_for("cupy._core._internal_asfortranarray", "cupy._core.core._internal_asfortranarray")
+def internal_asfortranarray(a: Any) -> Any:
+    """The same for columns."""
+    return a if a.flags.f_contiguous else a.astype(a.dtype, order="F")
+
+
+@stands_for("cupy._core.asfortranarray", "cupy._core.core.asfortranarray")
 def asfortranarray(a: Any, dtype: Any = None) -> Any:
     """The array itself if its columns are contiguous."""
     return a if a.flags.f_contiguous and dtype in (None, a.dtype) else a.astype(dtype or a.dtype, order="F")
@@ -183,11 +189,11 @@ def scan(a: Any, axis: Any, op: Any, dtype: Any = None, out: Any = None) -> Any:
 # ---- single kernels of cupy/_sorting/search.py, _statistics/histogram.py, _indexing/iterate.py, _routines_indexing.pyx
 
 @stands_for("cupy._core._routines_indexing._ndarray_argwhere")
-def argwhere(a: Any) -> Any:
+def argwhere(self: Any) -> Any:
     """Waits, to learn how many there are."""
-    if a.size:
+    if self.size:
         record(TO_HOST, 4)
-    return on_device(np.argwhere(host(a)))
+    return on_device(np.argwhere(host(self)))
 
 
 @stands_for("cupy._sorting.search._searchsorted_kernel")
@@ -242,5 +248,5 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
 
 
 @stands_for("cupy.cuda.cub.cub_histogram")
-def cub_histogram(*args: Any) -> None:
+def cub_histogram(x: Any, y: Any, bins: Any) -> None:
     """CUB declines, so CuPy uses its own kernel."""

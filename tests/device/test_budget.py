@@ -1,7 +1,7 @@
 """How often a training step and a prediction batch wait for the device, and how many copies they send to it.
 
-A wait costs a step the time in which the device has nothing to do.  The numbers stand here by heart: whoever adds a wait sees it,
-and none may depend on the number of layers, parameters or sentences.
+A wait costs a step the time in which the device has nothing to do.  Whoever adds one sees it
+here, and none may depend on the number of layers, parameters or sentences.
 """
 import pytest
 
@@ -56,8 +56,8 @@ def last_step(data, out, chosen, monkeypatch):
     for kind in kinds - {Objective}:
         counted(kind)
     with stand_in() as cp:
-        train(settings_of(chosen, model__dropout=0.1, train__max_steps=2 if chosen["train.max_steps"] else 0), inputs_of(data, chosen),
-              out, seed=3, reporter=Quiet(), xp=cp)
+        few = settings_of(chosen, model__dropout=0.1, train__max_steps=2 if chosen["train.max_steps"] else 0)
+        train(few, inputs_of(data, chosen), out, seed=3, reporter=Quiet(), xp=cp)
     return steps[-1][0]
 
 
@@ -103,14 +103,16 @@ def test_a_prediction(trained):
     counts = []
     with stand_in():
         predictor = Predictor.load(folder, device="cuda")
-        encoded = encode_sentences([Sentence(tuple(words), None, 1) for words in sentences], predictor.tokenizer, None, max_length=32)
+        examples = [Sentence(tuple(words), None, 1) for words in sentences]
+        encoded = encode_sentences(examples, predictor.tokenizer, None, max_length=32)
         for tokens in (10 ** 6, 1):                                    # one batch, and a batch for every sentence
             with crossings() as seen:
                 scores = word_scores(predictor.model, encoded, tokens=tokens)
                 to_numpy(best_paths(scores, predictor.model.labels, predictor.info.scheme, True, predictor.model.decoder()))
             counts.append((by_line(seen, TO_HOST), by_line(seen, TO_DEVICE)))
     (one_waits, one_copies), (all_waits, all_copies) = counts
-    per_batch = [(many.total() - one.total()) / (len(sentences) - 1) for one, many in ((one_waits, all_waits), (one_copies, all_copies))]
+    per_batch = [(many.total() - one.total()) / (len(sentences) - 1)
+                 for one, many in ((one_waits, all_waits), (one_copies, all_copies))]
     assert per_batch[0] <= A_BATCH[name][0] and per_batch[1] <= A_BATCH[name][1], (all_waits, all_copies)
     assert one_waits.total() <= sum(pair[0] for pair in (A_BATCH[name], ONCE[name])), one_waits
     assert one_copies.total() <= sum(pair[1] for pair in (A_BATCH[name], ONCE[name])), one_copies

@@ -136,7 +136,7 @@ def test_identical_texts_are_at_chance_not_below():
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_through_an_encoder(xp, level):
+def test_through_an_encoder(xp, level, many_steps):
     source, target = documents(ODD, 120, 0), documents(EVEN, 150, 1)   # different letters, different numbers of texts
     assert any(e.source == f.source for e, f in zip(source.examples, source.examples[1:], strict=False))     # windows
     found = through(model(xp=xp).bert, source, target, level)

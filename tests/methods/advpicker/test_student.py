@@ -78,7 +78,7 @@ def test_twenty_steps_beside_pytorch(rng, temperature, accumulate):
         np.testing.assert_allclose(ours.store[name].value, value, rtol=0, atol=1e-6 * np.abs(value).max(), err_msg=name)
 
 
-def test_the_loss_falls(xp, rng):
+def test_the_loss_falls(xp, rng, many_steps):
     """A student with random weights comes close to soft labels that a word's first piece decides."""
     _, ours = tiny_pair("token")
     examples = random_examples(rng, rng.integers(3, 12, 24), vocabulary=6)
