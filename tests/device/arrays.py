@@ -12,11 +12,11 @@ import cupy
 import numpy as np
 from cupy._core import _dtype
 from cupy._core import core as _core
-from cupy._core._routines_indexing import _prepare_slice_list
-from cupy.exceptions import AxisError
 
+from tests.device import indexing
 from tests.device.crossings import NUMPY, TO_DEVICE, TO_HOST, record
 from tests.device.memory import host
+from tests.device.reductions import Reductions, on_device
 
 Real = cupy.ndarray
 NAMES = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "true_divide", "floordiv": "floor_divide",
@@ -25,26 +25,9 @@ NAMES = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "true_di
          "gt": "greater", "ge": "greater_equal"}
 OPERATORS = {*NAMES.values(), "divide", "matmul"}
 COMPARISONS = ("lt", "le", "eq", "ne", "gt", "ge")
-# the dtypes of a device's atomic functions: _scatter_op_single of _routines_indexing.pyx
-ATOMIC = {"add": "int32, int64, float16, float32, float64, uint32, uint64", "sub": "int32, uint32,",
-          "max": "int32, int64, float32, float64, uint32, uint64", "min": "int32, int64, float32, float64, uint32, uint64",
-          "and": "int32, int64, uint32, uint64", "or": "int32, int64, uint32, uint64", "xor": "int32, int64, uint32, uint64"}
-ATOMIC_UFUNCS = {"add": np.add, "sub": np.subtract, "max": np.maximum, "min": np.minimum, "and": np.bitwise_and,
-                 "or": np.bitwise_or, "xor": np.bitwise_xor}
 
 
-def on_device(values: Any, dtype: Any = None) -> DeviceArray:
-    """A C-contiguous device array with these values, as a kernel leaves its result."""
-    values = np.asarray(values)
-    array = DeviceArray(values.shape, dtype or values.dtype)
-    host(array)[...] = values
-    return array
-
-
-ORDER = np.random.default_rng()     # not seeded, so that nothing can rely on it
-
-
-class DeviceArray(Real):
+class DeviceArray(Reductions, Real):
     """cupy.ndarray on memory of the host."""
 
     __module__, __slots__ = "cupy", ()
@@ -223,103 +206,6 @@ class DeviceArray(Real):
 
     conjugate = conj
 
-    # ---- reductions (_routines_math.pyx, _routines_statistics.pyx, _routines_logic.pyx): 0-d results are arrays
-
-    def _reduced(self, values: Any, out: Any) -> Any:
-        if out is None:
-            return on_device(values)
-        if not isinstance(out, Real):
-            raise TypeError("Argument 'out' has incorrect type (expected cupy.ndarray)")
-        if out.shape != np.shape(values):
-            raise ValueError("Out shape is mismatched")
-        np.copyto(host(out), values, casting="unsafe")
-        return out
-
-    def _reduce(self, name: str, axis: Any, out: Any, keepdims: Any, **kwargs: Any) -> Any:
-        with np.errstate(all="ignore"):
-            return self._reduced(getattr(host(self), name)(axis=axis, keepdims=bool(keepdims), **kwargs), out)
-
-    def sum(self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False) -> Any:
-        return self._reduce("sum", axis, out, keepdims, dtype=dtype)
-
-    def prod(self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = None) -> Any:
-        return self._reduce("prod", axis, out, keepdims, dtype=dtype)
-
-    def mean(self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False) -> Any:
-        return self._reduce("mean", axis, out, keepdims, dtype=dtype)
-
-    def var(self, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False) -> Any:
-        return self._reduce("var", axis, out, keepdims, dtype=dtype, ddof=ddof)
-
-    def std(self, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False) -> Any:
-        return self._reduce("std", axis, out, keepdims, dtype=dtype, ddof=ddof)
-
-    def max(self, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
-        return self._reduce("max", axis, out, keepdims)
-
-    def min(self, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
-        return self._reduce("min", axis, out, keepdims)
-
-    def ptp(self, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
-        with np.errstate(all="ignore"):
-            return self._reduced(np.ptp(host(self), axis=axis, keepdims=bool(keepdims)), out)
-
-    def all(self, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
-        return self._reduce("all", axis, out, keepdims)
-
-    def any(self, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
-        return self._reduce("any", axis, out, keepdims)
-
-    def argmax(self, axis: Any = None, out: Any = None, dtype: Any = None, keepdims: Any = False) -> Any:
-        return self._reduced(host(self).argmax(axis=axis, keepdims=bool(keepdims)).astype(dtype or np.int64), out)
-
-    def argmin(self, axis: Any = None, out: Any = None, dtype: Any = None, keepdims: Any = False) -> Any:
-        return self._reduced(host(self).argmin(axis=axis, keepdims=bool(keepdims)).astype(dtype or np.int64), out)
-
-    def cumsum(self, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
-        return self._reduced(host(self).cumsum(axis, dtype), out)
-
-    def cumprod(self, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
-        return self._reduced(host(self).cumprod(axis, dtype), out)
-
-    def clip(self, min: Any = None, max: Any = None, out: Any = None) -> Any:
-        limits = np.finfo if self.dtype.kind == "f" else np.iinfo
-        low = self.dtype.type("-inf") if self.dtype.kind == "f" else limits(self.dtype).min
-        high = self.dtype.type("inf") if self.dtype.kind == "f" else limits(self.dtype).max
-        return cupy._core._routines_math._clip(self, low if min is None else min, high if max is None else max, out=out)
-
-    def round(self, decimals: int = 0, out: Any = None) -> Any:
-        return self._reduced(host(self).round(decimals), out)
-
-    def dot(self, b: Any, out: Any = None) -> Any:
-        return cupy._core.dot(self, b, out)
-
-    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None) -> Any:
-        return self.diagonal(offset, axis1, axis2).sum(-1, dtype, out, False)
-
-    # ---- sorting (_routines_sorting.pyx): always stable; in place only where contiguous
-
-    def sort(self, axis: int = -1, kind: Any = None) -> None:
-        _check_kind(kind)
-        _check_sortable(self)
-        host(self).sort(axis, kind="stable")
-
-    def argsort(self, axis: Any = -1, kind: Any = None) -> Any:
-        _check_kind(kind)
-        return on_device(host(cupy.atleast_1d(self)).argsort(axis, kind="stable"))
-
-    def partition(self, kth: Any, axis: int = -1) -> None:
-        _check_sortable(self)
-        _check_kth(self, kth, axis)
-        host(self).sort(axis, kind="stable")                           # what CuPy does with less than 32 elements a row
-
-    def argpartition(self, kth: Any, axis: Any = -1) -> Any:
-        _check_kth(self, kth, axis)
-        return self.argsort(axis)                                      # CuPy sorts everything
-
-    def searchsorted(self, v: Any, side: str = "left", sorter: Any = None) -> Any:
-        return cupy.searchsorted(self, v, side, sorter)
-
     # ---- indexing (_routines_indexing.pyx)
 
     def nonzero(self) -> tuple[Any, ...]:
@@ -360,141 +246,16 @@ class DeviceArray(Real):
         return self.take(condition.nonzero()[0], axis, out)
 
     def __getitem__(self, slices: Any) -> Any:
-        """A view for whole numbers and slices; a copy for arrays of indices, which wrap around, and masks, which wait."""
-        parts = _slice_list(slices)
-        if not any(isinstance(part, Real) for part in parts):
-            return Real.__getitem__(self, slices)
-        view, axis, indices = self._indices(parts)
-        return on_device(host(view)[(slice(None),) * axis + indices])
+        return indexing.get(self, slices)
 
     def __setitem__(self, slices: Any, value: Any) -> None:
-        self._scatter_op(slices, value, "update")
+        indexing.scatter(self, slices, value, "update")
 
     def _scatter_op(self, slices: Any, value: Any, op: str) -> None:
-        parts = _slice_list(slices)
-        if not any(isinstance(part, Real) for part in parts):
-            view = Real.__getitem__(self, slices)
-            if op != "update":
-                getattr(cupy, {"sub": "subtract", "max": "maximum", "min": "minimum"}.get(op, op))(view, value, view)
-            elif isinstance(value, Real):
-                host(view)[...] = host(value).copy()
-            else:
-                view.fill(value)                                       # a host array of more than one number is refused
-            return
-        view, axis, indices = self._indices(parts)
-        values = (value if isinstance(value, Real) else cupy.array(value, self.dtype)).astype(self.dtype, copy=False)
-        key, target = (slice(None),) * axis + indices, host(view)
-        arrays = [part for part in parts if isinstance(part, Real)]
-        one_mask = len(arrays) == 1 and arrays[0].dtype == bool        # needs no atomic function
-        if op != "update" and not one_mask and self.dtype.name not in ATOMIC[op].replace(",", "").split():
-            raise TypeError(f"cupy.{ATOMIC_UFUNCS[op].__name__}.at only supports {ATOMIC[op]} as data type")
-        if op == "update":
-            shape = target[key].shape
-            spread = np.broadcast_to(host(values).copy(), shape)
-            target[key] = spread
-            if not np.array_equal(target[key], spread, equal_nan=self.dtype.kind == "f"):
-                raise RepeatedIndices("two values were assigned to one element: on a device, which of them stays is undefined")
-        else:
-            self._add_in_any_order(ATOMIC_UFUNCS[op], target, key, host(values))
-
-    @staticmethod
-    def _add_in_any_order(ufunc: np.ufunc, target: np.ndarray, key: tuple[Any, ...], values: np.ndarray) -> None:
-        """Atomic functions run in any order, another one each time: the last digits of a sum of floats differ."""
-        places = np.arange(target.size).reshape(target.shape)[key]
-        order = ORDER.permutation(places.size)
-        flat = target.reshape(-1).copy()
-        ufunc.at(flat, places.reshape(-1)[order], np.broadcast_to(values, places.shape).reshape(-1)[order])
-        target[...] = flat.reshape(target.shape)
-
-    def _indices(self, parts: list[Any]) -> tuple[Any, int, tuple[np.ndarray, ...]]:
-        """A transposed view and where in it the arrays of indices stand side by side; a mask becomes indices."""
-        if Ellipsis not in [part for part in parts if not isinstance(part, Real)]:
-            parts = [*parts, Ellipsis]
-        taken = sum(part.ndim if isinstance(part, Real) and part.dtype == bool else part is not None and part is not Ellipsis
-                    for part in parts)
-        if taken > self.ndim:
-            raise IndexError(f"too many indices for array: array is {self.ndim}-dimensional, but {taken} were indexed")
-        basic: list[Any] = []
-        arrays: list[tuple[int, np.ndarray]] = []                      # (axis of the view, indices)
-        axis = place = 0                                               # of this array, of the view
-        for part in parts:
-            if isinstance(part, Real):
-                found = self._numbers(part, axis)
-                arrays += [(place + i, indices) for i, indices in enumerate(found)]
-                basic += [slice(None)] * len(found)
-                axis, place = axis + len(found), place + len(found)
-            elif part is Ellipsis:
-                rest = self.ndim - taken
-                basic += [slice(None)] * rest
-                axis, place = axis + rest, place + rest
-            else:
-                basic.append(part)
-                axis += part is not None
-                place += isinstance(part, slice) or part is None
-        view, axes = Real.__getitem__(self, tuple(basic)), [number for number, _ in arrays]
-        if axes and _apart(parts):
-            view = view.transpose([*axes, *(i for i in range(view.ndim) if i not in axes)])
-            axes = [0]
-        return view, axes[0] if axes else 0, tuple(indices for _, indices in arrays)
-
-    def _numbers(self, part: Any, axis: int) -> tuple[np.ndarray, ...]:
-        """The numbers along the axes from `axis` that an array of indices or a mask stands for."""
-        if part.dtype.kind not in "biu":
-            raise IndexError(f"arrays used as indices must be of integer or boolean type. (actual: {part.dtype.type})")
-        if part.dtype != bool:
-            return (host(part) % max(self.shape[axis], 1),)            # out of bounds they wrap around
-        for i, size in enumerate(part.shape):
-            if size not in (0, self.shape[axis + i]):
-                raise IndexError(f"boolean index did not match indexed array along dimension {axis + i}; dimension is "
-                                 f"{self.shape[axis + i]} but corresponding boolean dimension is {size}")
-        if part.size:
-            record(TO_HOST, 4)                                         # how many are True: the size of the result
-        return np.atleast_1d(host(part)).nonzero()
+        indexing.scatter(self, slices, value, op)
 
 
 DeviceArray.__name__ = DeviceArray.__qualname__ = "ndarray"            # as messages name it
-
-
-class RepeatedIndices(AssertionError):
-    """An assignment whose result a device leaves open."""
-
-
-def _slice_list(slices: Any) -> list[Any]:
-    """The parts of an index; lists and host arrays are copied to the device."""
-    parts = list(slices) if isinstance(slices, tuple) else [slices]
-    for i, part in enumerate(parts):
-        if isinstance(part, (list, tuple)):
-            array = cupy.array(part)
-            parts[i] = array if array.size else array.astype(np.int32)
-        elif isinstance(part, (np.ndarray, bool, np.bool_)):
-            parts[i] = cupy.array(part)
-    return _prepare_slice_list(tuple(parts))
-
-
-def _apart(parts: list[Any]) -> bool:
-    """Whether numbers and arrays of indices are not all side by side: then the axes of the indices come first."""
-    like = [not (part is None or part is Ellipsis or isinstance(part, slice)) for part in parts]
-    first, last = like.index(True), len(like) - like[::-1].index(True)
-    return not all(like[first:last])
-
-
-def _check_kind(kind: Any) -> None:
-    if kind is not None and kind != "stable":
-        raise ValueError("kind can only be None or 'stable'")
-
-
-def _check_kth(array: Real, kth: Any, axis: Any) -> None:
-    length = array.size if axis is None else array.shape[axis]
-    for k in (kth,) if isinstance(kth, int) else kth:
-        if not -length <= k < length:
-            raise ValueError(f"kth(={k}) out of bounds {length}")
-
-
-def _check_sortable(array: Real) -> None:
-    if array.ndim == 0:
-        raise AxisError("Sorting arrays with the rank of zero is not supported")
-    if not array.flags.c_contiguous:
-        raise NotImplementedError("Sorting non-contiguous array is not supported.")
 
 
 def _binary(name: str) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import cupy
 import numpy as np
 
-from tests.device.arrays import DeviceArray, on_device
+from tests.device.arrays import DeviceArray
 from tests.device.kernels import stands_for
 from tests.device.memory import host
+from tests.device.reductions import on_device
 
 PROCESSORS = 4                     # multiprocessors of the device: 2048 states each
 _streams: dict[int, np.random.Generator] = {}      # address of a bit generator's state -> what draws its numbers

@@ -14,9 +14,11 @@ import cupy
 import numpy as np
 from cupy._core import _dtype, _routines_math
 
-from tests.device.arrays import ORDER, DeviceArray, Real, on_device
+from tests.device.arrays import DeviceArray, Real
 from tests.device.crossings import TO_DEVICE, TO_HOST, record
+from tests.device.indexing import ORDER
 from tests.device.memory import host
+from tests.device.reductions import on_device
 from tests.device.ufuncs import of_arguments
 
 REPLACED: dict[str, Callable[..., Any]] = {}

@@ -6,7 +6,7 @@ from minixl import backend
 from minixl.ops.gelu import gelu_forward
 from minixl.ops.layernorm import layernorm_backward, layernorm_forward
 from minixl.ops.softmax_cross_entropy import softmax_cross_entropy_forward
-from tests.device.arrays import RepeatedIndices
+from tests.device.indexing import RepeatedIndices
 from tests.device.crossings import NUMPY, TO_HOST, by_line, crossings
 from tests.device.stand_in import stand_in
 from tests.mutants import mutant
