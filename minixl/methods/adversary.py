@@ -168,7 +168,8 @@ def languages_loss(logits: Array, languages: Languages, *, flipped: bool) -> Lan
             dlogits[rows], _ = binary_cross_entropy_backward(own.dtype.type(share), cache)
             figures[0] += share * value.astype(xp.float64)
             figures[1] += share * ((own > 0) == (label == SOURCE)).mean() / 2
-    return LanguageLoss(*to_numpy(figures).tolist(), dlogits)
+    loss, correct = to_numpy(figures).tolist()
+    return LanguageLoss(loss, correct, dlogits)
 
 
 def logit_starts(starts: np.ndarray, specials: bool, kind: str) -> np.ndarray:

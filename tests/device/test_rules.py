@@ -34,6 +34,7 @@ CASES = [case for cases in rules.CASES.values() for case in cases]
 
 def test_the_version_that_was_read():
     assert cupy.__version__.startswith(READ), f"the stand-in follows CuPy {READ}x: read what has changed in cupy/_core/*.pyx"
+    assert f"\n    cupy-cuda13x=={READ}" in (Path(__file__).resolve().parents[2] / "setup.cfg").read_text()
 
 
 @pytest.fixture(scope="module")
