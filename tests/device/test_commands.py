@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from tests.alignment.planted import planted_spaces, write_vectors
 from tests.cli.conftest import minixl, models  # noqa: F401
 
 pytestmark = pytest.mark.gpu
@@ -45,3 +46,28 @@ def test_train_resume_and_predict(minixl, models, tmp_path, cuda):  # noqa: F811
     code, out, err = minixl("predict", tmp_path / "one" / "model", "--input", "text", "--format", "conll", "--device", "auto",
                             stdin="anna vive .\n")
     assert code == 0 and [line.split("\t")[0] for line in out.strip().splitlines()] == ["anna", "vive", "."], err
+
+
+ALIGNED = {"adversarial.hidden": 8, "adversarial.epochs": 1, "adversarial.epoch_size": 1500, "adversarial.dropout": 0.0,
+           "refine.iterations": 1, "align.criterion_words": 200, "similarity.patience": 1, "similarity.start_words": 100}
+
+
+@pytest.mark.parametrize("method", ["adversarial", "identical", "dictionary", "similarity"])
+def test_align(minixl, tmp_path, cuda, many_steps, method):  # noqa: F811
+    """The mapping is the one of the CPU."""
+    spaces = planted_spaces(1000, 8)
+    for language, matrix in {"en": spaces.x, "es": spaces.y}.items():
+        write_vectors(tmp_path / f"{language}.vec", [str(i) if i < 60 else f"{language}{i}" for i in range(1000)], matrix)
+    (tmp_path / "pairs.txt").write_text("".join(f"en{i} es{i}\n" for i in range(60, 120)), encoding="utf-8")
+    pairs = ("--dictionary", f"es={tmp_path / 'pairs.txt'}") if method == "dictionary" else ()
+    changes = [part for name, value in ALIGNED.items() for part in ("--set", f"{name}={value}")]
+    mappings = []
+    for device in ("cuda", "cpu"):
+        code, _, err = minixl("align", "--source", f"en={tmp_path / 'en.vec'}", "--target", f"es={tmp_path / 'es.vec'}", "--method",
+                              method, "--device", device, "--out", tmp_path / device, *pairs, *changes)
+        assert code == 0, err
+        files = sorted((tmp_path / device).rglob("*.safetensors"))
+        mappings.append({f"{path.name} {name}": array for path in files for name, array in load_file(path).items()})
+    assert mappings[0] and mappings[0].keys() == mappings[1].keys()
+    for name, array in mappings[0].items():
+        np.testing.assert_allclose(array, mappings[1][name], atol=1e-3, err_msg=name)
