@@ -105,7 +105,7 @@ def test_a_page(minixl, tmp_path):
     cut = r"(, \d+ of them cut to evenly spaced rows and columns)?"
     assert code == 0 and not err
     assert re.fullmatch(rf"{page}: {events} events, {arrays} arrays{cut}; {len(text.encode()) / 1e6:.1f} MB\n", out)
-    assert "<h1>A step of finetune on bilstm-crf</h1>" in text and "The loss task is " in text
+    assert "<h1>A step of finetune on bilstm-crf</h1>" in text and "task: the loss is " in text
     assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
 
 

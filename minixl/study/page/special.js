@@ -39,7 +39,7 @@ function thumbnail(count, at) {
 
 function latticeOf(lattice, title) {
   const node = arrayOf(lattice.node), edges = arrayOf(lattice.edges), error = arrayOf(lattice.error), tags = DATA.labels;
-  const [count, K] = [node.rows, node.columns], [dx, dy, left, top] = [Math.max(42, Math.min(84, 860 / count)), 34, 74, 10], x = t => left + 30 + t * dx, y = k => top + 20 + k * dy;
+  const [count, K] = [node.rows, node.columns], [dx, dy, left, top] = [Math.max(42, Math.min(84, (panel.clientWidth - 150) / Math.max(count - 1, 1))), 34, 74, 10], x = t => left + 30 + t * dx, y = k => top + 20 + k * dy;
   const wrong = lattice.best.filter((tag, t) => tag !== lattice.gold[t]).length;
   const picture = svg('svg', {viewBox: `0 0 ${x(count - 1) + 44} ${y(K - 1) + 84}`, width: x(count - 1) + 44, height: y(K - 1) + 84, role: 'img',
     'aria-label': `lattice of ${count} words and ${K} tags; the best path differs from the gold one at ${wrong} words; the heat maps below have its numbers`});

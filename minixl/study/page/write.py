@@ -50,15 +50,17 @@ def write_study_page(path: Path, start: Start, *, title: str, weights: Sequence[
         recording = record(objective, start.step, weights)
     data = page_data(recording, start, seen, budget)
     cut = sum(array["kept"] != array["table"] for array in data["arrays"])
-    lines = [made_on(datetime.now()), f'<p class="summary">{html.escape(summary(recording))}</p>', _text("body.html")]
+    lines = [made_on(datetime.now()), *(f'<p class="summary">{html.escape(line)}</p>' for line in summary(recording)),
+             _text("body.html")]
     write_page(path, title, lines, style="".join(map(_text, STYLES)), scripts=_scripts(data))
     return Written(len(data["events"]), len(data["arrays"]), cut, path.stat().st_size)
 
 
-def summary(recording: Recording) -> str:
-    """Return a sentence for each update: its loss, its gradient and how far it moved the parameters."""
-    return " ".join(f"The loss {update.loss} is {update.value:.4g}; its gradient has norm {update.norm:.4g}, and the update moves "
-                    f"{len(update.names)} parameters by {update.change_norm:.3g}." for update in recording.update_records())
+def summary(recording: Recording) -> list[str]:
+    """Return a sentence for each update: its loss, its gradient and its change of the parameters."""
+    return [f"{update.loss}: the loss is {update.value:.4g}, its gradient has the norm {update.norm:.4g}, and the update changes "
+            f"{len(update.names)} parameters; the norm of the change is {update.change_norm:.3g}."
+            for update in recording.update_records()]
 
 
 def page_data(recording: Recording, start: Start, seen: Seen, budget: int) -> dict[str, Any]:
