@@ -173,11 +173,13 @@ def _slice(text: str) -> int | slice:
 
 
 def flat_arrays(values: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
-    """Return the arrays in nested tuples and lists, named a.b for a field and a.0 for an item."""
+    """Return the arrays in nested tuples, lists and dictionaries, named a.b for a field or key and a.0 for an item."""
     found: dict[str, np.ndarray] = {}
     for name, value in values.items():
         if is_array(value) or isinstance(value, np.generic):
             found[prefix + name] = np.asarray(value)
+        elif isinstance(value, dict):
+            found |= flat_arrays({str(key): item for key, item in value.items()}, f"{prefix}{name}.")
         elif isinstance(value, tuple | list):
             names = getattr(value, "_fields", range(len(value)))
             found |= flat_arrays({str(own): item for own, item in zip(names, value, strict=True)}, f"{prefix}{name}.")

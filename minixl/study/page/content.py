@@ -32,10 +32,6 @@ class Content:
         self.texts = [batch_text(batch, tokenizer, labels) for _, batch in recording.batches]
         self.phases = _phases(recording)
         self.partners = _partners(recording, self.phases)
-        first = [number for number, _ in recording.batches]
-        self.batch_of = [bisect_right(first, number if self.partners[number] is None or event.kind != BACKWARD
-                                      else self.partners[number]) - 1 if isinstance(event, OpCall) else -1
-                         for number, event in enumerate(recording.events)]
 
     def events(self) -> list[dict[str, Any]]:
         """Return what the page knows of every event."""
@@ -64,7 +60,7 @@ class Content:
                 for name, value in flat_arrays(values).items()]
 
     def _call(self, number: int, call: OpCall) -> dict[str, Any]:
-        partner, batch = self.partners[number], self.batch_of[number]
+        partner, batch = self.partners[number], self._batch_of(number, call)
         common = {"kind": call.kind, "site": call.site, "op": call.op, "depth": call.depth, "batch": batch, "partner": partner,
                   "norm": shown(_size(call))}
         text = self.texts[batch] if batch >= 0 else None
@@ -75,6 +71,12 @@ class Content:
         return {**common, "rows": self._rows(call, backward, text), "plain": _plain(call),
                 "cache": self.figures({} if call.cache is None else {"cache": call.cache}, text),
                 **special_of_call(self, call, backward, text)}
+
+    def _batch_of(self, number: int, call: OpCall) -> int:
+        """Return the number of the batch that a call is about, that of its forward for a backward; -1 if there is none."""
+        partner = self.partners[number]
+        begun = partner if call.kind == BACKWARD and partner is not None else number
+        return bisect_right([first for first, _ in self.recording.batches], begun) - 1
 
     def _rows(self, call: OpCall, backward: OpCall | None, text: BatchText | None) -> list[dict[str, Any]]:
         """Return the arguments and the result, each with its gradient."""

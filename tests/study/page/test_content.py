@@ -9,6 +9,7 @@ from minixl.study.events import BACKWARD, FORWARD, OpCall
 from minixl.study.page.batches import axes_of, piece_name
 from minixl.study.page.checks import verdicts_of_ops, verdicts_of_updates
 from minixl.study.page.content import Content
+from minixl.study.view import flat_arrays
 from tests.study.page.steps import STEPS, recorded
 from tests.study.page.test_arrays import unpacked
 
@@ -70,6 +71,17 @@ def test_rows_and_columns_have_names(encoder):
     logits = next(event for event in events if event.get("site") == "classifier")["rows"]
     assert logits[-1]["forward"][0][2:] == ["words", "tags"] and logits[0]["forward"][0][2:] == ["words", ""]
     assert logits[1]["parameter"] == "classifier.weight" and logits[1]["backward"][0][0::2] == ["dweight", "tags"]
+
+
+def test_gradients_inside_dictionaries_are_shown(encoder):
+    """The op inside a BiLSTM has a dictionary of gradients for each direction."""
+    content, recording = content_of(encoder, "bilstm-crf")
+    i = next(i for i, event in enumerate(recording.events) if event.op == "recurrent" and event.kind == BACKWARD)
+    direction = recording.events[i].outputs[1][0]
+    shown = flat_arrays({"dx": recording.events[i].outputs})
+    assert isinstance(direction, dict) and direction
+    for name, gradient in direction.items():
+        np.testing.assert_array_equal(shown[f"dx.1.0.{name}"], gradient)
 
 
 @pytest.mark.parametrize(("shape", "parameter", "expected"), [
