@@ -29,7 +29,7 @@ TOKEN = re.compile(r"""(?P<gap>\s+)
     | (?P<subscript>_[A-Za-z0-9]+(?:[+-]1)?(?:,[a-z]+[a-z0-9]*(?:-1)?)?)
     | (?P<power>[²³⁴⁵⁻ᵀᵗ]+) | (?P<index>[₀₁₂₃₄₅]+)
     | (?P<number>\d+(?:\.\d+)?(?:e-?\d+)?) | (?P<dots>\.\.\.)
-    | (?P<name>[^\W\d_]{2,}(?:-[^\W\d_]{2,})+|[^\W\d_]+'?|')          # left-to-right, h'
+    | (?P<name>log1p|[^\W\d_]{2,}(?:-[^\W\d_]{2,})+|[^\W\d_]+'?|')          # left-to-right, h'
     | (?P<operator>>=|<=|\*\*|\+=|.)""", re.VERBOSE)
 BRACKETS = {"(": ")", "[": "]"}
 BIG = {"Σ", "∏"}
@@ -175,9 +175,9 @@ class _Parser:
         return f"<msub>{base}{below}</msub>" if below else f"<msup>{base}{above}</msup>" if above else base
 
     def _space(self) -> str:
-        """A single space is seen only between two names, as in `max x`; around operators MathML has its own."""
+        """A single space is seen only after a name or a bracket, as in `max x`; around operators MathML has its own."""
         before, after = self.tokens[self.position - 2] if self.position > 1 else Token("end", ""), self.peek()
-        between = not self._is_operator(before) and not self._is_operator(after) and after.text not in "·←"
+        between = (before.text in BRACKETS.values() or not self._is_operator(before)) and not self._is_operator(after)
         return '<mspace width="0.3em"/>' if between or before.text in (",", ";", ":") else ""
 
     def _is_operator(self, token: Token) -> bool:
