@@ -20,14 +20,16 @@ def bench() -> None:
 
 @bench.command()
 @click.option("--encoder", type=click.Path(path_type=Path),
-              help="Hugging Face folder of the encoder; bilstm-crf has none.  [default: the quickstart's]")
+              help="Hugging Face folder of the encoder of a bert.  [default: the quickstart's]")
 @click.option("--source", metavar="LANGUAGE=FILE", help="Sentences with entity tags.  [default: the sample corpus, English]")
 @click.option("--against", type=click.Choice(["torch"]),
-              help="Also measure the same model in PyTorch: from transformers, or for bilstm-crf nn.LSTM with pytorch-crf.")
-@click.option("--model", "family", type=click.Choice(["bert", "bert-adversarial", "bilstm-crf"]), default="bert",
-              show_default=True, help="Family of models; bert-adversarial is BERT trained against a language discriminator.")
+              help="Also measure the same model in PyTorch: from transformers, for bilstm-crf nn.LSTM with pytorch-crf, for "
+              "language-model nn.TransformerEncoderLayer.")
+@click.option("--model", "family", type=click.Choice(["bert", "bert-adversarial", "bilstm-crf", "language-model"]), default="bert",
+              show_default=True, help="Family of models; bert-adversarial is BERT trained against a language discriminator, "
+              "language-model the first stage of mlma-cpu.")
 @click.option("--target", metavar="LANGUAGE=FILE",
-              help="bert-adversarial: sentences in another language.  [default: the sample corpus, Spanish]")
+              help="bert-adversarial, language-model: sentences in another language.  [default: the sample corpus, Spanish]")
 @click.option("--level", type=click.Choice(["sentence", "token"]),
               help="bert-adversarial: whether the discriminator classifies sentences or tokens.  [default: token]")
 @click.option("--batches", type=click.Choice(["both", "random", "grouped"]), default="both", show_default=True,

@@ -23,7 +23,7 @@ from typing import Any
 from minixl.bench.checks import PACKAGES, require_installed
 from minixl.bench.training.contender import AGAINST, MAKERS, load
 from minixl.bench.training.report_parts import sums_of
-from minixl.bench.training.work import BATCH_KINDS, BertWork, Options, Say, Work, padded, pieces
+from minixl.bench.training.work import BATCH_KINDS, TWO_LANGUAGES, BertWork, Options, Say, Work, padded, pieces
 from minixl.bench.training.worker import WorkerJob
 from minixl.errors import UserError
 
@@ -34,10 +34,12 @@ def run(options: Options, say: Say = lambda text: None) -> dict[str, Any]:
     if options.against:
         engines += (AGAINST[options.family][options.against],)
         require_installed(options.against, engines[1])
-    for option, value in (("--target", options.target), ("--level", options.level)):
-        if value and options.family != "bert-adversarial":
-            raise UserError(f"{option}: --model {options.family} has no language discriminator; leave {option} out, or "
-                            "choose --model bert-adversarial")
+    if options.level and options.family != "bert-adversarial":
+        raise UserError(f"--level: --model {options.family} has no language discriminator; leave --level out, or choose "
+                        "--model bert-adversarial")
+    if options.target and options.family not in TWO_LANGUAGES:
+        raise UserError(f"--target: --model {options.family} reads one language; leave --target out, or choose --model "
+                        f"{' or '.join(TWO_LANGUAGES)}")
     with tempfile.TemporaryDirectory(prefix="minixl-bench-") as scratch:
         work, facts = load(MAKERS[options.family])(options, Path(scratch), say)
         results = {batch_kind: measure(options, engines, work, batch_kind, say) for batch_kind in work.batches}

@@ -17,11 +17,14 @@ from minixl.bench.training.work import Examples, Work
 CONTENDERS = {"bert": {"minixl": "minixl_bert.MinixlBert", "transformers": "transformers_bert.TransformersBert"},
               "bert-adversarial": {"minixl": "minixl_adversarial.MinixlAdversarial",
                                    "transformers": "transformers_adversarial.TransformersAdversarial"},
-              "bilstm-crf": {"minixl": "minixl_bilstm_crf.MinixlBilstmCrf", "torch": "torch_bilstm_crf.TorchBilstmCrf"}}
+              "bilstm-crf": {"minixl": "minixl_bilstm_crf.MinixlBilstmCrf", "torch": "torch_bilstm_crf.TorchBilstmCrf"},
+              "language-model": {"minixl": "minixl_language_model.MinixlLanguageModel",
+                                 "torch": "torch_language_model.TorchLanguageModel"}}
 MAKERS = {"bert": "work_bert.make_work", "bert-adversarial": "work_adversarial.make_work",
-          "bilstm-crf": "work_bilstm_crf.make_work"}
+          "bilstm-crf": "work_bilstm_crf.make_work", "language-model": "work_language_model.make_work"}
 # family -> --against -> engine
-AGAINST = {"bert": {"torch": "transformers"}, "bert-adversarial": {"torch": "transformers"}, "bilstm-crf": {"torch": "torch"}}
+AGAINST = {"bert": {"torch": "transformers"}, "bert-adversarial": {"torch": "transformers"}, "bilstm-crf": {"torch": "torch"},
+           "language-model": {"torch": "torch"}}
 Loss = float | dict[str, float]        # one number, or for a step with several losses each by name
 
 

@@ -24,10 +24,10 @@ COLUMNS = (Column("step s", 10, "step_seconds", "{:.3f}".format),
            Column("decode tokens/s", 17, "decode_tokens_per_second", "{:.0f}".format, "decode"),
            Column("peak MiB", 10, "peak_memory_bytes", lambda size: f"{size / 2 ** 20:.0f}", "peak_memory", "{:.0%}".format))
 ENGINE = 14                            # width of the first column
-TOKENS = {"bert": "word pieces", "bert-adversarial": "word pieces", "bilstm-crf": "words"}
+TOKENS = {"bert": "word pieces", "bert-adversarial": "word pieces", "bilstm-crf": "words", "language-model": "words"}
 STEP = "forward, backward, clip, {}, zero"
 ITERATION = "one iteration, the updates T, D and G: " + STEP
-OPTIMIZERS = {"adamw": "AdamW", "sgd": "SGD"}
+OPTIMIZERS = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD"}
 
 
 def table(result: dict[str, Any]) -> str:

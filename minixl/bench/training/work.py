@@ -13,12 +13,14 @@ import numpy as np
 
 from minixl.data.encoding import Example
 from minixl.errors import UserError
+from minixl.models.bidirectional_lm_config import LanguageModelConfig
 from minixl.models.bilstm_crf_config import BilstmCrfConfig
 
 Say = Callable[[str], None]
 Examples = list[Example]
 Iteration = dict[str, Examples]        # a batch from each stream of the language-adversarial method, by the name of the stream
 BATCH_KINDS = {"random": "random, padded to the longest", "grouped": "grouped by length"}
+TWO_LANGUAGES = ("bert-adversarial", "language-model")     # families that read a target language, too
 LEVEL = "token"
 MEGA_BATCH = 50                        # batches that are sorted together, as in transformers
 
@@ -29,7 +31,7 @@ class Options:
 
     encoder: Path | None = None                    # None: the quickstart's; bilstm-crf has none
     source: tuple[str, Path] | None = None         # None: the sample corpus
-    target: tuple[str, Path] | None = None         # bert-adversarial only; None: the second language of the sample corpus
+    target: tuple[str, Path] | None = None         # TWO_LANGUAGES only; None: the second language of the sample corpus
     level: str | None = None                       # bert-adversarial only: the unit its discriminator classifies; None: LEVEL
     against: str | None = None                     # a key of AGAINST
     family: str = "bert"
@@ -100,6 +102,18 @@ class BilstmCrfWork(Work):
     labels: list[str]
     words: Words
     lexicon: bytes                 # a pickled Lexicon; unpickling it imports minixl's engine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageModelWork(Work):
+    """`start` is every parameter.  The batches are Iterations, by language; an example's input_ids are rows of its word table."""
+
+    config: LanguageModelConfig
+    candidates: dict[tuple[str, str], tuple[np.ndarray, int]]      # language, direction -> ids (S,) and tries, of step 0
+
+    def read(self, batch_kind: str) -> list[Examples]:
+        """Return the batch of each language of each step, which is padded on its own."""
+        return [batch for iteration in self.batches[batch_kind] for batch in iteration.values()]
 
 
 def choose_batches(examples: Sequence[Example], batch_kind: str, *, batch_size: int, count: int,

@@ -79,6 +79,12 @@ class LanguageModeling(Objective):
         self.add_loss(TASK, self.model.names, AdamW(self.model.store, groups, betas=BETAS, eps=EPSILON))
 
     def step(self, step: int) -> list[Update]:
+        value, terms, tokens = self.add_gradients(step)
+        update = self.update(step, TASK, value, tokens)
+        return [update, *(update._replace(loss=name, value=term, tokens=0) for name, term in terms.items())]
+
+    def add_gradients(self, step: int) -> tuple[float, dict[str, float], int]:
+        """Add the gradients of a step; return the mean of the L_i, each term with its weight, and the number of words."""
         read = self.read(step)
         value = sum(self.predict(language, one, step) for language, one in read.items()) / len(read)
         terms = {name: self.align(measure, read, share) for name, (measure, share) in self.measures.items()}
@@ -86,8 +92,7 @@ class LanguageModeling(Objective):
             terms[IDENTICAL] = self.align_words()
         for one in read.values():
             self.model.states_backward(one.dstates, one.cache)
-        update = self.update(step, TASK, value, sum(one.batch.tokens for one in read.values()))
-        return [update, *(update._replace(loss=name, value=term, tokens=0) for name, term in terms.items())]
+        return value, terms, sum(one.batch.tokens for one in read.values())
 
     def read(self, step: int) -> dict[str, Read]:
         """Return the states of the next batch of every language."""
