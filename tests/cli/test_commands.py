@@ -118,8 +118,8 @@ def test_show_lists_every_setting(minixl):
     assert code == 0 and "train.epochs = 7" in out
     unused = {name for name in SCHEMA if name.startswith(("adversary.", "linkage.", "perturbation.", "advpicker.", "distill.",
                                                           "self_learning."))}
-    unused |= {name for name in SCHEMA if name.startswith("zero_resource.")}
-    unused |= {name for family in ("bilstm-crf", "augmented-tagger") for name in FAMILIES[family].section.settings}
+    unused |= {name for name in SCHEMA if name.startswith(("zero_resource.", "mlma.", "language_model."))}
+    unused |= {name for family in ("bilstm-crf", "augmented-tagger", "mlma-tagger") for name in FAMILIES[family].section.settings}
     assert {name for name in SCHEMA if f"\n{name} = " in out} == set(SCHEMA) - unused
     assert f"{len(unused)} settings that this recipe does not use" in err and "# optimiser" in out
     code, out, _ = minixl("train", "finetune-ner", "--show", "--all")
