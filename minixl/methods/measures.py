@@ -3,6 +3,7 @@
     average-linkage    energy distance of all pairs: ops/average_linkage.py
     cosine-linkage     the same of directions: ops/cosine_linkage.py
     moments            means and standard deviations: ops/moment_distance.py, with the paper's weights
+    moment-norms       means and variances as whole vectors, the paper's formula: ops/moment_norms.py
 
 A measure takes the states x (n, H) and y (m, H); nothing that it keeps grows with n · m.
 Test: tests/methods/test_measures.py
@@ -17,8 +18,9 @@ from minixl.backend import Array
 from minixl.ops.average_linkage import average_linkage_backward, average_linkage_forward
 from minixl.ops.cosine_linkage import cosine_linkage_backward, cosine_linkage_forward
 from minixl.ops.moment_distance import moment_distance_backward, moment_distance_forward
+from minixl.ops.moment_norms import moment_norms_backward, moment_norms_forward
 
-AVERAGE, COSINE, MOMENTS = "average-linkage", "cosine-linkage", "moments"
+AVERAGE, COSINE, MOMENTS, NORMS = "average-linkage", "cosine-linkage", "moments", "moment-norms"
 MEAN_WEIGHT, DEVIATION_WEIGHT = 0.1, 0.01
 
 
@@ -47,10 +49,16 @@ def moments(x: Array, y: Array, mean_weight: float = MEAN_WEIGHT, deviation_weig
     return _measured(forward, moment_distance_backward, x, y)
 
 
+def moment_norms(x: Array, y: Array, mean_weight: float = MEAN_WEIGHT, variance_weight: float = DEVIATION_WEIGHT) -> Measured:
+    """Return the weighted distances of means and variances, as whole vectors."""
+    forward = partial(moment_norms_forward, mean_weight=mean_weight, variance_weight=variance_weight)
+    return _measured(forward, moment_norms_backward, x, y)
+
+
 def _measured(forward: Callable[..., Any], backward: Callable[..., Any], x: Array, y: Array) -> Measured:
     value, cache = forward(x, y)
     dx, others = backward(x.dtype.type(1), cache)
     return Measured(float(value), dx, others["y"])
 
 
-MEASURES: dict[str, Measure] = {AVERAGE: average_linkage, COSINE: cosine_linkage, MOMENTS: moments}
+MEASURES: dict[str, Measure] = {AVERAGE: average_linkage, COSINE: cosine_linkage, MOMENTS: moments, NORMS: moment_norms}

@@ -291,6 +291,7 @@ CASES: dict[str, tuple[Maker, ...]] = {
                                lambda op, rng: _masked_softmax_dropout(op, rng, True)),
     "mean_pooling": (lambda op, rng: _of(op, "mean_pooling", _normal(rng, x=(6, 4)), fixed={"starts": starts_of((3, 1, 2))}),),
     "moment_distance": (lambda op, rng: _clouds(op, "moment_distance", rng, mean_weight=0.7, deviation_weight=0.4),),
+    "moment_norms": (lambda op, rng: _clouds(op, "moment_norms", rng, mean_weight=0.7, variance_weight=0.4),),
     "relu": (lambda op, rng: _of(op, "relu", _normal(rng, x=(5, 4))),),
     "sampled_softmax": (lambda op, rng: _sampled_softmax(op, rng, False), lambda op, rng: _sampled_softmax(op, rng, True)),
     "soft_squared_error": (lambda op, rng: _of(op, "soft_squared_error", _normal(rng, logits=(5, 3)),

@@ -111,6 +111,12 @@ def moment_distance(x: Tensor, y: Tensor, mean_weight: float, deviation_weight: 
     return mean_weight * u.norm() + deviation_weight * ((of_x - of_y) / (of_x + of_y + EPSILON)).norm()
 
 
+def moment_norms(x: Tensor, y: Tensor, mean_weight: float, variance_weight: float) -> Tensor:
+    def ratio(a: Tensor, b: Tensor) -> Tensor:
+        return (a - b).norm() / (a.abs().sum() + b.abs().sum() + EPSILON)
+    return mean_weight * ratio(x.mean(0), y.mean(0)) + variance_weight * ratio(x.var(0, correction=0), y.var(0, correction=0))
+
+
 def identical_strings(x: Tensor, y: Tensor, rows: np.ndarray, others: np.ndarray) -> Tensor:
     return (x[torch.tensor(rows)] - y[torch.tensor(others)]).norm(dim=1).mean()
 

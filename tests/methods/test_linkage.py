@@ -18,11 +18,13 @@ from tests.mutants import mutant
 from tests.ops.energy_reference import energy_distance
 from tests.ops.test_cosine_linkage import all_pairs
 from tests.ops.test_moment_distance import in_pytorch as moments
+from tests.ops.test_moment_norms import in_pytorch as moment_norms
 from tests.training.one_update import Dealt
 
 SHIFT = "bert.encoder.layer.2.output.LayerNorm.bias"                   # moves both clouds alike: no distance changes
 LEVELS = ["sentence", "token"]
-TWINS = {"average-linkage": energy_distance, "cosine-linkage": all_pairs, "moments": lambda x, y: moments(x, y, 0.1, 0.01)}
+TWINS = {"average-linkage": energy_distance, "cosine-linkage": all_pairs, "moments": lambda x, y: moments(x, y, 0.1, 0.01),
+         "moment-norms": lambda x, y: moment_norms(x, y, 0.1, 0.01)}
 PLAIN = {"optim.name": "adam", "optim.schedule": "constant", "optim.warmup": 0.0, "optim.clip": 0.0,
          "linkage.lr": 1e-3}
 

@@ -10,8 +10,10 @@ from minixl.ops.moment_distance import moment_distance_forward
 from tests.ops.energy_reference import energy_distance
 from tests.ops.test_cosine_linkage import all_pairs
 from tests.ops.test_moment_distance import in_pytorch
+from tests.ops.test_moment_norms import in_pytorch as norms_in_pytorch
 
-DEFINITIONS = {"average-linkage": energy_distance, "cosine-linkage": all_pairs, "moments": lambda x, y: in_pytorch(x, y, 0.1, 0.01)}
+DEFINITIONS = {"average-linkage": energy_distance, "cosine-linkage": all_pairs, "moments": lambda x, y: in_pytorch(x, y, 0.1, 0.01),
+               "moment-norms": lambda x, y: norms_in_pytorch(x, y, 0.1, 0.01)}
 
 
 @pytest.mark.parametrize("name", MEASURES)

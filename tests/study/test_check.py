@@ -28,6 +28,7 @@ OTHERS = [                             # ops whose planted mistakes lie elsewher
     ("identical_strings", "sign of y", "sum_rows(others, -dx)", "sum_rows(others, dx)"),
     ("layer_sums", "no sum in the gradient", "softmax_backward(dshares, cache.softmax)", "dshares, 0"),
     ("moment_distance", "deviation of y as of x", "-dv * (1 + v)", "-dv * (1 - v)"),
+    ("moment_norms", "factor 2", "2 * variances / count", "variances / count"),
     ("relu", "backward passes dy through", "dy * (cache.y > 0)", "dy"),
     ("sampled_softmax", "accidental hits count", "probs[hits, place[hits]] = -xp.inf", "pass"),
     ("csls", "offsets added", "products -= b[part]", "products += b[part]"),

@@ -25,7 +25,7 @@ import numpy as np
 from minixl.backend import Array
 from minixl.data.language_lexicon import SPECIAL, LanguageLexicon
 from minixl.data.monolingual import Sentences
-from minixl.methods.measures import AVERAGE, COSINE, MOMENTS, MEASURES, Measure, moments
+from minixl.methods.measures import AVERAGE, COSINE, MEASURES, MOMENTS, Measure, moment_norms, moments
 from minixl.models.bidirectional_lm import BidirectionalLm, LanguageModelCache, States, targets_of
 from minixl.models.bidirectional_lm_config import DIRECTIONS
 from minixl.ops.identical_strings import identical_strings_backward, identical_strings_forward
@@ -172,7 +172,9 @@ def layer_measures(settings: Settings, languages: int) -> dict[str, tuple[Measur
             (AVERAGE, "mlma.average_linkage"), (COSINE, "mlma.cosine_linkage")) if settings[setting]}
     of_mean, of_deviation = settings["mlma.mean"], settings["mlma.deviation"]
     if of_mean or of_deviation:
-        measures[MOMENTS] = (partial(moments, mean_weight=of_mean, deviation_weight=of_deviation), 1.0)
+        measure = partial(moments, mean_weight=of_mean, deviation_weight=of_deviation) if settings["mlma.moments"] == MOMENTS else \
+            partial(moment_norms, mean_weight=of_mean, variance_weight=of_deviation)
+        measures[MOMENTS] = (measure, 1.0)
     return measures
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from minixl.building import language_model
 from minixl.errors import UserError
+from minixl.methods.measures import MOMENTS, NORMS
 from minixl.methods.mlma.language_model import SEPARATE, SIDES
 from minixl.settings import Section, Setting, Settings
 
@@ -25,6 +26,8 @@ SECTIONS = (
         "mlma.mean": Setting(0.0, "weight of the distance between the means of the layers, 0.1 in the paper; 0: none", at_least=0),
         "mlma.deviation": Setting(0.0, "weight of the distance between their standard deviations, 0.01 in the paper; 0: none",
                                   at_least=0),
+        "mlma.moments": Setting(MOMENTS, "how means and deviations are compared: dimension by dimension, as in the paper's code, "
+                                "or means and variances as whole vectors, as the paper says", (MOMENTS, NORMS)),
         "mlma.identical_strings": Setting(0.0, "weight of the distance between the vectors of words that two vocabularies share, "
                                           "100 in the paper; 0: none", at_least=0),
         "mlma.layer_weights": Setting([], "factor of the terms of each layer, from the bottom, separated by commas: one more than "

@@ -22,6 +22,7 @@ from tests.ops.checks import packed
 from tests.ops.energy_reference import energy_distance
 from tests.ops.test_cosine_linkage import all_pairs
 from tests.ops.test_moment_distance import in_pytorch as moments
+from tests.ops.test_moment_norms import in_pytorch as moment_norms
 from tests.training.one_update import Dealt
 
 SIZES = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12, "dropout": 0.0}
@@ -33,6 +34,7 @@ TERMS = {
     "all": {"mlma.average_linkage": 0.5, "mlma.cosine_linkage": 0.2, "mlma.mean": 0.1, "mlma.deviation": 0.2,
             "mlma.identical_strings": 0.3},
     "layers": {"mlma.average_linkage": 0.7, "mlma.layer_weights": ["0", "2.5", "1"]},
+    "moment norms": {"mlma.mean": 0.3, "mlma.deviation": 0.2, "mlma.moments": "moment-norms"},
     "together": {"mlma.average_linkage": 0.7, "mlma.directions": "together"},
     "full softmax": {"language_model.samples": 0}}
 
@@ -96,7 +98,8 @@ def twin_values(twin: Twin, ours: LanguageModeling, batches: dict[str, Sentences
         if chosen[setting]:
             values[name] = share * chosen[setting] * sum(weight * distance(x, y) for weight, x, y in clouds)
     if chosen["mlma.mean"]:
-        values["moments"] = sum(weight * moments(x, y, chosen["mlma.mean"], chosen["mlma.deviation"]) for weight, x, y in clouds)
+        distance = moments if chosen["mlma.moments"] == "moments" else moment_norms
+        values["moments"] = sum(weight * distance(x, y, chosen["mlma.mean"], chosen["mlma.deviation"]) for weight, x, y in clouds)
     if chosen["mlma.identical_strings"]:
         total = 0
         for a, b in combinations(languages, 2):
