@@ -47,7 +47,7 @@ Report = Callable[[str], None]
 def raw_texts(settings: Settings, inputs: Inputs) -> list[Text]:
     """Return the raw text of each language, --unlabelled."""
     return [Text(language, paths, settings["data.encoding"], settings["language_model.tokenised"],
-                 settings["language_model.shortest"], settings["language_model.longest"])
+                 settings["language_model.shortest"], settings["language_model.longest"], settings["data.unlabelled_limit"])
             for language, paths in by_language(inputs.unlabelled).items()]
 
 

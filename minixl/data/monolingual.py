@@ -43,12 +43,18 @@ class Text(NamedTuple):
     tokenised: bool
     shortest: int
     longest: int
+    limit: int = 0                     # read on until so many sentences fit; 0: all
 
     def sentences(self) -> Iterator[list[str]]:
         """Yield the words of every line, in lower case, whatever its length."""
+        fitting = 0
         for path in self.paths:
             for line in read_lines(path, self.encoding):
-                yield lower_words(line, self.tokenised)
+                words = lower_words(line, self.tokenised)
+                yield words
+                fitting += self.fits(words)
+                if fitting == self.limit > 0:
+                    return
 
     def fits(self, words: Sequence[str]) -> bool:
         """Whether a sentence is neither too short nor too long."""

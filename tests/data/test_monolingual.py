@@ -49,6 +49,12 @@ def test_numbers_on_disk_and_what_is_left_out(path, tmp_path):
     assert not is_encoded("en", tmp_path)
 
 
+def test_a_limit_counts_the_sentences_that_fit(path, tmp_path):
+    text = text_of(path, limit=2)
+    assert count_words(text) == Counter({"the": 2, "cat": 2, "ran": 2, "sat": 1, ".": 1, ",": 1})
+    assert encode_text(text, ["the"], tmp_path).sentences == 2
+
+
 def test_many_words_are_written_in_parts(tmp_path, monkeypatch):
     monkeypatch.setattr("minixl.data.monolingual.FLUSH", 4)
     file = tmp_path / "en.txt"

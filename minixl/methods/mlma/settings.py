@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from minixl.building import language_model
+from minixl.data.limits import FIRST
 from minixl.errors import UserError
 from minixl.methods.measures import MOMENTS, NORMS
 from minixl.methods.mlma.language_model import SEPARATE, SIDES
@@ -61,6 +62,9 @@ def check_settings(settings: Settings) -> None:
     shortest, longest = settings["language_model.shortest"], settings["language_model.longest"]
     if shortest > longest:
         raise UserError(f"language_model.longest: expected at least language_model.shortest={shortest}, found {longest}")
+    if settings["data.unlabelled_limit"] and settings["data.sample"] != FIRST:
+        raise UserError(f"data.sample: expected {FIRST}, since the language model reads its text line by line, found "
+                        f"{settings['data.sample']}; shuffle the file, or --set data.unlabelled_limit=0")
     hidden, heads = settings["language_model.hidden"], settings["language_model.heads"]
     if hidden % heads or hidden % 2:
         raise UserError(f"language_model.hidden: expected an even multiple of language_model.heads={heads}, found {hidden}")

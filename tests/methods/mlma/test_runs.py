@@ -153,7 +153,7 @@ def test_aligned_vectors_are_the_first_word_vectors(data, tmp_path):
     {"mlma__average_linkage": 0.0, "mlma__mean": 0.1, "mlma__deviation": 0.01}, {"mlma__layer_weights": ["1", "0", "2"]},
     {"mlma__directions": "together"}, {"language_model__tokenised": True}, {"language_model__vocabulary": 5},
     {"model__layer_sum": "fully-weighted"}, {"perturbation__kind": "adversarial"}, {"model__states_mb": 0},
-    {"language_model__max_minutes": 1e-9}], ids=str)
+    {"data__unlabelled_limit": 9}, {"language_model__max_minutes": 1e-9}], ids=str)
 def test_variants_run(data, tmp_path, changes):
     metrics = run(data, tmp_path / "run", settings(train__epochs=1, language_model__steps=3, **changes))
     assert metrics["steps"] == 5 and set(metrics["oracle"]) == {"es"}
@@ -190,6 +190,7 @@ MISTAKES = {
                 "^language_model.longest: expected at least language_model.shortest=3, found 2$"),
     "heads": ({"language_model__heads": 3}, {},
               "^language_model.hidden: expected an even multiple of language_model.heads=3, found 8"),
+    "a random part": ({"data__unlabelled_limit": 5, "data__sample": "random"}, {}, "^data.sample: expected first, since the lang"),
     "weights of layers": ({"mlma__layer_weights": ["1", "x"]}, {},
                           "^mlma.layer_weights: expected 3 numbers, 0 or more .*found 1, x$"),
     "another model": ({"model__type": "bilstm-crf"}, {}, "^model.type: expected mlma-tagger, which method mlma trains, found bil"),
