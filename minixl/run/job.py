@@ -129,7 +129,7 @@ def train_run(method: Method, settings: Settings, inputs: Inputs, out: Path, *, 
     check_folder()
     if resume:                                                     # a changed text may hold mistakes, which matter less
         check_unchanged(out, read_digests(out) | inputs.text_fingerprints())
-    prepared = method.prepare(settings, inputs, seed, xp) or prepare(method, settings, inputs, seed, xp)
+    prepared = prepare(method, settings, inputs, seed, xp)
     create(out)
     with locked(out):
         check_folder()                                             # another process may have used it meanwhile

@@ -151,7 +151,7 @@ class Method:
     # the text it reads
 
     def prepare(self, settings: Settings, inputs: Inputs, seed: int, xp: Any) -> Prepared | None:
-        """Read and check what such a stage needs; None: what run/prepare.py does."""
+        """Read and check what such a stage needs; None: labelled text and a model for it, as in run/prepare.py."""
         return None
 
     def streams(self, settings: Settings) -> dict[str, str]:

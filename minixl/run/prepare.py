@@ -20,7 +20,13 @@ from minixl.training.stopping import check_stopping
 
 
 def prepare(method: Method, settings: Settings, inputs: Inputs, seed: int, xp: Any = np) -> Prepared:
-    """Read every file, build the model, encode the text.  Raises UserError for anything that the user has to correct."""
+    """Read every file, build the model, encode the text, unless the method does something else.
+
+    Raises UserError for anything that the user has to correct.
+    """
+    own = method.prepare(settings, inputs, seed, xp)
+    if own is not None:
+        return own
     if not settings["train.epochs"] and not settings["train.max_steps"]:
         raise UserError("train.epochs and train.max_steps are both 0: nothing would be trained; set one of them")
     method.check(settings, inputs)                                 # report mistakes in settings and names of folders first

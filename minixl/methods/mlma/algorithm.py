@@ -59,8 +59,10 @@ class Mlma(Method):
         return scores
 
     def prepare(self, settings: Settings, inputs: Inputs, seed: int, xp: Any) -> Prepared | None:
+        if inputs.source:
+            return None
         self.check(settings, inputs)
-        return None if inputs.source else LanguageModelStage().prepare(settings, inputs, seed, xp)
+        return LanguageModelStage().prepare(settings, inputs, seed, xp)
 
     def losses(self, settings: Settings) -> dict[str, Loss]:
         return LanguageModelStage.objective.LOSSES | super().losses(settings)

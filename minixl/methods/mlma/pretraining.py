@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -107,6 +108,8 @@ class LanguageModelStage(Method):
         save_language_model(folder, model, prepared.tokenizer, notes)
         for language in model.config.languages:
             remove_encoded(language, folder.parent / TEXT)
+        with suppress(OSError):
+            (folder.parent / TEXT).rmdir()
         return True
 
     def report(self, folder: Path, metrics: Mapping[str, Any]) -> list[str]:

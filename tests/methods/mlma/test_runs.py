@@ -11,6 +11,7 @@ import minixl
 from minixl.building.language_model import load_language_model
 from minixl.data.inputs import Inputs
 from minixl.errors import UserError
+from minixl.study.replay import run_at
 from tests.methods.mlma.ambiguous import write_ambiguous
 from tests.methods.mlma.small import FILES, LINES, inputs, run, settings
 from tests.whole_runs import Quiet, assert_same_run, records, stopped
@@ -34,7 +35,7 @@ def test_a_language_model_then_a_tagger_on_it(data, finished):
         np.testing.assert_array_equal(after[f"language_model.{name}"], value)
     assert json.loads((stage / "metrics.json").read_text())["perplexity"] == evaluations[-1]["perplexity"]
     assert set(metrics["test"]) == {"en", "es"} and "perplexity" not in metrics
-    assert not any((stage / "text").iterdir()) and not (stage / "checkpoint").exists()
+    assert not (stage / "text").exists() and not (stage / "checkpoint").exists()
     rates = [record["lr"] for record in records(out) if record["kind"] == "update"]
     assert rates == pytest.approx([0.02] * 5 + [0.02 * 0.9] * 5)       # 18 sentences, batches of 4, two epochs
 
@@ -78,6 +79,18 @@ def test_neighbours_are_those_with_the_highest_cosine(data, tmp_path):
     assert found["cosine"] == pytest.approx(max(cosines.values()), abs=2e-3)
     text, _, place = max(cosines, key=lambda key: cosines[key]).rpartition(" ")
     assert found["word"] == text.split()[int(place)]
+
+
+@pytest.mark.parametrize("stage", ["language-model", ""])
+def test_a_step_is_replayed_for_study(finished, stage):
+    """From the beginning, with the bits of the run; its folder stays as it is."""
+    out, _ = finished
+    logged = [record for record in records(out / stage) if record["kind"] == "update" and record["step"] == 4]
+    before = sorted(path.name for path in (out / stage).iterdir())
+    with run_at(out, 4, stage, reporter=Quiet()) as start:
+        updates = start.objective.step(start.step)
+    assert [update.value for update in updates] == [record["value"] for record in logged]
+    assert sorted(path.name for path in (out / stage).iterdir()) == before
 
 
 def test_stopped_between_and_inside_stages(data, tmp_path):
