@@ -42,6 +42,8 @@ def bench() -> None:
 @click.option("--limit", type=click.IntRange(0), default=2000, show_default=True,
               help="Read only the first N sentences of each file; 0 reads all.")
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Threads of each engine.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True,
+              help="Device of each engine; cuda for --model bert only. Peak memory is that of the host.")
 @click.option("--freeze", multiple=True, metavar="PATTERN",
               help="Parameters not to train: a shell pattern, bottom:N (the embeddings and lowest N layers of BERT) or none; "
                    "repeatable.  [default: bottom:3; bilstm-crf: none]")
@@ -51,7 +53,7 @@ def bench() -> None:
 @verbosity_options
 def train(encoder: Path | None, source: str | None, against: str | None, family: str, target: str | None, level: str | None,
           batches: str, steps: int, repeats: int, batch_size: int, max_length: int, limit: int, threads: int,
-          freeze: tuple[str, ...], seed: int, json_file: Path | None) -> None:
+          device: str, freeze: tuple[str, ...], seed: int, json_file: Path | None) -> None:
     """Time a training step (forward, backward, clip, update, zero) and prediction, on real sentences.
 
     For bert-adversarial a step is one iteration: the updates of the task, of the discriminator, and of the encoder against
@@ -72,7 +74,8 @@ def train(encoder: Path | None, source: str | None, against: str | None, family:
                       target=parse_language_file(target, "--target") if target else None, level=level, against=against,
                       family=family, batch_kinds=tuple(BATCH_KINDS) if batches == "both" else (batches,), steps=steps,
                       repeats=repeats, batch_size=batch_size, max_length=max_length, limit=limit, threads=threads,
-                      freeze=tuple(pattern for pattern in freeze if pattern != "none") if freeze else None, seed=seed)
+                      freeze=tuple(pattern for pattern in freeze if pattern != "none") if freeze else None, seed=seed,
+                      device=device)
     result = run(options, to_stderr)
     click.echo(table(result))
     if json_file:

@@ -20,7 +20,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from minixl.backend import array_module_for
 from minixl.bench.checks import PACKAGES, require_installed
+from minixl.bench.kernels.engines import device_name
 from minixl.bench.training.contender import AGAINST, MAKERS, load
 from minixl.bench.training.report_parts import sums_of
 from minixl.bench.training.work import BATCH_KINDS, TWO_LANGUAGES, BertWork, Options, Say, Work, padded, pieces
@@ -34,6 +36,10 @@ def run(options: Options, say: Say = lambda text: None) -> dict[str, Any]:
     if options.against:
         engines += (AGAINST[options.family][options.against],)
         require_installed(options.against, engines[1])
+    if options.device != "cpu" and options.family != "bert":
+        raise UserError(f"--device {options.device}: --model {options.family} is measured on a CPU only; leave --device out, or "
+                        "choose --model bert")
+    array_module_for(options.device)                                   # reports a missing GPU before anything is read
     if options.level and options.family != "bert-adversarial":
         raise UserError(f"--level: --model {options.family} has no language discriminator; leave --level out, or choose "
                         "--model bert-adversarial")
@@ -43,8 +49,9 @@ def run(options: Options, say: Say = lambda text: None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="minixl-bench-") as scratch:
         work, facts = load(MAKERS[options.family])(options, Path(scratch), say)
         results = {batch_kind: measure(options, engines, work, batch_kind, say) for batch_kind in work.batches}
-    return {"family": options.family, "threads": options.threads, "batch_size": options.batch_size,
-            "repeats": options.repeats, "optimizer": work.settings["optim.name"], **facts, "versions": versions(engines),
+    return {"family": options.family, "device": "cpu" if options.device == "cpu" else device_name(),
+            "threads": options.threads, "batch_size": options.batch_size, "repeats": options.repeats,
+            "optimizer": work.settings["optim.name"], **facts, "versions": versions(engines),
             "settings": results}
 
 
@@ -63,7 +70,7 @@ def measure(options: Options, engines: tuple[str, ...], work: Work, batch_kind: 
                for engine in engines}
     result: dict[str, Any] = {"batches": len(batches), "tokens": tokens, "padded_tokens": sum(map(padded, read)),
                               "engines": figures}
-    if isinstance(work, BertWork):
+    if isinstance(work, BertWork) and "operations_per_second" in shared:
         result["products"] = products(work.operations[batch_kind], shared["operations_per_second"],
                                       figures["minixl"]["step_seconds"])
     if "tags" in shared:

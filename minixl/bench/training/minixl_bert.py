@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from minixl.backend import array_module_for
 from minixl.bench.training.minixl_tagger import MinixlTagger, load_start
 from minixl.bench.training.work import BertWork, Examples
 from minixl.methods import SCHEMA
@@ -21,7 +22,7 @@ def load_model(work: BertWork, start: Mapping[str, np.ndarray], settings: Settin
         config = replace(config, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout)
     labels = [str(i) for i in range(len(work.start["classifier.bias"]))]
     model = Transformer(config, labels, "token", discriminator=settings["adversary.level"],
-                        discriminator_size=settings["adversary.size"])
+                        discriminator_size=settings["adversary.size"], xp=array_module_for(work.device))
     load_parameters(work.encoder, {name: model.store[name].value for name in model.encoder_names()})
     load_start(model, start, work.frozen)
     return model

@@ -19,7 +19,7 @@ from minixl.prediction import source_scores
 def load_start(model: Model, start: Mapping[str, np.ndarray], frozen: Sequence[str]) -> None:
     """Copy the start values into the model's parameters and freeze the parameters named in `frozen`."""
     for name, value in start.items():
-        model.store[name].value[...] = value
+        model.store[name].value[...] = model.store.xp.asarray(value)
     for name in frozen:
         model.store[name].trainable = False
 
@@ -44,7 +44,7 @@ class MinixlTagger:
 
     def prepare(self, batch: Sequence[Example]) -> Batch:
         """Packed, shortest first."""
-        return pack(batch)
+        return pack(batch, self.model.store.xp)
 
     def step(self, prepared: Batch) -> float:
         """One update as in training."""

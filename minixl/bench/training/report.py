@@ -32,10 +32,11 @@ OPTIMIZERS = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD"}
 
 def table(result: dict[str, Any]) -> str:
     """Return the report as text, with a legend below the tables."""
+    device = "" if result["device"] == "cpu" else f"{result['device']}, "
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     lines = [f"{result['family']}: {result['model']}, {result['trained'] / 1e6:.1f} of {result['weights'] / 1e6:.1f} M "
              f"weights trained; {result.get('encoder') or result['source']}",
-             f"{counted(result['threads'], 'thread')}, batches of {counted(result['batch_size'], 'sentence')}, each timed "
+             f"{device}{counted(result['threads'], 'thread')}, batches of {counted(result['batch_size'], 'sentence')}, each timed "
              f"{counted(result['repeats'], 'time')}; {versions}"]
     for batch_kind, figures in result["settings"].items():
         lines += ["", *block(BATCH_KINDS[batch_kind], figures)]

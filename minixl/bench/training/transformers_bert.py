@@ -1,4 +1,4 @@
-"""transformers' Bert- or XLMRobertaForTokenClassification as a contender, run as its Trainer runs it by default on a CPU.
+"""transformers' Bert- or XLMRobertaForTokenClassification as a contender, run as its Trainer runs it by default.
 
 Batches are padded to their longest sentence, attention is the library's default (scaled_dot_product_attention), the
 optimiser is the fused AdamW without decay on LayerNorm and biases, and gradients are set to None.
@@ -52,6 +52,8 @@ class TransformersBert:
         self.model = tagger.from_pretrained(work.encoder, config=config, dtype=torch.float32)
         for name, value in work.start.items():
             self.model.get_parameter(name).data.copy_(torch.from_numpy(value))
+        self.device = work.device
+        self.model.to(self.device)
         self.trained = freeze(self.model, list(names_to_save(work.frozen, model_type).values()))
         self.pad_id, self.clip = config.pad_token_id or 0, work.settings["optim.clip"]
         self.optimizer = adamw(self._groups(work), work)
@@ -76,8 +78,8 @@ class TransformersBert:
             ids[row, :len(example.input_ids)] = example.input_ids
             mask[row, :len(example.input_ids)] = 1
             labels[row, example.rows] = example.labels
-        inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
-        return PaddedPieces(inputs, torch.from_numpy(labels))
+        tensors = [torch.from_numpy(array).to(self.device) for array in (ids, mask, labels)]
+        return PaddedPieces({"input_ids": tensors[0], "attention_mask": tensors[1]}, tensors[2])
 
     def step(self, prepared: PaddedPieces) -> float:
         """Forward with dropout, backward, clip, update."""
@@ -98,6 +100,6 @@ class TransformersBert:
         with torch.inference_mode():
             for batch in batches:
                 logits = self.model(**self.prepare(batch).inputs).logits
-                log_probs = logits.log_softmax(-1).numpy()             # (B, N, K)
+                log_probs = logits.log_softmax(-1).cpu().numpy()             # (B, N, K)
                 scores += [log_probs[row, example.rows] for row, example in enumerate(batch)]
         return scores

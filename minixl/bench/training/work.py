@@ -44,6 +44,7 @@ class Options:
     threads: int = 2
     freeze: tuple[str, ...] | None = None          # None: bottom:3 for BERT, nothing for the BiLSTM-CRF
     seed: int = 1
+    device: str = "cpu"                            # or "cuda", for bert
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,7 @@ class BertWork(Work):
 
     encoder: Path
     operations: dict[str, float]       # key of BATCH_KINDS -> operations of a step's matrix products, mean over the batches
+    device: str = "cpu"                # or "cuda"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,7 @@ def make_work(options: Options, scratch: Path, say: Say) -> tuple[BertWork, dict
     lowest = model.bert.lowest_trainable()
     work = BertWork(encoder=encoder, start={name: model.store[name].value.copy() for name in model.head_names()},
                     frozen=model.store.names(trainable=False), settings=dict(settings), batches=batches,
-                    predicted=batches, seed=options.seed,
+                    predicted=batches, seed=options.seed, device=options.device,
                     operations={kind: operations(of_kind, model.config, lowest) for kind, of_kind in batches.items()})
     return work, facts_of(model, settings, encoder, source)
 

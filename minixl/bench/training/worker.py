@@ -136,8 +136,8 @@ def measure_alone(job: WorkerJob, contender: Contender) -> dict[str, Any]:
 
 
 def product_rate(job: WorkerJob) -> Callable[[], float] | None:
-    """Return what measures the rate of one BERT layer's matrix products at the mean batch size; None for other families."""
-    if not isinstance(job.work, BertWork):
+    """Return what measures the rate of one BERT layer's matrix products at the mean batch size; None if there is none."""
+    if not isinstance(job.work, BertWork) or job.work.device != "cpu":
         return None
     from minixl.bench.training.products import ProductRate
     from minixl.weights.folder import read_config

@@ -205,7 +205,7 @@ def test_mistakes_are_named(options, tmp_path):
         make_work(few, tmp_path, lambda text: None)
     with pytest.raises(UserError, match="^--target en=.*es.txt: expected text in a language other than en, the language"):
         make_work(replace(options, target=("en", options.target[1])), tmp_path, lambda text: None)
-    with pytest.raises(UserError, match="^--target: --model bert reads one language; leave --target out, or choose --model bert-adv"):
+    with pytest.raises(UserError, match="^--target: --model bert reads one language; leave --target out, or choose --model bert-"):
         run(replace(options, family="bert"))
     with pytest.raises(UserError, match="^--level: --model bilstm-crf has no language discriminator"):
         run(Options(family="bilstm-crf", level="token"))

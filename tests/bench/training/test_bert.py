@@ -79,6 +79,22 @@ def test_predictions_agree_for_every_sentence(work):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+def test_on_a_gpu_the_engine_does_the_same(work, cuda):
+    """On the stand-in, where PyTorch has no device: the losses are those on the CPU."""
+    on_cpu, on_gpu = MinixlBert(without_dropout(work), 1), MinixlBert(replace(without_dropout(work), device="cuda"), 1)
+    for batch in work.batches["random"]:
+        np.testing.assert_allclose(on_gpu.step(on_gpu.prepare(batch)), on_cpu.step(on_cpu.prepare(batch)), rtol=1e-4)
+    for ours, theirs in zip(on_gpu.predict(work.predicted["random"]), on_cpu.predict(work.predicted["random"]), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+    job = worker.WorkerJob("time", "bert", ("minixl",), replace(work, device="cuda"), "grouped", 1, 1)
+    assert "operations_per_second" not in worker.run(job)
+
+
+def test_other_families_are_measured_on_a_cpu(options):
+    with pytest.raises(UserError, match="^--device cuda: --model bilstm-crf is measured on a CPU only"):
+        benchmark.run(replace(options, family="bilstm-crf", device="cuda"))
+
+
 def test_different_losses_are_rejected():
     worker.check_equal({"minixl": 1.000005, "transformers": 1.0})
     with pytest.raises(UserError, match="do not compute the same loss.*minixl 1.000020, transformers 1.000000"):
@@ -126,7 +142,7 @@ def test_table_without_another_engine_has_no_ratio():
                "products": {"operations_per_second": 2e9, "operations_per_step": 5e8, "seconds": 0.25,
                             "share_of_step": 0.5}}
     text = table({"family": "bert", "model": "1 layers, 2 wide", "trained": 1e6, "weights": 2e6, "encoder": "E",
-                  "optimizer": "adamw", "threads": 2, "batch_size": 4, "repeats": 3, "versions": {"minixl": "0"},
+                  "optimizer": "adamw", "device": "cpu", "threads": 2, "batch_size": 4, "repeats": 3, "versions": {"minixl": "0"},
                   "settings": {"random": setting}})
     assert "bert: 1 layers, 2 wide, 1.0 of 2.0 M weights trained; E" in text and "clip, AdamW, zero" in text
     assert "decode" not in text and "tokens: word pieces without padding" in text
