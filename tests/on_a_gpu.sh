@@ -5,7 +5,7 @@
 #
 # Each step has a time limit, writes FOLDER/STEP.log, and a failure stops no other; FOLDER/summary.txt has a line for each.
 # The exit code is 1 if any step failed.  With TEST_PATHS, only these tests run, also under compute-sanitizer.
-# OPS: the ops to measure, all if empty.  Needs cupy, torch, transformers, pytest, and CUDA's compute-sanitizer on the PATH.
+# OPS: the ops to measure, all if empty; TRAINING: more options of `minixl bench train`.  Needs cupy, torch, transformers, pytest, and CUDA's compute-sanitizer on the PATH.
 # Without a GPU the tests run on the stand-in of tests/device, and the benchmarks on the CPU.
 set -u
 cd "$(dirname "$0")/.."
@@ -33,7 +33,7 @@ device=$("$python" -c 'import cupy; print("cuda" if cupy.cuda.is_available() els
 step device 60 "$python" -c 'import cupy; cupy.show_config()'
 step tests 400 "${pytest[@]}" $parallel "${@:-tests}"
 step kernels 300 "$python" -m minixl bench kernels ${OPS:-} --against torch --json "$folder/kernels.json"
-step training 150 "$python" -m minixl bench train --device "$device" --against torch --steps 3 --repeats 2 --json "$folder/training.json"
+step training 150 "$python" -m minixl bench train --device "$device" --against torch --steps 3 ${TRAINING:-} --json "$folder/training.json"
 for tool in memcheck racecheck; do
     step "$tool" 250 compute-sanitizer --tool $tool --error-exitcode 3 --target-processes all "${pytest[@]}" "${@:-tests/kernels}"
 done

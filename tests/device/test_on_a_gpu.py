@@ -8,6 +8,8 @@ from pathlib import Path
 import cupy
 import pytest
 
+from tests.bench.training.inputs import write_encoder, write_sentences
+
 SCRIPT = Path(__file__).parents[1] / "on_a_gpu.sh"
 
 
@@ -22,7 +24,9 @@ def tools(tmp_path):
 
 
 def run(path, folder, *tests):
-    environment = {**os.environ, "PATH": path, "PYTHON": sys.executable, "OPS": "gelu"}
+    encoder, source = write_encoder(folder.parent / "encoder"), write_sentences(folder.parent / "en.txt")
+    training = f"--encoder {encoder} --source en={source} --steps 1 --repeats 1 --batch-size 4 --max-length 32 --batches random"
+    environment = {**os.environ, "PATH": path, "PYTHON": sys.executable, "OPS": "gelu", "TRAINING": training}
     done = subprocess.run([SCRIPT, folder, *tests], env=environment, capture_output=True, text=True, check=False)
     return done.returncode, (folder / "summary.txt").read_text().splitlines()
 

@@ -50,7 +50,7 @@ def run(names: Sequence[str] = (), *, against: str | None = None, json_file: Pat
     ceiling = ceilings()
     result = {"device": device_name(), "threads": None if on_gpu() else threads(), "against": against,
               "processor": f"{processor_name()}, {threads()} threads",
-              "ceiling": ceiling, "rows": rows, "resources": resources() if readme or json_file else []}
+              "ceiling": ceiling, "rows": rows, "resources": resources(names) if readme or json_file else []}
     for turn, name in enumerate(names or CASES, 1):
         say(f"{turn} of {len(names or CASES)}: timing {name}")
         for number, size in enumerate(CASES[name].sizes[1:], 1):

@@ -37,7 +37,7 @@ def test_every_op_with_a_kernel_has_a_benchmark():
 
 def test_all_ops_in_one_run(quick, tmp_path, monkeypatch):
     tables, messages = [], []
-    monkeypatch.setattr(benchmark, "resources", lambda: [])
+    monkeypatch.setattr(benchmark, "resources", lambda names: [])
     result = benchmark.run(against="torch", json_file=tmp_path / "figures.json", plot_file=tmp_path / "figure.png",
                            say=messages.append, show=tables.append)
     assert messages[1:] == [f"{i} of {len(CASES)}: timing {name}" for i, name in enumerate(CASES, 1)] and len(tables) == 1
@@ -226,7 +226,7 @@ def test_pytorch_is_checked_before_anything_is_measured(monkeypatch):
 def test_the_table_is_shown_even_if_a_file_fails(quick, tmp_path, monkeypatch):
     """A file that was writable at the start may fail at the end, for example on a full disk."""
     texts = []
-    monkeypatch.setattr(benchmark, "resources", lambda: (tmp_path / "figures.json").mkdir() or [])
+    monkeypatch.setattr(benchmark, "resources", lambda names: (tmp_path / "figures.json").mkdir() or [])
     with pytest.raises(IsADirectoryError):
         benchmark.run(["gelu"], json_file=tmp_path / "figures.json", show=texts.append)
     assert len(texts) == 1 and "gelu" in texts[0]
