@@ -45,7 +45,7 @@ def xp(request):
 
 @pytest.fixture
 def many_steps(monkeypatch):
-    """For a test of many steps: without a device they are made with the formulas, since kernels would take minutes."""
+    """For a test of many or large steps: without a device they are made with the formulas, since kernels would take minutes."""
     if not HAS_DEVICE:
         monkeypatch.setenv("MINIXL_KERNELS", "0")
 

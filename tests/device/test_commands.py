@@ -49,7 +49,7 @@ def test_train_resume_and_predict(minixl, models, tmp_path, cuda):  # noqa: F811
 
 
 ALIGNED = {"adversarial.hidden": 8, "adversarial.epochs": 1, "adversarial.epoch_size": 1500, "adversarial.dropout": 0.0,
-           "refine.iterations": 1, "align.criterion_words": 200, "similarity.patience": 1, "similarity.start_words": 100}
+           "refine.iterations": 1, "align.criterion_words": 200, "similarity.max_iterations": 4, "similarity.start_words": 100}
 
 
 @pytest.mark.parametrize("method", ["adversarial", "identical", "dictionary", "similarity"])

@@ -14,6 +14,10 @@ from tests.whole_runs import Quiet, assert_same_run, records
 pytestmark = pytest.mark.gpu
 
 
+# two clouds of points that nearly agree: the terms of the gradient cancel, and Adam divides by what remains
+LAST_DIGITS = {"linkage": 1e-7}
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return write_run_data(tmp_path_factory.mktemp("data"))
@@ -66,7 +70,7 @@ def test_a_run_continues_on_the_other_device(data, tmp_path, cuda, monkeypatch, 
     with pytest.raises(Stopped):
         run(data, tmp_path / "both", RUNS[name], xp=first, reporter=reporter, stop=lambda: reporter.steps >= 7)
     run(data, tmp_path / "both", RUNS[name], xp=second, resume=True)
-    assert_close(tmp_path / "both", tmp_path / "cpu", 1e-12)
+    assert_close(tmp_path / "both", tmp_path / "cpu", 1e-11)
 
 
 @pytest.mark.parametrize("name", ["finetune", "bilstm-crf"])
@@ -88,4 +92,4 @@ def test_float64_without_kernels(data, tmp_path, cuda, monkeypatch, in_float64, 
     monkeypatch.setenv("MINIXL_KERNELS", "0")
     run(data, tmp_path / "cpu", RUNS[name])
     run(data, tmp_path / "cuda", RUNS[name], xp=array_module_for("cuda"))
-    assert_close(tmp_path / "cuda", tmp_path / "cpu", 1e-12)
+    assert_close(tmp_path / "cuda", tmp_path / "cpu", LAST_DIGITS.get(name, 1e-11))

@@ -41,7 +41,7 @@ def documents(letters, count, seed):
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_languages_that_differ_are_told_apart(xp, rng, level):
+def test_languages_that_differ_are_told_apart(xp, rng, level, many_steps):
     found = probe(*planted(rng, 8, xp=xp), level=level)
     assert found.accuracy > 0.98 and found.chance == 0.5
     assert found.accuracy == (found.recall_source + found.recall_target) / 2

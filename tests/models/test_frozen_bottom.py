@@ -44,7 +44,7 @@ def examples(rng):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("layers", [0, 1, 2, 3])
-def test_forward_and_gradients_are_those_without(rng, xp, examples, layers, dtype):
+def test_forward_and_gradients_are_those_without(rng, xp, examples, layers, dtype, many_steps):
     """Every batch of one epoch, and of the next, in which no states are computed."""
     bert = frozen_bert(rng, layers, dtype, xp)
     bottom = FrozenBottom(bert, examples, memory_bytes=PLENTY)
