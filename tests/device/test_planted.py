@@ -7,10 +7,12 @@ from minixl.ops.gelu import gelu_forward
 from minixl.ops.layernorm import layernorm_backward, layernorm_forward
 from minixl.ops.softmax_cross_entropy import softmax_cross_entropy_forward
 from tests.device.indexing import RepeatedIndices
+from tests.conftest import HAS_DEVICE
 from tests.device.crossings import NUMPY, TO_HOST, by_line, crossings
 from tests.device.stand_in import stand_in
 from tests.mutants import mutant
 
+pytestmark = pytest.mark.skipif(HAS_DEVICE, reason="the stand-in would stand beside a real device")
 LAYERNORM, LOSS = "minixl.ops.layernorm", "minixl.ops.softmax_cross_entropy"
 
 
