@@ -30,7 +30,7 @@ class RawKernel:
 
     def __init__(self, source: str, name: str) -> None:
         filename = next((path.name for path in KERNELS.glob("*.cu") if path.read_text() == source), "")
-        self.kernel, self.name = HostKernel(filename, name, source, record=bool(filename), checked=checked), name
+        self.kernel, self.name = HostKernel(filename, name, source, record=checked and bool(filename), checked=checked), name
 
     def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...], *, shared_mem: int = 0,
                  stream: Any = None) -> None:

@@ -91,5 +91,7 @@ def test_every_kernel_was_executed(request):
     collected = {item.path.name for item in request.session.items if item.path.parent == request.path.parent}
     if len(collected) < len(list(request.path.parent.glob("test_*.py"))) or request.config.option.keyword:
         pytest.skip("only a part of tests/kernels runs")
+    if backend.cupy is not None and backend.cupy.cuda.is_available():
+        pytest.skip("the kernels ran on the device, not on the shim")
     print(f"kernels executed {len(host.executed)} / kernels that exist {len(host.all_kernels())}")
     assert host.executed == host.all_kernels()
