@@ -46,21 +46,3 @@ const signed = text => text.replace(/-/g, '−');
 const times = shape => shape.length ? shape.join('×') : 'scalar';
 
 const three = value => short(typeof value === 'number' ? Number(value.toPrecision(3)) : value);
-
-// An element with attributes and children; a child that is text stays text.
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes))
-    if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? '' : value);
-  element.append(...children.flat().filter(child => child !== null && child !== undefined));
-  return element;
-}
-
-function svg(tag, attributes = {}, ...children) {
-  const element = document.createElementNS('http://www.w3.org/2000/svg', tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
-const markup = text => { const box = document.createElement('span'); box.innerHTML = text; return box; };      // MathML only

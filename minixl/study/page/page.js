@@ -1,6 +1,6 @@
 // The time line, and which event is shown.
 const state = {number: -1};
-const slider = document.getElementById('slider'), position = document.getElementById('position'), profile = document.getElementById('profile');
+const [slider, position, profile, parts] = ['slider', 'position', 'profile', 'parts'].map(name => document.getElementById(name));
 const segments = [];                   // of the time line: part, phase, first and last event; losses of two languages take turns with
 EVENTS.forEach((event, number) => {    // their backward passes, which is one part
   const last = segments[segments.length - 1], same = last && last.phase === event.phase;
@@ -12,12 +12,13 @@ function select(number) {
   number = Math.max(0, Math.min(EVENTS.length - 1, number));
   if (number === state.number) return;
   state.number = number;
-  const event = EVENTS[number], name = event.kind === 'update' ? `update by ${titleOf(event.loss)}` : `${event.kind} ${event.site}, ${event.op}`;
+  const event = EVENTS[number];
+  const name = event.kind === 'update' ? `update by ${titleOf(event.loss)}` : `${event.kind} ${event.site}, ${event.op}`;
   slider.value = number;
   position.textContent = `${number + 1} of ${EVENTS.length}: ${name}`;
   slider.setAttribute('aria-valuetext', position.textContent);
   parts.querySelectorAll('button').forEach((button, i) => {
-    if (segments[i].first <= number && number <= segments[i].end) button.setAttribute('aria-current', 'true'); else button.removeAttribute('aria-current');
+    button.setAttribute('aria-current', String(segments[i].first <= number && number <= segments[i].end));
   });
   if (event.kind === 'update') showUpdate(number); else showCall(number);
   showBatch(event.batch);
@@ -26,11 +27,11 @@ function select(number) {
   history.replaceState(null, '', `#${number + 1}`);
 }
 
-const parts = document.getElementById('parts');
 for (const segment of segments) {
   const phase = segment.phase, update = UPDATES[phase];
-  if (parts.children.length <= phase) parts.append(make('div', {role: 'group', 'aria-label': update ? titleOf(update.loss) : 'after the last update'},
-    UPDATES.length > 1 && update ? make('b', {}, titleOf(update.loss)) : null));
+  const name = update ? titleOf(update.loss) : 'after the last update';
+  if (parts.children.length <= phase)
+    parts.append(make('div', {role: 'group', 'aria-label': name}, UPDATES.length > 1 ? make('b', {}, name) : null));
   const button = make('button', {type: 'button', title: `events ${segment.first + 1} to ${segment.end + 1}`}, segment.part);
   button.addEventListener('click', () => select(segment.first));
   parts.lastChild.append(button);
@@ -38,7 +39,8 @@ for (const segment of segments) {
 
 // A bar for the norm of what each event passes on, on a logarithmic scale: outputs forward, gradients backward.
 function drawProfile() {
-  const style = getComputedStyle(document.documentElement), density = window.devicePixelRatio || 1, width = profile.clientWidth, height = profile.clientHeight;
+  const style = getComputedStyle(document.documentElement), density = window.devicePixelRatio || 1;
+  const width = profile.clientWidth, height = profile.clientHeight;
   [profile.width, profile.height] = [width * density, height * density];
   const context = profile.getContext('2d'), step = width / EVENTS.length, sizes = {};
   context.scale(density, density);
@@ -47,7 +49,8 @@ function drawProfile() {
   EVENTS.forEach((event, number) => {
     const all = sizes[kindOf(event)] || [], [low, high] = [Math.min(...all), Math.max(...all)];
     const share = event.norm > 0 ? .12 + .88 * (Math.log(event.norm) - low) / (high - low || 1) : .04;
-    context.fillStyle = style.getPropertyValue(number === state.number ? '--ink' : event.kind === 'backward' || event.kind === 'update' ? '--accent' : '--muted');
+    const name = number === state.number ? '--ink' : kindOf(event) === 'forward' ? '--muted' : '--accent';
+    context.fillStyle = style.getPropertyValue(name);
     context.globalAlpha = number === state.number ? 1 : event.depth ? .25 : .55;
     context.fillRect(number * step, height * (1 - share), Math.max(step - (step > 3), .6), height * share);
   });
@@ -68,11 +71,12 @@ function showBatch(number) {
   const sentence = i => {
     const own = names.slice(starts[i], starts[i + 1]), gold = tags ? text.gold.slice(starts[i], starts[i + 1]) : [];
     const label = !tags && text.gold.length ? make('span', {class: 'word marked'}, make('small', {}, text.gold[i])) : null;
-    return make('div', {class: 'sentence'}, label, own.map((word, j) => make('span', {class: `word${gold[j] && gold[j] !== 'O' ? ' marked' : ''}`}, word,
+    const kind = j => `word${gold[j] && gold[j] !== 'O' ? ' marked' : ''}`;
+    return make('div', {class: 'sentence'}, label, own.map((word, j) => make('span', {class: kind(j)}, word,
       gold.some(Boolean) ? make('small', {}, gold[j] || '–') : null)));
   };
   batch.replaceChildren(...Array.from({length: Math.min(count, MOST_SENTENCES)}, (_, i) => sentence(i)),
-                        ...(count > MOST_SENTENCES ? [make('p', {class: 'note'}, `and ${count - MOST_SENTENCES} more in this batch`)] : []));
+                        ...(count > MOST_SENTENCES ? [note(`and ${count - MOST_SENTENCES} more in this batch`)] : []));
 }
 
 slider.max = EVENTS.length - 1;

@@ -6,13 +6,20 @@ function showCall(number) {
   const checks = DATA.checks[own.op] || {};
   const place = own.site.split('.'), inside = own.depth ? `, called by ${place.slice(0, -1).join('.')}` : '';
   showPanel(
-    make('div', {class: 'head'}, make('div', {class: 'pass'}, own.part === own.kind || own.kind === 'helper' ? own.part : `${own.part}, ${own.kind}`),
+    make('div', {class: 'head'}, make('div', {class: 'pass'}, [...new Set([own.part, own.kind])].filter(one => one !== 'helper').join(', ')),
          make('h2', {}, own.op), make('div', {class: 'site'}, own.site + inside), make('p', {}, op.title),
-         forward.plain ? make('p', {class: 'note'}, forward.plain) : null),
+         forward.plain ? note(forward.plain) : null),
     ...formulasOf(op, own), ...specialOf(forward), ...arraysOf(forward, checks, own), ...cacheOf(forward), ...sourcesOf(op, own));
 }
 
 function showPanel(...contents) { panel.replaceChildren(...contents.filter(Boolean)); }
+
+// What some ops have of their own.
+function specialOf(event) {
+  const {attention = [], lattices = [], linkage = null} = event;
+  const headed = (found, heading, draw) => found.flatMap((one, i) => draw(one, found.length > 1 ? `${heading}, sentence ${i + 1}` : heading));
+  return [...headed(attention, 'Attention', attentionOf), ...headed(lattices, 'Lattice', latticeOf), ...(linkage ? linkageOf(linkage) : [])];
+}
 
 function sides(own, contents) {
   const kinds = Object.keys(contents);
@@ -33,21 +40,27 @@ function formulasOf(op, own) {
 
 function arraysOf(forward, checks, own) {
   if (!forward.rows) return [];
-  const rows = forward.rows.map(row => make('div', {class: 'two pair'},
-    row.parameter ? make('p', {class: 'name site'}, row.parameter) : null,
-    make('div', {}, row.forward.map(figure => figureOf(figure, forward.batch))),
-    make('div', {}, row.backward.length ? row.backward.map(figure => figureOf(figure, forward.batch, row.name === 'result' ? [] : checks[row.name] || []))
-         : make('p', {class: 'sampled'}, row.name === 'result' || forward.partner === null ? '' : `${row.name} has no gradient`))));
-  const note = 'Point at a cell, or move over it with the arrow keys, to read its number. A mark is the verdict of minixl study check: the relative error '
-    + 'of this op’s gradient in float64. Of a large array, evenly spaced rows and columns are shown; its statistics are of all elements.';
-  return [make('h3', {}, 'Arrays, each beside its gradient'), make('p', {class: 'note'}, note), sides(own, {forward: [], backward: []}), ...rows];
+  const rows = forward.rows.map(row => {
+    const gradients = row.backward.map(figure => figureOf(figure, forward.batch, row.name === 'result' ? [] : checks[row.name] || []));
+    const none = row.name === 'result' || forward.partner === null ? '' : `${row.name} has no gradient`;
+    return make('div', {class: 'two pair'}, row.parameter ? make('p', {class: 'name site'}, row.parameter) : null,
+                make('div', {}, row.forward.map(figure => figureOf(figure, forward.batch))),
+                make('div', {}, gradients.length ? gradients : make('p', {class: 'sampled'}, none)));
+  });
+  return [title('Arrays, each beside its gradient'),
+          note('Point at a cell, or move over it with the arrow keys, to read its number. A mark is the verdict of minixl study check: '
+            + 'the relative error of this op’s gradient in float64. Of a large array, evenly spaced rows and columns are shown; its '
+            + 'statistics are of all elements.'),
+          sides(own, {forward: [], backward: []}), ...rows];
 }
 
 function cacheOf(forward) {
   if (!forward.cache || !forward.cache.length) return [];
-  const box = make('details', {}, make('summary', {}, `Cache: ${forward.cache.length === 1 ? 'the array' : `the ${forward.cache.length} arrays`} that the forward pass kept for the backward pass`));
+  const what = forward.cache.length === 1 ? 'the array' : `the ${forward.cache.length} arrays`;
+  const box = make('details', {}, make('summary', {}, `Cache: ${what} that the forward pass kept for the backward pass`));
   box.addEventListener('toggle', () => {
-    if (box.children.length === 1) box.append(make('div', {class: 'two pair'}, forward.cache.map(figure => figureOf(figure, forward.batch))));
+    if (box.children.length > 1) return;
+    box.append(make('div', {class: 'two pair'}, forward.cache.map(figure => figureOf(figure, forward.batch))));
   });
   return [box];
 }

@@ -30,11 +30,13 @@ function buildTree(phase) {
     }
     node.events.push(number);
   });
-  const sizes = EVENTS.filter(event => event.phase === phase && event.kind === 'backward' && event.norm > 0).map(event => Math.log(event.norm));
+  const sizes = EVENTS.filter(event => event.phase === phase && event.kind === 'backward' && event.norm > 0)
+    .map(event => Math.log(event.norm));
   const [low, high] = [Math.min(...sizes), Math.max(...sizes)];
   shownPhase = phase;
   items = new Map();
-  tree.replaceChildren(...[...root.children.values()].flatMap(node => itemsOf(node, 0, size => size > 0 ? .06 + .94 * (Math.log(size) - low) / (high - low || 1) : 0)));
+  const share = size => size > 0 ? .06 + .94 * (Math.log(size) - low) / (high - low || 1) : 0;
+  tree.replaceChildren(...[...root.children.values()].flatMap(node => itemsOf(node, 0, share)));
   if (tree.firstChild) setTabStop(tree.firstChild);
 }
 
@@ -52,15 +54,19 @@ function itemsOf(node, depth, share) {
 }
 
 function itemOf(name, number, size, depth, share) {
-  const op = number === undefined ? '' : EVENTS[number].op, label = name;
+  const op = number === undefined ? '' : EVENTS[number].op;
   const bar = make('span', {class: 'bar'});
   bar.style.setProperty('--size', size === null ? 0 : share(size));
-  const row = make('div', {class: 'row', title: op && op !== name ? `${name}: ${op}` : null}, make('span', {class: 'label'}, label), bar, make('small', {}, size === null ? '' : three(size)));
+  const row = make('div', {class: 'row', title: op && op !== name ? `${name}: ${op}` : null}, make('span', {class: 'label'}, name), bar,
+                   make('small', {}, size === null ? '' : three(size)));
   row.style.setProperty('--depth', depth);
   const item = make('li', {role: 'treeitem', tabindex: -1, 'aria-selected': 'false', 'data-event': number,
-                           'aria-label': `${label}${size === null ? '' : `, gradient ${short(size)}`}`}, row);
+                           'aria-label': `${name}${size === null ? '' : `, gradient ${short(size)}`}`}, row);
   if (number !== undefined) items.set(number, item);
-  row.addEventListener('click', () => { if (number === undefined) toggle(item); else { choose(item); } item.focus(); });
+  row.addEventListener('click', () => {                                // a second click closes the block
+    if (number === undefined || item.getAttribute('aria-selected') === 'true') toggle(item); else choose(item);
+    item.focus();
+  });
   return item;
 }
 

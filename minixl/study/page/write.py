@@ -27,7 +27,8 @@ from minixl.training.objective import Objective
 
 HERE = resources.files(__package__)
 STYLES = ("page.css",)
-SCRIPTS = ("numbers.js", "figures.js", "tree.js", "panels.js", "special.js", "updates.js", "page.js")      # in the order they run
+SCRIPTS = ("numbers.js", "elements.js", "figures.js", "tree.js", "panels.js", "attention.js", "lattice.js", "linkage.js",
+           "perturbation.js", "updates.js", "page.js")                 # in the order they run
 
 
 class Written(NamedTuple):

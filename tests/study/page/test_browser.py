@@ -67,7 +67,14 @@ def test_the_slider_reaches_every_event(chromium, pages):
     page.keyboard.press("Home")
     assert page.inner_text("#position").startswith("1 of") and page.get_attribute("#slider", "aria-valuetext").startswith("1 of")
     page.keyboard.press("End")
-    assert page.inner_text("#panel h2") == "Update by the loss generator" and problems == []
+    assert page.inner_text("#panel h2") == "Update by the loss generator"
+    buttons = page.query_selector_all("#parts button")
+    assert [button.inner_text() for button in buttons] == ["forward", "loss", "backward", "update"] * 3
+    assert [button.get_attribute("aria-current") for button in buttons] == ["false"] * 11 + ["true"]
+    buttons[4].press("Enter")
+    first = next(i for i, event in enumerate(data["events"]) if event["kind"] == "update") + 2
+    assert page.inner_text("#position").startswith(f"{first} of") and buttons[4].get_attribute("aria-current") == "true"
+    assert problems == []
     page.close()
 
 
