@@ -100,14 +100,14 @@ def _start(model: str, texts: list[tuple[str, str]], targets: Sequence[str], at_
                    changes=options["changes"], seed=options["seed"], reporter=Terminal())
 
 
-def walk_through(recording: Recording, begin: str = "") -> None:
-    """Show one event at a time; a key moves.  begin: the name of the first, "" for the beginning."""
+def walk_through(recording: Recording, first: int | None = None) -> None:
+    """Show one event at a time; a key moves.  first: where to begin; None: at the first op that no op calls."""
     from minixl.study.view import describe
     from minixl.study.walk import Walk
 
     walk, message = Walk(recording), ""
-    if begin:
-        walk.jump(begin)
+    if first is not None:
+        walk.position = first
     with Keys() as keys:
         while True:
             width, height = shutil.get_terminal_size()

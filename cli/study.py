@@ -47,7 +47,7 @@ def step(model: str, only: str | None, **options: Any) -> None:
         names = {word for event in recording.events for word in names_of(event)}
         raise WrongArguments(f"--only: nothing in this step has {only!r} in its name{nearest(only or '', sorted(names))}")
     if sys.stdout.isatty() and sys.stdin.isatty():
-        walk_through(recording, only or "")
+        walk_through(recording, None if only is None else chosen[0])
         return
     for number in chosen:
         click.echo("\n".join(describe(recording, number, PAGE, paint)) + "\n")

@@ -88,6 +88,18 @@ def test_keys(encoder):
     assert terminal.close() == 0
 
 
+def test_it_begins_at_a_name(encoder):
+    terminal = Terminal([*STEP, encoder, *LABELLED, "--only", "forward word_embeddings"])
+    assert shown(terminal.until("q quit")).endswith("forward bert.embeddings.word_embeddings: embedding")
+    os.write(terminal.master, b"q")
+    assert terminal.close() == 0
+    terminal = Terminal([*STEP, encoder, *LABELLED, "--only", "backward classifier linear"])
+    assert shown(terminal.until("q quit")).endswith("backward classifier: linear")
+    assert "loss.softmax_cross_entropy" in shown(terminal.press("b")), "all others are there, too"
+    os.write(terminal.master, b"q")
+    assert terminal.close() == 0
+
+
 def test_a_narrow_window(encoder):
     terminal = Terminal([*STEP, encoder, *LABELLED], columns=30, lines=16)
     screen = terminal.until("n next  b back")
