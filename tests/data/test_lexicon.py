@@ -47,6 +47,12 @@ def test_equal_words_have_one_id_and_ids_are_never_given_again():
     assert lexicon.rows(first).tolist() == [1, 1, 0, 1]
 
 
+def test_words_of_ids():
+    lexicon = Lexicon(["the"], "th")
+    [[[the], [unseen]], [[again]]] = lexicon.pieces_batch([["the", "unseen"], ["the"]])
+    assert lexicon.pieces_as_text([unseen, the, again]) == ["unseen", "the", "the"]
+
+
 def test_every_distinct_word_is_spelled_once():
     lexicon = Lexicon([], "abc")
     spelled = lexicon.spell(ids_of(lexicon, ["cab", "ax", "cab", "", "öb", "ax"]))

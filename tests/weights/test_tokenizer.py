@@ -44,6 +44,12 @@ def test_pieces_of_words(tokenizer):
     assert tokenizer.pieces_batch([["Zürichs"]])[0] == [zurich]
 
 
+def test_pieces_as_text(tokenizer, unigram):
+    [[[*pieces]]] = tokenizer.pieces_batch([["Zürichs"]])
+    assert tokenizer.pieces_as_text([tokenizer.cls_id, *pieces]) == ["[CLS]", "Zür", "##ich", "##s"]
+    assert Tokenizer(unigram).pieces_as_text([0, 5, 7]) == ["<s>", "▁New", "a"]
+
+
 def test_results_belong_to_the_caller(tokenizer):
     tokenizer.pieces_batch([["Sevilla", "Sevilla"]])[0][0].append(99)
     assert tokenizer.pieces_batch([["Sevilla", "Sevilla"]])[0] == [[5], [5]]
