@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ class Stack(nn.Module):
 
     def __init__(self, config: LanguageModelConfig) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(nn.TransformerEncoderLayer(
+        self.blocks: Any = nn.ModuleList(nn.TransformerEncoderLayer(
             config.hidden_size, config.num_attention_heads, config.intermediate_size, config.dropout, "relu",
             config.layer_norm_eps, batch_first=True, norm_first=True) for _ in range(config.num_hidden_layers))
         self.norm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
@@ -127,7 +127,7 @@ class TorchLanguageModel:
     def predicted(self, language: str, direction: str, hidden: Tensor, targets: Tensor) -> Tensor:
         """Sampled softmax: the target and the candidates other than it."""
         ids, correction, tries = self.candidates[language, direction]
-        table = self.model.words[language].weight
+        table: Any = self.model.words[language].weight
         scores = hidden @ table[ids].T - correction
         scores = scores.masked_fill(ids == targets[:, None], -math.inf)
         own = (hidden * table[targets]).sum(1) - log_expected(targets.numpy(), tries, len(table))
@@ -158,8 +158,9 @@ def load(model: LanguageModelModule, start: dict[str, np.ndarray]) -> None:
     """Copy parameters with minixl's names."""
     with torch.no_grad():
         for language, table in model.words.items():
-            table.weight.copy_(torch.from_numpy(start[f"words.{language}.weight"]))
-        for direction, stack in zip(DIRECTIONS, model.stacks, strict=True):
+            table.get_parameter("weight").copy_(torch.from_numpy(start[f"words.{language}.weight"]))
+        stacks: Any = model.stacks
+        for direction, stack in zip(DIRECTIONS, stacks, strict=True):
             for kind in ("weight", "bias"):
                 getattr(stack.norm, kind).copy_(torch.from_numpy(start[f"{direction}.LayerNorm.{kind}"]))
                 for i, block in enumerate(stack.blocks):
