@@ -44,7 +44,7 @@ class Stack(nn.Module):
         self.norm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
         self.states: list[Tensor] = []
         for block in self.blocks:
-            block.norm1.register_forward_hook(lambda module, inputs, output: self.states.append(output))
+            block.get_submodule("norm1").register_forward_hook(lambda module, inputs, output: self.states.append(output))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """x (B, N, H) -> L + 1 layers of states (B, N, H)."""
