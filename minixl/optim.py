@@ -160,8 +160,15 @@ class Optimizer:
         grad = xp.zeros((len(rows), parameter.value.shape[1]), self.store.dtype)
         if parameter.grad is not None:
             grad[xp.searchsorted(rows, parameter.grad.rows)] = parameter.grad.values
-        value, moments = parameter.value[rows], {key: m[rows] for key, m in state.items()}
-        self.update(value, grad, moments, lr, group.weight_decay)
+        copied = len(rows) < len(active)               # a table of which every row was looked up is updated in place
+        value, moments = (parameter.value[rows], {key: m[rows] for key, m in state.items()}) if copied else (parameter.value, state)
+
+        def block(part: slice) -> None:
+            self.update(value[part], grad[part], {key: m[part] for key, m in moments.items()}, lr, group.weight_decay)
+
+        by_rows(block, len(value), value.shape[1], xp, passes=14)
+        if not copied:
+            return
         parameter.value[rows] = value
         for key, moment in moments.items():
             state[key][rows] = moment

@@ -213,6 +213,30 @@ def test_large_spans_on_threads_equal_torch(rng, monkeypatch):
     adamw_equals_torch(optim, rng)
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_a_table_of_which_every_row_was_looked_up_equals_torch(rng, monkeypatch, decay):
+    """In place and in blocks, from the second step on; some rows have no gradient in later steps."""
+    monkeypatch.setattr("minixl.backend.WORTH_A_THREAD", 0)
+    monkeypatch.setattr("minixl.backend.BLOCK", 128)
+    store = ParameterStore({"table": (40, 30), "other": (2,)}, tables=["table"], dtype=np.float64)
+    store["table"].value[...] = rng.normal(size=(40, 30))
+    tensor = torch.nn.Parameter(torch.tensor(store["table"].value))
+    ours = AdamW(store, [Group(("table",), 0.05, decay)])
+    theirs = torch.optim.AdamW([tensor], lr=0.05, weight_decay=decay)
+    for step in range(6):
+        ids = np.arange(20) if not step else np.arange(20, 40) if step == 1 else rng.integers(0, 40, 7)
+        values = rng.normal(size=(len(ids), 30))
+        store.accumulate("", {"table": sum_rows(ids, values)})
+        dense = np.zeros((40, 30))
+        np.add.at(dense, ids, values)
+        tensor.grad = torch.tensor(dense)
+        ours.step()
+        theirs.step()
+        store.zero_grad()
+        assert_close(store["table"].value, tensor.detach().numpy(), 1e-9, f"step {step}")
+    assert ours.active[0].all()
+
+
 def test_exponential_schedule_is_that_of_torch():
     """The learning rate after every epoch of four steps, times 0.9."""
     optimizer = torch.optim.SGD([torch.zeros(1)], 1.0)
