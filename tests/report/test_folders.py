@@ -52,8 +52,10 @@ def compared(tmp_path, *folders):
 def test_a_run_of_another_version(tmp_path):
     """A setting had another type, one was not there yet, a section had another name: it is the same run with another seed."""
     new = write_run(tmp_path / "a" / "new", 1)
-    old = edit(write_run(tmp_path / "a" / "old", 2), ("constrained = true", "constrained = 1"), ("max_minutes = 0.0\n", ""),
-               ("[linkage]\nlevel = \"none\"\n", "[alignment]\naverage_linkage = false\nlevel = \"sentence\"\n"))
+    old = edit(write_run(tmp_path / "a" / "old", 2), ("constrained = true", "constrained = 1"),
+               ("max_minutes = 0.0\nmax_steps", "max_steps"),
+               ("[linkage]\ndistance = \"average-linkage\"\nlevel = \"none\"\n",
+                "[alignment]\naverage_linkage = false\nlevel = \"sentence\"\n"))
     assert read_folder(old).settings["train.max_minutes"] == 0.0
     assert [name for name, _ in group([read_folder(new), read_folder(old)])[0]] == ["new (2 seeds)"]
     edit(old, ("[train]", "[train]\nolder = 1979-05-27\nmax_minutes = 'many'"))
