@@ -73,14 +73,20 @@ def lower_words(line: str, tokenised: bool, *, lower: bool = True) -> list[str]:
 
 
 def count_words(text: Text) -> Counter[str]:
-    """Return how often each word occurs in the sentences that fit.  Raises UserError without any, or with only one word."""
+    """Return how often each word occurs in the sentences that fit.
+
+    Raises UserError for fewer than two such sentences, of which one is held out, and for a text of one word.
+    """
     counts: Counter[str] = Counter()
+    sentences = 0
     for words in text.sentences():
         if text.fits(words):
             counts.update(words)
-    if not counts:
-        raise UserError(f"{text.names}: expected lines of {text.shortest} to {text.longest} words, found none; is this raw text, "
-                        "one sentence a line? (language_model.shortest and language_model.longest set the limits)")
+            sentences += 1
+    if sentences < 2:
+        raise UserError(f"{text.names}: expected lines of {text.shortest} to {text.longest} words, found "
+                        f"{'only one' if sentences else 'none'}; is this raw text, one sentence a line? (language_model.shortest and "
+                        "language_model.longest set the limits)")
     if len(counts) < FEWEST_WORDS:
         raise UserError(f"{text.names}: expected at least {FEWEST_WORDS} different words, found only {quoted(next(iter(counts)))}; "
                         "give real text")

@@ -65,6 +65,7 @@ def test_many_words_are_written_in_parts(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("content, message", [
     ("", "expected lines of 3 to 10 words, found none; is this raw text, one sentence a line"),
+    ("this one fits\ntwo words", "expected lines of 3 to 10 words, found only one; is this raw text"),
     ("two words\n\n" + "many " * 11, "expected lines of 3 to 10 words, found none"),
     ("no No nO\nNO no no\n", "expected at least 2 different words, found only 'no'; give real text")])
 def test_text_without_a_usable_line_or_a_second_word(tmp_path, content, message):
