@@ -7,6 +7,8 @@
    No length x length matrix is in memory: the forward pass computes an online softmax (Milakov & Gimelshein 2018,
    arXiv:1805.02867), and the backward pass computes the probabilities again from log_sum (Dao et al. 2022,
    arXiv:2205.14135).  No two blocks add to the same sum, so there are no atomics and the result is always the same.
+   visible: a query sees all keys of its sentence, those up to itself, or those from itself on; tiles that it does not see
+   are skipped.
    A warp owns 4 rows of the tile, a lane one row of the other side for the scores and one or two dimensions for the sums.
    Dropout on the probabilities comes from `mask` (the op's layout) or from a hash of the seed and the element's position in
    that mask, which the backward pass computes again: dropout.cuh.

@@ -85,8 +85,8 @@ def count_words(text: Text) -> Counter[str]:
             sentences += 1
     if sentences < 2:
         raise UserError(f"{text.names}: expected lines of {text.shortest} to {text.longest} words, found "
-                        f"{'only one' if sentences else 'none'}; is this raw text, one sentence a line? (language_model.shortest and "
-                        "language_model.longest set the limits)")
+                        f"{'only one' if sentences else 'none'}; is this raw text, one sentence a line? "
+                        "(language_model.shortest and language_model.longest set the limits)")
     if len(counts) < FEWEST_WORDS:
         raise UserError(f"{text.names}: expected at least {FEWEST_WORDS} different words, found only {quoted(next(iter(counts)))}; "
                         "give real text")
