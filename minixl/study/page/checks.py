@@ -1,6 +1,7 @@
 """The verdicts of `minixl study check` about the gradients on the page."""
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 
 from minixl.settings import Settings
@@ -13,7 +14,7 @@ Verdict = tuple[str, float, bool]                  # compared with, worst relati
 
 def verdicts_of_ops(files: Iterable[str]) -> dict[str, dict[str, list[Verdict]]]:
     """files: of ops, such as layernorm -> op -> argument -> its verdicts; those of all variants of an op are one."""
-    rows = [row for target in targets(sorted(set(files))) if target.kind == "op" for row in target.check(has_torch())]
+    rows = [row for target in targets(sorted(set(files))) if target.kind == "op" for row in _rows("op", target.name)]
     names = {row.name.partition(",")[0] for row in rows}
     return {name: _by_parameter([row for row in rows if row.name.partition(",")[0] == name]) for name in sorted(names)}
 
@@ -21,8 +22,14 @@ def verdicts_of_ops(files: Iterable[str]) -> dict[str, dict[str, list[Verdict]]]
 def verdicts_of_updates(settings: Settings, losses: Iterable[str]) -> dict[str, list[Verdict]]:
     """Return the verdicts about every update of a method and its terms, on small models, by loss."""
     names = [name for name in OBJECTIVES if _is_like(name, settings)]
-    rows = [row for target in targets(names) if target.name in names for row in target.check(has_torch())]
+    rows = [row for name in names for row in _rows("method", name)]
     return {loss: _worst([row for row in rows if row.name.endswith(f": {loss}")]) for loss in losses}
+
+
+@functools.cache                                       # several pages of one process have the same ops and methods
+def _rows(kind: str, name: str) -> list[Row]:
+    [target] = [target for target in targets([name]) if (target.kind, target.name) == (kind, name)]
+    return target.check(has_torch())
 
 
 def _is_like(name: str, settings: Settings) -> bool:

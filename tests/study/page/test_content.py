@@ -7,6 +7,7 @@ import pytest
 from minixl.study import cases
 from minixl.study.events import BACKWARD, FORWARD, OpCall
 from minixl.study.page.batches import axes_of, piece_name
+from minixl.study.page import checks
 from minixl.study.page.checks import verdicts_of_ops, verdicts_of_updates
 from minixl.study.page.content import Content
 from minixl.study.view import flat_arrays
@@ -113,7 +114,9 @@ def test_verdicts(encoder, monkeypatch):
         return made
 
     monkeypatch.setattr("minixl.study.check.make_cases", doubled)
+    checks._rows.cache_clear()
     wrong = verdicts_of_ops(["linear"])["linear"]
+    checks._rows.cache_clear()
     assert not any(passed for _, _, passed in wrong["x"]) and all(passed for _, _, passed in wrong["weight"])
 
 
