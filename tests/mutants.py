@@ -145,9 +145,8 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("rows without a gradient not updated", "rows = xp.flatnonzero(active)\n        if group",
          "rows = xp.flatnonzero(active) if parameter.grad is None else parameter.grad.rows\n        if group"),
         ("moments of a table not kept", "state[key][rows] = moment", "pass"),
-        ("clipping: the norm of each parameter", "total + (flat @ flat)", "(flat @ flat)"),
-        ("clipping: tables forgotten", 'values = getattr(grad, "values", grad)\n            if values',
-         "values = getattr(grad, 'values', None) if False else (grad if hasattr(grad, 'dtype') else None)\n            if values"),
+        ("clipping: the norm of each parameter", "total + (values @ values)", "(values @ values)"),
+        ("clipping: tables forgotten", "for grad in tables if grad is not None", "for grad in ()"),
         ("clipping: scaled up as well", "if limit < norm < inf:", "if True:"),
     ],
 }
