@@ -56,8 +56,8 @@ class LanguageModelTraining(Training):
 
     def final_scores(self) -> dict[str, Any]:
         """Return the content of metrics.json."""
-        found = self.perplexity or perplexities(self.model, self.streams)              # type: ignore[arg-type]
-        return {"test": {}, "last": {}, "oracle": {}, "perplexity": found, **self.effort()}
+        perplexity = self.perplexity or perplexities(self.model, self.streams)         # type: ignore[arg-type]
+        return {"test": {}, "last": {}, "oracle": {}, "perplexity": perplexity, **self.effort()}
 
 
 class LanguageModelStage(Method):
