@@ -130,8 +130,8 @@ class Predictor:
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "auto") -> Predictor:
-        """Load a model folder.  Raises UserError when it is not one."""
-        return cls(*load_model(Path(folder), xp=array_module_for(device)))
+        """Load a model folder, for prediction only: its parameters may be read-only.  Raises UserError when it is not one."""
+        return cls(*load_model(Path(folder), xp=array_module_for(device), read_only=True))
 
     def for_language(self, language: str) -> Predictor:
         """Return a predictor for texts in a language, such as "es"; it matters only to a model with word vectors of several."""

@@ -17,7 +17,6 @@ from math import pi, sqrt
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import erf
 
 from minixl.backend import Array, array_module, by_rows, op
 
@@ -56,6 +55,7 @@ def _exact_block(xp, x: Array, y: Array, slope: Array) -> None:
 
 def _erf(xp):
     if xp is np:
+        from scipy.special import erf                                  # takes longer to import than NumPy: only for float64
         return erf
     from cupyx.scipy.special import erf as cupy_erf                    # the same function on the GPU
     return cupy_erf
