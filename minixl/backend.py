@@ -35,7 +35,7 @@ Array = Any                                # np.ndarray or cupy.ndarray
 Function = TypeVar("Function", bound=Callable[..., Any])
 Item = TypeVar("Item")
 
-BLOCK = 1 << 18                            # elements per block: the fastest of 2^13 ... 2^18, see docs/performance.md
+BLOCK = 1 << 17                            # elements per block: the fastest of 2^13 ... 2^18, see docs/performance.md
 WORTH_A_THREAD = 1 << 19                   # with fewer elements times passes, one thread is faster
 
 
