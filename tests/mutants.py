@@ -20,11 +20,10 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("weight gradient from |x|", "dy.T @ x,", "dy.T @ abs(x),"),
     ],
     "minixl.ops.embedding": [
-        ("overwrites instead of sums", "xp.add.reduceat(values[order], first, axis=0)", "values[order][first]"),
-        ("sums in the order of the text", "reduceat(values[order], first", "reduceat(values, first"),
+        ("overwrites instead of sums", "picks @ values", "values[order][first]"),
+        ("sums in the order of the text", "values.dtype), order, np.append", "values.dtype), np.arange(len(ids)), np.append"),
         ("values of distinct ids not sorted", "return RowSparse(ordered, values[order])", "return RowSparse(ordered, values)"),
-        ("mean instead of sum", "xp.add.reduceat(values[order], first, axis=0)",
-         "xp.add.reduceat(values[order], first, axis=0) / 2"),
+        ("mean instead of sum", "picks @ values", "picks @ values / 2"),
     ],
     "minixl.ops.layernorm": [
         ("dx is zero", "dnorm *= rstd[rows]", "dnorm *= 0"),
