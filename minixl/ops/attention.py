@@ -23,6 +23,7 @@ import numpy as np
 from minixl.backend import Array, array_module, in_parallel, op
 from minixl.blas import single_threaded
 from minixl.ops.dropout import dropout_mask, dropout_scale
+from minixl.ops.softmax import row_maxima
 
 ALL, BEFORE, AFTER = VISIBLE = ("all", "before", "after")              # the words that a word sees
 
@@ -69,7 +70,7 @@ def attention_forward(query: Array, key: Array, value: Array, starts: np.ndarray
         xp.matmul(q, k.swapaxes(2, 3), out=p)
         if visible != ALL:
             p += _hidden(group.length, visible, p.dtype, xp)
-        p -= p.max(axis=3, keepdims=True)
+        p -= row_maxima(p)
         xp.exp(p, out=p)
         p /= xp.einsum("nalk->nal", p)[..., None]
         out[...] = _kept(p, group, cache) @ v
