@@ -40,7 +40,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-BLOCK = 1 << 18                            # elements per block: the fastest of 2^13 ... 2^18, see docs/performance.md
+BLOCK = 1 << 17                            # elements per block: the fastest of 2^13 ... 2^18, see docs/performance.md
 WORTH_A_THREAD = 1 << 19                   # with fewer elements times passes, one thread is faster
 
 _this_thread = threading.local()           # .alone: it computes an item of side_by_side, beside other threads
