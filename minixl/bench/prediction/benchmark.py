@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from minixl.errors import UserError
 from minixl.methods import METHODS
 from minixl.models.transformer import Transformer
 from minixl.run.prepare import prepare
+from minixl.weights.folder import read_config
 
 PEERS = ("transformers", "onnxruntime", "openvino")
 MODULE = "minixl.bench.prediction.worker"
@@ -54,11 +56,12 @@ def make_work(options: Options, lengths: Sequence[str], count: int, scratch: Pat
               say: Say) -> tuple[BertWork, dict[str, Any], dict[str, Any]]:
     """Read as `minixl train` does; return what every engine gets, the texts by length, and what the report says about both."""
     encoder, source = find_inputs(options, scratch, say)
-    settings = make_settings(options, {})
+    most = read_config(encoder).max_pieces
+    settings = make_settings(replace(options, max_length=min(options.max_length, most)), {})
     prepared = prepare(METHODS[settings["method"]], settings, Inputs(encoder, [source]), options.seed)
     model, sentences = prepared.model, [sentence.words for sentence in prepared.sources[0].corpus.sentences()]
     assert isinstance(model, Transformer)
-    texts = {length: texts_of(sentences, length, prepared.tokenizer, model.config.max_pieces, count) for length in lengths}
+    texts = {length: texts_of(sentences, length, prepared.tokenizer, most, count) for length in lengths}
     work = BertWork(encoder=encoder, start={name: model.store[name].value.copy() for name in model.head_names()}, frozen=[],
                     settings=dict(settings), batches={}, predicted={}, seed=options.seed, operations={})
     return work, texts, facts_of(model, settings, encoder, source)
