@@ -116,8 +116,9 @@ def predict(encoder: Path | None, source: str | None, against: str, lengths: str
 
     require_writable("--json", json_file)
     peers = peers_of(against)
-    options = Options(encoder=encoder and encoder_folder(encoder), source=parse_language_file(source, "--source") if source else None,
-                      repeats=repeats, limit=limit, threads=threads, freeze=(), seed=seed)
+    options = Options(encoder=encoder and encoder_folder(encoder),
+                      source=parse_language_file(source, "--source") if source else None, repeats=repeats, limit=limit,
+                      threads=threads, freeze=(), seed=seed)
     result = run(options, peers, tuple(LENGTHS) if lengths == "all" else (lengths,), pieces, to_stderr)
     click.echo(table(result))
     if json_file:

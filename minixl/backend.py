@@ -22,6 +22,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import islice
 from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
@@ -151,8 +152,7 @@ def side_by_side(function: Callable[[Item], Result], items: Iterable[Item]) -> I
         pool, waiting, remaining = _pool(workers), deque[Future[Result]](), iter(items)
         try:
             while True:
-                while len(waiting) < 2 * workers and (item := next(remaining, _pool)) is not _pool:
-                    waiting.append(pool.submit(_alone, function, item))
+                waiting.extend(pool.submit(_alone, function, item) for item in islice(remaining, 2 * workers - len(waiting)))
                 if not waiting:
                     return
                 yield waiting.popleft().result()

@@ -1,7 +1,7 @@
 """A tagger of transformers as an ONNX graph, written to files that ONNX Runtime and OpenVINO read.
 
     plain     as PyTorch exports it, with attention written out
-    fused     the same after ONNX Runtime's own optimiser for BERT: attention, residual + LayerNorm and bias + gelu as one operator each
+    fused     the same after ONNX Runtime's optimiser for BERT: attention, residual + LayerNorm, bias + gelu are one operator each
     int8      the fused graph with the weights of its products in 8 bits, and activations quantised as they come
 """
 from __future__ import annotations

@@ -35,5 +35,6 @@ def block(length: str, figures: dict[str, Any]) -> list[str]:
         lines.append(f"{shown:<{NAME}}{own['seconds']:>10.3f}{own['tokens_per_second']:>10.0f}{compared[0]:>11}{compared[1]:>12}"
                      f"{compared[2]:>11}".rstrip())
     if "ratio" in figures:
-        lines.append(f"minixl is {figures['ratio']:.2f} times as fast as {figures['fastest']}, the fastest of the others in float32")
+        lines.append(f"minixl is {figures['ratio']:.2f} times as fast as {figures['fastest']}, the fastest of the others in "
+                     "float32")
     return lines
