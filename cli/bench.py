@@ -83,6 +83,49 @@ def train(encoder: Path | None, source: str | None, against: str | None, family:
 
 
 @bench.command()
+@click.option("--encoder", type=click.Path(path_type=Path), help="Hugging Face folder of the encoder.  [default: the quickstart's]")
+@click.option("--source", metavar="LANGUAGE=FILE",
+              help="Sentences with entity tags, from which the texts are cut.  [default: the sample corpus, English]")
+@click.option("--against", metavar="ENGINES", default="",
+              help="Other engines, with commas between them: transformers, onnxruntime, openvino.")
+@click.option("--lengths", type=click.Choice(["all", "posts", "sentences", "documents"]), default="all", show_default=True,
+              help="Lengths of the texts: 12 words at most, whole sentences, about 240 words.")
+@click.option("--pieces", type=click.IntRange(1), default=8000, show_default=True, help="Word pieces of each length.")
+@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Times each engine is measured.")
+@click.option("--limit", type=click.IntRange(0), default=2000, show_default=True,
+              help="Read only the first N sentences; 0 reads all.")
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Threads of each engine.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of the head's weights.")
+@json_option
+@verbosity_options
+def predict(encoder: Path | None, source: str | None, against: str, lengths: str, pieces: int, repeats: int, limit: int,
+            threads: int, seed: int, json_file: Path | None) -> None:
+    """Time prediction on texts of three lengths, sorted by length for every engine.
+
+    The engines get the same weights; their results are compared before anything is timed.  ONNX Runtime is measured with the
+    graph as exported and with its fused operators for BERT.  Lower precisions are shown beside float32: 8-bit weights with ONNX
+    Runtime, bfloat16 with OpenVINO.
+    """
+    from minixl.bench.checks import require_writable
+    from minixl.bench.prediction.benchmark import peers_of, run
+    from minixl.bench.prediction.report import table
+    from minixl.bench.prediction.texts import LENGTHS
+    from minixl.bench.training.work import Options
+    from minixl.data.inputs import parse_language_file
+    from minixl.weights.e5 import encoder_folder
+
+    require_writable("--json", json_file)
+    peers = peers_of(against)
+    options = Options(encoder=encoder and encoder_folder(encoder),
+                      source=parse_language_file(source, "--source") if source else None, repeats=repeats, limit=limit,
+                      threads=threads, freeze=(), seed=seed)
+    result = run(options, peers, tuple(LENGTHS) if lengths == "all" else (lengths,), pieces, to_stderr)
+    click.echo(table(result))
+    if json_file:
+        json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+@bench.command()
 @click.argument("ops", nargs=-1)
 @click.option("--against", type=click.Choice(["torch", "faiss"]),
               help="Also time the same in PyTorch, or csls by faiss's exact search.")

@@ -5,6 +5,7 @@
     copy_together(xp, a, ...)   several small arrays on the device, in one copy
     array_module_for(device)    "auto", "cpu" or "cuda" -> numpy or cupy
     by_rows(block, rows, width) run a function on blocks of rows on all threads (NumPy), or once on all rows (CuPy)
+    side_by_side(function, items)  results in order, each computed on one thread, several at a time
     @op                         decorates every op: CuPy arrays go to the launcher of the same name in kernels/
     recording(observer)         shows the observer every call of an op
 """
@@ -17,13 +18,17 @@ import importlib
 import inspect
 import os
 import sys
+import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import islice
 from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from minixl.blas import single_threaded
 from minixl.errors import UserError
 
 try:
@@ -34,9 +39,12 @@ except ImportError:                        # every array is a NumPy array
 Array = Any                                # np.ndarray or cupy.ndarray
 Function = TypeVar("Function", bound=Callable[..., Any])
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
-BLOCK = 1 << 18                            # elements per block: the fastest of 2^13 ... 2^18, see docs/performance.md
+BLOCK = 1 << 17                            # elements per block: the fastest of 2^13 ... 2^18, see docs/performance.md
 WORTH_A_THREAD = 1 << 19                   # with fewer elements times passes, one thread is faster
+
+_this_thread = threading.local()           # .alone: it computes an item of side_by_side, beside other threads
 
 
 def _keep_freed_memory() -> None:
@@ -96,8 +104,10 @@ def array_module_for(device: str) -> ModuleType:
 def threads() -> int:
     """Number of threads for element-wise work: MINIXL_THREADS, else OMP_NUM_THREADS, else the cores of this process.
 
-    `using_threads` of blas.py sets both.
+    `using_threads` of blas.py sets both.  1 inside a function that side_by_side calls.
     """
+    if getattr(_this_thread, "alone", False):
+        return 1
     setting = os.environ.get("MINIXL_THREADS") or os.environ.get("OMP_NUM_THREADS")
     return max(1, int(setting)) if setting and setting.isdigit() else len(os.sched_getaffinity(0))
 
@@ -126,6 +136,39 @@ def in_parallel(function: Callable[[Item], object], items: Iterable[Item]) -> No
         wait(helpers)
     for helper in helpers:
         helper.result()
+
+
+def side_by_side(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Yield function(item) for every item, in order; as many as there are threads are computed at the same time.
+
+    Each is computed on one thread, its matrix products included, so its result does not depend on the number of threads.  At
+    most twice as many results as threads wait to be taken.  While a recorder watches, the calls come one after another.
+    """
+    with single_threaded() as possible:
+        workers = threads() if possible and not _observers else 1
+        if workers == 1:
+            yield from map(functools.partial(_alone, function), items)
+            return
+        pool, waiting, remaining = _pool(workers), deque[Future[Result]](), iter(items)
+        try:
+            while True:
+                waiting.extend(pool.submit(_alone, function, item) for item in islice(remaining, 2 * workers - len(waiting)))
+                if not waiting:
+                    return
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+            wait(waiting)
+
+
+def _alone(function: Callable[[Item], Result], item: Item) -> Result:
+    """Call the function while threads() is 1."""
+    before, _this_thread.alone = getattr(_this_thread, "alone", False), True
+    try:
+        return function(item)
+    finally:
+        _this_thread.alone = before
 
 
 def by_rows(block: Callable[[slice], object], rows: int, width: int, xp: ModuleType = np, *, passes: int = 4) -> None:

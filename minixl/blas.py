@@ -10,6 +10,7 @@ import ctypes
 import functools
 import importlib
 import os
+import threading
 from collections.abc import Callable, Iterator
 
 from minixl.errors import UserError
@@ -33,20 +34,35 @@ def _openblas() -> tuple[Callable[[int], None], Callable[[], int]] | None:
     return None
 
 
+_lock = threading.Lock()
+_blocks = 0                        # running blocks of single_threaded, on all threads
+_before = 0                        # OpenBLAS's threads outside them
+
+
 @contextlib.contextmanager
 def single_threaded() -> Iterator[bool]:
-    """Run each matrix product on the thread that calls it.  Yields whether this is possible (only with OpenBLAS)."""
+    """Run each matrix product on the thread that calls it.  Yields whether this is possible (only with OpenBLAS).
+
+    The setting is that of the process; the last of several blocks to end, nested or on several threads, restores it.
+    """
+    global _blocks, _before
     functions = _openblas()
     if functions is None:
         yield False
         return
     set_threads, get_threads = functions
-    before = get_threads()
-    set_threads(1)
+    with _lock:
+        if not _blocks:
+            _before = get_threads()
+            set_threads(1)
+        _blocks += 1
     try:
         yield True
     finally:
-        set_threads(before)
+        with _lock:
+            _blocks -= 1
+            if not _blocks:
+                set_threads(_before)
 
 
 @contextlib.contextmanager

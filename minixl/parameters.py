@@ -7,7 +7,9 @@ minixl/ops/embedding.py.
 """
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from math import prod
@@ -22,6 +24,8 @@ from minixl.ops.embedding import RowSparse, add_sparse
 ALIGNMENT = 64                       # elements: 256 bytes of float32
 
 Gradients = Mapping[str, Any]        # name -> array, RowSparse, or a mapping one level down
+
+_collecting: ContextVar[tuple[ParameterStore, dict[str, Any]] | None] = ContextVar("_collecting", default=None)    # of this thread
 
 
 @dataclass(slots=True)
@@ -135,12 +139,30 @@ class ParameterStore:
             parameter = self[name]
             if not parameter.trainable:
                 continue
-            if not isinstance(grad, RowSparse):
+            collecting = _collecting.get()
+            if collecting is not None and collecting[0] is self:
+                collected = collecting[1]
+                collected[name] = _sum(collected[name], grad) if name in collected else grad
+            elif not isinstance(grad, RowSparse):
                 parameter.grad += grad
             elif parameter.offset is None:
                 parameter.grad = grad if parameter.grad is None else add_sparse(parameter.grad, grad)
             else:
                 parameter.grad[grad.rows] += grad.values
+
+    @contextlib.contextmanager
+    def collecting(self) -> Iterator[dict[str, Any]]:
+        """Keep the gradients that this thread accumulates inside the block apart, by name, instead of adding them.
+
+        For threads that compute parts of a batch at the same time: `accumulate("", collected)` adds a part's gradients later,
+        in a fixed order.
+        """
+        collected: dict[str, Any] = {}
+        token = _collecting.set((self, collected))
+        try:
+            yield collected
+        finally:
+            _collecting.reset(token)
 
     def zero_grad(self) -> None:
         """Set all gradients to zero."""
@@ -153,6 +175,11 @@ class ParameterStore:
     def count(self, *, trainable: bool | None = None) -> int:
         """Number of weights."""
         return sum(self[name].value.size for name in self.names(trainable=trainable))
+
+
+def _sum(a: Any, b: Any) -> Any:
+    """Add two gradients of one parameter, both arrays or both row-sparse, without changing either."""
+    return add_sparse(a, b) if isinstance(a, RowSparse) else a + b
 
 
 def _too_large(shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype) -> UserError:

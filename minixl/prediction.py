@@ -13,7 +13,7 @@ import numpy as np
 
 from minixl.backend import Array, array_module, array_module_for, to_numpy
 from minixl.building import ModelInfo, load_model
-from minixl.data.batching import TOKENS, prediction_batches
+from minixl.data.batching import TOKENS, batch_results
 from minixl.data.encoding import Encoded, PieceTokenizer, encode_documents, encode_sentences
 from minixl.data.examples import Document, Sentence
 from minixl.data.schemes import legal_transitions, paths_to_tags, spans
@@ -38,8 +38,8 @@ def word_scores(model: Model, encoded: Encoded, *, tokens: int = TOKENS,
     """Return a tagger's scores of all words, sentence by sentence; those of a long sentence are joined from its windows."""
     xp, examples = model.store.xp, encoded.examples
     parts, computed = [xp.zeros((0, len(model.labels)), model.store.dtype)], [np.zeros(0, int)]
-    for batch, indices in prediction_batches(examples, tokens, xp, progress):
-        parts.append(_without_nan(model.scores(batch)))
+    for _, indices, scores in batch_results(model.scores, examples, tokens, xp, progress):
+        parts.append(_without_nan(scores))
         computed.append(indices)
     order = np.concatenate(computed)                                       # (E,)  in which the examples were computed
     words = np.array([len(example.rows) for example in examples], int)     # (E,)
@@ -63,8 +63,8 @@ def source_scores(model: Model, encoded: Encoded, *, tokens: int = TOKENS,
         scores = word_scores(model, encoded, tokens=tokens, progress=progress)
         return np.split(to_numpy(scores.values), scores.starts[1:-1]) if encoded.sources else []
     windows: list[Any] = [None] * len(encoded.examples)
-    for batch, indices in prediction_batches(encoded.examples, tokens, model.store.xp, progress):
-        for i, values in zip(indices, to_numpy(_without_nan(model.scores(batch))), strict=True):
+    for _, indices, of_batch in batch_results(model.scores, encoded.examples, tokens, model.store.xp, progress):
+        for i, values in zip(indices, to_numpy(_without_nan(of_batch)), strict=True):
             windows[i] = values
     sources: list[list[np.ndarray]] = [[] for _ in range(encoded.sources)]
     for example, values in zip(encoded.examples, windows, strict=True):
@@ -130,8 +130,8 @@ class Predictor:
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "auto") -> Predictor:
-        """Load a model folder.  Raises UserError when it is not one."""
-        return cls(*load_model(Path(folder), xp=array_module_for(device)))
+        """Load a model folder, for prediction only: its parameters may be read-only.  Raises UserError when it is not one."""
+        return cls(*load_model(Path(folder), xp=array_module_for(device), read_only=True))
 
     def for_language(self, language: str) -> Predictor:
         """Return a predictor for texts in a language, such as "es"; it matters only to a model with word vectors of several."""

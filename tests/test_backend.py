@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from minixl import backend
+from minixl import backend, blas
 from minixl.errors import UserError
 
 
@@ -203,3 +203,68 @@ def test_a_kernel_is_recorded_as_its_op(dispatched):
     with backend.recording(calls.append):
         decorate(made_up_forward)(array)
     assert calls == [backend.Call("made_up_forward", {"x": array}, "kernel", made_up_forward)]
+
+
+def test_side_by_side_computes_several_at_a_time_in_order(monkeypatch):
+    """Both items must run at the same time to pass the barrier; the first one ends last."""
+    monkeypatch.setattr(backend, "threads", lambda: 2)
+    barrier, second_is_done = threading.Barrier(2, timeout=20), threading.Event()
+
+    def meet(item: int) -> int:
+        if item < 2:
+            barrier.wait()
+        if item == 0:
+            assert second_is_done.wait(20)
+        if item == 1:
+            second_is_done.set()
+        return 10 * item
+
+    assert list(backend.side_by_side(meet, iter(range(9)))) == [10 * item for item in range(9)]
+    assert list(backend.side_by_side(meet, [])) == []
+
+
+def test_side_by_side_looks_ahead_only_a_little(monkeypatch):
+    monkeypatch.setenv("MINIXL_THREADS", "2")
+    taken = []
+    results = backend.side_by_side(lambda item: item, (taken.append(item) or item for item in range(50)))
+    assert [next(results), len(taken)] == [0, 4]
+    assert [next(results), len(taken)] == [1, 5]
+    results.close()
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_side_by_side_computes_each_item_on_one_thread(monkeypatch, count):
+    monkeypatch.setenv("MINIXL_THREADS", count)
+    of_blas = lambda: blas._openblas()[1]() if blas._openblas() else 1
+    before = of_blas()
+    inside = list(backend.side_by_side(lambda item: (backend.threads(), of_blas()), range(5)))
+    assert inside == [(1, 1)] * 5 and (backend.threads(), of_blas()) == (int(count), before)
+    if count == "2":
+        nested = backend.side_by_side(lambda item: list(backend.side_by_side(lambda _: threading.get_ident(), range(3))), range(4))
+        assert all(len(set(idents)) == 1 for idents in nested)
+        assert backend.threads() == 2
+
+
+def test_side_by_side_passes_an_exception_on_and_stops(monkeypatch):
+    monkeypatch.setenv("MINIXL_THREADS", "2")
+    begun, running = [], []
+
+    def fail(item: int) -> int:
+        begun.append(item)
+        running.append(item)
+        time.sleep(0.01)
+        running.remove(item)
+        if item == 1:
+            raise KeyError(item)
+        return item
+
+    with pytest.raises(KeyError, match="1"):
+        list(backend.side_by_side(fail, range(1000)))
+    assert not running and len(begun) < 10
+
+
+def test_side_by_side_is_in_order_for_a_recorder(monkeypatch):
+    monkeypatch.setenv("MINIXL_THREADS", "2")
+    with backend.recording(lambda call: None):
+        idents = set(backend.side_by_side(lambda item: threading.get_ident(), range(6)))
+    assert idents == {threading.get_ident()}

@@ -50,3 +50,22 @@ def test_more_threads_than_openblas_was_built_for():
     with pytest.raises(UserError, match=r"^threads: expected at most \d+, for which OpenBLAS was built, got 1000000$"):
         with blas.using_threads(1000000):
             pass
+
+
+def test_blocks_that_end_in_another_order_than_they_began():
+    functions = blas._openblas()
+    if functions is None:
+        pytest.skip("NumPy is not linked with OpenBLAS here")
+    set_threads, get_threads = functions
+    before = get_threads()
+    try:
+        set_threads(2)
+        first, second = blas.single_threaded(), blas.single_threaded()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert get_threads() == 1
+        second.__exit__(None, None, None)
+        assert get_threads() == 2
+    finally:
+        set_threads(before)

@@ -37,16 +37,17 @@ class _MappedFile:
         with path.open("rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
+    def stored(self, name: str) -> np.ndarray:
+        """Return the stored numbers (n,), in the file and read-only; those of bfloat16 as 16-bit integers."""
+        info = self.tensors[name]
+        return np.frombuffer(self._map, DTYPES[info.dtype], info.size, info.start)
+
     def blocks(self, name: str) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield (which weights, their values) in order, bfloat16 as float32, and release the pages after each block."""
-        info = self.tensors[name]
-        stored = np.frombuffer(self._map, DTYPES[info.dtype], info.size, info.start)
+        info, stored = self.tensors[name], self.stored(name)
         for start in range(0, info.size, BLOCK):
             part = slice(start, min(start + BLOCK, info.size))
-            block = stored[part]
-            if info.dtype == "BF16":                   # the upper half of a float32
-                block = (block.astype(np.uint32) << np.uint32(16)).view(np.float32)
-            yield part, block
+            yield part, numbers(stored[part], info.dtype)
             self._release(info.start + part.start * stored.itemsize, info.start + part.stop * stored.itemsize)
 
     def _release(self, start: int, end: int) -> None:
@@ -93,6 +94,10 @@ class SafetensorsReader:
         """Return the file that holds a tensor."""
         return self._files[name].path
 
+    def stored(self, name: str) -> np.ndarray:
+        """Return a tensor as it lies in the file, read-only; bfloat16 as 16-bit integers: see `numbers`."""
+        return self._files[name].stored(name).reshape(self.shape(name))
+
     def read(self, name: str, out: Array | None = None) -> Array:
         """Copy a tensor into `out` (NumPy or CuPy, C-contiguous), converted to its dtype, and return it.
 
@@ -108,6 +113,11 @@ class SafetensorsReader:
         for part, values in self._files[name].blocks(name):
             flat[part] = values if xp is np else xp.asarray(values)
         return out
+
+
+def numbers(stored: np.ndarray, dtype: str) -> np.ndarray:
+    """Return stored numbers as NumPy knows them: a bfloat16, which it lacks, is the upper half of a float32."""
+    return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32) if dtype == "BF16" else stored
 
 
 def _find_files(path: Path) -> tuple[list[Path], dict[str, str]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from minixl.weights.reading import explain_read_errors, read_json
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if threads() > 1 else "false")      # before tokenizers looks
 import tokenizers                                                                              # noqa: E402
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors               # noqa: E402
+from minixl.weights.few_pieces import FewPieces, few_pieces                                    # noqa: E402
 
 # The default names of special tokens: BERT's, then XLM-R's.
 SPECIALS = {"cls_token": ("[CLS]", "<s>"), "sep_token": ("[SEP]", "</s>"), "pad_token": ("[PAD]", "<pad>"),
@@ -44,26 +46,33 @@ class Tokenizer:
         """`vocab_size`: rows of the word embeddings; raises UserError for a tokenizer with more pieces."""
         self.folder = Path(folder)
         self._config = _read_configs(self.folder)
-        self._backend = _load(self.folder, self._config)
-        self._backend.no_truncation()
-        self._backend.no_padding()
-        self.vocab_size: int = max(self._backend.get_vocab().values(), default=-1) + 1
+        self._few = few_pieces(self.folder / "tokenizer.json")
+        ids = self._few.ids if self._few else self._backend.get_vocab()
+        self.vocab_size: int = max(ids.values(), default=-1) + 1
         if vocab_size is not None and self.vocab_size > vocab_size:
             raise UserError(f"{self.folder}: the tokenizer has {self.vocab_size} pieces, config.json: vocab_size says "
                             f"{vocab_size}; the files belong to different models")
-        self.specials = {role: token for role in SPECIALS if (token := self._find(role)) is not None}
+        self.specials = {role: token for role in SPECIALS if (token := self._find(role, ids)) is not None}
         for role, token in self.specials.items():
-            setattr(self, f"{role[:-6]}_id", self._backend.token_to_id(token))
+            setattr(self, f"{role[:-6]}_id", ids[token])
         if "mask_token" not in self.specials:
             self.mask_id = None
         self._pieces_of: dict[str, list[int]] = {}
 
-    def _find(self, role: str) -> str | None:
+    @cached_property
+    def _backend(self) -> tokenizers.Tokenizer:
+        """The tokenizer with an index over all pieces."""
+        backend = _load(self.folder, self._config)
+        backend.no_truncation()
+        backend.no_padding()
+        return backend
+
+    def _find(self, role: str, ids: Mapping[str, int]) -> str | None:
         """Find the token of a role: the one the files name, else the one with a default name."""
         named = self._config.get(role)
         named = named.get("content") if isinstance(named, dict) else named
         for token in [named] if isinstance(named, str) else SPECIALS[role]:
-            if self._backend.token_to_id(token) is not None:
+            if token in ids:
                 return token
         if role == "mask_token":
             return None
@@ -74,6 +83,12 @@ class Tokenizer:
         """Return itself: it reads every language in the same way."""
         return self
 
+    def _few_for(self, texts: Sequence[str]) -> FewPieces | None:
+        """Return the tokenizer for little text; None if with these texts it was more, from which moment on it is not needed."""
+        if self._few and not self._few.has_room(sum(map(len, texts))):
+            self._few = None
+        return self._few
+
     def pieces_batch(self, sentences: Sequence[Sequence[str]]) -> list[list[list[int]]]:
         """Return the ids of each word of each sentence, at least one: a word without pieces becomes [unk_id].
 
@@ -82,19 +97,27 @@ class Tokenizer:
         if len(self._pieces_of) > MAX_CACHED_WORDS:
             self._pieces_of.clear()
         new_words = list({word for words in sentences for word in words} - self._pieces_of.keys())
-        encodings = self._backend.encode_batch_fast([[word] for word in new_words], is_pretokenized=True,
-                                                    add_special_tokens=False)
-        for word, encoding in zip(new_words, encodings, strict=True):
-            self._pieces_of[word] = encoding.ids or [self.unk_id]
+        inputs = [[word] for word in new_words]
+        if few := self._few_for(new_words):
+            found = [ids for ids, _ in few.encode(inputs, is_words=True)]
+        else:
+            encodings = self._backend.encode_batch_fast(inputs, is_pretokenized=True, add_special_tokens=False)
+            found = [encoding.ids for encoding in encodings]
+        for word, ids in zip(new_words, found, strict=True):
+            self._pieces_of[word] = ids or [self.unk_id]
         return [[self._pieces_of[word].copy() for word in words] for words in sentences]
 
     def encode_texts(self, texts: Iterable[str]) -> list[PiecesWithOffsets]:
         """Return the ids of each running text, and for each id the range [start, end) of its characters in the text."""
-        return [(encoding.ids, encoding.offsets)
-                for encoding in self._backend.encode_batch(list(texts), add_special_tokens=False)]
+        texts = list(texts)
+        if few := self._few_for(texts):
+            return few.encode(texts, is_words=False)
+        return [(encoding.ids, encoding.offsets) for encoding in self._backend.encode_batch(texts, add_special_tokens=False)]
 
     def pieces_as_text(self, ids: Sequence[int]) -> list[str]:
         """Return the pieces with these ids as the vocabulary writes them, such as ##ing or ▁the."""
+        if self._few:
+            return [self._few.text_of(number) for number in ids]
         return [self._backend.id_to_token(number) or "" for number in ids]
 
     def unknown_words(self, sentences: Iterable[Sequence[str]]) -> int:

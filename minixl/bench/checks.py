@@ -9,8 +9,10 @@ from minixl.errors import UserError
 
 # engine -> module that it needs -> package that provides it
 PACKAGES = {"transformers": {"torch": "torch", "transformers": "transformers"},
-            "torch": {"torch": "torch", "torchcrf": "pytorch-crf"}, "faiss": {"faiss": "faiss-cpu"}}
-EXTRAS = {"faiss": "bench"}                    # of minixl; for the other engines it is test
+            "torch": {"torch": "torch", "torchcrf": "pytorch-crf"}, "faiss": {"faiss": "faiss-cpu"},
+            "onnxruntime": {"onnxruntime": "onnxruntime", "onnx": "onnx", "torch": "torch", "transformers": "transformers"},
+            "openvino": {"openvino": "openvino", "onnx": "onnx", "torch": "torch", "transformers": "transformers"}}
+EXTRAS = {"faiss": "bench", "onnxruntime": "bench", "openvino": "bench"}       # of minixl; for the other engines it is test
 
 
 def require_installed(against: str, engine: str) -> None:

@@ -100,7 +100,7 @@ class BilstmCrfFamily(Family):
         """Return the model of a folder, without values."""
         return BilstmCrf(config, info.labels, lexicon, xp=xp)
 
-    def load(self, folder: Path, info: ModelInfo, xp: Any) -> tuple[Model, PieceTokenizer]:
+    def load(self, folder: Path, info: ModelInfo, xp: Any, *, read_only: bool = False) -> tuple[Model, PieceTokenizer]:
         lexicon = Lexicon.load(folder)
         config = BilstmCrfConfig.from_json(read_json(folder / "config.json"), str(folder / "config.json"))
         check_parameters(folder, self.shapes(config, len(info.labels)))

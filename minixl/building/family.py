@@ -83,8 +83,8 @@ class Family:
         """Return name -> text of Python files that transformers needs to load the model."""
         return {}
 
-    def load(self, folder: Path, info: ModelInfo, xp: Any) -> tuple[Model, PieceTokenizer]:
-        """Read a model folder."""
+    def load(self, folder: Path, info: ModelInfo, xp: Any, *, read_only: bool = False) -> tuple[Model, PieceTokenizer]:
+        """Read a model folder.  read_only: nobody will change the parameters, so a table of word vectors may stay in its file."""
         raise NotImplementedError
 
     def card(self, info: ModelInfo) -> str:

@@ -50,10 +50,13 @@ def load_info(folder: Path) -> ModelInfo:
     return read_info(folder, tuple(FAMILIES))
 
 
-def load_model(folder: Path, *, xp: Any = np) -> tuple[Model, PieceTokenizer, ModelInfo]:
-    """Read a folder that save_model wrote.  Raises UserError if it is not one."""
+def load_model(folder: Path, *, xp: Any = np, read_only: bool = False) -> tuple[Model, PieceTokenizer, ModelInfo]:
+    """Read a folder that save_model wrote.  Raises UserError if it is not one.
+
+    read_only: for a model that is not trained any further; it takes less time and memory.
+    """
     info = load_info(folder)
-    model, tokenizer = FAMILIES[info.family].load(folder, info, xp)
+    model, tokenizer = FAMILIES[info.family].load(folder, info, xp, read_only=read_only)
     DETAILS.debug("%s: %s for the task %s with %d labels, %s weights, inputs of at most %d %s", folder, info.family, info.task,
                   len(info.labels), f"{model.store.count():,}", info.max_length, FAMILIES[info.family].unit)
     return model, tokenizer, info

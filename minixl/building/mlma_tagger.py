@@ -92,7 +92,7 @@ class MlmaTaggerFamily(BilstmCrfFamily):
             kept.append(states)
         return kept
 
-    def load(self, folder: Path, info: ModelInfo, xp: Any) -> tuple[Model, PieceTokenizer]:
+    def load(self, folder: Path, info: ModelInfo, xp: Any, *, read_only: bool = False) -> tuple[Model, PieceTokenizer]:
         lexicon = LanguageLexicon.load(folder)
         config = MlmaTaggerConfig.from_json(read_json(folder / "config.json"), str(folder / "config.json"))
         check_parameters(folder, mlma_shapes(config, len(info.labels)))

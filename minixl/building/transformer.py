@@ -16,6 +16,7 @@ from minixl.data.encoding import Example, PieceTokenizer
 from minixl.data.examples import TAGGING
 from minixl.data.inputs import Inputs
 from minixl.errors import UserError
+from minixl.models.bert import WORD_TABLE
 from minixl.models.bert_config import BertConfig, encoder_shapes
 from minixl.models.discriminators import Discriminator
 from minixl.models.family import Model
@@ -23,6 +24,7 @@ from minixl.models.frozen_bottom import FrozenBottom, check_frozen
 from minixl.models.transformer import Transformer, transformer_shapes
 from minixl.settings import Section, Setting, Settings
 from minixl.weights.folder import check_sizes, load_parameters, read_config
+from minixl.weights.mapped_table import mapped_table
 from minixl.weights.tokenizer import Tokenizer
 
 NAME = "transformer"
@@ -116,17 +118,21 @@ class TransformerFamily(Family):
         model_type = BertConfig.from_json(raw_config).model_type
         return {mean_pooled.FILE: mean_pooled.modeling_file(model_type, CLASSES[model_type])}
 
-    def load(self, folder: Path, info: ModelInfo, xp: Any) -> tuple[Model, PieceTokenizer]:
+    def load(self, folder: Path, info: ModelInfo, xp: Any, *, read_only: bool = False) -> tuple[Model, PieceTokenizer]:
         config = read_config(folder)
         if info.max_length > config.max_pieces:
             raise UserError(f"{folder / 'minixl.json'}: max_length: expected at most {config.max_pieces} "
                             f"(the positions of config.json), found {info.max_length}; {COPY}")
         discriminator = Discriminator(info.discriminator, info.discriminator_size)
         check_sizes(folder, config, lambda: transformer_shapes(config, len(info.labels), info.pooling, *discriminator))
+        tokenizer = Tokenizer(folder, config.vocab_size)               # before the weights, which then use the memory it frees
         model = Transformer(config, info.labels, info.pooling, discriminator=discriminator.kind,
                             discriminator_size=discriminator.size, xp=xp)
-        load_parameters(folder, {parameter.name: parameter.value for parameter in model.store})
-        return model, Tokenizer(folder, config.vocab_size)
+        mapped = [WORD_TABLE] if read_only and xp is np else []
+        load_parameters(folder, {parameter.name: parameter.value for parameter in model.store if parameter.name not in mapped})
+        for name in mapped:
+            model.store[name].value = mapped_table(folder, name, model.store.dtype)
+        return model, tokenizer
 
     def card(self, info: ModelInfo) -> str:
         return f"`transformers` loads it with {LOADERS[info.pooling]}"

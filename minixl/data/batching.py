@@ -6,15 +6,19 @@ and attention computes neighbours of equal length together.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from minixl.backend import Array, copy_together
+from minixl.backend import Array, copy_together, side_by_side
 from minixl.data.encoding import Example
 from minixl.packing import starts_of
 
+Result = TypeVar("Result")
+
 TOKENS = 1024      # word pieces per prediction batch: the fastest of 256 ... 4096 on two cores (docs/performance.md)
+
+LEAST, SHARES = 256, 4     # little text: about 4 batches, but of 256 pieces at least, since smaller products are slower
 
 
 class OnHost(NamedTuple):
@@ -114,6 +118,26 @@ def prediction_batches(examples: Sequence[Example], tokens: int, xp: Any = np,
     for indices in length_batches(examples, tokens):
         batch = pack([examples[i] for i in indices], xp)
         yield batch, np.array(indices)[batch.order]
+        if progress:
+            progress(batch.tokens)
+
+
+def batch_results(compute: Callable[[Batch], Result], examples: Sequence[Example], tokens: int, xp: Any = np,
+                  progress: Callable[[int], None] | None = None) -> Iterator[tuple[Batch, np.ndarray, Result]]:
+    """Yield the batches of prediction_batches, the indices of their examples, and compute(batch), in order.
+
+    On a CPU each batch is computed on one thread, as many at a time as there are threads; little text gives smaller batches, so
+    that every thread has some.  Neither the batches nor their results depend on the number of threads.  progress: called with the
+    number of pieces of a batch when the next one is requested.
+    """
+    def computed(item: tuple[Batch, np.ndarray]) -> tuple[Batch, np.ndarray, Result]:
+        return *item, compute(item[0])
+
+    if xp is np:
+        tokens = min(tokens, max(LEAST, -(-sum(len(example.input_ids) for example in examples) // SHARES)))
+    batches = prediction_batches(examples, tokens, xp)
+    for batch, indices, result in side_by_side(computed, batches) if xp is np else map(computed, batches):
+        yield batch, indices, result
         if progress:
             progress(batch.tokens)
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minixl.backend import Array, to_numpy
-from minixl.data.batching import TOKENS, prediction_batches
+from minixl.data.batching import TOKENS, Batch, batch_results
 from minixl.data.encoding import Encoded, Example, PieceTokenizer, encode_documents
 from minixl.data.examples import Document
 from minixl.models.bert import WORD_TABLE, Bert
@@ -64,8 +64,10 @@ def hidden_batches(bert: Bert, examples: Sequence[Example], *, tokens: int = TOK
     the number of pieces of each batch.
     Raises FloatingPointError when the states are not finite.
     """
-    for batch, indices in prediction_batches(examples, tokens, bert.store.xp, progress):
-        hidden, _ = bert.forward(batch.input_ids, batch.position_ids, batch.starts, keep=False)
+    def states(batch: Batch) -> Array:
+        return bert.forward(batch.input_ids, batch.position_ids, batch.starts, keep=False)[0]
+
+    for batch, indices, hidden in batch_results(states, examples, tokens, bert.store.xp, progress):
         if not bool(bert.store.xp.isfinite(hidden).all()):
             raise FloatingPointError("the model's hidden states became nan: the learning rate (optim.lr) was too high")
         yield indices, hidden, batch.starts

@@ -8,6 +8,7 @@
     backward   dvalue  = dropout(probs)ᵀ dcontext
                dprobs  = dropout'(dcontext valueᵀ)
                dscores = probs · (dprobs - Σ dprobs · probs)
+               dropout's 1/(1-p) is applied to context and dcontext, which have fewer elements than the scores
                dquery  = dscores key · scale,   dkey = dscoresᵀ (query · scale)
 
 Neighbouring sentences of equal length are computed together (a batch sorted by length has few such groups), so there is no
@@ -22,6 +23,7 @@ import numpy as np
 from minixl.backend import Array, array_module, in_parallel, op
 from minixl.blas import single_threaded
 from minixl.ops.dropout import dropout_mask, dropout_scale
+from minixl.ops.softmax import row_maxima
 
 ALL, BEFORE, AFTER = VISIBLE = ("all", "before", "after")              # the words that a word sees
 
@@ -68,12 +70,14 @@ def attention_forward(query: Array, key: Array, value: Array, starts: np.ndarray
         xp.matmul(q, k.swapaxes(2, 3), out=p)
         if visible != ALL:
             p += _hidden(group.length, visible, p.dtype, xp)
-        p -= p.max(axis=3, keepdims=True)
+        p -= row_maxima(p)
         xp.exp(p, out=p)
-        p /= p.sum(axis=3, keepdims=True)
-        out[...] = _dropout(p, group, cache) @ v
+        p /= xp.einsum("nalk->nal", p)[..., None]
+        out[...] = _kept(p, group, cache) @ v
 
     _for_each(one_group, groups, xp)
+    if mask is not None:
+        context *= context.dtype.type(cache.scale)
     return context, cache
 
 
@@ -83,18 +87,19 @@ def attention_backward(dcontext: Array, cache: AttentionCache) -> tuple[Array, d
     xp = array_module(dcontext)
     dquery, dkey, dvalue = (xp.empty(dcontext.shape, dcontext.dtype) for _ in range(3))
     scale = dcontext.dtype.type(1 / sqrt(dcontext.shape[1] // cache.heads))
+    if cache.mask is not None:
+        dcontext = dcontext * dcontext.dtype.type(cache.scale)         # once here instead of twice for every score
 
     def one_group(group: LengthGroup) -> None:
         q, k, v, dc, dq, dk, dv = (_split(array, group, cache.heads) for array in
                                    (cache.query, cache.key, cache.value, dcontext, dquery, dkey, dvalue))
         p = cache.probs[group.scores].reshape(*q.shape[:2], group.length, group.length)         # (n, A, l, l)
-        dv[...] = _dropout(p, group, cache).swapaxes(2, 3) @ dc
+        dv[...] = _kept(p, group, cache).swapaxes(2, 3) @ dc
         dp = dc @ v.swapaxes(2, 3)                                                              # (n, A, l, l)
         if cache.mask is not None:
             dp *= cache.mask[group.scores].reshape(p.shape)
-            dp *= dp.dtype.type(cache.scale)
-        dp *= p
-        dp -= p * dp.sum(axis=3, keepdims=True)                                                 # now dscores
+        dp -= xp.einsum("nalk,nalk->nal", dp, p)[..., None]                                     # in one pass
+        dp *= p                                                                                 # now dscores
         dq[...] = dp @ k
         dk[...] = dp.swapaxes(2, 3) @ q
 
@@ -150,7 +155,8 @@ def _split(array: Array, group: LengthGroup, heads: int) -> Array:
     return array[group.rows].reshape(-1, group.length, heads, array.shape[1] // heads).swapaxes(1, 2)
 
 
-def _dropout(probs: Array, group: LengthGroup, cache: AttentionCache) -> Array:
+def _kept(probs: Array, group: LengthGroup, cache: AttentionCache) -> Array:
+    """Return the probabilities with zeros where dropout's mask has them, not yet scaled."""
     if cache.mask is None:
         return probs
-    return probs * cache.mask[group.scores].reshape(probs.shape) * probs.dtype.type(cache.scale)
+    return probs * cache.mask[group.scores].reshape(probs.shape)

@@ -7,7 +7,10 @@ With `rng`, a new mask is drawn; with `mask` (from an earlier cache), that step 
 (evaluation).  A mask takes 16 random bits per element, so p is rounded to a multiple of 2^-16, and the scale uses the
 rounded p.  Checked in tests/ops/test_dropout.py.
 """
+from math import prod
 from typing import NamedTuple
+
+import numpy as np
 
 from minixl.backend import Array, array_module, by_rows, op
 
@@ -23,7 +26,11 @@ def dropout_mask(shape: tuple[int, ...], p: float, rng, xp) -> Array:
     """Draw a bool array, True with probability 1 - p, with `rng`, a Generator of numpy or cupy."""
     if not 0 <= p < 1:
         raise ValueError(f"dropout: expected 0 <= p < 1, got {p}")
-    bits = rng.integers(0, LEVELS, shape, dtype=xp.uint16)
+    if xp is np:
+        words = rng.integers(0, 1 << 64, -(-prod(shape) // 4), dtype=np.uint64)        # faster than 16 bits at a time
+        bits = words.view(np.uint16)[:prod(shape)].reshape(shape)
+    else:
+        bits = rng.integers(0, LEVELS, shape, dtype=xp.uint16)
     return bits >= round(p * LEVELS)
 
 

@@ -27,12 +27,13 @@ def layernorm_forward(x: Array, weight: Array, bias: Array, eps: float = 1e-12) 
     xp = array_module(x, weight, bias)
     y, norm, rstd = xp.empty_like(x), xp.empty_like(x), xp.empty((len(x), 1), x.dtype)
     hidden = x.shape[1]
+    mean = xp.full(hidden, 1 / hidden, x.dtype)                                # multiplying by it gives a row's mean
 
     def block(rows: slice) -> None:
         centered, out = norm[rows], y[rows]                                    # (t, H) views
-        xp.subtract(x[rows], x[rows].mean(axis=1, keepdims=True), out=centered)
-        xp.multiply(centered, centered, out=out)
-        rstd[rows] = 1 / xp.sqrt(out.sum(axis=1, keepdims=True) / hidden + eps)
+        xp.subtract(x[rows], xp.einsum("th,h->t", x[rows], mean)[:, None], out=centered)
+        squares = xp.einsum("th,th->t", centered, centered)                    # (t,)  in one pass, without an array of squares
+        rstd[rows] = 1 / xp.sqrt(squares[:, None] / hidden + eps)
         centered *= rstd[rows]                                                 # now norm
         xp.multiply(centered, weight, out=out)
         out += bias
@@ -46,18 +47,16 @@ def layernorm_backward(dy: Array, cache: LayerNormCache) -> tuple[Array, dict[st
     """dy (T, H) -> dx (T, H) and the gradients of weight and bias, (H,) each."""
     xp = array_module(dy)
     norm, rstd, weight = cache
-    dx, product = xp.empty_like(dy), xp.empty_like(dy)                         # product: dy · norm
-    mean = xp.full(dy.shape[1], 1 / dy.shape[1], dy.dtype)                     # multiplying by it gives a row's mean
+    dx = xp.empty_like(dy)
+    mean = xp.full(dy.shape[1], 1 / dy.shape[1], dy.dtype)
 
     def block(rows: slice) -> None:
-        dnorm, projection = dx[rows], product[rows]                            # (t, H) views
-        xp.multiply(dy[rows], norm[rows], out=projection)
-        slope = projection @ (weight * mean)                                   # (t,)  mean(dnorm · norm)
+        dnorm = dx[rows]                                                       # (t, H) view
         xp.multiply(dy[rows], weight, out=dnorm)
-        dnorm -= (dnorm @ mean)[:, None]
+        slope = xp.einsum("th,th->t", dnorm, norm[rows]) / dy.shape[1]         # (t,)  mean(dnorm · norm)
+        dnorm -= xp.einsum("th,h->t", dnorm, mean)[:, None]
         dnorm -= norm[rows] * slope[:, None]
         dnorm *= rstd[rows]
 
     by_rows(block, len(dy), dy.shape[1], xp, passes=8)
-    ones = xp.ones(len(dy), dy.dtype)
-    return dx, {"weight": ones @ product, "bias": ones @ dy}
+    return dx, {"weight": xp.einsum("th,th->h", dy, norm), "bias": xp.ones(len(dy), dy.dtype) @ dy}

@@ -8,7 +8,7 @@ CUDA version: kernels/softmax_cross_entropy.cu.  Checked in tests/ops/test_softm
 """
 from typing import NamedTuple
 
-from minixl.backend import Array, array_module, op
+from minixl.backend import Array, array_module, by_rows, op
 from minixl.ops.softmax import log_softmax_forward
 
 
@@ -34,7 +34,14 @@ def softmax_cross_entropy_backward(dloss: Array, cache: SoftmaxCrossEntropyCache
     log_probs, labels = cache
     xp = array_module(log_probs)
     scored = labels >= 0
-    dlogits = xp.exp(log_probs)
-    dlogits[xp.arange(len(labels)), xp.where(scored, labels, 0)] -= 1
-    dlogits *= (scored * (dloss / max(int(scored.sum()), 1)))[:, None].astype(dlogits.dtype)
+    gold = xp.where(scored, labels, 0)                                         # (N,)
+    shares = (scored * (dloss / max(int(scored.sum()), 1)))[:, None].astype(log_probs.dtype)   # (N, 1)
+    dlogits = xp.empty_like(log_probs)
+
+    def block(rows: slice) -> None:
+        out = xp.exp(log_probs[rows], out=dlogits[rows])
+        out[xp.arange(len(out)), gold[rows]] -= 1
+        out *= shares[rows]
+
+    by_rows(block, len(dlogits), dlogits.shape[1], xp, passes=4)
     return dlogits, {}

@@ -31,6 +31,9 @@ SECTION = Section("training", {
     "train.batch_size": Setting(32, "sentences in a batch", at_least=1),
     "train.accumulate": Setting(1, "split a batch into N parts and add up their gradients, to save memory; has no effect on "
                                 "terms that compare all pairs of a batch", at_least=1),
+    "train.workers": Setting(0, "compute each batch in N parts of equal numbers of word pieces at the same time, each on one "
+                                "thread and with dropout masks of its own; 0: as many as there are threads where that is faster. "
+                                "Only for the task's loss, without perturbation, on a CPU", at_least=0),
     "train.eval_every": Setting(0, "evaluate every N steps; 0: after every epoch", at_least=0),
     "train.score_tests": Setting(False, "also score the test files at every evaluation, for curves", compared=False),
     "train.max_minutes": Setting(0.0, "stop after N minutes of training, including the time before --resume but not evaluations; "

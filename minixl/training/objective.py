@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
+
 from minixl.data.batching import Batch, Stream
 from minixl.models.discriminators import NO_DISCRIMINATOR, Discriminator
 from minixl.models.family import Model
 from minixl.optim import Optimizer
 from minixl.settings import Settings
-from minixl.training.update import Observer, PendingUpdate, TaskLoss, Update, step_rng, task_gradients, update_parameters
+from minixl.training.update import (Observer, PendingUpdate, TaskLoss, Update, gradients_of_workers, step_rng, task_gradients,
+                                    update_parameters, workers_for)
 
 
 TASK = "task"                              # the loss that every method has
@@ -65,13 +68,17 @@ class Objective:
         """Add a loss that updates the parameters `names` with its optimiser."""
         self.subsets[loss], self.optimizers[loss] = list(names), optimizer
 
-    def rng(self, step: int, loss: str) -> Any:
-        """Return the generator of this update's dropout masks."""
-        return step_rng(self.seed, step, self.losses[loss].masks, self.model.store.xp)
+    def rng(self, step: int, loss: str, worker: int = 0) -> Any:
+        """Return the generator of this update's dropout masks, or of a worker's."""
+        return step_rng(self.seed, step, self.losses[loss].masks, self.model.store.xp, worker)
 
     def task_gradients(self, loss: TaskLoss, batch: Batch, step: int) -> float:
-        """Add the gradients of the task's loss, computed in train.accumulate parts; return the loss."""
-        return task_gradients(loss, batch, self.settings["train.accumulate"], self.rng(step, TASK))
+        """Add the gradients of the task's loss, computed in train.accumulate parts on train.workers workers; return the loss."""
+        parts, store = self.settings["train.accumulate"], self.model.store
+        workers = self.settings["train.workers"] or workers_for(batch, store)
+        if workers == 1 or store.xp is not np:
+            return task_gradients(loss, batch, parts, self.rng(step, TASK))
+        return gradients_of_workers(loss, batch, parts, [self.rng(step, TASK, worker) for worker in range(workers)], store)
 
     def added_to(self, main: Objective) -> None:
         """Do what a term has to do when it is added to an objective."""

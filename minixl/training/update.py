@@ -1,6 +1,6 @@
 """One update: compute the gradients, call the observers, clip, let the optimiser step, zero the gradients.
 
-    loss_forward, loss_backward     for each part of the batch; the gradients add up (task_gradients)
+    loss_forward, loss_backward     for each part of the batch; the gradients add up (task_gradients, gradients_of_workers)
     observers                       see the gradients before anything changes them
     clip, step, zero                update_parameters
 
@@ -9,14 +9,14 @@ there, before the clipping.
 """
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from minixl.backend import Array
-
-from minixl.data.batching import Batch, split
+from minixl.backend import Array, in_parallel, side_by_side, threads
+from minixl.data.batching import Batch, split, split_by_tokens
 from minixl.optim import Optimizer, clip_gradients, gradient_norm
 from minixl.parameters import ParameterStore
 
@@ -48,6 +48,9 @@ class PendingUpdate(NamedTuple):
 
 Observer = Callable[[PendingUpdate], None]
 
+WORTH_A_WORKER = 256     # word pieces: with fewer for each worker, one after another on all threads is faster
+WORTH_WORKERS = 1 << 20  # weights besides tables: a smaller model's step is too short
+
 
 class Diverged(FloatingPointError):
     """A gradient became infinite or not a number."""
@@ -55,13 +58,13 @@ class Diverged(FloatingPointError):
     loss = ""                      # the loss of the update
 
 
-def step_rng(seed: int, step: int, masks: int, xp: Any) -> Any:
-    """Return the generator of an update's dropout masks; it depends on seed and step alone, so that any step can be repeated.
+def step_rng(seed: int, step: int, masks: int, xp: Any, worker: int = 0) -> Any:
+    """Return the generator of an update's dropout masks; it depends on its arguments alone, so that any step can be repeated.
 
-    masks: the number of the update within the step (Loss.masks).
+    masks: the number of the update within the step (Loss.masks); worker: which of its workers draws from it.
     """
     if xp is np:
-        return np.random.Generator(np.random.SFC64([seed, step, masks]))
+        return np.random.Generator(np.random.SFC64([seed, step, masks, worker] if worker else [seed, step, masks]))
     return xp.random.Generator(xp.random.Philox4x3210(np.random.SeedSequence([seed, step, masks])))
 
 
@@ -78,17 +81,50 @@ class TaskLoss(Protocol):
         """Return the weight of a part's loss in that of the whole batch; 0 if the part has no labels."""
 
 
-def task_gradients(loss: TaskLoss, batch: Batch, parts: int, rng: Any) -> float:
-    """Add the gradients of the task's loss on a batch, computed in `parts` parts; return the loss."""
+def task_gradients(loss: TaskLoss, batch: Batch, parts: int, rng: Any, *, whole: Batch | None = None) -> float:
+    """Add the gradients of the task's loss on a batch, computed in `parts` parts; return the loss.
+
+    whole: the batch that this one is a part of; then the loss is the part's share of the whole's.
+    """
     total = 0.0
     for part in split(batch, parts):
-        share = loss.loss_share(part, batch)                               # the loss is a mean over the whole batch
+        share = loss.loss_share(part, batch if whole is None else whole)     # the loss is a mean over the whole batch
         if share:
             value, cache = loss.loss_forward(part, rng=rng)
             loss.loss_backward(share, cache)
             del cache                                                      # free its memory before the next part
             total += share * value
     return total
+
+
+def gradients_of_workers(loss: TaskLoss, batch: Batch, parts: int, rngs: Sequence[Any], store: ParameterStore) -> float:
+    """Add the gradients of the task's loss as task_gradients does, with a worker for every generator of dropout masks.
+
+    Each of the `parts` is cut into as many pieces of about equal numbers of tokens as there are workers.  The workers compute
+    side by side, one thread each; their gradients are added in the order of the workers, so the result depends on the number
+    of workers but not on that of threads.  The first worker adds to the store directly, the others need memory of their own.
+    """
+    pieces = [split_by_tokens(part, len(rngs)) for part in split(batch, parts)]
+
+    def work(worker: int) -> tuple[float, dict[str, Any]]:
+        total = 0.0
+        with store.collecting() if worker else contextlib.nullcontext({}) as collected:
+            for piece in (of_part[worker] for of_part in pieces):
+                total += task_gradients(loss, piece, 1, rngs[worker], whole=batch)
+        return total, collected
+
+    total = 0.0
+    for value, collected in side_by_side(work, range(len(rngs))):
+        total += value
+        in_parallel(lambda item: store.accumulate("", dict([item])), collected.items())
+    return total
+
+
+def workers_for(batch: Batch, store: ParameterStore) -> int:
+    """Return how many workers are fastest: at most one for each thread, each with enough to do; 1 on a GPU."""
+    if store.xp is not np or len(store.values) < WORTH_WORKERS:
+        return 1
+    return max(1, min(threads(), batch.tokens // WORTH_A_WORKER))
 
 
 def update_parameters(pending: PendingUpdate, clip: float, observers: Sequence[Observer] = ()) -> float:

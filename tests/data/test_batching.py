@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from minixl.backend import to_numpy
-from minixl.data.batching import Stream, length_batches, pack, split
+from minixl.data.batching import LEAST, Stream, batch_results, length_batches, pack, split
 from minixl.data.encoding import Example
 from minixl.methods.languages import join
 from tests.models.hugging_face import make_batch
@@ -61,6 +61,22 @@ def test_length_batches_hold_every_example_once(rng, tokens):
         assert len(batch) == 1 or sum(len(examples[i].input_ids) for i in batch) <= tokens
     assert len(batches) == {1: 57, 10**6: 1}.get(tokens, len(batches))
     assert list(length_batches([], tokens)) == []
+
+
+@pytest.mark.parametrize("count, expected", [(5, [50]), (25, [250]), (60, [250, 250, 100]), (160, [400] * 4),
+                                             (1000, [1020] * 9 + [820])])
+def test_batches_of_prediction_depend_on_the_text_alone(monkeypatch, count, expected):
+    """Little text makes smaller batches, so that several threads have some, whatever their number."""
+    examples = [example(10, i) for i in range(count)]
+    found = {}
+    for threads in ("1", "2", "3"):
+        monkeypatch.setenv("MINIXL_THREADS", threads)
+        found[threads] = [(batch.tokens, indices.tolist(), total) for batch, indices, total in
+                          batch_results(lambda batch: int(batch.input_ids.sum()), examples, 1024)]
+    assert [tokens for tokens, _, _ in found["1"]] == expected and LEAST == 256
+    assert found["1"] == found["2"] == found["3"]
+    for _, indices, total in found["1"]:
+        assert total == sum(int(examples[i].input_ids.sum()) for i in indices)
 
 
 def numbers(batch) -> list[int]:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from minixl.backend import array_module_for
 from minixl.bench.checks import PACKAGES, require_installed
@@ -112,13 +112,22 @@ def products(operations: float, rate: float, step_seconds: float) -> dict[str, f
             "share_of_step": operations / rate / step_seconds}
 
 
-def start(job: WorkerJob) -> dict[str, Any]:
-    """Run a job in a separate process.  Raises UserError with the error it reports."""
+class Job(Protocol):
+    """What a measuring process is given."""
+
+    @property
+    def engines(self) -> tuple[str, ...]: ...
+    @property
+    def threads(self) -> int: ...
+
+
+def start(job: Job, module: str = "minixl.bench.training.worker") -> dict[str, Any]:
+    """Run a job in a separate process, which runs `module`.  Raises UserError with the error it reports."""
     count = str(job.threads)
     names = ("MINIXL_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     environment = {**os.environ, **{name: count for name in names}, "HF_HUB_OFFLINE": "1"}
     # -P: transformers looks for a package named kernels; in a checkout it must not find minixl's folder and load the engine
-    done = subprocess.run([sys.executable, "-P", "-m", "minixl.bench.training.worker"], input=pickle.dumps(job), env=environment,
+    done = subprocess.run([sys.executable, "-P", "-m", module], input=pickle.dumps(job), env=environment,
                           stdout=subprocess.PIPE, check=False)
     if done.returncode == 130:
         raise KeyboardInterrupt

@@ -146,10 +146,10 @@ def product_rate(job: WorkerJob) -> Callable[[], float] | None:
     return ProductRate(read_config(job.work.encoder), sum(map(pieces, batches)) // len(batches)).measure
 
 
-def main() -> None:
-    """Run the job from stdin; the entry point of the process."""
+def answer(measure: Callable[[Any], dict[str, Any]]) -> None:
+    """Do the job from stdin; the entry point of a measuring process."""
     try:
-        result = run(pickle.load(sys.stdin.buffer))
+        result = measure(pickle.load(sys.stdin.buffer))
     except UserError as error:
         result = {"error": str(error)}
     except MemoryError:
@@ -162,4 +162,4 @@ def main() -> None:
 if __name__ == "__main__":
     # pickle looks for WorkerJob in minixl.bench.training.worker, which is not the module __main__
     from minixl.bench.training import worker
-    worker.main()
+    answer(worker.run)

@@ -71,7 +71,7 @@ class ScoredTexts:
         """Run stage B for some of the languages, except where scores are stored."""
         for name, teacher in self.teachers.items():
             missing = [language for language in languages if not self._stored(language, name).is_file()]
-            model = load_model(teacher.folder, xp=self.job.xp)[0] if missing else None         # once for all languages
+            model = load_model(teacher.folder, xp=self.job.xp, read_only=True)[0] if missing else None      # once for all languages
             for language in missing:
                 self.job.once(self._stored(language, name), SCORED, self._made_from(language, name),
                               partial(self._score, name, model, language))

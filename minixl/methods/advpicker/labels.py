@@ -13,12 +13,13 @@ algorithm.py runs the stages one after another.  Test: tests/methods/advpicker/t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minixl.backend import to_numpy
-from minixl.data.batching import TOKENS, Batch, prediction_batches
+from minixl.data.batching import TOKENS, Batch, batch_results
 from minixl.data.encoding import Encoded
 from minixl.data.schemes import legal_transitions, paths_to_tags
 from minixl.errors import UserError
@@ -77,9 +78,10 @@ def score_sentences(model: Transformer, encoded: Encoded, *, specials: bool = Tr
     examples, starts = encoded.examples, scored_starts(encoded)
     probabilities = np.zeros((starts[-1], len(model.labels)), model.store.dtype)
     language, logit = _RunningMean(encoded.sources), _RunningMean(encoded.sources)
-    for batch, indices in prediction_batches(examples, tokens, model.store.xp, progress):
+    score_batch = partial(_score_batch, model, specials=specials)
+    for batch, indices, scores in batch_results(score_batch, examples, tokens, model.store.xp, progress):
         packed = [examples[i] for i in indices]
-        labels, source_text, highest, bounds = _score_batch(model, batch, specials)
+        labels, source_text, highest, bounds = scores
         sources = np.array([e.source for e in packed])
         language.add(sources, source_text, bounds)
         logit.add(sources, highest, batch.starts)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minixl.backend import to_numpy
-from minixl.data.batching import TOKENS, prediction_batches
+from minixl.data.batching import TOKENS, Batch, batch_results
 from minixl.data.corpus import Corpus
 from minixl.data.encoding import Encoded
 from minixl.data.examples import Sentence
@@ -67,10 +67,15 @@ def read_words(model: MlmaTagger, corpus: Corpus, encoded: Encoded) -> Words:
     """Return the representations of the words of the first sentences."""
     examples = [example for example in encoded.examples if example.source < SENTENCES]
     places, vectors, shares = list[tuple[int, int]](), [], np.zeros(model.mlma.language_model.layers)
-    for batch, indices in prediction_batches(examples, TOKENS, model.store.xp):
-        rows = to_numpy(batch.rows)
-        vectors.append(to_numpy(model.represent(batch))[rows])
-        shares += len(rows) * to_numpy(layer_shares(model.states(batch), model.store.under("mixing")))
+
+    def compute(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        rows = batch.host.rows
+        of_words = to_numpy(model.represent(batch))[rows]                              # (W, S)
+        return of_words, len(rows) * to_numpy(layer_shares(model.states(batch), model.store.under("mixing")))
+
+    for _, indices, (of_words, weighted) in batch_results(compute, examples, TOKENS, model.store.xp):
+        vectors.append(of_words)
+        shares += weighted
         for i in indices.tolist():
             places += [(examples[i].source, examples[i].first_word + k) for k in range(len(examples[i].rows))]
     found = np.concatenate(vectors) if vectors else np.zeros((0, model.embedding_size))

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from safetensors.numpy import save_file
 
-from minixl.backend import to_numpy
+from minixl.backend import Array, to_numpy
 from minixl.building import load_model
 from minixl.building.language_model import is_language_model, load_language_model
-from minixl.data.batching import TOKENS, prediction_batches
+from minixl.data.batching import TOKENS, Batch, batch_results
 from minixl.data.encoding import Example
 from minixl.data.language_lexicon import LanguageLexicon
 from minixl.data.monolingual import lower_words
@@ -60,11 +60,15 @@ def states_of(reader: Reader, sentences: Sequence[Sequence[str]], language: str 
     if reader.tagger is not None:
         found["representations"] = np.empty((int(starts[-1]), 2 * config.hidden_size), np.float32)
     full = [example for example in examples if len(example.input_ids)]
-    for batch, indices in prediction_batches(full, TOKENS, xp, progress):
+
+    def compute(batch: Batch) -> dict[str, Array]:
         layers = layers_of(reader.model, reader.lexicon, batch.input_ids, batch.starts)
         arrays = {"states": layers.reshape(batch.tokens, config.layers, -1)}
         if reader.tagger is not None:
             arrays["representations"] = reader.tagger.represent(batch._replace(bottom=layers))
+        return arrays
+
+    for batch, indices, arrays in batch_results(compute, full, TOKENS, xp, progress):
         for name, array in arrays.items():
             values = to_numpy(array)
             for i, first, last in zip(indices.tolist(), batch.starts[:-1], batch.starts[1:], strict=True):

@@ -45,7 +45,7 @@ class Labelled(NamedTuple):
 
 def label_and_select(job: Job, number: int, model: Path, before: Mapping[str, Selection], count: int) -> dict[str, Labelled]:
     """Return what the model of a round predicts for every language's text, and the selection after the round."""
-    answers, loaded = {}, lru_cache(maxsize=1)(lambda: load_model(model, xp=job.xp)[:2])       # once for all languages
+    answers, loaded = {}, lru_cache(maxsize=1)(lambda: load_model(model, xp=job.xp, read_only=True)[:2])    # once for all languages
     for language, selection in before.items():
         path = job.folder / FOLDER / f"round-{number}.{language}.safetensors"
         earlier = path.with_name(f"round-{number - 1}.{language}.safetensors")
