@@ -108,7 +108,8 @@ def gradients_of_workers(loss: TaskLoss, batch: Batch, parts: int, rngs: Sequenc
 
     def work(worker: int) -> tuple[float, dict[str, Any]]:
         total = 0.0
-        with store.collecting() if worker else contextlib.nullcontext({}) as collected:
+        with contextlib.ExitStack() as stack:
+            collected = stack.enter_context(store.collecting()) if worker else {}
             for piece in (of_part[worker] for of_part in pieces):
                 total += task_gradients(loss, piece, 1, rngs[worker], whole=batch)
         return total, collected

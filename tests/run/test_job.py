@@ -7,6 +7,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import minixl.run.job
+from minixl.blas import using_threads
 from minixl.data.corpus import read_corpus
 from minixl.data.inputs import Inputs
 from minixl.errors import UserError
@@ -76,6 +77,17 @@ def test_resume_is_bit_equal(folder, tmp_path, stop_after):
     for part in ("test", "last", "oracle", "steps", "selected_step"):
         assert whole[part] == parts[part], part
     assert without_times(tmp_path / "whole" / "log.jsonl") == without_times(tmp_path / "parts" / "log.jsonl")
+
+
+def test_a_run_with_workers_continues_on_another_number_of_threads(folder, tmp_path):
+    chosen, steps = settings(train__workers=2, model__dropout=0.3, train__epochs=2), iter(range(1, 100))
+    with using_threads(1):
+        run(folder, tmp_path / "whole", settings=chosen)
+    with using_threads(2):
+        with pytest.raises(Stopped):
+            run(folder, tmp_path / "parts", settings=chosen, stop=lambda: next(steps) >= 3)
+        run(folder, tmp_path / "parts", settings=chosen, resume=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
 def test_resume_after_a_kill_repeats_from_the_last_checkpoint(folder, tmp_path):
