@@ -18,6 +18,7 @@ from minixl.data.encoding import Encoded, PieceTokenizer, encode_documents, enco
 from minixl.data.examples import Document, Sentence
 from minixl.data.schemes import legal_transitions, paths_to_tags, spans
 from minixl.data.words import split_words
+from minixl.distributed.batches import shared_out
 from minixl.errors import UserError
 from minixl.models.family import Model
 from minixl.ops.viterbi import viterbi
@@ -38,8 +39,8 @@ def word_scores(model: Model, encoded: Encoded, *, tokens: int = TOKENS,
     """Return a tagger's scores of all words, sentence by sentence; those of a long sentence are joined from its windows."""
     xp, examples = model.store.xp, encoded.examples
     parts, computed = [xp.zeros((0, len(model.labels)), model.store.dtype)], [np.zeros(0, int)]
-    for batch, indices in prediction_batches(examples, tokens, xp, progress):
-        parts.append(_without_nan(model.scores(batch)))
+    for scores, indices in shared_out(model.scores, prediction_batches(examples, tokens, xp, progress)):
+        parts.append(_without_nan(scores))
         computed.append(indices)
     order = np.concatenate(computed)                                       # (E,)  in which the examples were computed
     words = np.array([len(example.rows) for example in examples], int)     # (E,)
@@ -63,8 +64,8 @@ def source_scores(model: Model, encoded: Encoded, *, tokens: int = TOKENS,
         scores = word_scores(model, encoded, tokens=tokens, progress=progress)
         return np.split(to_numpy(scores.values), scores.starts[1:-1]) if encoded.sources else []
     windows: list[Any] = [None] * len(encoded.examples)
-    for batch, indices in prediction_batches(encoded.examples, tokens, model.store.xp, progress):
-        for i, values in zip(indices, to_numpy(_without_nan(model.scores(batch))), strict=True):
+    for scores, indices in shared_out(model.scores, prediction_batches(encoded.examples, tokens, model.store.xp, progress)):
+        for i, values in zip(indices, to_numpy(_without_nan(scores)), strict=True):
             windows[i] = values
     sources: list[list[np.ndarray]] = [[] for _ in range(encoded.sources)]
     for example, values in zip(encoded.examples, windows, strict=True):

@@ -70,10 +70,15 @@ def split(batch: Batch, parts: int) -> list[Batch]:
 
 def split_by_tokens(batch: Batch, parts: int) -> list[Batch]:
     """Cut a batch into exactly `parts` consecutive parts of about equal numbers of tokens, for workers; some may be empty."""
-    ideal = np.arange(parts + 1) * batch.tokens / parts                # where parts of exactly the same size would begin
-    bounds = np.abs(batch.starts[:, None] - ideal).argmin(axis=0)      # the examples that begin nearest to these places
-    bounds[-1] = len(batch.order)                                      # with any empty ones at the end
-    return _cut(batch, bounds)
+    return _cut(batch, token_bounds(batch.starts, parts))
+
+
+def token_bounds(starts: np.ndarray, parts: int) -> np.ndarray:
+    """starts (B+1,) -> (parts+1,), rising from 0 to B: where consecutive parts of about equal numbers of tokens begin."""
+    ideal = np.arange(parts + 1) * starts[-1] / parts                  # where parts of exactly the same size would begin
+    bounds = np.abs(starts[:, None] - ideal).argmin(axis=0)            # the examples that begin nearest to these places
+    bounds[-1] = len(starts) - 1                                       # with any empty ones at the end
+    return bounds
 
 
 def _cut(batch: Batch, bounds: np.ndarray) -> list[Batch]:

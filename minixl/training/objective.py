@@ -65,12 +65,12 @@ class Objective:
         """Add a loss that updates the parameters `names` with its optimiser."""
         self.subsets[loss], self.optimizers[loss] = list(names), optimizer
 
-    def rng(self, step: int, loss: str) -> Any:
-        """Return the generator of this update's dropout masks."""
-        return step_rng(self.seed, step, self.losses[loss].masks, self.model.store.xp)
+    def rng(self, step: int, loss: str, *, shared: bool = False) -> Any:
+        """Return the generator of this update's dropout masks; shared: the same in all processes that train together."""
+        return step_rng(self.seed, step, self.losses[loss].masks, self.model.store.xp, shared=shared)
 
     def task_gradients(self, loss: TaskLoss, batch: Batch, step: int) -> float:
-        """Add the gradients of the task's loss, computed in train.accumulate parts; return the loss."""
+        """Add the gradients of the task's loss, in train.accumulate parts; return that of the whole batch."""
         return task_gradients(loss, batch, self.settings["train.accumulate"], self.rng(step, TASK))
 
     def added_to(self, main: Objective) -> None:

@@ -1,11 +1,12 @@
-"""One update: compute the gradients, call the observers, clip, let the optimiser step, zero the gradients.
+"""One update: compute the gradients, sum them over processes, call the observers, clip, let the optimiser step, zero them.
 
-    loss_forward, loss_backward     for each part of the batch; the gradients add up (task_gradients)
+    own_sentences                   of several processes each has a part of the batch
+    loss_forward, loss_backward     for each part of that; the gradients add up (task_gradients)
+    sum_gradients                   over the processes (summing.py); from here on all have the same
     observers                       see the gradients before anything changes them
     clip, step, zero                update_parameters
 
-Parameters change only in update_parameters.  Code that inspects a step, or adds up the gradients of several workers, belongs
-there, before the clipping.
+Parameters change only in update_parameters.  Code that inspects a step belongs there, before the clipping.
 """
 from __future__ import annotations
 
@@ -16,9 +17,11 @@ import numpy as np
 
 from minixl.backend import Array
 
-from minixl.data.batching import Batch, split
+from minixl.data.batching import Batch, split, split_by_tokens
+from minixl.distributed import group
 from minixl.optim import Optimizer, clip_gradients, gradient_norm
 from minixl.parameters import ParameterStore
+from minixl.training.summing import sum_gradients
 
 
 class Update(NamedTuple):
@@ -55,14 +58,36 @@ class Diverged(FloatingPointError):
     loss = ""                      # the loss of the update
 
 
-def step_rng(seed: int, step: int, masks: int, xp: Any) -> Any:
+def step_rng(seed: int, step: int, masks: int, xp: Any, *, shared: bool = False) -> Any:
     """Return the generator of an update's dropout masks; it depends on seed and step alone, so that any step can be repeated.
 
-    masks: the number of the update within the step (Loss.masks).
+    masks: the number of the update within the step (Loss.masks).  Of several processes, each draws other masks, unless `shared`.
     """
+    together = group()
+    entropy = [seed, step, masks] + [together.rank + 1] * (together.size > 1 and not shared)      # a 0 at the end would change nothing
     if xp is np:
-        return np.random.Generator(np.random.SFC64([seed, step, masks]))
-    return xp.random.Generator(xp.random.Philox4x3210(np.random.SeedSequence([seed, step, masks])))
+        return np.random.Generator(np.random.SFC64(entropy))
+    return xp.random.Generator(xp.random.Philox4x3210(np.random.SeedSequence(entropy)))
+
+
+def own_sentences(batch: Batch) -> tuple[int, Batch]:
+    """Return this process's part of a batch, all if it is alone, and how many sentences of the batch come before it.
+
+    Parts have about equal numbers of tokens; one may be empty.
+    """
+    together = group()
+    if together.size == 1:
+        return 0, batch
+    parts = split_by_tokens(batch, together.size)
+    return sum(len(part.order) for part in parts[:together.rank]), parts[together.rank]
+
+
+def gathered(rows: Array) -> tuple[int, Array]:
+    """rows (n, ...) of this process -> the rows of all processes, and how many of them come before its own."""
+    together = group()
+    if together.size == 1:
+        return 0, rows
+    return sum(together.gather(len(rows))[:together.rank]), together.gather_rows(rows)
 
 
 class TaskLoss(Protocol):
@@ -79,23 +104,27 @@ class TaskLoss(Protocol):
 
 
 def task_gradients(loss: TaskLoss, batch: Batch, parts: int, rng: Any) -> float:
-    """Add the gradients of the task's loss on a batch, computed in `parts` parts; return the loss."""
+    """Add the gradients of the task's loss on this process's part of a batch, computed in `parts` parts.
+
+    Returns the loss of the whole batch.
+    """
     total = 0.0
-    for part in split(batch, parts):
+    for part in split(own_sentences(batch)[1], parts):
         share = loss.loss_share(part, batch)                               # the loss is a mean over the whole batch
         if share:
             value, cache = loss.loss_forward(part, rng=rng)
             loss.loss_backward(share, cache)
             del cache                                                      # free its memory before the next part
             total += share * value
-    return total
+    return group().add(total)[0]
 
 
 def update_parameters(pending: PendingUpdate, clip: float, observers: Sequence[Observer] = ()) -> float:
-    """Call the observers, clip, step, zero the gradients; return their norm before clipping.  Raises Diverged.
+    """Sum the gradients over processes, call the observers, clip, step, zero; return the norm before clipping.  Raises Diverged.
 
     clip: limit on the norm of all gradients together; 0: no limit.
     """
+    sum_gradients(pending.store, pending.names)
     for observer in observers:
         observer(pending)
     norm = clip_gradients(pending.store, pending.names, clip) if clip else gradient_norm(pending.store, pending.names)

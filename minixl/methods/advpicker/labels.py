@@ -13,6 +13,7 @@ algorithm.py runs the stages one after another.  Test: tests/methods/advpicker/t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from minixl.backend import to_numpy
 from minixl.data.batching import TOKENS, Batch, prediction_batches
 from minixl.data.encoding import Encoded
 from minixl.data.schemes import legal_transitions, paths_to_tags
+from minixl.distributed.batches import shared_out
 from minixl.errors import UserError
 from minixl.evaluation.scores import score
 from minixl.models.discriminators import discriminator_forward, judged
@@ -77,12 +79,12 @@ def score_sentences(model: Transformer, encoded: Encoded, *, specials: bool = Tr
     examples, starts = encoded.examples, scored_starts(encoded)
     probabilities = np.zeros((starts[-1], len(model.labels)), model.store.dtype)
     language, logit = _RunningMean(encoded.sources), _RunningMean(encoded.sources)
-    for batch, indices in prediction_batches(examples, tokens, model.store.xp, progress):
+    batches = prediction_batches(examples, tokens, model.store.xp, progress)
+    for (labels, source_text, highest, bounds), indices in shared_out(partial(_score_batch, model, specials), batches):
         packed = [examples[i] for i in indices]
-        labels, source_text, highest, bounds = _score_batch(model, batch, specials)
         sources = np.array([e.source for e in packed])
         language.add(sources, source_text, bounds)
-        logit.add(sources, highest, batch.starts)
+        logit.add(sources, highest, starts_of(len(e.input_ids) for e in packed))
         rows = [starts[e.source] + e.first_word + np.arange(len(e.rows)) for e in packed]
         probabilities[np.concatenate(rows)] = labels
     scored = Scored(probabilities, starts, language.result(), logit.result())
@@ -91,7 +93,7 @@ def score_sentences(model: Transformer, encoded: Encoded, *, specials: bool = Tr
     return scored
 
 
-def _score_batch(model: Transformer, batch: Batch, specials: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _score_batch(model: Transformer, specials: bool, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return soft labels (W, K), σ of the discriminator (J,), the highest logit (T,), and where sentences begin in J (B+1,)."""
     hidden, _ = model.encode(batch, keep=False)                                        # (T, H)
     logits, _ = linear_forward(hidden, **model.store.under("classifier")[""])          # (T, K)

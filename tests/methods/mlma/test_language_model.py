@@ -145,7 +145,7 @@ def test_three_languages(rng, term):
 
 
 MISTAKES = [
-    ("mean over the languages forgotten", "dtype.type(1 / len(self.languages))", "dtype.type(1)"),
+    ("mean over the languages forgotten", "dtype.type(share / len(self.languages))", "dtype.type(share)"),
     ("gradient of the word table forgotten", "self.model.store.accumulate(f\"{self.model.prefix}words.{language}\", grads)",
      "pass"),
     ("one direction's targets", "read.batch.starts, direction, xp)", "read.batch.starts, 'forward', xp)"),
