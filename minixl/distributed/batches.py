@@ -25,4 +25,4 @@ def shared_out(function: Callable[[Batch], Result], batches: Iterable[tuple[Batc
     while several := list(islice(remaining, together.size)):
         own = function(several[together.rank][0]) if together.rank < len(several) else None
         for (_, indices), result in zip(several, together.gather(own), strict=False):
-            yield result, indices                  # type: ignore[misc]
+            yield result, indices

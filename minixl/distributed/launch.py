@@ -10,7 +10,7 @@ import platform
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from minixl.distributed.group import Group, group, using
 from minixl.errors import UserError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")    # set by MPICH, Intel MPI, Slurm's PMI-2; Open MPI; MVAPICH
 LOCAL_SIZES = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE")
 THREADS = ("MINIXL_THREADS", "OMP_NUM_THREADS")
-PATIENCE = 5.0                         # seconds in which all processes have to fail alike
+PATIENCE = 3.0                         # seconds in which all processes have to fail alike
 
 
 def processes(environment: Mapping[str, str] = os.environ) -> int:
@@ -53,8 +53,8 @@ def start() -> MpiGroup:
                         "pip install 'minixl[mpi]'") from None
     together = MpiGroup()
     if together.size != count:
-        raise UserError(f"mpiexec started {count} processes, but {library()}, which mpi4py has loaded, sees {together.size}; use the "
-                        "mpiexec of that MPI, or build mpi4py for yours: pip install --no-binary=mpi4py mpi4py")
+        raise UserError(f"mpiexec started {count} processes, but {library()}, which mpi4py has loaded, sees {together.size}; use "
+                        "the mpiexec of that MPI, or build mpi4py for yours: pip install --no-binary=mpi4py mpi4py")
     return together
 
 
@@ -88,15 +88,17 @@ def together() -> Iterator[Group]:
             raise SystemExit(code_of(error)) from None
 
 
-def report(error: BaseException, world: Group, stream: object) -> None:
+def report(error: BaseException, world: Group, stream: TextIO) -> None:
     """Print why this process ends all of them, as the last line; before it the traceback of an error in minixl itself."""
     if isinstance(error, SystemExit | KeyboardInterrupt):
         return
-    if not isinstance(error, UserError | FloatingPointError | OSError | MemoryError):
-        traceback.print_exception(error, file=stream)                  # type: ignore[call-overload]
     text = str(error) or type(error).__name__
-    print(f"Error: process {world.rank + 1} of {world.size}, on {platform.node()}: {text}; it ended the others; --resume continues "
-          "from the last checkpoint", file=stream, flush=True)         # type: ignore[call-overload]
+    if not isinstance(error, UserError | FloatingPointError):          # neither would end differently the next time
+        if not isinstance(error, OSError | MemoryError):
+            traceback.print_exception(error, file=stream)
+            text = f"{type(error).__name__}: {text}"
+        text += "; the other processes were stopped; --resume continues from the last checkpoint"
+    print(f"Error: process {world.rank + 1} of {world.size}, on {platform.node()}: {text}", file=stream, flush=True)
 
 
 def code_of(error: BaseException) -> int:

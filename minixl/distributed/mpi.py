@@ -40,7 +40,7 @@ class MpiGroup(Group):
         sent = np.frombuffer(pickle.dumps(value), np.uint8)
         lengths = np.empty(self.size, np.int64)
         wait([self.communicator.Iallgather(np.array([len(sent)], np.int64), lengths)])
-        return [pickle.loads(part) for part in self._gather_parts(sent, lengths)]
+        return [pickle.loads(part.tobytes()) for part in self._gather_parts(sent, lengths)]
 
     def gather_rows(self, rows: Any) -> Any:
         xp, host = array_module(rows), np.ascontiguousarray(to_numpy(rows))

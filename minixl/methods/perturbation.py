@@ -98,7 +98,7 @@ class Perturbation(Term):
             clean += share * value
         if settings["perturbation.loss"] == ONLY_PERTURBED:
             store.zero_grad()
-        shifts = self.shifts(parts, slopes if adversarial else self.noise(parts, begin, step, PERTURBED))
+        shifts = self.shifts(parts, slopes if adversarial else self.noise(parts, step, PERTURBED, begin))
         masks, perturbed = self.masks(step), 0.0
         for part, shift in zip(parts, shifts, strict=True):
             share = loss.loss_share(part, batch)
@@ -109,7 +109,7 @@ class Perturbation(Term):
         self.values, self.tokens = {PERTURBED: perturbed}, batch.tokens
         if settings["perturbation.compare"] and adversarial:
             masks = self.masks(step)
-            shifts = self.shifts(parts, self.noise(parts, begin, step, RANDOM_COMPARISON))
+            shifts = self.shifts(parts, self.noise(parts, step, RANDOM_COMPARISON, begin))
             self.values[RANDOM_COMPARISON] = group().add(sum(
                 loss.loss_share(part, batch) * loss.loss_forward(part, rng=masks, shift=shift, keep=False)[0]
                 for part, shift in zip(parts, shifts, strict=True)))[0]
@@ -119,7 +119,7 @@ class Perturbation(Term):
         """Return the generator of the perturbed pass's dropout masks."""
         return self.main.rng(step, TASK) if self.settings["perturbation.masks"] == SAME else self.rng(step, PERTURBED)
 
-    def noise(self, parts: Sequence[Batch], begin: int, step: int, loss: str) -> list[Array]:
+    def noise(self, parts: Sequence[Batch], step: int, loss: str, begin: int = 0) -> list[Array]:
         """Draw n ~ N(0, I), (T, H) for each part.  begin: pieces of the batch before the parts, which other processes have."""
         store, rng = self.model.store, self.rng(step, loss, shared=True)
         width = self.model.embedding_size

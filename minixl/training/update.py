@@ -59,12 +59,13 @@ class Diverged(FloatingPointError):
 
 
 def step_rng(seed: int, step: int, masks: int, xp: Any, *, shared: bool = False) -> Any:
-    """Return the generator of an update's dropout masks; it depends on seed and step alone, so that any step can be repeated.
+    """Return the generator of an update's dropout masks; it depends on seed and step alone, so any step can be repeated.
 
     masks: the number of the update within the step (Loss.masks).  Of several processes, each draws other masks, unless `shared`.
     """
     together = group()
-    entropy = [seed, step, masks] + [together.rank + 1] * (together.size > 1 and not shared)      # a 0 at the end would change nothing
+    own = [] if shared or together.size == 1 else [together.rank + 1]              # a 0 at the end would change nothing
+    entropy = [seed, step, masks, *own]
     if xp is np:
         return np.random.Generator(np.random.SFC64(entropy))
     return xp.random.Generator(xp.random.Philox4x3210(np.random.SeedSequence(entropy)))

@@ -2,7 +2,8 @@
 
     python -m tests.distributed.runs DATA OUT float32|float64 [CASE ...]
 
-Each case trains 20 steps in its last stage, in OUT/CASE, without dropout, and keeps the checkpoint of the last step.
+Each case trains 20 steps in its last stage, in OUT/CASE, without dropout, and keeps the checkpoint of the last step; in float32 it
+trains them again in OUT/again/CASE.
 """
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ from tests.tiny import write_vectors
 from tests.whole_runs import NER, Quiet, write_data
 
 STEPS = 20
-COMMON = {"train.max_steps": STEPS, "train.epochs": 0, "train.eval_every": 10, "train.keep_checkpoint": True}
+COMMON = {"train.max_steps": STEPS, "train.epochs": 0, "train.eval_every": STEPS, "train.keep_checkpoint": True}
 ENCODER = {**NER, **COMMON, "model.dropout": 0.0}
 WORDS = {"model.dropout": 0.0}
 PERTURBED = {"perturbation.kind": "adversarial", "perturbation.epsilon": 0.1}
@@ -94,6 +95,8 @@ def main(data: str, out: str, dtype: str, *cases: str) -> None:
     use(dtype)
     for case in cases or CASES:
         run(case, Path(data), Path(out))
+        if dtype == "float32":
+            run(case, Path(data), Path(out) / "again")
 
 
 if __name__ == "__main__":

@@ -218,10 +218,14 @@ def perplexities(model: BidirectionalLm, streams: Mapping[str, Any]) -> dict[str
     found: dict[str, dict[str, float]] = {}
     for language, stream in streams.items():
         sums, words = dict.fromkeys(DIRECTIONS, 0.0), 0
-        batches = ((batch, batch.tokens) for batch in stream.dev_batches())
-        for surprisal, tokens in shared_out(lambda batch: model.surprisal(language, batch.ids, batch.starts), batches):  # noqa: B023
+        surprisal_of = partial(_surprisal, model, language)
+        for surprisal, tokens in shared_out(surprisal_of, ((batch, batch.tokens) for batch in stream.dev_batches())):
             for direction, value in surprisal.items():
                 sums[direction] += value
             words += tokens
         found[language] = {direction: float(np.exp(min(value / max(words, 1), 700.0))) for direction, value in sums.items()}
     return found
+
+
+def _surprisal(model: BidirectionalLm, language: str, batch: Sentences) -> dict[str, float]:
+    return model.surprisal(language, batch.ids, batch.starts)
