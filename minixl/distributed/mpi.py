@@ -20,7 +20,7 @@ import numpy as np
 from mpi4py import MPI
 
 from minixl.backend import array_module, to_numpy
-from minixl.distributed.group import Group, PendingSum
+from minixl.distributed.group import ALONE, Group, PendingSum
 
 TAGS = 1 << 14                         # MPI promises tags up to 32767; a sum takes two
 
@@ -34,6 +34,7 @@ class MpiGroup(Group):
         self.rank, self.size = self.communicator.rank, self.communicator.size
         self.name = f"{self.size} processes over {library()}"
         self.sums = 0
+        self.groups: dict[int, Group] = {}             # count -> this process's group of a split
         self.device: Any = None                        # sums on GPUs: nccl.py
 
     def gather(self, value: Any) -> list[Any]:
@@ -66,9 +67,11 @@ class MpiGroup(Group):
         return self.sums % TAGS * 2
 
     def split(self, count: int) -> tuple[Group, int]:
-        count = min(count, self.size)
         number = self.rank * count // self.size        # neighbours, which often share a node
-        return MpiGroup(self.communicator.Split(number, self.rank)), number
+        if count not in self.groups:
+            own = MpiGroup(self.communicator.Split(number, self.rank))
+            self.groups[count] = own if own.size > 1 else ALONE
+        return self.groups[count], number
 
     def end_alike(self, seconds: float) -> bool:
         request, until = self.ending.Ibarrier(), time.monotonic() + seconds

@@ -12,6 +12,7 @@ from typing import Any
 
 import minixl.data.reading
 import minixl.evaluation.files
+import minixl.run.groups
 import minixl.training.loop
 import minixl.training.optimizers
 from minixl.building import FAMILIES, families
@@ -65,7 +66,7 @@ def _of_term(term: type[Term]) -> Section:
 
 SCHEMA = Schema([
     Section("run", {"method": Setting("finetune", "transfer method", tuple(METHODS))}),
-    minixl.data.reading.SECTION, families.SECTION, *(family.section for family in FAMILIES.values()),
+    minixl.run.groups.SECTION, minixl.data.reading.SECTION, families.SECTION, *(family.section for family in FAMILIES.values()),
     minixl.training.loop.SECTION, stopping.section(LOSSES), minixl.training.optimizers.SECTION, minixl.evaluation.files.SECTION,
     *(_of_term(term) for term in TERMS),
     *(section for method in METHODS.values() for section in method.sections)], RENAMED, upgrade)

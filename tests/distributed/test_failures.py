@@ -28,8 +28,8 @@ def data(tmp_path_factory):
 def command(data, out, *more):
     """minixl train: 20 steps, a checkpoint every 5."""
     return ["train", "finetune-ner-cpu", "--encoder", data / "encoder", "--source", f"en={data}/en.txt",
-            "--dev", f"en={data}/en.txt", "--test", f"es={data}/es.txt", "--set", "train.batch_size=4", "--set", "data.max_length=32", "--set", "train.epochs=4",
-            "--out", out, *more]
+            "--dev", f"en={data}/en.txt", "--test", f"es={data}/es.txt", "--set", "train.batch_size=4",
+            "--set", "data.max_length=32", "--set", "train.epochs=4", "--out", out, *more]
 
 
 def run(processes, *arguments, program=None, **options):
