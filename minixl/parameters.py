@@ -7,7 +7,7 @@ minixl/ops/embedding.py.
 """
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from math import prod
@@ -58,6 +58,7 @@ class ParameterStore:
         self._parameters: dict[str, Parameter] = {}
         self._under: dict[str, dict[str, dict[str, Array]]] = {}
         self._spans: dict[tuple[str, ...], list[slice]] = {}
+        self.watcher: Callable[[str], object] | None = None            # told the name of each parameter that gets a gradient
         for name, shape in shapes.items():
             if name in tables:
                 self._parameters[name] = Parameter(name, rows[name], None, None)
@@ -141,6 +142,8 @@ class ParameterStore:
                 parameter.grad = grad if parameter.grad is None else add_sparse(parameter.grad, grad)
             else:
                 parameter.grad[grad.rows] += grad.values
+            if self.watcher is not None:
+                self.watcher(name)
 
     def zero_grad(self) -> None:
         """Set all gradients to zero."""

@@ -21,7 +21,7 @@ from minixl.data.batching import Batch, split, split_by_tokens
 from minixl.distributed import group
 from minixl.optim import Optimizer, clip_gradients, gradient_norm
 from minixl.parameters import ParameterStore
-from minixl.training.summing import sum_gradients
+from minixl.training.summing import sum_gradients, watched
 
 
 class Update(NamedTuple):
@@ -110,11 +110,13 @@ def task_gradients(loss: TaskLoss, batch: Batch, parts: int, rng: Any) -> float:
     Returns the loss of the whole batch.
     """
     total = 0.0
-    for part in split(own_sentences(batch)[1], parts):
+    own = split(own_sentences(batch)[1], parts)
+    for number, part in enumerate(own, 1):
         share = loss.loss_share(part, batch)                               # the loss is a mean over the whole batch
         if share:
             value, cache = loss.loss_forward(part, rng=rng)
-            loss.loss_backward(share, cache)
+            with watched(number == len(own)):
+                loss.loss_backward(share, cache)
             del cache                                                      # free its memory before the next part
             total += share * value
     return group().add(total)[0]

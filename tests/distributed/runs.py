@@ -19,6 +19,7 @@ from minixl.data.inputs import Inputs
 from minixl.distributed.launch import together
 from minixl.methods import SCHEMA, train
 from minixl.parameters import ParameterStore
+from minixl.training import summing
 from tests.methods.mlma.small import LINES, TINY as LANGUAGE_MODEL
 from tests.methods.zero_resource.test_runs import TINY as AUGMENTED
 from tests.tiny import write_vectors
@@ -91,8 +92,9 @@ def run(case: str, data: Path, out: Path, **options: Any) -> None:
 
 
 def main(data: str, out: str, dtype: str, *cases: str) -> None:
-    """Train some cases, or all."""
+    """Train some cases, or all; gradients are summed in so small buckets that every case has several."""
     use(dtype)
+    summing.BUCKET = 1 << 12
     for case in cases or CASES:
         run(case, Path(data), Path(out))
         if dtype == "float32":
