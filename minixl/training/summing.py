@@ -4,8 +4,7 @@ The flat buffer of a ParameterStore is summed in buckets of BUCKET elements, sev
 addresses first: those are the upper layers, whose gradients are ready first.  In an update of one backward pass, a bucket's sum
 begins as soon as its gradients are there, while the lower layers are still computed.
 
-A table's gradient is row-sparse: the processes
-agree on the rows that any of them has, and sum only these.
+A table's gradient is row-sparse: the processes agree on the rows that any of them has, and sum only these.
 Tests: tests/distributed/.
 """
 from __future__ import annotations
