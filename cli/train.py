@@ -139,6 +139,9 @@ def _run(plan: Plan, device: str, resume: bool) -> None:
     xp = array_module_for(device)
     if group().size > 1:
         to_stderr(f"training with {group().name}, {threads()} thread{'s' * (threads() > 1)} each")
+        if xp.__name__ == "cupy":
+            from minixl.distributed.nccl import use_gpus
+            to_stderr(use_gpus(group(), xp))
     with stop_requests() as signals:
         try:
             warnings.filterwarnings("ignore", category=RuntimeWarning)  # overflow: the method stops with one clear line

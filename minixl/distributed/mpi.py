@@ -70,6 +70,8 @@ class MpiGroup(Group):
         number = self.rank * count // self.size        # neighbours, which often share a node
         if count not in self.groups:
             own = MpiGroup(self.communicator.Split(number, self.rank))
+            if self.device is not None and own.size > 1:
+                own.device = type(self.device)(own, self.device.nccl, self.device.cupy)
             self.groups[count] = own if own.size > 1 else ALONE
         return self.groups[count], number
 

@@ -13,7 +13,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from minixl.backend import Array
+import numpy as np
+
+from minixl.backend import Array, to_numpy
 from minixl.distributed import PendingSum, group
 from minixl.ops.embedding import RowSparse
 from minixl.parameters import ParameterStore
@@ -153,9 +155,10 @@ def _sum_table(store: ParameterStore, name: str) -> None:
     """Sum a row-sparse gradient over the rows that any process has."""
     xp, parameter = store.xp, store[name]
     own = parameter.grad
-    rows = xp.unique(group().gather_rows(own.rows if own is not None else xp.zeros(0, xp.int64)))
+    rows = np.unique(group().gather_rows(np.zeros(0, np.int64) if own is None else to_numpy(own.rows)))
     if not len(rows):
         return
+    rows = xp.asarray(rows)
     values = xp.zeros((len(rows), parameter.value.shape[1]), store.dtype)
     if own is not None:
         values[xp.searchsorted(rows, own.rows)] = own.values
