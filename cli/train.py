@@ -129,7 +129,7 @@ def train(recipe: str | None, encoder: Path | None, source: tuple[str, ...], dev
 
 
 def _run(plan: Plan, device: str, resume: bool) -> None:
-    from minixl.backend import array_module_for, threads
+    from minixl.backend import array_module_for
     from minixl.data.inputs import by_language
     from minixl.distributed import group
     from minixl.methods import train as train_method
@@ -137,11 +137,6 @@ def _run(plan: Plan, device: str, resume: bool) -> None:
 
     out = plan.out
     xp = array_module_for(device)
-    if group().size > 1:
-        to_stderr(f"training with {group().name}, {threads()} thread{'s' * (threads() > 1)} each")
-        if xp.__name__ == "cupy":
-            from minixl.distributed.nccl import use_gpus
-            to_stderr(use_gpus(group(), xp))
     with stop_requests() as signals:
         try:
             warnings.filterwarnings("ignore", category=RuntimeWarning)  # overflow: the method stops with one clear line

@@ -75,9 +75,10 @@ def table() -> str:
         for name, bandwidth in NETWORKS.items():
             for gpus in (1, 8, 64):
                 compute, transfer, step = seconds_of(setup, gpus, bandwidth)
-                lines.append(f"| {setup.name} | {name} | {gpus} | {bytes_of(setup, gpus, SENTENCES) / 1e6:.0f} | "
-                             f"{1e3 * compute:.0f} | {1e3 * transfer:.0f} | {1e3 * step:.0f} | {gpus * SENTENCES * PIECES / step:,.0f} | "
-                             f"{compute / step:.0%} | {enough(setup, gpus, bandwidth)} |")
+                cells = (setup.name, name, gpus, f"{bytes_of(setup, gpus, SENTENCES) / 1e6:.0f}",
+                         *(f"{1e3 * seconds:.0f}" for seconds in (compute, transfer, step)),
+                         f"{gpus * SENTENCES * PIECES / step:,.0f}", f"{compute / step:.0%}", enough(setup, gpus, bandwidth))
+                lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
 
 

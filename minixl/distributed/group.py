@@ -10,7 +10,7 @@ group has one process, nothing is sent, and no bit of any result changes.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -132,9 +132,3 @@ def on_one_rank(function: Function) -> Function:
         return result
 
     return call                                                        # type: ignore[return-value]
-
-
-def own_share(items: Sequence[Any]) -> list[tuple[int, Any]]:
-    """Return the items of this process, every size-th of them, with their numbers."""
-    together = group()
-    return list(enumerate(items))[together.rank::together.size]

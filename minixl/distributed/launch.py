@@ -10,7 +10,7 @@ import platform
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from minixl.distributed.group import Group, group, using
 from minixl.errors import UserError
@@ -86,6 +86,19 @@ def together() -> Iterator[Group]:
             if world.leads:
                 raise
             raise SystemExit(code_of(error)) from None
+
+
+def describe_processes(xp: Any) -> list[str]:
+    """Return messages about the processes that train together; give each its GPU if xp is cupy.  [] for one process."""
+    if group().size == 1:
+        return []
+    from minixl.backend import threads
+
+    lines = [f"training with {group().name}, {threads()} thread{'s' * (threads() > 1)} each"]
+    if xp is not None and xp.__name__ == "cupy":
+        from minixl.distributed.nccl import use_gpus
+        lines.append(use_gpus(group(), xp))
+    return lines
 
 
 def report(error: BaseException, world: Group, stream: TextIO) -> None:

@@ -17,6 +17,7 @@ import minixl.training.loop
 import minixl.training.optimizers
 from minixl.building import FAMILIES, families
 from minixl.data.inputs import Inputs
+from minixl.distributed.launch import describe_processes
 from minixl.errors import DETAILS
 from minixl.methods.adversary import Adversary
 from minixl.methods.advpicker.algorithm import AdvPicker
@@ -93,7 +94,7 @@ def train(settings: Settings, inputs: Inputs, out: Path, *, reporter: Reporter, 
     options: of run.job.train_run or run.seeds.train_seeds.
     """
     method, settings, messages = resolve(settings)
-    for message in messages:
+    for message in [*describe_processes(options.get("xp")), *messages]:
         reporter.message(message)
     DETAILS.debug("settings that differ from the defaults: %s",
                   ", ".join(f"{name}={value}" for name, value in settings.changed().items()) or "none")

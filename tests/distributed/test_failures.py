@@ -39,7 +39,7 @@ def run(processes, *arguments, program=None, **options):
 
 
 def test_one_process_prints(data, tmp_path):
-    """What one process alone prints, and how many there are."""
+    """What one process alone prints, and how many there are; also in evaluating and predicting."""
     one, two = (run(processes, *command(data, tmp_path / str(processes), "--set", "optim.lr=0", "--set", "optim.head_lr=0"))
                 for processes in (1, 2))
     assert (one.returncode, two.returncode) == (0, 0) and one.stdout == two.stdout
@@ -48,13 +48,19 @@ def test_one_process_prints(data, tmp_path):
     assert others == [line.replace(f"{tmp_path}/1", f"{tmp_path}/2") for line in one.stderr.splitlines()]
     logs = [(tmp_path / name / "log.jsonl").read_text().splitlines() for name in "12"]
     assert len(logs[0]) == len(logs[1])
+    model, file = tmp_path / "1" / "model", data / "es.txt"
+    for arguments in (["evaluate", model, f"es={file}"], ["predict", model, file]):
+        one, two = (run(processes, *arguments, "-q") for processes in (1, 2))
+        assert one.returncode == two.returncode == 0 and one.stdout and one.stdout == two.stdout
+    piped = run(2, "predict", model, input="anna .")
+    assert piped.stderr == "Error: standard input: mpiexec gives it to one process only; name a FILE\n"
 
 
 def test_a_mistake_is_one_line(data, tmp_path):
     ended = run(2, *command(data, tmp_path / "run", "--test", f"fr={data}/nothing.txt"))
     assert ended.returncode == 1 and ended.stdout == ""
     line = rf"Error: {data}/nothing.txt: expected a file, found nothing.*"
-    assert re.fullmatch(rf"training with 2 processes .*\n{line}\n", ended.stderr)
+    assert re.fullmatch(rf"(training with 2 processes .*\n)?{line}\n", ended.stderr)
     usage = run(2, "train", "--nothing")
     assert usage.returncode == 2 and usage.stderr.count("No such option") == 1
 
