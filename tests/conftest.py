@@ -1,4 +1,5 @@
 """Fixtures shared by all tests: a seeded generator, the backends, and the real data beside the checkout."""
+import os
 from pathlib import Path
 
 import cupy
@@ -12,6 +13,12 @@ from tests.report import browser
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 HAS_DEVICE = cupy.cuda.is_available()
 OURS = ("minixl/", "kernels/", "weights/", "cli/")
+
+
+def pytest_configure(config):
+    """Give each process of `pytest -n` one thread: together they keep the cores busy."""
+    if getattr(config.option, "numprocesses", None):
+        os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def pytest_report_header():

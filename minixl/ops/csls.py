@@ -88,7 +88,7 @@ def _search(x: Array, y: Array, k: int, a: Array | None, b: Array | None, *, col
     def work(best_of_columns: Best) -> None:
         tile = np.empty((TILE, TILE), x.dtype)
         for start in strips:
-            _strip(x, y, k, a, b, slice(start, start + TILE), tile, rows, best_of_columns if columns else None)
+            _strip(x, y, a, b, slice(start, start + TILE), tile, rows, best_of_columns if columns else None)
 
     with single_threaded() as alone:
         if alone:
@@ -98,21 +98,32 @@ def _search(x: Array, y: Array, k: int, a: Array | None, b: Array | None, *, col
     return rows, _joined(of_threads, k)
 
 
-def _strip(x: Array, y: Array, k: int, a: Array | None, b: Array | None, strip: slice, tile: Array, rows: Best,
+def _strip(x: Array, y: Array, a: Array | None, b: Array | None, strip: slice, tile: Array, rows: Best,
            best_of_columns: Best | None) -> None:
     """Search TILE rows of x in all of y, tile by tile."""
+    offsets = a is not None or b is not None
     points, mine = x[strip], Best(*(array[strip] for array in rows))
+    if offsets:
+        points = _with_two_columns(points, None if a is None else -a[strip], 1)
     for start in range(0, len(y), TILE):
         part = slice(start, start + TILE)
         others = y[part]
+        if offsets:
+            others = _with_two_columns(others, 1, None if b is None else -b[part])
         products = np.matmul(points, others.T, out=tile.reshape(-1)[:len(points) * len(others)].reshape(len(points), -1))
-        if a is not None:
-            products -= a[strip, None]
-        if b is not None:
-            products -= b[part]
         _update(mine, products, start)
         if best_of_columns is not None:
             _update(Best(*(array[part] for array in best_of_columns)), products.T, strip.start)
+
+
+def _with_two_columns(points: Array, first: Array | int | None, second: Array | int | None) -> Array:
+    """Append two columns, None for zeros: (x, -a, 1) · (y, 1, -b) = x · y - a - b without a pass over the products."""
+    wider = np.zeros((len(points), points.shape[1] + 2), points.dtype)
+    wider[:, :-2] = points
+    for column, values in ((-2, first), (-1, second)):
+        if values is not None:
+            wider[:, column] = values
+    return wider
 
 
 def _update(best: Best, products: Array, first: int) -> None:
