@@ -8,6 +8,7 @@ import contextlib
 import os
 import platform
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
@@ -22,6 +23,7 @@ SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")    # set by 
 LOCAL_SIZES = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE")
 THREADS = ("MINIXL_THREADS", "OMP_NUM_THREADS")
 PATIENCE = 3.0                         # seconds in which all processes have to fail alike
+FORWARDING = 1.0                       # seconds in which mpiexec forwards what was printed, before it ends everything
 
 
 def processes(environment: Mapping[str, str] = os.environ) -> int:
@@ -82,6 +84,7 @@ def together() -> Iterator[Group]:
         except BaseException as error:
             if not world.end_alike(PATIENCE):
                 report(error, world, stderr)
+                time.sleep(FORWARDING)
                 world.abort(code_of(error) or 1)
             if world.leads:
                 raise
