@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
@@ -30,12 +31,6 @@ class DdpBert(TransformersBert):
     processes: Group
     parallel: Any
 
-    def join(self, processes: Group, meeting: Path) -> None:
-        """Make the model parallel.  meeting: the file by which the processes find each other."""
-        self.processes = processes
-        distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=processes.rank, world_size=processes.size)
-        self.parallel = DistributedDataParallel(self.model)
-
     def prepare(self, batch: Sequence[Example]) -> Any:
         """Pad this process's sentences; parts have about equal numbers of word pieces."""
         ordered = sorted(batch, key=lambda example: len(example.input_ids))
@@ -54,3 +49,18 @@ class DdpBert(TransformersBert):
     def loss(self, prepared: Any) -> float:
         """Cross-entropy of the whole batch without dropout."""
         return self.processes.add(prepared.weight * super().loss(prepared.padded))[0]
+
+
+def join(contender: DdpBert | None, world: Group, processes: Group, count: int, meeting: Path) -> None:
+    """Make the model of the first `count` processes parallel; collective.  meeting: the file by which all find each other."""
+    if world.size > 1 and not distributed.is_initialized():
+        distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=world.rank, world_size=world.size)
+    of_torch = distributed.new_group(list(range(count))) if count > 1 else None
+    if contender is not None:
+        contender.processes = processes
+        contender.parallel = DistributedDataParallel(contender.model, process_group=of_torch) if count > 1 else contender.model
+
+
+def set_threads(count: int) -> None:
+    """Compute on so many threads."""
+    torch.set_num_threads(count)

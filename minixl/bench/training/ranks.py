@@ -1,7 +1,8 @@
 """Time a training step shared out to several processes, minixl over MPI against PyTorch's DistributedDataParallel over gloo.
 
-Every configuration, N processes with the threads divided among them, trains the same model on the same batches in processes of
-its own, which mpiexec starts.  A step is timed from barrier to barrier, so it counts until the last process has finished.
+Every configuration, N processes with the threads divided among them, trains the same model on the same batches.  mpiexec starts as
+many processes as the largest has; the configurations take turns, batch by batch, so that other load on the machine affects all of
+them alike, and the processes that one does not need sleep meanwhile.  A step counts until its last process has finished.
 """
 from __future__ import annotations
 
@@ -27,40 +28,37 @@ ENGINES = {"minixl": "minixl_bert.MinixlBert", "torch": "ddp_bert.DdpBert"}
 SHOWN = {"minixl": "minixl", "torch": "PyTorch DDP"}
 
 
+class Configuration(NamedTuple):
+    engine: str                        # key of ENGINES
+    processes: int
+    threads: int                       # of each process
+
+
 @dataclass(frozen=True, slots=True)
 class RanksJob:
-    """What the processes of one configuration measure."""
+    """What the processes measure."""
 
-    engine: str                        # key of ENGINES
+    configurations: tuple[Configuration, ...]
     work: Work
     batch_kind: str
     repeats: int
-    threads: int                       # of each process
     meeting: Path                      # file by which PyTorch's processes find each other
-
-
-class Configuration(NamedTuple):
-    engine: str
-    processes: int
-    threads: int                       # of each process
 
 
 def run(options: Options, ranks: Sequence[int], say: Say = lambda text: None) -> dict[str, Any]:
     """Measure every number of processes; return the figures, ready for JSON.  Raises UserError."""
     if options.family != "bert" or options.device != "cpu":
         raise UserError("--ranks: expected --model bert on a CPU, the only step that is measured with several processes")
-    configurations = [Configuration(engine, count, max(1, options.threads // count)) for count in ranks
-                      for engine in (ENGINES if options.against else ("minixl",))]
+    configurations = tuple(Configuration(engine, count, max(1, options.threads // count)) for count in ranks
+                           for engine in (ENGINES if options.against else ("minixl",)))
     with tempfile.TemporaryDirectory(prefix="minixl-bench-") as scratch:
         work, facts = load(MAKERS[options.family])(options, Path(scratch), say)
         results = {}
         for kind, batches in work.batches.items():
-            rows = []
-            for number, configuration in enumerate(configurations):
-                say(f"{BATCH_KINDS[kind]}: {SHOWN[configuration.engine]}, {configuration.processes} x {configuration.threads}")
-                job = RanksJob(configuration.engine, work.only(kind), kind, options.repeats, configuration.threads,
-                               Path(scratch) / f"meeting-{kind}-{number}")
-                rows.append({**configuration._asdict(), **start(job, configuration.processes, Path(scratch))})
+            turns = ', '.join(f'{SHOWN[c.engine]} {c.processes} x {c.threads}' for c in configurations)
+            say(f"{BATCH_KINDS[kind]}: timing {turns}")
+            job = RanksJob(configurations, work.only(kind), kind, options.repeats, Path(scratch) / f"meeting-{kind}")
+            rows = [{**c._asdict(), **figures} for c, figures in zip(configurations, start(job, Path(scratch)), strict=True)]
             check_equal({f"{row['engine']} with {row['processes']}": row["loss"] for row in rows})
             results[kind] = {"batches": len(batches), "tokens": sum(map(pieces, batches)), "rows": rows}
     engines = ("minixl", *(("transformers",) if options.against else ()))
@@ -68,20 +66,22 @@ def run(options: Options, ranks: Sequence[int], say: Say = lambda text: None) ->
             **facts, "versions": versions(engines), "settings": results}
 
 
-def start(job: RanksJob, processes: int, scratch: Path) -> dict[str, Any]:
-    """Run a job in its processes.  Raises UserError with the error that they report."""
+def start(job: RanksJob, scratch: Path) -> list[dict[str, Any]]:
+    """Run a job in its processes; return the figures of each configuration.  Raises UserError with the error that they report."""
+    processes = max(configuration.processes for configuration in job.configurations)
     mpiexec = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if mpiexec is None:
         raise UserError("--ranks: expected the command mpiexec, found none; pip install 'minixl[mpi]'")
     (scratch / "job").write_bytes(pickle.dumps(job))
     names = ("MINIXL_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    environment = {**os.environ, **dict.fromkeys(names, str(job.threads)), "HF_HUB_OFFLINE": "1"}
+    threads = max(configuration.threads for configuration in job.configurations)
+    environment = {**os.environ, **dict.fromkeys(names, str(threads)), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-P", "-m", "minixl.bench.training.ranks_worker", str(scratch / "job")]
     done = subprocess.run([mpiexec, "-n", str(processes), *command] if processes > 1 else command, env=environment,
                           stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, check=False)
     if done.returncode:
-        raise UserError(f"measuring {job.engine} with {processes} processes failed: exit code {done.returncode}")
-    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        raise UserError(f"measuring with {processes} processes failed: exit code {done.returncode}")
+    figures: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
     return figures
 
 
@@ -101,5 +101,5 @@ def table(result: dict[str, Any]) -> str:
             of_sum = f"{row['sum_seconds']:>9.4f}{row['sum_seconds'] / step:>13.1%}" if "sum_seconds" in row else ""
             engine = f"{SHOWN[row['engine']]:<14}{row['processes']:>10}{row['threads']:>14}"
             lines.append(f"{engine}{step:>9.3f}{rate:>10.0f}{of_sum}")
-    return "\n".join([*lines, "", "step s: forward, backward, sum, clip, update, zero; the mean of every batch's median",
+    return "\n".join([*lines, "", "step s: forward, backward, sum, clip, update, zero; the mean of every batch's median, in turn",
                       "sum s: the sum of the gradients over the processes, alone"])
