@@ -49,11 +49,13 @@ def bench() -> None:
                    "repeatable.  [default: bottom:3; bilstm-crf: none]")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True,
               help="Seed of the batches, the initial parameters and dropout.")
+@click.option("--ranks", metavar="N,N", help="Time a step shared out to so many processes over MPI, for example 1,2; they "
+              "divide the threads; --model bert only. --against torch is then DistributedDataParallel over gloo.")
 @json_option
 @verbosity_options
 def train(encoder: Path | None, source: str | None, against: str | None, family: str, target: str | None, level: str | None,
           batches: str, steps: int, repeats: int, batch_size: int, max_length: int, limit: int, threads: int,
-          device: str, freeze: tuple[str, ...], seed: int, json_file: Path | None) -> None:
+          device: str, freeze: tuple[str, ...], seed: int, ranks: str | None, json_file: Path | None) -> None:
     """Time a training step (forward, backward, clip, update, zero) and prediction, on real sentences.
 
     For bert-adversarial a step is one iteration: the updates of the task, of the discriminator, and of the encoder against
@@ -62,8 +64,7 @@ def train(encoder: Path | None, source: str | None, against: str | None, family:
     With --against torch, PyTorch gets the same batches and the same weights; the engines take turns in one process.
     """
     from minixl.bench.checks import require_writable
-    from minixl.bench.training.benchmark import run
-    from minixl.bench.training.report import table
+    from minixl.bench.training import benchmark, ranks as of_ranks, report
     from minixl.bench.training.work import BATCH_KINDS, Options
     from minixl.data.inputs import parse_language_file
     from minixl.weights.e5 import encoder_folder
@@ -76,10 +77,22 @@ def train(encoder: Path | None, source: str | None, against: str | None, family:
                       repeats=repeats, batch_size=batch_size, max_length=max_length, limit=limit, threads=threads,
                       freeze=tuple(pattern for pattern in freeze if pattern != "none") if freeze else None, seed=seed,
                       device=device)
-    result = run(options, to_stderr)
-    click.echo(table(result))
+    if ranks:
+        result = of_ranks.run(options, _counts(ranks), to_stderr)
+        click.echo(of_ranks.table(result))
+    else:
+        result = benchmark.run(options, to_stderr)
+        click.echo(report.table(result))
     if json_file:
         json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def _counts(text: str) -> list[int]:
+    """Return the numbers in "1,2".  Raises click.UsageError."""
+    counts = [int(part) if part.strip().isdigit() else 0 for part in text.split(",")]
+    if not all(counts):
+        raise click.UsageError(f"--ranks: expected numbers of processes such as 1,2, found {text!r}")
+    return counts
 
 
 @bench.command()

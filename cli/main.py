@@ -1,5 +1,7 @@
 """The `minixl` command; each of its commands, listed here, has a file.  Results go to stdout, everything else to stderr.
 
+Of several processes that mpiexec started, only one prints: minixl/distributed/launch.py.
+
 Exit codes: 0, 1 for an error (UserError), 2 for wrong usage (click), 128 + signal (129, 130, 143) for a run that was stopped.
 """
 from __future__ import annotations
@@ -13,6 +15,7 @@ import click
 
 from minixl import __version__
 from minixl.cli.terminal import discard_output, standard_streams
+from minixl.distributed.launch import together
 from minixl.errors import UserError, nearest
 
 COMMANDS = {                 # name -> one line of help; a command's module is imported when it runs
@@ -68,7 +71,8 @@ def _run_and_exit() -> None:
     if COMPLETION in os.environ:                     # a shell asks
         importlib.import_module("minixl.cli.completion").install()
     try:
-        cli.main(complete_var=COMPLETION, standalone_mode=False)
+        with together():
+            cli.main(complete_var=COMPLETION, standalone_mode=False)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.ClickException as error:

@@ -107,9 +107,12 @@ class Source(NamedTuple):
 def _open(file: Path, encoding: str) -> Source:
     from minixl.data.arriving import Arriving, arrives
     from minixl.data.lines import raw_lines, stream_lines
+    from minixl.distributed import group
 
     if str(file) != "-":
         return Source(raw_lines(file, encoding), lambda: True)
+    if group().size > 1:
+        raise UserError("standard input: mpiexec gives it to one process only; name a FILE")
     if not arrives(sys.stdin):
         return Source(stream_lines(sys.stdin.buffer, STDIN, encoding), lambda: True)
     pipe = Arriving(sys.stdin.fileno())

@@ -131,6 +131,7 @@ def train(recipe: str | None, encoder: Path | None, source: tuple[str, ...], dev
 def _run(plan: Plan, device: str, resume: bool) -> None:
     from minixl.backend import array_module_for
     from minixl.data.inputs import by_language
+    from minixl.distributed import group
     from minixl.methods import train as train_method
     from minixl.training.progress import Stopped
 
@@ -140,7 +141,7 @@ def _run(plan: Plan, device: str, resume: bool) -> None:
         try:
             warnings.filterwarnings("ignore", category=RuntimeWarning)  # overflow: the method stops with one clear line
             metrics = train_method(plan.settings, plan.inputs, out, seed=plan.seed, seeds=plan.seeds,
-                                   reporter=Terminal(), xp=xp, resume=resume, stop=lambda: bool(signals))
+                                   reporter=Terminal(), xp=xp, resume=resume, stop=lambda: group().any(bool(signals)))
         except (Stopped, KeyboardInterrupt) as end:
             resumable = isinstance(end, Stopped) or (out / ("seed-1" if plan.seeds else "") / "config.toml").is_file()
             cure = f"; continue with: minixl train --resume --out {out}" + (f" --seeds {len(plan.seeds)}" if plan.seeds else "")

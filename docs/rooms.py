@@ -40,6 +40,7 @@ PURPOSE = {
     "ops": "one op a file",
     "data": "text files to packed batches",
     "backend": "NumPy or CuPy, threads, @op",
+    "distributed": "processes that train together",
     "settings": "sections, schema, recipes",
     "files": "atomic writes, digests",
     "packing": "starts of packed sequences",

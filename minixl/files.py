@@ -6,6 +6,9 @@
     digest(path), folder_digest(folder)        SHA-256 of the contents, compared by --resume and for stored results
 
 A digest depends on a file's contents, not on its date.
+
+Of several processes that train together, one writes; the others write to a place that is thrown away, and go on when the file
+or folder is there.
 Checked in tests/test_files.py.
 """
 from __future__ import annotations
@@ -14,12 +17,15 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
 
+from minixl.distributed import group, using
+from minixl.distributed.group import ALONE
 from minixl.errors import UserError
 
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt",
@@ -36,6 +42,10 @@ def replaced_file(path: str | Path, fix: str = ROOM) -> Iterator[Path]:
     the owner.  Raises UserError, ending with `fix`, if writing fails, most often because the disk is full.
     """
     path = Path(path)
+    if group().size > 1:
+        with _by_one(path, lambda: replaced_file(path, fix)) as place:
+            yield place
+        return
     fresh = path.with_name(path.name + ".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,6 +77,11 @@ def replaced_folder(folder: str | Path, replaceable: Collection[str] = MODEL_FIL
     are removed.
     """
     folder = Path(os.path.realpath(folder))            # replace the target of a link, not the link
+    if group().size > 1:
+        with _by_one(folder, lambda: replaced_folder(folder, replaceable)) as place:
+            place.mkdir(exist_ok=True)
+            yield place
+        return
     _check_replaceable(folder, replaceable)
     fresh = folder.parent / f".{folder.name}.{os.getpid()}.partial"
     try:
@@ -78,6 +93,23 @@ def replaced_folder(folder: str | Path, replaceable: Collection[str] = MODEL_FIL
         raise UserError(f"{error.filename or folder}: cannot be written ({_reason(error)}); {ROOM}") from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+@contextmanager
+def _by_one(path: Path, writing: Callable[[], AbstractContextManager[Path]]) -> Iterator[Path]:
+    """Yield what `writing` yields in the leading process, and a place of their own in the others.
+
+    It begins when all processes have come here, so none still reads what is replaced, and they go on when it has finished.
+    """
+    together = group()
+    together.barrier()
+    if together.leads:
+        with using(ALONE), writing() as place:
+            yield place
+    else:
+        with tempfile.TemporaryDirectory() as scratch, using(ALONE):
+            yield Path(scratch) / path.name
+    together.barrier()
 
 
 def digest(path: Path) -> str:

@@ -8,7 +8,7 @@ minixl/ops/embedding.py.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -62,6 +62,7 @@ class ParameterStore:
         self._parameters: dict[str, Parameter] = {}
         self._under: dict[str, dict[str, dict[str, Array]]] = {}
         self._spans: dict[tuple[str, ...], list[slice]] = {}
+        self.watcher: Callable[[str], object] | None = None            # told the name of each parameter that gets a gradient
         for name, shape in shapes.items():
             if name in tables:
                 self._parameters[name] = Parameter(name, rows[name], None, None)
@@ -149,6 +150,8 @@ class ParameterStore:
                 parameter.grad = grad if parameter.grad is None else add_sparse(parameter.grad, grad)
             else:
                 parameter.grad[grad.rows] += grad.values
+            if self.watcher is not None:
+                self.watcher(name)
 
     @contextlib.contextmanager
     def collecting(self) -> Iterator[dict[str, Any]]:

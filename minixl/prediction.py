@@ -38,7 +38,7 @@ def word_scores(model: Model, encoded: Encoded, *, tokens: int = TOKENS,
     """Return a tagger's scores of all words, sentence by sentence; those of a long sentence are joined from its windows."""
     xp, examples = model.store.xp, encoded.examples
     parts, computed = [xp.zeros((0, len(model.labels)), model.store.dtype)], [np.zeros(0, int)]
-    for _, indices, scores in batch_results(model.scores, examples, tokens, xp, progress):
+    for _, indices, scores in batch_results(model.scores, examples, tokens, xp, progress, shared=True):
         parts.append(_without_nan(scores))
         computed.append(indices)
     order = np.concatenate(computed)                                       # (E,)  in which the examples were computed
@@ -63,7 +63,7 @@ def source_scores(model: Model, encoded: Encoded, *, tokens: int = TOKENS,
         scores = word_scores(model, encoded, tokens=tokens, progress=progress)
         return np.split(to_numpy(scores.values), scores.starts[1:-1]) if encoded.sources else []
     windows: list[Any] = [None] * len(encoded.examples)
-    for _, indices, of_batch in batch_results(model.scores, encoded.examples, tokens, model.store.xp, progress):
+    for _, indices, of_batch in batch_results(model.scores, encoded.examples, tokens, model.store.xp, progress, shared=True):
         for i, values in zip(indices, to_numpy(_without_nan(of_batch)), strict=True):
             windows[i] = values
     sources: list[list[np.ndarray]] = [[] for _ in range(encoded.sources)]

@@ -15,6 +15,7 @@ from minixl.report.curves import COLUMNS
 from minixl.settings import shipped_recipes
 from minixl.training.update import Update
 from tests.alignment.planted import planted_spaces, write_vectors
+from tests.distributed.mpiexec import mpiexec
 from tests.tiny import write_encoder, write_ner, write_topics
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -110,6 +111,7 @@ def test_documented_command_runs(workplace, command, printed):
         command += " " + shlex.join(QUICK[kind])
     command = re.sub(r"\bminixl ", f"{sys.executable} -m minixl ", command, count=1) if command.startswith("minixl") \
         else command.replace("| minixl ", f"| {sys.executable} -m minixl ")
+    command = command.replace("mpiexec -n 2 minixl ", shlex.join([*mpiexec(2), sys.executable, "-m", "minixl"]) + " ")
     done = subprocess.run(command, shell=True, cwd=workplace, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout and not differences(printed, done.stdout.splitlines())
@@ -185,10 +187,13 @@ def options_of(command: click.Command) -> set[str]:
 
 
 def test_options_named_in_the_pages_exist():
-    # of docs/rooms.py, of tests/reference and tests/alignment, of click
-    others = {"--dim", "--words", "--check", "--optim", "--lr", "--batch", "--help"}
+    # of docs/rooms.py, of tests/reference and tests/alignment, of click; of Slurm
+    others = {"--dim", "--words", "--check", "--optim", "--lr", "--batch", "--help",
+              "--kill-on-bad-exit", "--gpus-per-task", "--signal"}
     for page in PAGES:
-        named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", re.sub(r"<!--.*?-->", "", page.read_text(encoding="utf-8"))))
+        text = re.sub(r"<!--.*?-->", "", page.read_text(encoding="utf-8"))
+        text = re.sub(r"```(?:bash|yaml)\n.*?```", "", text, flags=re.S)     # job files have options of other programs
+        named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
         assert not named - options_of(cli) - others, page
 
 

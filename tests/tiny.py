@@ -4,8 +4,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import transformers
-
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz", *(f"##{c}" for c in
           "abcdefghijklmnopqrstuvwxyz"), "the", "visit", "##ed", "paris", "madrid", "anna", "ben", "in", "lives", "."]
 
@@ -27,6 +25,7 @@ TOPICS = {
 def write_encoder(folder: Path, *, hidden: int = 32, layers: int = 3, seed: int = 0) -> Path:
     """A random BERT with a WordPiece vocabulary of PIECES."""
     import torch
+    import transformers
 
     torch.manual_seed(seed)
     config = transformers.BertConfig(vocab_size=len(PIECES), hidden_size=hidden, num_hidden_layers=layers,
@@ -39,6 +38,7 @@ def write_encoder(folder: Path, *, hidden: int = 32, layers: int = 3, seed: int 
 def write_xlm_r(folder: Path, *, hidden: int = 32, layers: int = 3, architecture: str = "XLMRobertaModel", **sizes: int) -> Path:
     """Write a random XLM-R, saved as a class of transformers, with a Unigram tokenizer of letters and a few words."""
     import torch
+    import transformers
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
     pieces = ["<s>", "<pad>", "</s>", "<unk>", *(piece for piece in (f"{mark}{text}" for mark in ("▁", "") for text in

@@ -17,11 +17,13 @@ from minixl.backend import to_numpy
 from minixl.building.families import FAMILIES
 from minixl.building.info import ModelInfo, read_info
 from minixl.data.encoding import PieceTokenizer
+from minixl.distributed import on_one_rank
 from minixl.errors import DETAILS, UserError
 from minixl.models.family import Model
 from minixl.weights.folder import save_folder
 
 
+@on_one_rank
 def save_model(folder: Path, model: Model, tokenizer: PieceTokenizer, info: ModelInfo, raw_config: Mapping[str, Any],
                dtype: str = "") -> None:
     """Write the folder atomically: a reader finds the old one or the new one, never half of either.

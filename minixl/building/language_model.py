@@ -21,6 +21,7 @@ from minixl.building.info import COPY, LANGUAGE_MODEL
 from minixl.data.inputs import Inputs, by_language
 from minixl.data.language_lexicon import SPECIAL, LanguageLexicon
 from minixl.data.monolingual import Text, count_words, most_frequent
+from minixl.distributed import on_one_rank
 from minixl.errors import UserError
 from minixl.models.bidirectional_lm import BidirectionalLm
 from minixl.models.bidirectional_lm_config import LanguageModelConfig, language_model_shapes
@@ -98,6 +99,7 @@ def _vectors(language: str, path: Path, lexicon: LanguageLexicon, size: int, rep
     return rows, np.asarray(given.matrix[places])
 
 
+@on_one_rank
 def save_language_model(folder: Path, model: BidirectionalLm, lexicon: LanguageLexicon, notes: Mapping[str, Any]) -> None:
     """Write the folder atomically.  notes: for minixl.json."""
     tensors = {name: to_numpy(model.store[name].value) for name in model.names}

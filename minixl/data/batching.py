@@ -10,8 +10,9 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from minixl.backend import Array, copy_together, side_by_side
+from minixl.backend import Array, copy_together
 from minixl.data.encoding import Example
+from minixl.distributed.batches import each_batch, shared_out
 from minixl.packing import starts_of
 
 Result = TypeVar("Result")
@@ -74,10 +75,15 @@ def split(batch: Batch, parts: int) -> list[Batch]:
 
 def split_by_tokens(batch: Batch, parts: int) -> list[Batch]:
     """Cut a batch into exactly `parts` consecutive parts of about equal numbers of tokens, for workers; some may be empty."""
-    ideal = np.arange(parts + 1) * batch.tokens / parts                # where parts of exactly the same size would begin
-    bounds = np.abs(batch.starts[:, None] - ideal).argmin(axis=0)      # the examples that begin nearest to these places
-    bounds[-1] = len(batch.order)                                      # with any empty ones at the end
-    return _cut(batch, bounds)
+    return _cut(batch, token_bounds(batch.starts, parts))
+
+
+def token_bounds(starts: np.ndarray, parts: int) -> np.ndarray:
+    """starts (B+1,) -> (parts+1,), rising from 0 to B: where consecutive parts of about equal numbers of tokens begin."""
+    ideal = np.arange(parts + 1) * starts[-1] / parts                  # where parts of exactly the same size would begin
+    bounds = np.abs(starts[:, None] - ideal).argmin(axis=0)            # the examples that begin nearest to these places
+    bounds[-1] = len(starts) - 1                                       # with any empty ones at the end
+    return bounds
 
 
 def _cut(batch: Batch, bounds: np.ndarray) -> list[Batch]:
@@ -123,20 +129,19 @@ def prediction_batches(examples: Sequence[Example], tokens: int, xp: Any = np,
 
 
 def batch_results(compute: Callable[[Batch], Result], examples: Sequence[Example], tokens: int, xp: Any = np,
-                  progress: Callable[[int], None] | None = None) -> Iterator[tuple[Batch, np.ndarray, Result]]:
+                  progress: Callable[[int], None] | None = None, *,
+                  shared: bool = False) -> Iterator[tuple[Batch, np.ndarray, Result]]:
     """Yield the batches of prediction_batches, the indices of their examples, and compute(batch), in order.
 
     On a CPU each batch is computed on one thread, as many at a time as there are threads; little text gives smaller batches, so
     that every thread has some.  Neither the batches nor their results depend on the number of threads.  progress: called with the
-    number of pieces of a batch when the next one is requested.
+    number of pieces of a batch when the next one is requested.  shared: the processes of a group, which all call this, share the
+    batches out.
     """
-    def computed(item: tuple[Batch, np.ndarray]) -> tuple[Batch, np.ndarray, Result]:
-        return *item, compute(item[0])
-
     if xp is np:
         tokens = min(tokens, max(LEAST, -(-sum(len(example.input_ids) for example in examples) // SHARES)))
-    batches = prediction_batches(examples, tokens, xp)
-    for batch, indices, result in side_by_side(computed, batches) if xp is np else map(computed, batches):
+    batches = ((item[0], item) for item in prediction_batches(examples, tokens, xp))
+    for result, (batch, indices) in (shared_out if shared else each_batch)(compute, batches, threads=xp is np):
         yield batch, indices, result
         if progress:
             progress(batch.tokens)

@@ -25,6 +25,7 @@ from minixl.backend import Array
 from minixl.data.language_lexicon import SPECIAL, UNKNOWN
 from minixl.data.lines import quoted, read_lines
 from minixl.data.words import find_words
+from minixl.distributed import on_one_rank
 from minixl.errors import UserError
 from minixl.files import replaced_file
 from minixl.packing import starts_of
@@ -126,6 +127,7 @@ class Count(NamedTuple):
                 f"{100 * self.unknown / self.words:.1f} % unknown" + (f"; {left_out}" if left_out else ""))
 
 
+@on_one_rank
 def encode_text(text: Text, vocabulary: Sequence[str], folder: Path) -> Count:
     """Write the numbers of a text into the folder, atomically."""
     rows = {word: SPECIAL + i for i, word in enumerate(vocabulary)}
@@ -159,6 +161,7 @@ def open_encoded(language: str, folder: Path) -> Encoded:
     return Encoded(np.memmap(folder / f"{language}.words", np.int32, "r"), np.memmap(folder / f"{language}.starts", np.int64, "r"))
 
 
+@on_one_rank
 def remove_encoded(language: str, folder: Path) -> None:
     """Delete what encode_text wrote."""
     for kind in ("words", "starts"):

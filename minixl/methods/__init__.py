@@ -12,10 +12,12 @@ from typing import Any
 
 import minixl.data.reading
 import minixl.evaluation.files
+import minixl.run.groups
 import minixl.training.loop
 import minixl.training.optimizers
 from minixl.building import FAMILIES, families
 from minixl.data.inputs import Inputs
+from minixl.distributed.launch import describe_processes
 from minixl.errors import DETAILS
 from minixl.methods.adversary import Adversary
 from minixl.methods.advpicker.algorithm import AdvPicker
@@ -65,7 +67,7 @@ def _of_term(term: type[Term]) -> Section:
 
 SCHEMA = Schema([
     Section("run", {"method": Setting("finetune", "transfer method", tuple(METHODS))}),
-    minixl.data.reading.SECTION, families.SECTION, *(family.section for family in FAMILIES.values()),
+    minixl.run.groups.SECTION, minixl.data.reading.SECTION, families.SECTION, *(family.section for family in FAMILIES.values()),
     minixl.training.loop.SECTION, stopping.section(LOSSES), minixl.training.optimizers.SECTION, minixl.evaluation.files.SECTION,
     *(_of_term(term) for term in TERMS),
     *(section for method in METHODS.values() for section in method.sections)], RENAMED, upgrade)
@@ -92,7 +94,7 @@ def train(settings: Settings, inputs: Inputs, out: Path, *, reporter: Reporter, 
     options: of run.job.train_run or run.seeds.train_seeds.
     """
     method, settings, messages = resolve(settings)
-    for message in messages:
+    for message in [*describe_processes(options.get("xp")), *messages]:
         reporter.message(message)
     DETAILS.debug("settings that differ from the defaults: %s",
                   ", ".join(f"{name}={value}" for name, value in settings.changed().items()) or "none")

@@ -19,6 +19,7 @@ import numpy as np
 
 from minixl.backend import Array, array_module, to_numpy
 from minixl.data.batching import Batch, split
+from minixl.distributed import group
 from minixl.methods.languages import ALL, TARGET_SIZES, LanguagesTerm, join
 from minixl.models.discriminators import (DISCRIMINATORS, SOURCE, TARGET, Discriminator, DiscriminatorCache,
                                           discriminator_backward, discriminator_forward, judged)
@@ -26,7 +27,7 @@ from minixl.ops.binary_cross_entropy import binary_cross_entropy_backward, binar
 from minixl.settings import Section, Setting, Settings
 from minixl.training.objective import Loss
 from minixl.training.optimizers import adam
-from minixl.training.update import Update
+from minixl.training.update import Update, own_sentences
 
 CHANCE = 0.5
 NO_EFFECT, NEAR_CHANCE = 0.99, (0.45, 0.55)        # mean accuracies of the discriminator
@@ -137,17 +138,18 @@ class Adversary(LanguagesTerm):
         return loss
 
     def update_against(self, step: int, loss: str) -> Update:
-        """Update on a new batch of each language, joined and split into train.accumulate parts."""
+        """Update on a new batch of each language, joined and split, first over processes, then into train.accumulate parts."""
         gradients = self.discriminator_gradients if loss == "discriminator" else self.generator_gradients
         source, target = next(self.streams[f"source/{loss}"]), next(self.streams[f"target/{loss}"])
         both, rng = join(source, target), self.rng(step, loss)
         starts = logit_starts(both.starts, self.settings["adversary.specials"], self.model.discriminator)
-        losses, first = [], 0
-        for part in split(both, self.settings["train.accumulate"]):
+        losses, (first, own) = [], own_sentences(both)
+        for part in split(own, self.settings["train.accumulate"]):
             last = first + len(part.order)
             losses.append(gradients(part, rng, Languages.of(starts, len(source.order), first, last)))
             first = last
-        return self.update(step, loss, sum(part.loss for part in losses), both.tokens, sum(part.correct for part in losses))
+        value, correct = group().add(sum(part.loss for part in losses), sum(part.correct for part in losses))
+        return self.update(step, loss, value, both.tokens, correct)
 
     def _logits(self, hidden: Array, part: Batch) -> tuple[Array, DiscriminatorCache]:
         return discriminator_forward(hidden, self.model.store.under("discriminator"), starts=part.starts,

@@ -17,6 +17,7 @@ from minixl.run.method import LABELLED, Method
 from minixl.settings import Settings
 from minixl.training.objective import TASK, Loss, Objective
 from minixl.training.optimizers import make_optimizer
+from minixl.training.summing import summed_early
 from minixl.training.update import Update
 
 
@@ -39,8 +40,9 @@ class Supervised(Objective):
 
     def step(self, step: int) -> list[Update]:
         batch = next(self.streams["source"])
-        loss = self.gradients(self.model, batch, step)
-        return [self.update(step, TASK, loss, batch.tokens)]
+        with summed_early(self.model.store, self.subsets[TASK]):
+            loss = self.gradients(self.model, batch, step)
+            return [self.update(step, TASK, loss, batch.tokens)]
 
 
 class Finetune(Method):

@@ -6,7 +6,8 @@ linkage.level "sentence" compares the mean of every sentence, "token" every word
 distributions are equal.  MLMA (Bao et al. 2019, section 2.2) trains a language model with it; here it is a term for any
 method of a transformer, with its own batches and Adam moments; linkage.lr sets its strength.  It needs no discriminator.
 linkage.distance chooses another of the distances in measures.py, which MLMA uses, too.
-The value is over all pairs of a batch, so the batch is never split: train.accumulate saves no memory here.
+The value is over all pairs of a batch, so train.accumulate saves no memory here.  Several processes encode a part of the batch
+each, exchange the points, and all compute the value of all pairs.
 Checked against PyTorch in tests/methods/test_linkage.py.
 """
 from __future__ import annotations
@@ -19,7 +20,7 @@ from minixl.ops.mean_pooling import mean_pooling_backward, mean_pooling_forward
 from minixl.settings import Section, Setting
 from minixl.training.objective import Loss
 from minixl.training.optimizers import adam
-from minixl.training.update import Update
+from minixl.training.update import Update, gathered, own_sentences
 
 LOSS = "average linkage"
 LEVELS = ("sentence", "token")
@@ -49,12 +50,16 @@ class AverageLinkage(LanguagesTerm):
         model, rng = self.model, self.rng(step, LOSS)
         source, target = next(self.streams["source/linkage"]), next(self.streams["target/linkage"])
         batch = join(source, target)
-        points, encoder = model.encode(batch, rng=rng)                                 # (T, H)
+        _, own = own_sentences(batch)
+        points, encoder = model.encode(own, rng=rng) if own.tokens else \
+            (model.store.xp.zeros((0, model.embedding_size), model.store.dtype), None)         # (T, H) of this process's part
         border, pooling = source.tokens, None
         if self.settings["linkage.level"] == "sentence":
-            points, pooling = mean_pooling_forward(points, batch.starts)               # (B, H)
+            points, pooling = mean_pooling_forward(points, own.starts)                 # (B, H)
             border = len(source.order)
-        value, dsource, dtarget = MEASURES[self.settings["linkage.distance"]](points[:border], points[border:])
-        dpoints = model.store.xp.concatenate([dsource, dtarget])
-        model.encode_backward(dpoints if pooling is None else mean_pooling_backward(dpoints, pooling)[0], encoder)
+        first, everything = gathered(points)
+        value, dsource, dtarget = MEASURES[self.settings["linkage.distance"]](everything[:border], everything[border:])
+        dpoints = model.store.xp.concatenate([dsource, dtarget])[first:first + len(points)]
+        if own.tokens:
+            model.encode_backward(dpoints if pooling is None else mean_pooling_backward(dpoints, pooling)[0], encoder)
         return [self.update(step, LOSS, value, batch.tokens)]

@@ -20,6 +20,7 @@ import numpy as np
 
 from minixl.backend import Array, array_module
 from minixl.data.batching import Batch, split
+from minixl.distributed import group
 from minixl.errors import UserError
 from minixl.models.family import Model
 from minixl.ops.embedding import sum_rows
@@ -28,7 +29,7 @@ from minixl.packing import owner_of, starts_of
 from minixl.run.method import Term
 from minixl.settings import Section, Setting, Settings
 from minixl.training.objective import TASK, Loss, Objective
-from minixl.training.update import TaskLoss, Update
+from minixl.training.update import TaskLoss, Update, gathered, own_sentences
 
 PERTURBED, RANDOM_COMPARISON = "perturbed task", "task under random perturbation"
 ADVERSARIAL, RANDOM = KINDS = ("adversarial", "random")
@@ -86,7 +87,9 @@ class Perturbation(Term):
         """Add the gradients of L(x) + L(x + r), or of L(x + r) alone; return L(x)."""
         settings, store = self.settings, self.model.store
         adversarial = settings["perturbation.kind"] == ADVERSARIAL
-        parts = [part for part in split(batch, settings["train.accumulate"]) if loss.loss_share(part, batch)]
+        before, own = own_sentences(batch)
+        parts = [part for part in split(own, settings["train.accumulate"]) if loss.loss_share(part, batch)]
+        begin = int(batch.starts[before])
         masks, clean, slopes = self.main.rng(step, TASK), 0.0, []
         for part in parts:
             share = loss.loss_share(part, batch)
@@ -95,43 +98,47 @@ class Perturbation(Term):
             clean += share * value
         if settings["perturbation.loss"] == ONLY_PERTURBED:
             store.zero_grad()
-        shifts = self.shifts(parts, slopes if adversarial else self.noise(parts, step, PERTURBED))
+        shifts = self.shifts(parts, slopes if adversarial else self.noise(parts, step, PERTURBED, begin))
         masks, perturbed = self.masks(step), 0.0
         for part, shift in zip(parts, shifts, strict=True):
             share = loss.loss_share(part, batch)
             value, cache = loss.loss_forward(part, rng=masks, shift=shift)
             loss.loss_backward(share, cache)
             perturbed += share * value
+        clean, perturbed = group().add(clean, perturbed)
         self.values, self.tokens = {PERTURBED: perturbed}, batch.tokens
         if settings["perturbation.compare"] and adversarial:
             masks = self.masks(step)
-            shifts = self.shifts(parts, self.noise(parts, step, RANDOM_COMPARISON))
-            self.values[RANDOM_COMPARISON] = sum(
+            shifts = self.shifts(parts, self.noise(parts, step, RANDOM_COMPARISON, begin))
+            self.values[RANDOM_COMPARISON] = group().add(sum(
                 loss.loss_share(part, batch) * loss.loss_forward(part, rng=masks, shift=shift, keep=False)[0]
-                for part, shift in zip(parts, shifts, strict=True))
+                for part, shift in zip(parts, shifts, strict=True)))[0]
         return clean
 
     def masks(self, step: int) -> Any:
         """Return the generator of the perturbed pass's dropout masks."""
         return self.main.rng(step, TASK) if self.settings["perturbation.masks"] == SAME else self.rng(step, PERTURBED)
 
-    def noise(self, parts: Sequence[Batch], step: int, loss: str) -> list[Array]:
-        """Draw n ~ N(0, I), (T, H) for each part."""
-        store, rng = self.model.store, self.rng(step, loss)
+    def noise(self, parts: Sequence[Batch], step: int, loss: str, begin: int = 0) -> list[Array]:
+        """Draw n ~ N(0, I), (T, H) for each part.  begin: pieces of the batch before the parts, which other processes have."""
+        store, rng = self.model.store, self.rng(step, loss, shared=True)
         width = self.model.embedding_size
+        rng.standard_normal((begin, width), dtype=store.dtype)
         return [rng.standard_normal((part.tokens, width), dtype=store.dtype) for part in parts]
 
     def shifts(self, parts: Sequence[Batch], directions: Sequence[Array]) -> list[Array]:
         """directions (T, H) of each part -> r (T, H) of each part."""
-        if not parts:
+        xp, settings, norm, first = self.model.store.xp, self.settings, self.settings["perturbation.norm"], 0
+        if not parts and norm != TABLE:
             return []
-        xp, settings = self.model.store.xp, self.settings
-        starts = starts_of(np.concatenate([np.diff(part.starts) for part in parts]))
-        direction = xp.concatenate(directions)
+        starts = starts_of(length for part in parts for length in np.diff(part.starts))
+        direction = xp.concatenate([xp.zeros((0, self.model.embedding_size), self.model.store.dtype), *directions])
+        ids = xp.concatenate([xp.zeros(0, np.int64), *(part.input_ids for part in parts)])
         if not settings["perturbation.specials"] and self.model.family == "transformer":
             direction[xp.asarray(np.concatenate([starts[:-1], starts[1:] - 1]))] = 0
-        shift = perturbation(direction, xp.concatenate([part.input_ids for part in parts]), starts,
-                             norm=settings["perturbation.norm"], epsilon=settings["perturbation.epsilon"])
+        if norm == TABLE:                                              # of the whole batch, whichever process has the pieces
+            (first, direction), (_, ids) = gathered(direction), gathered(ids)
+        shift = perturbation(direction, ids, starts, norm=norm, epsilon=settings["perturbation.epsilon"])[first:]
         ends = starts_of(part.tokens for part in parts)
         return [shift[first:last] for first, last in zip(ends[:-1], ends[1:], strict=True)]
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from minixl.backend import array_module_for
 from minixl.data.inputs import Inputs, LanguageFiles
+from minixl.distributed.launch import together
 from minixl.errors import UserError
 from minixl.methods import METHODS, SCHEMA, train
 from minixl.settings import Settings, is_config, read_toml, recipe_path
@@ -127,7 +128,7 @@ def train_recipe(recipe: str | Path | None, *, encoder: str | Path | None, files
     plan = plan_run(recipe, override, encoder=Path(encoder) if encoder else None, out=Path(out) if out else None, seed=seed,
                     files={role: _language_files(role, given) for role, given in files.items()}, seeds=seeds, resume=resume,
                     report=reporter.message)
-    with warnings.catch_warnings():
+    with together(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=RuntimeWarning)      # overflow: training stops with one clear line
         return train(plan.settings, plan.inputs, plan.out, seed=plan.seed, seeds=plan.seeds, reporter=reporter,
                      xp=array_module_for(device), resume=resume)

@@ -29,6 +29,8 @@ import numpy as np
 from minixl.backend import Array, to_numpy
 from minixl.data.batching import TOKENS, Batch, length_batches, pack
 from minixl.data.encoding import Example
+from minixl.distributed import group as together
+from minixl.distributed.batches import shared_out
 from minixl.errors import UserError
 from minixl.packing import starts_of
 from minixl.parameters import ParameterStore
@@ -97,10 +99,7 @@ class FrozenBottom:
         if not self.groups:
             self.compute_in([range(len(self.examples))])
         numbers = np.asarray(indices)[order]
-        for group in np.unique(self.group_of[numbers]):
-            if not self.computed[group]:
-                self._compute(self.groups[group])
-                self.computed[group] = True
+        self._compute([group for group in np.unique(self.group_of[numbers]).tolist() if not self.computed[group]])
         return np.concatenate([self._of(i) for i in numbers])
 
     def attach(self, batch: Batch, indices: Sequence[int] | np.ndarray) -> Batch:
@@ -111,11 +110,23 @@ class FrozenBottom:
         """Return a view (n, H) of one example's states."""
         return self.states[self.offsets[index]:self.offsets[index + 1]]
 
-    def _compute(self, group: Sequence[int]) -> None:
+    def _compute(self, numbers: Sequence[int]) -> None:
+        """Compute some groups; processes that train together share them out, and the following ones that one group is too few."""
+        if numbers:
+            waiting = np.flatnonzero(~self.computed)
+            following = waiting[waiting > max(numbers)].tolist()
+            numbers = [*numbers, *following[:-len(numbers) % together().size]]
+        for states, group in shared_out(self._states, ((self.groups[number], self.groups[number]) for number in numbers)):
+            order = np.argsort([len(self.examples[i].input_ids) for i in group], kind="stable")        # that of pack
+            ends = np.cumsum([len(self.examples[group[i]].input_ids) for i in order])[:-1]
+            for position, of_example in zip(order, np.split(states, ends), strict=True):
+                self._of(group[position])[...] = of_example
+        self.computed[numbers] = True
+
+    def _states(self, group: Sequence[int]) -> np.ndarray:
+        """Return the states (T, H) of a group, in the order of its packed batch."""
         batch = pack([self.examples[i] for i in group], self.encoder.store.xp)
-        states = to_numpy(self.encoder.frozen_bottom(batch.input_ids, batch.position_ids, batch.starts))
-        for position, (first, last) in zip(batch.order, zip(batch.starts[:-1], batch.starts[1:], strict=True), strict=True):
-            self._of(group[position])[...] = states[first:last]
+        return to_numpy(self.encoder.frozen_bottom(batch.input_ids, batch.position_ids, batch.starts))
 
 
 def _empty(shape: tuple[int, int], dtype: Any, memory_bytes: int, folder: str | Path | None) -> np.ndarray:

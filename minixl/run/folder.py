@@ -8,11 +8,12 @@ from __future__ import annotations
 import fcntl
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from minixl.data.inputs import Inputs
+from minixl.distributed import on_one_rank
 from minixl.errors import UserError
 from minixl.files import write_atomically
 from minixl.settings import Settings
@@ -61,15 +62,22 @@ def began_with(out: Path, digest: str) -> bool:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Lock the folder for this process.  Raises UserError if another one has it."""
-    with open(folder / ".lock", "w", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"--out {folder}: another process is writing to this folder") from None
+    """Lock the folder for this process, or those that train together.  Raises UserError if another one has it."""
+    with ExitStack() as held:
+        _lock(folder, held)
         yield
 
 
+@on_one_rank
+def _lock(folder: Path, held: ExitStack) -> None:
+    lock = held.enter_context(open(folder / ".lock", "w", encoding="utf-8"))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise UserError(f"--out {folder}: another process is writing to this folder") from None
+
+
+@on_one_rank
 def create(out: Path) -> None:
     """Create the folder if it does not exist."""
     try:

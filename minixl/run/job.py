@@ -23,6 +23,7 @@ import numpy as np
 
 from minixl.building import ModelInfo, family_of, save_model, scheme_of
 from minixl.data.inputs import Inputs, by_language
+from minixl.distributed import on_one_rank
 from minixl.evaluation.calibration import calibrate
 from minixl.evaluation.predictions import write_predictions
 from minixl.evaluation.scores import figures
@@ -143,6 +144,7 @@ def train_run(method: Method, settings: Settings, inputs: Inputs, out: Path, *, 
         return _finish(run, method.run(run))
 
 
+@on_one_rank
 def _finish(run: Run, scores: Scores) -> Metrics:
     """Write the curves, the page, the predictions and metrics.json."""
     evaluation = run.prepared.evaluation

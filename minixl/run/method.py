@@ -98,6 +98,7 @@ class Method:
     reads_raw_text: ClassVar[bool] = False             # it reads the --unlabelled files itself, line by line
     labels_optional: ClassVar[bool] = False            # it can train something without labelled text
     finishes_model: ClassVar[bool] = False             # it trains what a new model lacks (NewModel.unfinished) before its tags
+    shares_stages: ClassVar[bool] = False              # runs that differ only in their seed have some stages in common
     terms_of_stages: ClassVar[Sequence[type[Term]]] = ()     # terms of its earlier stages, whatever the settings
     if_nothing_learned: ClassVar[str] = "train longer (train.epochs) or with a higher learning rate (optim.lr, optim.head_lr)"
 

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from minixl import __version__
+from minixl.distributed import on_one_rank
 from minixl.errors import UserError
 from minixl.files import replaced_file
 
@@ -65,6 +66,7 @@ def is_made_from(path: Path, made_from: Origin) -> bool:
         return False
 
 
+@on_one_rank
 def write(path: Path, kind: str, made_from: Origin, content: Content) -> None:
     """Write the file atomically."""
     arrays = {name: np.ascontiguousarray(array) for name, array in content.arrays.items()}

@@ -11,6 +11,7 @@ from minixl.data.inputs import Inputs
 from minixl.errors import UserError
 from minixl.evaluation.scores import main_figure, mean_sd
 from minixl.run.folder import check_same, check_unchanged, check_unused, holds_run
+from minixl.run.groups import on_groups
 from minixl.run.job import train_run
 from minixl.run.method import Method
 from minixl.settings import Settings
@@ -32,19 +33,22 @@ def train_seeds(method: Method, settings: Settings, inputs: Inputs, out: Path, *
         check_unused(out)
     method.check_seeds(settings, seeds)
     fingerprints = inputs.fingerprints() if resume else {}
-    runs: list[Metrics] = []
     trained = 0
-    for seed in seeds:
-        reporter.message(f"seed {seed} ({len(runs) + 1} of {len(seeds)})")
+
+    def train(seed: int) -> Metrics:
+        nonlocal trained
+        reporter.message(f"seed {seed} ({list(seeds).index(seed) + 1} of {len(seeds)})")
         folder = out / f"seed-{seed}"
         if resume and is_finished(folder):
             check_same(folder, settings, inputs, seed)
             check_unchanged(folder, fingerprints)
-            runs.append(read_metrics(folder, main_figure(settings["task"]), REWRITE))
-            continue
-        runs.append(train_run(method, settings, inputs, folder, seed=seed, reporter=reporter, xp=xp, shared=out,
-                              resume=resume and holds_run(folder), stop=stop, quiet=trained > 0))
+            return read_metrics(folder, main_figure(settings["task"]), REWRITE)
         trained += 1
+        return train_run(method, settings, inputs, folder, seed=seed, reporter=reporter, xp=xp, shared=out,
+                         resume=resume and holds_run(folder), stop=stop, quiet=trained > 1)
+
+    first = seeds[:1] if method.shares_stages else ()              # by all processes; the others then find what they share
+    runs = [train(seed) for seed in first] + on_groups(settings["run.groups"], seeds[len(first):], train)
     summary = {"method": method.name, "task": settings["task"], "seeds": list(seeds), **summarise(runs)}
     write_metrics(out, summary)
     return summary

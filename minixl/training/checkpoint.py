@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from minixl.backend import to_numpy
+from minixl.distributed import on_one_rank
 from minixl.errors import UserError
 from minixl.files import replaced_file, write_atomically
 from minixl.parameters import ParameterStore
@@ -46,6 +47,7 @@ class Checkpoint:
         with self.readable():
             return int(json.loads((self.folder / "latest.json").read_text(encoding="utf-8"))["step"])
 
+    @on_one_rank
     def remove(self) -> None:
         """Delete its files, and the folder unless it holds others.  Deletes what it can, since nobody needs them any more."""
         for path in (self.folder / "latest.json", *self.folder.glob("*.safetensors"), *self.folder.glob("*.new")):
@@ -70,10 +72,7 @@ class Checkpoint:
         for loss, optimizer in optimizers.items():
             arrays.update({f"optimizer/{loss}/{key}": to_numpy(value) for key, value in optimizer.state_dict().items()})
         self.files["state"] = self._save(f"state-{step}.safetensors", arrays)
-        write_atomically(self.folder / "latest.json", json.dumps({"step": step, "files": self.files, **state}), self.cure)
-        for path in self.folder.glob("*.safetensors*"):
-            if path.name not in self.files.values():
-                path.unlink()
+        self._replace(json.dumps({"step": step, "files": self.files, **state}))
 
     def load(self, store: ParameterStore, optimizers: Mapping[str, Any]) -> dict[str, Any]:
         """Restore parameters and moments; return the rest of the state.  Raises UserError for a damaged checkpoint."""
@@ -100,6 +99,15 @@ class Checkpoint:
             raise UserError(f"{self.folder / 'latest.json'}: the checkpoint cannot be read ({error}); start again with a new "
                             "--out folder") from None
 
+    @on_one_rank
+    def _replace(self, content: str) -> None:
+        """Write latest.json, then delete the files that it does not name."""
+        write_atomically(self.folder / "latest.json", content, self.cure)
+        for path in self.folder.glob("*.safetensors*"):
+            if path.name not in self.files.values():
+                path.unlink()
+
+    @on_one_rank
     def _save(self, name: str, arrays: Mapping[str, np.ndarray]) -> str:
         with replaced_file(self.folder / name, self.cure) as fresh:
             save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, fresh)

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from minixl.distributed import group, on_one_rank
 from minixl.errors import UserError
 from minixl.evaluation.scores import figures
 from minixl.files import ROOM
@@ -38,14 +39,18 @@ class Log:
 
     def clear(self) -> None:
         """Start an empty log."""
-        self.path.write_text("", encoding="utf-8")
+        if group().leads:
+            self.path.write_text("", encoding="utf-8")
 
     def sync(self) -> int:
         """Flush the log to disk; return its length in bytes, for a checkpoint."""
+        if not group().leads:
+            return 0                               # only the leading process writes the checkpoint
         with open(self.path, "ab") as log:
             os.fsync(log.fileno())
         return self.path.stat().st_size
 
+    @on_one_rank
     def shorten(self, size: int) -> None:
         """Remove the records after the checkpoint at `size` bytes: they will be written again."""
         length = self.path.stat().st_size if self.path.is_file() else 0
@@ -56,6 +61,8 @@ class Log:
             log.truncate(size)
 
     def _write(self, record: Record) -> None:
+        if not group().leads:
+            return
         try:
             with open(self.path, "a", encoding="utf-8") as log:
                 log.write(json.dumps(record) + "\n")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from minixl.data.batching import Stream
+from minixl.distributed import group
 from minixl.errors import WARNING
 from minixl.evaluation.files import Evaluation
 from minixl.evaluation.scores import main_figure
@@ -113,7 +114,7 @@ class Training:
     def _step(self) -> None:
         begin = time.perf_counter()
         updates = self.objective.step(self.steps)
-        seconds = time.perf_counter() - begin
+        seconds = group().gather(time.perf_counter() - begin)[0]       # the same in all processes, for train.max_minutes
         self.steps += 1
         tokens = sum(update.tokens for update in updates)
         self.tokens += tokens

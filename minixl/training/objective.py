@@ -15,8 +15,8 @@ from minixl.models.discriminators import NO_DISCRIMINATOR, Discriminator
 from minixl.models.family import Model
 from minixl.optim import Optimizer
 from minixl.settings import Settings
-from minixl.training.update import (Observer, PendingUpdate, TaskLoss, Update, gradients_of_workers, step_rng, task_gradients,
-                                    update_parameters, workers_for)
+from minixl.training.update import (Observer, PendingUpdate, TaskLoss, Update, gradients_of_workers, own_sentences, step_rng,
+                                    task_gradients, update_parameters, workers_for)
 
 
 TASK = "task"                              # the loss that every method has
@@ -68,17 +68,21 @@ class Objective:
         """Add a loss that updates the parameters `names` with its optimiser."""
         self.subsets[loss], self.optimizers[loss] = list(names), optimizer
 
-    def rng(self, step: int, loss: str, worker: int = 0) -> Any:
-        """Return the generator of this update's dropout masks, or of a worker's."""
-        return step_rng(self.seed, step, self.losses[loss].masks, self.model.store.xp, worker)
+    def rng(self, step: int, loss: str, *, worker: int = 0, shared: bool = False) -> Any:
+        """Return the generator of this update's dropout masks, or of a worker's.
+
+        shared: the same in all processes that train together.
+        """
+        return step_rng(self.seed, step, self.losses[loss].masks, self.model.store.xp, worker=worker, shared=shared)
 
     def task_gradients(self, loss: TaskLoss, batch: Batch, step: int) -> float:
-        """Add the gradients of the task's loss, computed in train.accumulate parts on train.workers workers; return the loss."""
+        """Add the gradients of the task's loss, in train.accumulate parts on train.workers workers; return the whole batch's."""
         parts, store = self.settings["train.accumulate"], self.model.store
-        workers = self.settings["train.workers"] or workers_for(batch, store)
+        workers = self.settings["train.workers"] or workers_for(own_sentences(batch)[1], store)
         if workers == 1 or store.xp is not np:
             return task_gradients(loss, batch, parts, self.rng(step, TASK))
-        return gradients_of_workers(loss, batch, parts, [self.rng(step, TASK, worker) for worker in range(workers)], store)
+        rngs = [self.rng(step, TASK, worker=worker) for worker in range(workers)]
+        return gradients_of_workers(loss, batch, parts, rngs, store)
 
     def added_to(self, main: Objective) -> None:
         """Do what a term has to do when it is added to an objective."""

@@ -174,3 +174,24 @@ def test_the_file_is_checked_before_anything_is_measured(arguments, tmp_path, mo
     monkeypatch.setattr("minixl.bench.training.benchmark.run", lambda *a: pytest.fail("measured before the file was checked"))
     with pytest.raises(UserError, match=r"^--json .*: cannot be written \(File name too long\); choose another file$"):
         run([*arguments, "--json", str(tmp_path / ("x" * 300))])
+
+
+def test_ranks_against_torch(arguments, tmp_path):
+    """The same loss in every configuration, times of a step and of the sum."""
+    file = tmp_path / "figures.json"
+    done = run([*arguments, "--against", "torch", "--batches", "random", "--ranks", "2", "--json", str(file)])
+    assert done.exit_code == 0
+    rows = json.loads(file.read_text(encoding="utf-8"))["settings"]["random"]["rows"]
+    assert [(row["engine"], row["processes"], row["threads"]) for row in rows] == [("minixl", 2, 1), ("torch", 2, 1)]
+    assert rows[0]["loss"] == pytest.approx(rows[1]["loss"], rel=1e-5)
+    assert 0 < rows[0]["sum_seconds"] < rows[0]["step_seconds"] and rows[1]["step_seconds"] > 0
+    header = next(line for line in done.stdout.splitlines() if line.startswith("engine"))
+    assert header.split() == ["engine", "processes", "threads", "each", "step", "s", "tokens/s", "sum", "s", "of", "the", "step"]
+
+
+@pytest.mark.parametrize(("more", "message"), [
+    (["--ranks", "one"], "--ranks: expected numbers of processes such as 1,2, found 'one'"),
+    (["--ranks", "2", "--model", "bilstm-crf"], "--ranks: expected --model bert on a CPU")])
+def test_mistakes_with_ranks(arguments, more, message):
+    done = CliRunner().invoke(cli, [*arguments, *more])
+    assert done.exit_code and message in done.output + str(done.exception)

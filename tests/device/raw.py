@@ -55,6 +55,13 @@ class Stream:
         """Wait for the device."""
         record(TO_HOST, 0)
 
+    def record(self) -> Event:
+        """Return an event of this moment."""
+        return Event()
+
+    def wait_event(self, event: Event) -> None:
+        """Wait for what is done already."""
+
     def __enter__(self) -> Stream:
         return self
 
@@ -67,6 +74,8 @@ Stream.null = Stream()
 
 class Event:
     """A moment of the host's clock."""
+
+    done = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.seconds = 0.0
@@ -92,6 +101,10 @@ class Device:
 
     def __init__(self, device: int = 0) -> None:
         self.id = device
+
+    def use(self) -> Device:
+        """Make it the current device, which it is."""
+        return self
 
     def synchronize(self) -> None:
         """Wait for it."""

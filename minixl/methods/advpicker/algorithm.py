@@ -68,7 +68,7 @@ class AdvPicker(Method):
     sections = SECTIONS
     objective = Distillation
     family = "transformer"
-    needs_unlabelled = True
+    needs_unlabelled = shares_stages = True
     terms_of_stages = (Adversary,)                                     # of the teachers
 
     def run(self, job: Job) -> Scores:

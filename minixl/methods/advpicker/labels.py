@@ -78,13 +78,13 @@ def score_sentences(model: Transformer, encoded: Encoded, *, specials: bool = Tr
     examples, starts = encoded.examples, scored_starts(encoded)
     probabilities = np.zeros((starts[-1], len(model.labels)), model.store.dtype)
     language, logit = _RunningMean(encoded.sources), _RunningMean(encoded.sources)
-    score_batch = partial(_score_batch, model, specials=specials)
-    for batch, indices, scores in batch_results(score_batch, examples, tokens, model.store.xp, progress):
+    score_batch = partial(_score_batch, model, specials)
+    for _, indices, scores in batch_results(score_batch, examples, tokens, model.store.xp, progress, shared=True):
         packed = [examples[i] for i in indices]
         labels, source_text, highest, bounds = scores
         sources = np.array([e.source for e in packed])
         language.add(sources, source_text, bounds)
-        logit.add(sources, highest, batch.starts)
+        logit.add(sources, highest, starts_of(len(e.input_ids) for e in packed))
         rows = [starts[e.source] + e.first_word + np.arange(len(e.rows)) for e in packed]
         probabilities[np.concatenate(rows)] = labels
     scored = Scored(probabilities, starts, language.result(), logit.result())
@@ -93,7 +93,7 @@ def score_sentences(model: Transformer, encoded: Encoded, *, specials: bool = Tr
     return scored
 
 
-def _score_batch(model: Transformer, batch: Batch, specials: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _score_batch(model: Transformer, specials: bool, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return soft labels (W, K), σ of the discriminator (J,), the highest logit (T,), and where sentences begin in J (B+1,)."""
     hidden, _ = model.encode(batch, keep=False)                                        # (T, H)
     logits, _ = linear_forward(hidden, **model.store.under("classifier")[""])          # (T, K)

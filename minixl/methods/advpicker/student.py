@@ -31,6 +31,7 @@ from minixl.run.prepared import Prepared, Text, Texts
 from minixl.settings import Settings
 from minixl.training.objective import TASK, Loss, Objective
 from minixl.training.optimizers import make_optimizer
+from minixl.training.summing import summed_early
 from minixl.training.update import Update
 
 PSEUDO = "pseudo"                      # the text that the student learns from
@@ -88,8 +89,9 @@ class Distillation(Objective):
 
     def step(self, step: int) -> list[Update]:
         batch = next(self.streams["source"])
-        loss = self.gradients(self.loss, batch, step)
-        return [self.update(step, TASK, loss, batch.tokens)]
+        with summed_early(self.model.store, self.subsets[TASK]):
+            loss = self.gradients(self.loss, batch, step)
+            return [self.update(step, TASK, loss, batch.tokens)]
 
 
 class Student(Method):

@@ -11,6 +11,7 @@ from minixl.errors import UserError
 from minixl.files import folder_digest
 from minixl.methods.language_adversarial import LanguageAdversarial
 from minixl.run.folder import began_with, holds_run
+from minixl.run.groups import on_groups
 from minixl.run.method import Job, Term
 from minixl.settings import Settings
 from minixl.training.metrics import is_finished
@@ -40,10 +41,15 @@ def make_teachers(job: Job, terms: Sequence[type[Term]]) -> dict[str, Teacher]:
     """Return name -> teacher: those of advpicker.teachers_from, or new ones.  From here on they must not change."""
     folders = existing_teachers(job.settings)
     count = job.settings["advpicker.teachers"]
-    for seed in range(1, count + 1) if not folders else ():
-        trained = job.train(TeacherTraining(terms), f"teachers/seed-{seed}", settings=teacher_settings(job.settings), seed=seed,
-                            shared=True, title=f"teacher {seed} of {count}")
-        folders[f"seed-{seed}"] = trained.model
+
+    def train(seed: int) -> Path:
+        return job.train(TeacherTraining(terms), f"teachers/seed-{seed}", settings=teacher_settings(job.settings), seed=seed,
+                         shared=True, title=f"teacher {seed} of {count}").model
+
+    if not folders:
+        seeds = range(1, count + 1)
+        models = on_groups(job.settings["run.groups"], seeds, train)
+        folders = {f"seed-{seed}": model for seed, model in zip(seeds, models, strict=True)}
     return {name: Teacher(folder, folder_digest(folder)) for name, folder in folders.items()}
 
 

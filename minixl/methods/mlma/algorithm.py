@@ -42,7 +42,7 @@ class Mlma(Method):
     name = NAME
     sections = SECTIONS
     objective = Supervised
-    reads_raw_text = labels_optional = finishes_model = True
+    reads_raw_text = labels_optional = finishes_model = shares_stages = True
 
     def run(self, job: Job) -> Scores:
         if not job.inputs.source:

@@ -23,8 +23,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minixl.backend import Array
+from minixl.data.batching import token_bounds
 from minixl.data.language_lexicon import SPECIAL, LanguageLexicon
 from minixl.data.monolingual import Sentences
+from minixl.distributed import group
+from minixl.distributed.batches import shared_out
 from minixl.methods.measures import AVERAGE, COSINE, MEASURES, MOMENTS, Measure, moment_norms, moments
 from minixl.models.bidirectional_lm import BidirectionalLm, LanguageModelCache, States, targets_of
 from minixl.models.bidirectional_lm_config import DIRECTIONS
@@ -33,7 +36,7 @@ from minixl.ops.sampled_softmax import (Candidates, all_words, draw_candidates, 
 from minixl.optim import AdamW, Group, delayed_schedule
 from minixl.settings import Settings
 from minixl.training.objective import TASK, Loss, Objective
-from minixl.training.update import Update
+from minixl.training.update import Update, gathered
 
 IDENTICAL = "identical-strings"
 RATES, BETAS, EPSILON = "language_model.lr", (0.9, 0.997), 1e-9
@@ -47,6 +50,7 @@ class Read(NamedTuple):
     """A batch of one language, its states and their gradients so far."""
 
     batch: Sentences
+    own: Sentences                 # this process's part of it, to which all that follows belongs
     states: States
     cache: LanguageModelCache
     dstates: dict[str, list[Array | None]]
@@ -86,34 +90,40 @@ class LanguageModeling(Objective):
     def add_gradients(self, step: int) -> tuple[float, dict[str, float], int]:
         """Add the gradients of a step; return the mean of the L_i, each term with its weight, and the number of words."""
         read = self.read(step)
-        value = sum(self.predict(language, one, step) for language, one in read.items()) / len(read)
+        [value] = group().add(sum(self.predict(language, one, step) for language, one in read.items()) / len(read))
         terms = {name: self.align(measure, read, share) for name, (measure, share) in self.measures.items()}
-        if self.identical:
-            terms[IDENTICAL] = self.align_words()
+        if self.identical:                                             # of the parameters alone: one process adds the gradients
+            terms[IDENTICAL] = group().gather(self.align_words() if group().leads else 0.0)[0]
         for one in read.values():
-            self.model.states_backward(one.dstates, one.cache)
+            if one.own.tokens:
+                self.model.states_backward(one.dstates, one.cache)
         return value, terms, sum(one.batch.tokens for one in read.values())
 
     def read(self, step: int) -> dict[str, Read]:
-        """Return the states of the next batch of every language."""
+        """Return the states of this process's part of the next batch of every language."""
         rng, read = self.rng(step, TASK), {}
         for language in self.languages:
             batch: Any = next(self.streams[language])                  # Sentences
-            states, cache = self.model.states(language, batch.ids, batch.starts, rng=rng)
-            read[language] = Read(batch, states, cache, {direction: [None] * len(states[direction]) for direction in DIRECTIONS})
+            own = own_sentences(batch)
+            states, cache = self.model.states(language, own.ids, own.starts, rng=rng)
+            read[language] = Read(batch, own, states, cache, {side: [None] * len(states[side]) for side in DIRECTIONS})
         return read
 
     def predict(self, language: str, read: Read, step: int) -> float:
-        """Return L_i; set the gradient of the last layers and add that of the word table, for the mean over the languages."""
+        """Return L_i; set the gradient of the last layers and add that of the word table, for the mean over the languages.
+
+        Of several processes each returns its share of L_i.
+        """
         total, table, xp = 0.0, self.model.table(language), self.model.store.xp
+        share = read.own.tokens / max(read.batch.tokens, 1)
         for direction in DIRECTIONS:
-            targets = targets_of(read.batch.ids, read.batch.starts, direction, xp)
+            targets = targets_of(read.own.ids, read.own.starts, direction, xp)
             loss, cache = sampled_softmax_forward(read.states[direction][-1], table, targets=targets,
                                                   candidates=self.candidates(language, direction, step))
-            dstate, grads = sampled_softmax_backward(loss.dtype.type(1 / len(self.languages)), cache)
+            dstate, grads = sampled_softmax_backward(loss.dtype.type(share / len(self.languages)), cache)
             read.dstates[direction][-1] = dstate
             self.model.store.accumulate(f"{self.model.prefix}words.{language}", grads)
-            total += float(loss)
+            total += share * float(loss)
         return total
 
     def candidates(self, language: str, direction: str, step: int) -> Candidates:
@@ -133,11 +143,12 @@ class LanguageModeling(Objective):
                 for layer, weight in enumerate(self.weights):
                     if not weight:
                         continue
-                    x, y = (self.layer(read[language], sides, layer) for language in (first, second))
+                    (i, x), (j, y) = (gathered(self.layer(read[language], sides, layer)) for language in (first, second))
                     measured, factor = measure(x, y), x.dtype.type(weight * share)
                     total += weight * share * measured.value
-                    for one, dpoints in ((read[first], measured.dx), (read[second], measured.dy)):
-                        for side, part in zip(sides, self.model.store.xp.split(dpoints, len(sides), axis=1), strict=True):
+                    for one, dpoints, begin in ((read[first], measured.dx, i), (read[second], measured.dy, j)):
+                        own = dpoints[begin:begin + one.own.tokens]
+                        for side, part in zip(sides, self.model.store.xp.split(own, len(sides), axis=1), strict=True):
                             self.add(one.dstates[side], layer, part * factor)
         return total
 
@@ -163,6 +174,17 @@ class LanguageModeling(Objective):
                 self.model.store.accumulate(f"{self.model.prefix}words.{language}", {"weight": grad})
             total += share * float(value)
         return total
+
+
+def own_sentences(batch: Sentences) -> Sentences:
+    """Return this process's part of a batch, all if it is alone; it may be empty."""
+    together = group()
+    if together.size == 1:
+        return batch
+    bounds = token_bounds(batch.starts, together.size)
+    first, last = bounds[together.rank:together.rank + 2]
+    begin, end = batch.starts[first], batch.starts[last]
+    return Sentences(batch.ids[begin:end], batch.starts[first:last + 1] - begin)
 
 
 def layer_measures(settings: Settings, languages: int) -> dict[str, tuple[Measure, float]]:
@@ -196,9 +218,14 @@ def perplexities(model: BidirectionalLm, streams: Mapping[str, Any]) -> dict[str
     found: dict[str, dict[str, float]] = {}
     for language, stream in streams.items():
         sums, words = dict.fromkeys(DIRECTIONS, 0.0), 0
-        for batch in stream.dev_batches():
-            for direction, value in model.surprisal(language, batch.ids, batch.starts).items():
+        surprisal_of = partial(_surprisal, model, language)
+        for surprisal, tokens in shared_out(surprisal_of, ((batch, batch.tokens) for batch in stream.dev_batches())):
+            for direction, value in surprisal.items():
                 sums[direction] += value
-            words += batch.tokens
+            words += tokens
         found[language] = {direction: float(np.exp(min(value / max(words, 1), 700.0))) for direction, value in sums.items()}
     return found
+
+
+def _surprisal(model: BidirectionalLm, language: str, batch: Sentences) -> dict[str, float]:
+    return model.surprisal(language, batch.ids, batch.starts)

@@ -145,13 +145,13 @@ def test_three_languages(rng, term):
 
 
 MISTAKES = [
-    ("mean over the languages forgotten", "dtype.type(1 / len(self.languages))", "dtype.type(1)"),
+    ("mean over the languages forgotten", "dtype.type(share / len(self.languages))", "dtype.type(share)"),
     ("gradient of the word table forgotten", "self.model.store.accumulate(f\"{self.model.prefix}words.{language}\", grads)",
      "pass"),
-    ("one direction's targets", "read.batch.starts, direction, xp)", "read.batch.starts, 'forward', xp)"),
+    ("one direction's targets", "read.own.starts, direction, xp)", "read.own.starts, 'forward', xp)"),
     ("a layer's gradient replaces another", "dpoints if before is None else before + dpoints", "dpoints"),
-    ("the second language stands still", "((read[first], measured.dx), (read[second], measured.dy))",
-     "((read[first], measured.dx),)"),
+    ("the second language stands still", "((read[first], measured.dx, i), (read[second], measured.dy, j))",
+     "((read[first], measured.dx, i),)"),
     ("layer weights ignored in the gradient", "x.dtype.type(weight * share)", "x.dtype.type(share)"),
     ("not divided by the other languages", "/ max(languages - 1, 1)", "/ 1"),
     ("rows of one vocabulary for both", "rows=rows, others=others)", "rows=rows, others=rows)"),
