@@ -187,9 +187,9 @@ def options_of(command: click.Command) -> set[str]:
 
 
 def test_options_named_in_the_pages_exist():
-    # of docs/rooms.py, of tests/reference and tests/alignment, of click; of Slurm
+    # of docs/rooms.py, of tests/reference and tests/alignment, of click; of Slurm and pytest
     others = {"--dim", "--words", "--check", "--optim", "--lr", "--batch", "--help",
-              "--kill-on-bad-exit", "--gpus-per-task", "--signal"}
+              "--kill-on-bad-exit", "--gpus-per-task", "--signal", "--dist"}
     for page in PAGES:
         text = re.sub(r"<!--.*?-->", "", page.read_text(encoding="utf-8"))
         text = re.sub(r"```(?:bash|yaml)\n.*?```", "", text, flags=re.S)     # job files have options of other programs

@@ -10,6 +10,7 @@ import platform
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -49,7 +50,9 @@ def start() -> MpiGroup:
     """Return the group of all processes.  Raises UserError without mpi4py, or if its MPI is not that of mpiexec."""
     count = processes()
     try:
-        from minixl.distributed.mpi import MpiGroup, library
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")                            # mpi4py's, of an mpiexec that is not its own: see below
+            from minixl.distributed.mpi import MpiGroup, library
     except (ImportError, RuntimeError) as error:                       # RuntimeError: mpi4py finds no MPI
         raise UserError(f"mpiexec started {count} processes: expected mpi4py with an MPI, found neither ({error}); "
                         "pip install 'minixl[mpi]'") from None
