@@ -83,3 +83,11 @@ def test_many_rows_on_threads_equal_numpy(rng, many_blocks):
     assert_close(y, x * mask / (1 - P), 1e-15)
     assert_close(dropout.dropout_backward(x, cache)[0], x * mask / (1 - P), 1e-15)
     assert many_blocks() > 6
+
+
+def test_masks_are_those_of_16_bits_at_a_time():
+    """Also after a draw that leaves half a word."""
+    ours, theirs = (np.random.Generator(np.random.SFC64(3)) for _ in range(2))
+    for shape in ((4, 8), (3, 5), (2, 2), (1, 1), (6, 6), (0, 4), (12,)):
+        expected = theirs.integers(0, 1 << 16, shape, dtype=np.uint16) >= round(0.3 * (1 << 16))
+        np.testing.assert_array_equal(dropout.dropout_mask(shape, 0.3, ours, np), expected)
