@@ -29,7 +29,8 @@ def test_threads_win_over_the_environment_with_the_same_bits(minixl, folder, tmp
         (backend.threads(), blas._openblas()[1]())) or step(self, *args))
     before = blas._openblas()[1]()
     assert minixl(*arguments(folder, tmp_path / "option", "--threads", "2"))[0] == 0
-    assert set(seen) == {(2, 2)} and (backend.threads(), blas._openblas()[1]()) == (1, before)
+    assert {(2, 2)} <= set(seen) <= {(2, 2), (2, 1)}                   # a product on one thread: batches computed side by side
+    assert (backend.threads(), blas._openblas()[1]()) == (1, before)
     subprocess.run([sys.executable, "-m", "minixl", *arguments(folder, tmp_path / "environment")], check=True,
                    capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "2"})
     assert_same_run(tmp_path / "option", tmp_path / "environment")
