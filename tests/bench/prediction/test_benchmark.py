@@ -1,29 +1,19 @@
 """minixl bench predict: the same results from every engine, the figures, the table, the errors."""
 import importlib.util
 import json
-from pathlib import Path
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from minixl.bench.prediction import worker
-from minixl.bench.prediction.benchmark import PEERS, figures_of, make_work, peers_of
-from minixl.bench.prediction.engines import Made, make_engines
-from minixl.bench.training.work import Options
+from minixl.bench.prediction.benchmark import figures_of, peers_of
+from minixl.bench.prediction.engines import Made
 from minixl.cli.main import cli
 from minixl.errors import UserError
 from tests.bench.training.inputs import write_encoder, write_sentences
-from tests.tiny import write_ner, write_xlm_r
-
-
-def made_from(tmp_path: Path, family: str):
-    if family == "bert":
-        encoder, source = write_encoder(tmp_path / "encoder"), write_sentences(tmp_path / "en.txt")
-    else:
-        encoder, source = write_xlm_r(tmp_path / "encoder"), write_ner(tmp_path / "en.txt", "en", repeat=3)
-    options = Options(encoder=encoder, source=("en", source), threads=1, repeats=1, freeze=())
-    return make_work(options, ("posts", "documents"), 150, tmp_path, lambda text: None)
 
 
 def installed(*packages: str) -> None:
@@ -31,22 +21,13 @@ def installed(*packages: str) -> None:
         pytest.importorskip(package, reason=f"{package}, of the extra bench, is not installed")
 
 
-@pytest.mark.filterwarnings("default")                                 # of the libraries that are compared
 @pytest.mark.parametrize("family", ["bert", "xlm-r"])
 def test_all_engines_compute_the_same(tmp_path, family):
+    """In a process of its own: once OpenVINO has computed in a process, it can crash when that gets a signal."""
     installed("onnx", "onnxruntime", "openvino")
-    work, texts, _ = made_from(tmp_path, family)
-    engines = make_engines(PEERS, work, 1, tmp_path)
-    assert list(engines) == ["minixl", "transformers", "onnxruntime", "onnxruntime fused", "onnxruntime int8", "openvino",
-                             "openvino bf16"]
-    assert [name for name, made in engines.items() if not made.float32] == ["onnxruntime int8", "openvino bf16"]
-    for batches in texts.values():
-        scores = {name: made.engine.predict(batches) for name, made in engines.items()}
-        for name, own in scores.items():
-            tolerance = 1e-5 if engines[name].float32 else 0.2
-            for ours, theirs, example in zip(scores["minixl"], own, (e for batch in batches for e in batch), strict=True):
-                assert ours.shape == (len(example.rows), len(work.start["classifier.bias"]))
-                np.testing.assert_allclose(theirs, ours, atol=tolerance, err_msg=name)
+    done = subprocess.run([sys.executable, "-m", "tests.bench.prediction.all_engines", family, tmp_path], capture_output=True,
+                          text=True)
+    assert done.returncode == 0, done.stderr
 
 
 class Fixed:
