@@ -31,7 +31,7 @@ OTHERS = [                             # ops whose planted mistakes lie elsewher
     ("moment_norms", "factor 2", "2 * variances / count", "variances / count"),
     ("relu", "backward passes dy through", "dy * (cache.y > 0)", "dy"),
     ("sampled_softmax", "accidental hits count", "probs[hits, place[hits]] = -xp.inf", "pass"),
-    ("csls", "offsets added", "products -= b[part]", "products += b[part]"),
+    ("csls", "offsets added", "else -b[part])", "else b[part])"),
     ("viterbi", "no end scores", "best[steps.last] + end", "best[steps.last] + 0 * end"),
 ]
 PLANTED = [(module.rpartition(".")[2], None, *mistake) for module, mistakes in MISTAKES.items() if module.startswith("minixl.ops.")
