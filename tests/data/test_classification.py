@@ -37,7 +37,8 @@ def error_of(path, **options):
 
 @pytest.mark.parametrize("content, name, first", [
     (TSV, "a.tsv", 1), (TSV, "a.txt", 1), ("\ufeff" + TSV.replace("\n", "\r\n"), "a.tsv", 1), ("\n \n" + TSV, "a.tsv", 3),
-    ("label\ttext\n" + TSV, "a.tsv", 2), ("Category\tText\n" + TSV, "a.tsv", 2), (gzip.compress(TSV.encode(), mtime=0), "a.tsv.gz", 1),
+    ("label\ttext\n" + TSV, "a.tsv", 2), ("Category\tText\n" + TSV, "a.tsv", 2),
+    (gzip.compress(TSV.encode(), mtime=0), "a.tsv.gz", 1),
     (CSV, "a.csv", 1), ("\ufeff" + CSV.replace("\n", "\r\n"), "a.csv", 1), ("label,text\n\n" + CSV, "a.csv", 3),
     (gzip.compress(CSV.encode(), mtime=0), "a.csv.gz", 1), (JSONL, "a.jsonl", 1), ("\ufeff\n" + JSONL, "A.JSONL", 2),
 ])
