@@ -35,7 +35,7 @@ from minixl.methods.self_learning.files import Labelled, label_and_select, write
 from minixl.methods.self_learning.page import report_section
 from minixl.methods.self_learning.round import NAME, Round
 from minixl.methods.self_learning.record import RoundRecord, record_round, write_rounds
-from minixl.methods.self_learning.selection import Selection, label_starts
+from minixl.methods.self_learning.selection import RULES, SUREST, Selection, label_starts
 from minixl.run.method import Job, Method, Scores
 from minixl.run.prepared import Prepared
 from minixl.settings import Section, Setting, Settings
@@ -50,6 +50,8 @@ SECTIONS = (Section("self-learning", {
     "self_learning.count": Setting(50, "K, how many items of every class and language a round selects", at_least=1),
     "self_learning.schedule": Setting(CONSTANT, "K in every round; K times the number of the round; or all items in every round, "
                                       "each time with new labels", SCHEDULES),
+    "self_learning.select": Setting(SUREST, "which K items: those with the highest confidence; any; or as many of all classes "
+                                    "together, so that their shares stay", RULES),
     "self_learning.start": Setting(FRESH, "train each round's model anew, or continue with that of the round before", STARTS),
     "self_learning.stop_on": Setting(AGREEMENT, "what ends the rounds early: nothing; labels that agree with those of the round "
                                      "before; no better score on source dev, or on target dev (an oracle: it uses target labels)",

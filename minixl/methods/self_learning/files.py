@@ -33,7 +33,7 @@ from minixl.training.progress import over_pieces
 
 KIND, FOLDER = "pseudo-labels of a round", "pseudo-labels"
 RECORDED = ("data.max_length", "data.on_long", "data.encoding", "data.unlabelled_limit", "data.sample", "data.sample_seed",
-            "decode.constrained", "self_learning.count", "self_learning.schedule")
+            "decode.constrained", "self_learning.count", "self_learning.schedule", "self_learning.select")
 
 
 class Labelled(NamedTuple):
@@ -46,15 +46,16 @@ class Labelled(NamedTuple):
 def label_and_select(job: Job, number: int, model: Path, before: Mapping[str, Selection], count: int) -> dict[str, Labelled]:
     """Return what the model of a round predicts for every language's text, and the selection after the round."""
     answers, loaded = {}, lru_cache(maxsize=1)(lambda: load_model(model, xp=job.xp, read_only=True)[:2])    # once for all languages
-    for language, selection in before.items():
+    for place, (language, selection) in enumerate(before.items()):
         path = job.folder / FOLDER / f"round-{number}.{language}.safetensors"
         earlier = path.with_name(f"round-{number - 1}.{language}.safetensors")
         made_from = {f"unlabelled {language}": _digest_of_text(job, language), "model": folder_digest(model),
                      **settings_of(job.settings, RECORDED), **({"the round before": digest(earlier)} if number > 1 else {})}
 
-        def make(language: str = language, selection: Selection = selection) -> Content:
+        def make(language: str = language, selection: Selection = selection, place: int = place) -> Content:
             predicted = _predict(job, *loaded(), language)
-            after = extended(selection, predicted, count, number, revise=job.settings["self_learning.schedule"] == "all")
+            after = extended(selection, predicted, count, number, revise=job.settings["self_learning.schedule"] == "all",
+                             rule=job.settings["self_learning.select"], rng=np.random.default_rng([job.seed, number, place]))
             return Content({"predicted": predicted.labels, "predicted_confidence": predicted.confidence, **after._asdict()},
                            {"classes": class_names(job.settings["task"], job.prepared.labels)})
 

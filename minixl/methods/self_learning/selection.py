@@ -9,7 +9,8 @@ An item is a document or a sentence.  It can be selected for a class:
 
 For each class, the K items with the highest confidence that are still in the pool are selected, or all there are; a class that
 is predicted for none is skipped.  The rarest class chooses first, so that a sentence with several types counts for the one with
-the fewest.  Tests: tests/methods/self_learning/test_selection.py.
+the fewest.  Two controls draw instead: K items of each class, or as many of the whole pool, whatever their classes.
+Tests: tests/methods/self_learning/test_selection.py.
 """
 from __future__ import annotations
 
@@ -24,6 +25,7 @@ from minixl.data.schemes import legal_transitions, parse_tag, paths_to_tags, spa
 from minixl.models.family import Model
 from minixl.prediction import best_paths, source_scores, word_scores
 
+SUREST, RANDOM, UNBALANCED = RULES = ("surest", "random", "unbalanced")      # which items are selected
 NO_ENTITY = "no entity"
 NOT_SELECTED = -1
 
@@ -123,10 +125,32 @@ def balanced(classes: np.ndarray, confidence: np.ndarray, pool: np.ndarray, coun
     return chosen
 
 
-def extended(before: Selection, predicted: Predicted, count: int, round_number: int, *, revise: bool) -> Selection:
-    """Return the selection after a round: K items a class more, or with `revise` all items, with new labels."""
+def drawn(classes: np.ndarray, pool: np.ndarray, count: int, rng: np.random.Generator, *, by_class: bool) -> np.ndarray:
+    """Draw up to `count` items of every class, or as many of the whole pool: what balanced returns."""
+    lot = rng.random(len(pool))
+    chosen = balanced(classes, lot, pool, count)
+    if by_class:
+        return chosen
+    every = balanced(classes, lot, pool, len(pool))                    # the class of every item that has one
+    candidates = np.flatnonzero(every != NOT_SELECTED)
+    taken = candidates[np.argsort(-lot[candidates])[:(chosen != NOT_SELECTED).sum()]]
+    chosen = np.full(len(pool), NOT_SELECTED)
+    chosen[taken] = every[taken]
+    return chosen
+
+
+def extended(before: Selection, predicted: Predicted, count: int, round_number: int, *, revise: bool, rule: str = SUREST,
+             rng: np.random.Generator | None = None) -> Selection:
+    """Return the selection after a round: K items a class more, or with `revise` all items, with new labels.
+
+    rule: one of RULES; those that draw need rng.
+    """
     pool = np.ones(len(before.round), bool) if revise else ~before.selected
-    chosen = balanced(predicted.classes, predicted.confidence, pool, len(pool) if revise else count)
+    if revise or rule == SUREST:
+        chosen = balanced(predicted.classes, predicted.confidence, pool, len(pool) if revise else count)
+    else:
+        assert rng is not None
+        chosen = drawn(predicted.classes, pool, count, rng, by_class=rule == RANDOM)
     new = chosen != NOT_SELECTED
     words = np.repeat(new, np.diff(before.starts))
     return Selection(np.where(words, predicted.labels, before.labels), before.starts,

@@ -9,8 +9,8 @@ import pytest
 from minixl.data.encoding import Encoded
 from minixl.methods import SCHEMA
 from minixl.methods.self_learning.round import selected_examples
-from minixl.methods.self_learning.selection import (NOT_SELECTED, Predicted, Selection, agreement, balanced, class_names, extended,
-                                                    label_starts, predict_items)
+from minixl.methods.self_learning.selection import (NOT_SELECTED, Predicted, Selection, agreement, balanced, class_names, drawn,
+                                                    extended, label_starts, predict_items)
 from minixl.ops.softmax import softmax_forward
 from minixl.prediction import decode_tags, source_scores
 from tests.methods.planted_languages import make_model
@@ -46,6 +46,22 @@ def test_an_item_with_several_classes_is_chosen_once(rng):
 def test_ties_are_broken_by_position_and_the_pool_can_be_empty():
     assert balanced(one_hot([0, 0, 0]), np.ones(3), np.ones(3, bool), 2).tolist() == [0, 0, NOT_SELECTED]
     assert (balanced(one_hot([0, 0, 0]), np.ones(3), np.zeros(3, bool), 2) == NOT_SELECTED).all()
+
+
+def test_drawn_items(rng):
+    """As many as the surest, of each class or in the pool's shares; each item of the pool equally often."""
+    labels, pool = np.repeat([0, 1, 3], [60, 30, 10]), np.arange(100) % 10 > 0
+    by_class, of_all = np.zeros(100), np.zeros(100)
+    for _ in range(2000):
+        for times, balance in ((by_class, True), (of_all, False)):
+            chosen = drawn(one_hot(labels), pool, 12, rng, by_class=balance)
+            new = chosen != NOT_SELECTED
+            assert new.sum() == 12 + 12 + 9 and not new[~pool].any() and (chosen[new] == labels[new]).all()
+            times += new
+    for label, members in ((0, 54), (1, 27), (3, 9)):
+        here = pool & (labels == label)
+        np.testing.assert_allclose(by_class[here] / 2000, min(12, members) / members, atol=0.06)
+        np.testing.assert_allclose(of_all[here] / 2000, 33 / 90, atol=0.06)
 
 
 def test_the_pool_shrinks_by_what_is_selected_and_nothing_is_selected_twice(rng):
