@@ -12,6 +12,7 @@ from tests.report import browser
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 HAS_DEVICE = cupy.cuda.is_available()
+TOGETHER = ("tests/kernels/", "tests/distributed/")       # one counts the executed kernels, the other shares runs
 OURS = ("minixl/", "kernels/", "weights/", "cli/")
 
 
@@ -19,6 +20,19 @@ def pytest_configure(config):
     """Give each process of `pytest -n` one thread: together they keep the cores busy."""
     if getattr(config.option, "numprocesses", None):
         os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Keep the tests of a file, or of a folder of TOGETHER, in one process of `pytest -n`."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.partition("::")[0]
+            return next((folder for folder in TOGETHER if file.startswith(folder)), file)
+
+    return ByFile(config, log)
 
 
 def pytest_report_header():

@@ -29,8 +29,6 @@ QUICK = {"train": ["--set", "train.max_steps=2", "--set", "data.test_limit=5", "
                    "--set", "zero_resource.source_epochs=1", "--set", "language_model.steps=2"],
          "align": ["--set", "adversarial.epoch_size=2000", "--set", "similarity.patience=1", "--set", "align.criterion_words=300"]}
 
-pytestmark = pytest.mark.xdist_group("documentation")      # a command may need what an earlier one has written
-
 
 def commands(page: Path) -> list[tuple[str, list[str]]]:
     """What comes after `$ ` in console blocks, continuation lines joined, each with the lines printed below it."""

@@ -1,6 +1,5 @@
 """Fixtures to run every kernel test on a device or, without one, with the shim."""
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +7,6 @@ import pytest
 from minixl import kernels
 from tests.device import raw
 from tests.kernels import host
-
-HERE = Path(__file__).parent
 
 
 def poisoned(like, shape, dtype=np.float32):
@@ -43,11 +40,8 @@ def mutant(monkeypatch):
 
 
 def pytest_collection_modifyitems(items):
-    """Count the executed kernels after all other tests, of one process: `pytest -n N --dist loadgroup` keeps a group together."""
+    """Count the executed kernels after all other tests."""
     items.sort(key=lambda item: item.name == "test_every_kernel_was_executed")
-    for item in items:
-        if item.path.parent == HERE:
-            item.add_marker(pytest.mark.xdist_group("kernels"))
 
 
 def pytest_terminal_summary(terminalreporter):

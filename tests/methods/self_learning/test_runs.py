@@ -74,7 +74,8 @@ def test_the_loop_of_the_paper(data, tmp_path):
 @pytest.mark.parametrize("name, chosen", {
     "documents": TOPICS, "sentences": SMALL, "perturbed": {**SMALL, "perturbation__kind": "adversarial"},
     "continued": {**TOPICS, "self_learning__start": "continue", "self_learning__schedule": "linear"},
-    "all": {**SMALL, "self_learning__schedule": "all"}}.items(), ids=lambda value: value if isinstance(value, str) else "")
+    "all": {**SMALL, "self_learning__schedule": "all"},
+    "drawn": {**SMALL, "self_learning__select": "unbalanced"}}.items(), ids=lambda value: value if isinstance(value, str) else "")
 def test_stopped_between_and_inside_rounds(data, tmp_path, name, chosen):
     chosen = settings(**chosen)
     files = inputs(data, chosen["task"])
