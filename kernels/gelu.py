@@ -11,8 +11,8 @@ THREADS = 256
 
 
 @float32_only(op.gelu_forward)
-def gelu_forward(x: Array, *, threads: int = THREADS) -> tuple[Array, GeluCache]:
-    """x (T, I) -> y (T, I)."""
+def gelu_forward(x: Array, *, need_slope: bool = True, threads: int = THREADS) -> tuple[Array, GeluCache]:
+    """x (T, I) -> y (T, I).  The kernel computes the slope in any case."""
     check("x", x, x.shape)
     y, slope = kernels.empty(x, x.shape), kernels.empty(x, x.shape)
     _launch("gelu_forward", threads, x, y, slope)

@@ -50,8 +50,9 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("the tanh approximation", "cdf = 0.5 * (1 + _erf(xp)(x / sqrt(2)))",
          "cdf = 0.5 * (1 + xp.tanh(sqrt(2 / pi) * (x + 0.044715 * x ** 3)))"),
         ("float32: a wrong digit", "1.421413741", "1.421513741"),
-        ("float32: sign of x lost", "bits ^= tail.view(np.uint32)", "u[...] = tail"),
-        ("float32: slope without the density", "density *= x\n", "density *= 0\n"),
+        ("float32: sign of x lost", "bits ^= u.view(np.uint32)", "y[...] = u"),
+        ("float32: slope without the density", "slope *= x\n", "slope *= 0\n"),
+        ("float32: y of positive x alone", "tail *= size\n", "tail *= x > 0\n"),
     ],
     "minixl.ops.dropout": [
         ("not scaled", "xp.multiply(x[rows], cache.scale, out=y[rows])", "y[rows] = x[rows]"),

@@ -86,8 +86,12 @@ def residual_backward(dy: Array, cache: ResidualCache, need_grads: bool = True) 
     return dinner, dsum, dense_grads, norm_grads
 
 
-def layer_forward(x: Array, params: Params, starts: np.ndarray, config: BertConfig, rng=None) -> tuple[Array, LayerCache]:
-    """x (T, H), starts (B+1,) -> (T, H).  rng draws the dropout masks; None turns dropout off."""
+def layer_forward(x: Array, params: Params, starts: np.ndarray, config: BertConfig, rng=None, *,
+                  keep: bool = True) -> tuple[Array, LayerCache]:
+    """x (T, H), starts (B+1,) -> (T, H).  rng draws the dropout masks; None turns dropout off.
+
+    keep=False: the cache is not for a backward pass.
+    """
     query, query_cache = linear_forward(x, **params["attention.self.query"])            # (T, H)
     key, key_cache = linear_forward(x, **params["attention.self.key"])
     value, value_cache = linear_forward(x, **params["attention.self.value"])
@@ -96,7 +100,7 @@ def layer_forward(x: Array, params: Params, starts: np.ndarray, config: BertConf
     attended, attention_output = residual_forward(context, x, params["attention.output.dense"],
                                                   params["attention.output.LayerNorm"], config, rng)
     hidden, intermediate = linear_forward(attended, **params["intermediate.dense"])     # (T, I)
-    active, gelu = gelu_forward(hidden)
+    active, gelu = gelu_forward(hidden, need_slope=keep)
     y, output = residual_forward(active, attended, params["output.dense"], params["output.LayerNorm"], config, rng)
     return y, LayerCache(query_cache, key_cache, value_cache, attention, attention_output, intermediate, gelu, output)
 
@@ -196,8 +200,9 @@ class Bert:
         """Run x (T, H) through the layers `numbers` -> (T, H), and the caches of those from `lowest` upwards."""
         caches: list[LayerCache | None] = []
         for i in numbers:
-            x, cache = layer_forward(x, self.store.under(f"bert.encoder.layer.{i}"), starts, self.config, rng)
-            caches.append(cache if i >= lowest else None)
+            keep = i >= lowest
+            x, cache = layer_forward(x, self.store.under(f"bert.encoder.layer.{i}"), starts, self.config, rng, keep=keep)
+            caches.append(cache if keep else None)
             del cache
         return x, tuple(caches)
 

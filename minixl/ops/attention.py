@@ -9,6 +9,7 @@
                dprobs  = dropout'(dcontext valueᵀ)
                dscores = probs · (dprobs - Σ dprobs · probs)
                dropout's 1/(1-p) is applied to context and dcontext, which have fewer elements than the scores
+               softmax subtracts the largest score of a row only from scores that might be large enough to overflow
                dquery  = dscores key · scale,   dkey = dscoresᵀ (query · scale)
 
 Neighbouring sentences of equal length are computed together (a batch sorted by length has few such groups), so there is no
@@ -25,6 +26,7 @@ from minixl.blas import single_threaded
 from minixl.ops.dropout import dropout_mask, dropout_scale
 from minixl.ops.softmax import row_maxima
 
+LARGE = 80     # scores up to this size need no shift: exp(80) of 6000 words can be added, and exp(-80) is not too small
 ALL, BEFORE, AFTER = VISIBLE = ("all", "before", "after")              # the words that a word sees
 
 
@@ -70,7 +72,7 @@ def attention_forward(query: Array, key: Array, value: Array, starts: np.ndarray
         xp.matmul(q, k.swapaxes(2, 3), out=p)
         if visible != ALL:
             p += _hidden(group.length, visible, p.dtype, xp)
-        p -= row_maxima(p)
+        _limit(p, q, k, xp)
         xp.exp(p, out=p)
         p /= xp.einsum("nalk->nal", p)[..., None]
         out[...] = _kept(p, group, cache) @ v
@@ -112,6 +114,21 @@ def check_visible(visible: str) -> None:
     """Raise ValueError unless it is one of VISIBLE."""
     if visible not in VISIBLE:
         raise ValueError(f"visible: expected one of {', '.join(VISIBLE)}, got {visible!r}")
+
+
+def _limit(p: Array, q: Array, k: Array, xp) -> None:
+    """Subtract from p (n, A, l, l) the largest score of every row, of heads whose scores may be large: |q · k| <= |q| |k|.
+
+    With CuPy, of all, since the host would have to wait for the answer.
+    """
+    if xp is np:
+        query, key = (np.einsum("nald,nald->nal", array, array).max(axis=2) for array in (q, k))      # (n, A) largest squares
+        large = query * key > LARGE * LARGE
+        if not large.all():
+            if large.any():
+                p[large] -= row_maxima(p[large])
+            return
+    p -= row_maxima(p)
 
 
 def _hidden(length: int, visible: str, dtype: np.dtype, xp) -> Array:

@@ -7,7 +7,7 @@ import torch
 
 from minixl.backend import to_numpy
 from minixl.ops import attention
-from minixl.ops.attention import attention_backward, attention_forward, equal_length_groups
+from minixl.ops.attention import VISIBLE, attention_backward, attention_forward, equal_length_groups
 from tests.ops.checks import CHECKS, Case, assert_close, packed
 
 P = 0.25
@@ -106,6 +106,21 @@ def test_large_scores_do_not_overflow(xp):
     q = xp.asarray([[1e3, 0], [0, 1e3]], dtype=xp.float32)
     context, _ = attention_forward(q, q, q, packed((2,)), heads=1)
     np.testing.assert_allclose(to_numpy(context), to_numpy(q), rtol=1e-6)
+
+
+@pytest.mark.parametrize("visible", VISIBLE)
+def test_scores_of_any_size(xp, rng, visible):
+    """In float32, with heads and sentences of small and of large scores side by side: as exact as in float64."""
+    lengths, heads = (3, 3, 3, 5), 2
+    q, k, v = rng.normal(size=(3, sum(lengths), 8))
+    q[:, :4] *= 60
+    q[3:6] *= 20
+    q[6] = k[6] = 1e-3
+    exact, _ = attention_forward(*(array.astype(np.float32).astype(float) for array in (q, k, v)), packed(lengths), heads=heads,
+                                 visible=visible)
+    ours, _ = attention_forward(*(xp.asarray(array, xp.float32) for array in (q, k, v)), packed(lengths), heads=heads,
+                                visible=visible)
+    np.testing.assert_allclose(to_numpy(ours), exact, atol=3e-5 * np.abs(v).max())
 
 
 def test_a_batch_of_many_groups_equals_its_sentences_one_by_one(rng):

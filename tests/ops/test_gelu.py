@@ -42,6 +42,13 @@ def test_float32_formula():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_without_the_slope_y_has_the_same_bits(xp, rng, dtype):
+    x = xp.asarray(rng.normal(0, 2, size=(7, 40)).astype(dtype))
+    y, cache = gelu.gelu_forward(x, need_slope=False)
+    assert (y == gelu.gelu_forward(x)[0]).all() and (xp is not np or cache.slope is None)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_many_rows_on_threads_equal_one_block(rng, request, dtype):
     x, dy = rng.normal(size=(2, 1001, 24)).astype(dtype)
 
