@@ -8,11 +8,17 @@ from minixl import backend, blas
 from minixl.errors import UserError
 
 
-def test_one_thread_inside_and_as_many_as_before_afterwards():
+@pytest.fixture
+def openblas():
+    """Its functions to set and get the number of threads."""
     functions = blas._openblas()
     if functions is None:
         pytest.skip("NumPy is not linked with OpenBLAS here")
-    set_threads, get_threads = functions
+    return functions
+
+
+def test_one_thread_inside_and_as_many_as_before_afterwards(openblas):
+    set_threads, get_threads = openblas
     before = get_threads()
     try:
         set_threads(2)
@@ -52,11 +58,8 @@ def test_more_threads_than_openblas_was_built_for():
             pass
 
 
-def test_blocks_that_end_in_another_order_than_they_began():
-    functions = blas._openblas()
-    if functions is None:
-        pytest.skip("NumPy is not linked with OpenBLAS here")
-    set_threads, get_threads = functions
+def test_blocks_that_end_in_another_order_than_they_began(openblas):
+    set_threads, get_threads = openblas
     before = get_threads()
     try:
         set_threads(2)

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from minixl.bench.training.benchmark import versions
 from minixl.bench.training.contender import MAKERS, load
+from minixl.bench.training.report import counted, heading
 from minixl.bench.training.work import BATCH_KINDS, Options, Say, Work, pieces
 from minixl.bench.training.worker import check_equal
 from minixl.errors import UserError
@@ -87,11 +88,7 @@ def start(job: RanksJob, scratch: Path) -> list[dict[str, Any]]:
 
 def table(result: dict[str, Any]) -> str:
     """Return the report as text."""
-    versions_of = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    lines = [f"{result['family']}: {result['model']}, {result['trained'] / 1e6:.1f} of {result['weights'] / 1e6:.1f} M weights "
-             f"trained; {result['encoder']}",
-             f"{result['threads']} threads together, batches of {result['batch_size']} sentences, each timed {result['repeats']} "
-             f"times; {versions_of}"]
+    lines = heading(result, f"{counted(result['threads'], 'thread')} together")
     for kind, figures in result["settings"].items():
         lines += ["", f"batches {BATCH_KINDS[kind]}: {figures['batches']}, {figures['tokens']} word pieces",
                   f"{'engine':<14}{'processes':>10}{'threads each':>14}{'step s':>9}{'tokens/s':>10}{'sum s':>9}"

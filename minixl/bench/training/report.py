@@ -33,14 +33,19 @@ OPTIMIZERS = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD"}
 def table(result: dict[str, Any]) -> str:
     """Return the report as text, with a legend below the tables."""
     device = "" if result["device"] == "cpu" else f"{result['device']}, "
-    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    lines = [f"{result['family']}: {result['model']}, {result['trained'] / 1e6:.1f} of {result['weights'] / 1e6:.1f} M "
-             f"weights trained; {result.get('encoder') or result['source']}",
-             f"{device}{counted(result['threads'], 'thread')}, batches of {counted(result['batch_size'], 'sentence')}, each timed "
-             f"{counted(result['repeats'], 'time')}; {versions}"]
+    lines = heading(result, f"{device}{counted(result['threads'], 'thread')}")
     for batch_kind, figures in result["settings"].items():
         lines += ["", *block(BATCH_KINDS[batch_kind], figures)]
     return "\n".join([*lines, "", *legend(result)])
+
+
+def heading(result: dict[str, Any], threads: str) -> list[str]:
+    """The lines above the tables: what was trained, on how many threads, by which versions."""
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    return [f"{result['family']}: {result['model']}, {result['trained'] / 1e6:.1f} of {result['weights'] / 1e6:.1f} M "
+            f"weights trained; {result.get('encoder') or result['source']}",
+            f"{threads}, batches of {counted(result['batch_size'], 'sentence')}, each timed {counted(result['repeats'], 'time')}; "
+            f"{versions}"]
 
 
 def counted(number: int, thing: str, ending: str = "s") -> str:
