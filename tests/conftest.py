@@ -13,13 +13,20 @@ from tests.report import browser
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 HAS_DEVICE = cupy.cuda.is_available()
 TOGETHER = ("tests/kernels/", "tests/distributed/")       # one counts the executed kernels, the other shares runs
+LONGEST = ("tests/test_documentation.py", "tests/run/test_quickstart.py", *TOGETHER)
 OURS = ("minixl/", "kernels/", "weights/", "cli/")
 
 
 def pytest_configure(config):
-    """Give each process of `pytest -n` one thread: together they keep the cores busy."""
+    """Give each process of `pytest -n` one thread: together they keep the cores busy.  They take files in our order."""
     if getattr(config.option, "numprocesses", None):
         os.environ["OMP_NUM_THREADS"] = "1"
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with what takes longest, so that no process is left alone with it in the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 @pytest.hookimpl(optionalhook=True)

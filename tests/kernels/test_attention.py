@@ -45,7 +45,7 @@ def test_matches_op(device, rng, lengths, heads, head_size):
     compare(rng, lengths, heads, head_size, device)
 
 
-@pytest.mark.parametrize("lengths", [[], [0], [1], [5, 0, 3], [33, 2], [32], [65, 100]], ids=str)
+@pytest.mark.parametrize("lengths", [[], [0], [1], [5, 0, 3], [33, 2], [32], [5, 70]], ids=str)
 @pytest.mark.parametrize("visible", ["before", "after"])
 @pytest.mark.parametrize("heads, head_size", [(2, 8), (1, 64), (1, 65)])
 def test_one_side_visible_matches_op(device, rng, lengths, visible, heads, head_size):
@@ -98,7 +98,7 @@ def test_no_probabilities_are_kept(rng, device):
 def test_planted_mistakes_are_caught(mutant, rng, old, new):
     mutant("attention.cu", old, new)
     with pytest.raises(AssertionError):
-        compare(rng, [35, 3], 2, 33, np, dropout=0.5, generator=np.random.default_rng(3))
+        compare(rng, [35, 3], 1, 33, np, dropout=0.5, generator=np.random.default_rng(3))
 
 
 @pytest.mark.parametrize("old, new", [
@@ -110,7 +110,7 @@ def test_planted_mistakes_of_visibility_are_caught(mutant, rng, old, new):
     mutant("attention.cu", old, new)
     with pytest.raises(AssertionError):
         for visible in ("before", "after"):
-            compare(rng, [70, 3], 2, 33, np, visible=visible)
+            compare(rng, [70, 3], 1, 9, np, visible=visible)
 
 
 @pytest.mark.parametrize("change, message", [

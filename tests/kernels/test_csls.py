@@ -26,7 +26,7 @@ def compare(arrays, k, xp, **options):
         np.testing.assert_allclose(to_numpy(means), exact, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 2, 0, 2), (5, 3, 7, 10), (70, 150, 33, 10), (1, 200, 16, 40), (64, 65, 17, 1)],
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 2, 0, 2), (5, 3, 7, 10), (70, 150, 17, 10), (1, 200, 16, 40), (64, 65, 17, 1)],
                          ids=str)
 @pytest.mark.parametrize("version, threads", [(1, 32), (1, 64), (2, 32), (2, 256)])
 def test_matches_op(device, rng, shape, version, threads):
@@ -73,7 +73,7 @@ def test_float64_uses_the_formula(device, rng):
 def test_planted_mistakes_are_caught(mutant, rng, old, new):
     mutant("csls.cu", old, new)
     with pytest.raises(AssertionError):                                # a KernelFault or a wrong number
-        compare(spaces(rng, 70, 200, 40), 10, np)
+        compare(spaces(rng, 70, 150, 20), 10, np)
 
 
 def test_a_missing_barrier_is_named(mutant, rng):

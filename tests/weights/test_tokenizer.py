@@ -169,8 +169,8 @@ def test_real_text_in_all_languages_with_the_vocabulary_of_mbert(shared):
     theirs = BertTokenizer.from_pretrained(data / "mbert", do_lower_case=False)
     assert (ours.pad_id, ours.unk_id, ours.cls_id, ours.sep_id, ours.mask_id) == (0, 100, 101, 102, 103)
     assert ours.vocab_size == 119547
-    words, texts = real_sentences(data)
-    assert len(words) > 70_000 and len(texts) > 30_000
+    words, texts = (found[::4] for found in real_sentences(data))
+    assert len(words) > 17_000 and len(texts) > 7_000
     texts += [" ".join(sentence) for sentence in words]
     expected = theirs(texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False)
     assert [ids for ids, _ in ours.encode_texts(texts)] == expected.input_ids
