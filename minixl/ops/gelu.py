@@ -33,14 +33,15 @@ SIGN = np.uint32(1 << 31)                                                    # t
 
 
 class GeluCache(NamedTuple):
-    slope: Array | None   # (T, I)  dy/dx; None: not computed
+    slope: Array   # (T, I)  dy/dx; None: not computed
 
 
 @op
 def gelu_forward(x: Array, *, need_slope: bool = True) -> tuple[Array, GeluCache]:
     """x (T, I) -> y (T, I).  need_slope=False leaves out what only the backward pass needs."""
     xp = array_module(x)
-    y, slope = xp.empty_like(x), xp.empty_like(x) if need_slope else None
+    y: Array = xp.empty_like(x)
+    slope: Array = xp.empty_like(x) if need_slope else None
     formula = _float32_block if xp is np and x.dtype == np.float32 else _exact_block
     by_rows(lambda rows: formula(xp, x[rows], y[rows], slope[rows] if need_slope else None), len(x), x.shape[1], xp, passes=24)
     return y, GeluCache(slope)
