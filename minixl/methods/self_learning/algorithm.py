@@ -106,6 +106,9 @@ class SelfLearning(Method):
         messages = super().check_prepared(settings, inputs, prepared)
         rule, dev = settings["self_learning.stop_on"], prepared.evaluation.files["dev"]
         sources = prepared.evaluation.sources
+        if settings["self_learning.schedule"] == ALL and settings["self_learning.select"] != SUREST:
+            raise UserError(f"self_learning.select: expected {SUREST} with self_learning.schedule={ALL}, which selects every item, "
+                            f"got {settings['self_learning.select']}")
         if rule == SOURCE_DEV and not any(language in sources for language in dev):
             raise UserError("self_learning.stop_on: source-dev expected a dev file of a source language, such as "
                             f"--dev {sources[0]}=dev.txt, found none; give one, or --set self_learning.stop_on={AGREEMENT}")

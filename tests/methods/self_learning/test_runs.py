@@ -152,6 +152,12 @@ def test_a_changed_file_is_refused_on_resume(data, tmp_path):
         run(data, out, chosen, resume=True)
 
 
+def test_drawing_when_everything_is_selected_is_refused(data, tmp_path):
+    chosen = settings(**{**TOPICS, "self_learning__schedule": "all", "self_learning__select": "random"})
+    with pytest.raises(UserError, match="^self_learning.select: expected surest with self_learning.schedule=all, .* got random$"):
+        run(data, tmp_path / "run", chosen, inputs=labelled_spanish(data, "classification"))
+
+
 @pytest.mark.parametrize("rule, role", [("source-dev", "a source language"), ("target-dev", "a target language")])
 def test_a_stop_rule_needs_its_dev_file(data, tmp_path, rule, role):
     with pytest.raises(UserError, match=f"^self_learning.stop_on: {rule} expected a dev file of {role}"):

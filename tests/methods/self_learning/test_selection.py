@@ -64,6 +64,19 @@ def test_drawn_items(rng):
         np.testing.assert_allclose(of_all[here] / 2000, 33 / 90, atol=0.06)
 
 
+@pytest.mark.parametrize("rule", ["surest", "random", "unbalanced"])
+def test_the_rule_of_a_selection(rng, rule):
+    """What a round selects is what balanced or drawn choose from the pool."""
+    labels, confidence, starts = rng.integers(0, 4, 60), rng.random(60), np.arange(61)
+    predicted = Predicted(labels, starts, confidence, one_hot(labels))
+    after = extended(Selection.none_of(starts), predicted, 4, 1, revise=False, rule=rule, rng=np.random.default_rng(5))
+    pool = np.ones(60, bool)
+    expected = (balanced(one_hot(labels), confidence, pool, 4) if rule == "surest" else
+                drawn(one_hot(labels), pool, 4, np.random.default_rng(5), by_class=rule == "random"))
+    np.testing.assert_array_equal(after.chosen_for, expected)
+    assert after.selected.sum() == 16 and (np.bincount(labels[after.selected]) == 4).all() == (rule != "unbalanced")
+
+
 def test_the_pool_shrinks_by_what_is_selected_and_nothing_is_selected_twice(rng):
     starts = np.arange(41)
     selection, total = Selection.none_of(starts), 0
