@@ -7,13 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from minixl.alignment.normalization import Normalization, unit
+from minixl.backend import Array, array_module
 
 
 class Planted(NamedTuple):
     """x and y are unit, centred, unit; row i of both is the same meaning."""
 
-    x: np.ndarray          # (n, H) float32
-    y: np.ndarray          # (n, H) float32
+    x: Array               # (n, H) float32
+    y: Array               # (n, H) float32
     rotation: np.ndarray   # (H, H)  y is about rotation @ x
 
 
@@ -34,10 +35,13 @@ def planted_spaces(words: int, dim: int, *, noise: float = 0.1, seed: int = 0, t
     return Planted(x, y @ rotation.T.astype(np.float32), rotation)
 
 
-def share_right(mapping: np.ndarray, spaces: Planted) -> float:
-    """How many of the words have their own meaning as nearest neighbour."""
-    nearest = np.argmax(unit(spaces.x @ mapping.T) @ unit(spaces.y).T, axis=1)
-    return float((nearest == np.arange(len(nearest))).mean())
+def share_right(mapping: Array, spaces: Planted, *, step: int = 4096) -> float:
+    """How many of the words have their own meaning as nearest neighbour; `step` words are compared with all at a time."""
+    xp = array_module(mapping)
+    words, y = unit(spaces.x @ mapping.T), unit(spaces.y)
+    right = [xp.argmax(words[start:start + step] @ y.T, axis=1) == xp.arange(start, min(start + step, len(words)))
+             for start in range(0, len(words), step)]
+    return float(xp.concatenate(right).mean())
 
 
 def write_vectors(path: Path, words: list[str], matrix: np.ndarray) -> Path:

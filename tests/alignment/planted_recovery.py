@@ -10,6 +10,7 @@ from time import process_time
 from minixl.alignment.learners import AdversarialLearner, SimilarityLearner
 from minixl.alignment.refinement import refine
 from minixl.alignment.settings import SCHEMA, SIZES
+from minixl.backend import array_module_for
 from minixl.ops import csls
 from tests.alignment.planted import planted_spaces, share_right
 
@@ -24,12 +25,15 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=100)
     parser.add_argument("--noise", type=float, default=0.1)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--set", action="append", default=[])
     options = parser.parse_args()
+    xp = array_module_for(options.device)
     settings = SCHEMA.settings().override([*SIZES["cpu"], *options.set])
     for seed in range(1, options.seeds + 1):
         begin = process_time()
-        spaces = planted_spaces(options.words, options.dim, noise=options.noise, seed=seed)
+        planted = planted_spaces(options.words, options.dim, noise=options.noise, seed=seed)
+        spaces = planted._replace(x=xp.asarray(planted.x), y=xp.asarray(planted.y))
         learner = LEARNERS[options.method](spaces.x, spaces.y, settings, seed, csls)
         while not learner.ended:
             learner.advance()
