@@ -7,6 +7,7 @@ from typing import Any
 
 import cupy
 import numpy as np
+from cupy.cuda.memory_hook import get_memory_hooks
 
 GARBAGE = 0xFF                                      # NaN as a float, -1 as an integer: memory that nobody has written
 ALIGNMENT = 512                                     # bytes, as cudaMalloc
@@ -47,12 +48,16 @@ class Pool:
         owner = np.full(rounded + ALIGNMENT, GARBAGE, np.uint8)
         self.used += rounded
         self.total = max(self.total, self.used)
-        weakref.finalize(owner, self._release, rounded)
         address = -(-owner.ctypes.data // ALIGNMENT) * ALIGNMENT
+        weakref.finalize(owner, self._release, rounded, address, id(owner))
+        for hook in get_memory_hooks().values():
+            hook.malloc_postprocess(device_id=0, size=size, mem_size=rounded, mem_ptr=address, pmem_id=id(owner))
         return HostPointer(cupy.cuda.UnownedMemory(address, rounded, owner, 0), 0)
 
-    def _release(self, size: int) -> None:
+    def _release(self, size: int, address: int, owner: int) -> None:
         self.used -= size
+        for hook in get_memory_hooks().values():
+            hook.free_postprocess(device_id=0, mem_size=size, mem_ptr=address, pmem_id=owner)
 
     def used_bytes(self) -> int:
         """Bytes in living arrays."""

@@ -71,13 +71,16 @@ def test_the_stand_in_does_what_cupy_does(theirs, ours, case):
         assert case in REFUSED or found[0] != "raises", found
     elif real[0] == "array":
         assert found[:4] == real[:4]
-        if len(real) > 4:
+        if len(real) > 4 and case not in NOT_WRITTEN:
             np.testing.assert_allclose(np.array(found[4]), np.array(real[4]), rtol=1e-6, atol=1e-6)
     elif real[0] == "raises" and HAS_DEVICE:
         assert found[:2] == real[:2]                                   # a text may name another array
     else:
         assert json.loads(json.dumps(found)) == json.loads(json.dumps(real))
 
+
+# whose values are whatever the memory holds
+NOT_WRITTEN = {"cp.empty_like(x.T)"}
 
 # refused by CuPy's source after the question for a device, which is the first that ufuncs and reductions ask
 REFUSED = {

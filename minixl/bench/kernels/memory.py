@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
 import multiprocessing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -55,9 +55,27 @@ def _peak_gpu(name: str, number: int, kind: str) -> int:
         before = torch.cuda.memory_allocated()
         call(inputs)
         return int(torch.cuda.max_memory_allocated() - before)
-    pool = cupy.get_default_memory_pool()
-    gc.collect()                                                       # arrays of earlier timings, or their memory is used again
-    pool.free_all_blocks()
-    before = pool.total_bytes()
-    call(inputs)
-    return int(pool.total_bytes() - before)
+    with peak_of_the_pool() as measured:
+        call(inputs)
+    return measured.peak
+
+
+def peak_of_the_pool() -> Any:
+    """Return a context whose `peak` is the most bytes that CuPy's pool lent at a time within it, less those that came back.
+
+    The growth of the pool is less: it lends memory again that arrays before it gave back.
+    """
+    class PeakOfThePool(cupy.cuda.MemoryHook):
+        name = "PeakOfThePool"
+
+        def __init__(self) -> None:
+            self.lent = self.peak = 0
+
+        def malloc_postprocess(self, *, mem_size: int, **_: Any) -> None:
+            self.lent += mem_size
+            self.peak = max(self.peak, self.lent)
+
+        def free_postprocess(self, *, mem_size: int, **_: Any) -> None:
+            self.lent -= mem_size
+
+    return PeakOfThePool()

@@ -20,6 +20,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
+from minixl import __version__
 from minixl.backend import array_module_for
 from minixl.bench.checks import PACKAGES, require_installed
 from minixl.bench.kernels.engines import device_name
@@ -142,5 +143,6 @@ def start(job: Job, module: str = "minixl.bench.training.worker") -> dict[str, A
 
 def versions(engines: Sequence[str]) -> dict[str, str]:
     """The versions of Python and of every package that computes."""
-    packages = ["minixl", "numpy", *(package for engine in engines[1:] for package in PACKAGES[engine].values())]
-    return {"python": platform.python_version()} | {package: metadata.version(package) for package in packages}
+    packages = ["numpy", *(package for engine in engines[1:] for package in PACKAGES[engine].values())]
+    ours = {"python": platform.python_version(), "minixl": __version__}
+    return ours | {package: metadata.version(package) for package in packages}

@@ -12,7 +12,7 @@ import pytest
 from minixl import kernels
 from minixl.bench.kernels import benchmark, engines
 from minixl.bench.kernels.cases import CASES
-from minixl.bench.kernels.memory import peak
+from minixl.bench.kernels.memory import peak, peak_of_the_pool
 from minixl.bench.kernels.report import BEGIN, BEGIN_GPU, END, write_readme
 from minixl.bench.kernels.resources import markdown, resources
 from minixl.errors import UserError
@@ -79,6 +79,21 @@ def test_peak_memory_on_a_gpu(cuda):
     """At least the results, which are as large as the inputs."""
     size = math.prod(CASES["gelu"].sizes[1].values())
     assert peak("gelu", 1, "kernel") >= 4 * size
+
+
+@pytest.mark.gpu
+def test_the_peak_counts_memory_that_the_pool_had_before(cuda):
+    """Blocks that an earlier array gave back count again, and those that come back meanwhile are subtracted."""
+    def ones():
+        return cuda.ones(1 << 18, np.float32)                          # 1 MiB
+
+    ones()                                                             # the pool keeps its memory
+    with peak_of_the_pool() as measured:
+        first = ones()
+        del first
+        kept = ones(), ones()
+    assert measured.peak == measured.lent == 2 << 20
+    del kept
 
 
 def test_pytorch_computes_the_same_gradients(rng):
