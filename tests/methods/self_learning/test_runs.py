@@ -14,6 +14,7 @@ from minixl.data.conll import read_conll
 from minixl.data.schemes import paths_to_tags
 from minixl.errors import UserError
 from minixl.methods.self_learning.files import FOLDER
+from minixl.methods.self_learning.selection import RULES
 from minixl.run.once import read
 from tests.whole_runs import Quiet, assert_same_run, inputs, run, settings, stopped, write_data
 
@@ -88,6 +89,18 @@ def test_stopped_between_and_inside_rounds(data, tmp_path, name, chosen):
         for part in (".", "rounds/1", "rounds/2"):
             assert_same_run(tmp_path / "once" / part, tmp_path / f"twice-{count}" / part)
         assert rounds(tmp_path / "once") == rounds(tmp_path / f"twice-{count}")
+
+
+def test_the_rule_that_selects_reaches_a_run(data, tmp_path):
+    """The same first training; surest takes the most confident text, the others do not."""
+    chosen = {}
+    for rule in RULES:
+        run(data, tmp_path / rule, settings(**{**TOPICS, "self_learning__rounds": 1, "self_learning__count": 2,
+                                               "self_learning__select": rule}), inputs=labelled_spanish(data, "classification"))
+        found = arrays(tmp_path / rule, 1)
+        assert len(set(found["predicted"])) == 1, "text of one class, so that every rule takes two"
+        chosen[rule] = np.flatnonzero(found["round"] == 1).tolist()
+    assert chosen["random"] != chosen["surest"] != chosen["unbalanced"] and {len(rows) for rows in chosen.values()} == {2}
 
 
 def test_selected_sentences_are_written_in_columns(data, tmp_path):
