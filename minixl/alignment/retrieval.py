@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minixl.alignment.csls_search import NEIGHBOURS, translations
 from minixl.backend import Array, array_module
 from minixl.errors import UserError
 from minixl.ops import csls
 from minixl.ops.csls import Best
 
-NEIGHBOURS = 10                                    # k of CSLS, in MUSE and VecMap
 ENGINES = ("minixl", "faiss")
 
 
@@ -41,10 +41,11 @@ def search_engine(name: str) -> Any:
 
 def csls_translations(x: Array, y: Array, best: int, queries: Array | None = None, *, engine: Any = csls) -> Best:
     """x (n, H), y (m, H), queries: rows of x (q,) or None for all -> for each query the `best` rows of y and their CSLS."""
+    if queries is None:
+        return translations(x, y, best, engine=engine).forward
     r_x, r_y = engine.mean_similarities(x, y, NEIGHBOURS)
-    words, r_words = (x, r_x) if queries is None else (x[queries], r_x[queries])
-    found = engine.top_products(words, y, best, r_y / 2)
-    return Best(2 * found.scores - r_words[:, None], found.indices)
+    found = engine.top_products(x[queries], y, best, r_y / 2)
+    return Best(2 * found.scores - r_x[queries, None], found.indices)
 
 
 def nearest_neighbours(x: Array, y: Array, best: int, queries: Array | None = None, *, engine: Any = csls) -> Best:
@@ -58,13 +59,11 @@ def induce(x: Array, y: Array, *, mutual: bool = True, engine: Any = csls) -> Pa
     mutual: only the pairs in which each word is the best translation of the other.
     """
     xp = array_module(x, y)
-    r_x, r_y = engine.mean_similarities(x, y, NEIGHBOURS)
-    if not mutual:
-        forward = engine.top_products(x, y, 1, r_y / 2)
-        return Pairs(xp.arange(len(x)), forward.indices[:, 0], 2 * forward.scores[:, 0] - r_x)
-    forward, backward = engine.top_products_both_ways(x, y, 1, r_x / 2, r_y / 2)
-    rows = xp.flatnonzero(backward.indices[forward.indices[:, 0], 0] == xp.arange(len(x)))
-    return Pairs(rows, forward.indices[rows, 0], 2 * forward.scores[rows, 0])
+    forward, backward, _ = translations(x, y, 1, backward=mutual, engine=engine)
+    rows = xp.arange(len(x))
+    if backward is not None:
+        rows = xp.flatnonzero(backward.indices[forward.indices[:, 0], 0] == rows)
+    return Pairs(rows, forward.indices[rows, 0], forward.scores[rows, 0])
 
 
 def mean_cosine(x: Array, y: Array, frequent: int, *, engine: Any = csls) -> float:

@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from minixl.alignment.csls_search import translations
 from minixl.alignment.normalization import Normalization
 from minixl.alignment.procrustes import procrustes
-from minixl.alignment.retrieval import NEIGHBOURS, Pairs, induce
+from minixl.alignment.retrieval import Pairs, induce
 from minixl.backend import Array, array_module
 from minixl.ops import csls
 from minixl.ops.csls import Best
@@ -91,11 +92,10 @@ class SelfLearning:
         """Map with the current pairs, find new ones, apply the stop rule; return the objective."""
         self.mapping = procrustes(self.x[self.pairs.source], self.y[self.pairs.target])
         mapped = self.x @ self.mapping.T
-        near = self.engine.top_products_both_ways(mapped, self.y, NEIGHBOURS)
-        objective = sum(float(best.scores[:, 0].mean()) for best in near) / 2
         candidates = 1 if self.keep >= 1 else min(len(self.x), len(self.y), ceil(log(TAIL) / log(1 - self.keep)))
-        forward, backward = self.engine.top_products_both_ways(
-            mapped, self.y, candidates, *(best.scores.mean(axis=1) / 2 for best in near))
+        forward, backward, nearest = translations(mapped, self.y, candidates, backward=True, engine=self.engine)
+        assert backward is not None
+        objective = sum(float(cosines[:, 0].mean()) for cosines in nearest) / 2
         self.pairs = _joined(self._drawn(forward), self._drawn(backward))
         self._stop_rule(objective)
         self.iteration += 1
@@ -106,7 +106,7 @@ class SelfLearning:
         xp = array_module(best.indices)
         ranks = xp.asarray(self.rng.geometric(self.keep, len(best.indices)) - 1)       # (n,) from 0
         words = xp.flatnonzero(ranks < best.indices.shape[1])
-        return Pairs(words, best.indices[words, ranks[words]], 2 * best.scores[words, ranks[words]])
+        return Pairs(words, best.indices[words, ranks[words]], best.scores[words, ranks[words]])
 
     def _stop_rule(self, objective: float) -> None:
         """Let more candidates take part, or end, when the objective has not improved for long."""

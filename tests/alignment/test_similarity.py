@@ -41,7 +41,7 @@ def test_ranks_of_candidates_are_geometric(rng):
     pairs = training._drawn(best)
     shares = np.bincount(pairs.target, minlength=candidates) / words
     np.testing.assert_allclose(shares, 0.3 * 0.7 ** np.arange(candidates), atol=0.012)
-    np.testing.assert_array_equal(pairs.scores, -2 * pairs.target.astype(np.float32))
+    np.testing.assert_array_equal(pairs.scores, -pairs.target.astype(np.float32))
     assert len(np.unique(pairs.source)) == len(pairs.source) <= words
 
 

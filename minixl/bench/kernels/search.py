@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from minixl.alignment.csls_search import translations
 from minixl.bench.kernels.chains import Arrays, floats
 
 BEST = 10                  # neighbours and translations
@@ -20,10 +21,9 @@ def csls_inputs(rng: np.random.Generator, words: int, hidden: int) -> Arrays:
 
 
 def csls_call(op: SimpleNamespace, x: Arrays) -> tuple:
-    """Means of both sides, then the search with them; returns scores and means."""
-    r_x, r_y = op.mean_similarities(x["x"], x["y"], BEST)
-    best = op.top_products(x["x"], x["y"], BEST, r_y / 2)
-    return 2 * best.scores - r_x[:, None], r_x, r_y
+    """Translations of every x; returns their CSLS, and r of both sides."""
+    found = translations(x["x"], x["y"], BEST, engine=op)
+    return found.forward.scores, *(cosines.mean(axis=1) for cosines in found.nearest)
 
 
 def csls_torch(t: dict[str, Any]) -> Any:
