@@ -53,6 +53,9 @@ def predict(model: Path, file: Path, output: str | None, layout: str, text_colum
     if model.is_file():
         raise click.UsageError(f"{model}: expected the model folder first, then FILE.")
     predictor = Predictor.load(model, device=device).for_language(language)
+    known = getattr(predictor.tokenizer, "languages", {})
+    if language and known and language not in known:
+        warn(f"--language {language}: the model has word vectors of {', '.join(known)}; words are looked up in all of them")
     task, labels, tagger = predictor.info.task, predictor.model.labels, predictor.model.pooling == "token"
     _check_model(model, tagger, layout, output, top)
     source, name, guessed = _open(file, encoding), STDIN if str(file) == "-" else str(file), layout == "auto"

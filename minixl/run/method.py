@@ -195,7 +195,7 @@ class Method:
             objective.check_model(prepared.model, settings)
         return []
 
-    def check_seeds(self, settings: Settings, seeds: Sequence[int]) -> None:
+    def check_seeds(self, settings: Settings, inputs: Inputs, seeds: Sequence[int]) -> None:
         """Raises UserError if the runs of several seeds would be equal."""
 
     # training and report

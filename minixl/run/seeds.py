@@ -31,7 +31,7 @@ def train_seeds(method: Method, settings: Settings, inputs: Inputs, out: Path, *
                         "for several seeds")
     if not resume:
         check_unused(out)
-    method.check_seeds(settings, seeds)
+    method.check_seeds(settings, inputs, seeds)
     fingerprints = inputs.fingerprints() if resume else {}
     trained = 0
 

@@ -54,6 +54,16 @@ def test_train_says_how_many_words_are_unknown(minixl, folder, tmp_path):
     assert (tmp_path / "runs" / "seed-2" / "model" / "lexicon.json").is_file()
 
 
+def test_predict_says_which_languages_it_knows(minixl, folder, tmp_path):
+    write_vectors(tmp_path / "es.vec", {"visita": [0, 0, 1]})
+    code, _, err = minixl("train", *NER, f"--source=en={folder}/en.txt", f"--vectors=en={folder}/en.vec",
+                          f"--vectors=es={tmp_path}/es.vec", "--set=train.max_steps=1", "--out", tmp_path / "run")
+    assert code == 0, err
+    for language, warned in (("es", False), ("ES", True)):
+        code, out, err = minixl("predict", tmp_path / "run" / "model", "--language", language, stdin="anna visita paris .\n")
+        assert code == 0 and out and (f"--language {language}: the model has word vectors of en, es; words are" in err) == warned
+
+
 def test_predict_jsonl(minixl, folder):
     text = "anna visited paris .\n\n¡Ünseen 😀 Wörter!\n" + "anna visited paris . " * 125 + "\n"
     code, out, _ = minixl("predict", folder / "txt" / "model", "--format", "jsonl", stdin=text)

@@ -53,6 +53,8 @@ def test_several_files_of_a_language(folder, tmp_path):
     ({"settings": {"train.epochs": "3"}}, UserError, "train.epochs: expected a whole number, got '3'"),
     ({"source": None}, UserError, "--source LANGUAGE=FILE is missing"),
     ({"seed": 1, "seeds": 2}, UserError, "--seed and --seeds exclude each other"),
+    ({"seed": -1}, UserError, "--seed: expected a whole number of at least 0, found -1"),
+    ({"seeds": 0}, UserError, "--seeds: expected a whole number of at least 1, found 0"),
     ({"device": "gpu"}, UserError, "device: expected auto, cpu or cuda, got 'gpu'"),
     ({"source": "en.txt"}, TypeError, "train: source: expected languages and files such as {\"en\": \"train.txt\"}, got str")])
 def test_mistakes_are_one_line(folder, tmp_path, changes, error, message):

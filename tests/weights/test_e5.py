@@ -62,6 +62,20 @@ def test_nothing_is_done_when_it_is_there(source, tmp_path):
     assert (out / "model.safetensors").stat().st_mtime_ns == before
 
 
+def test_another_encoder_is_not_replaced(source, tmp_path):
+    """Also not one whose files have the same names."""
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in e5.COMPLETE:
+        (other / name).write_text("precious")
+        with pytest.raises(UserError, match=f"^--out {other}: expected a new or empty folder, or an earlier e5-small, "):
+            e5.fetch_e5_small(other, source)
+    assert all((other / name).read_text() == "precious" for name in e5.COMPLETE)
+    out = e5.fetch_e5_small(tmp_path / "out", source)
+    (out / "config.json").unlink()                                     # a file of ours that is missing is made again
+    assert e5.fetch_e5_small(out, source) == out and (out / "config.json").is_file()
+
+
 def test_a_spoiled_file_leaves_nothing_behind(source, tmp_path):
     source.write_bytes(source.read_bytes()[:-1])
     with pytest.raises(UserError, match="truncated"):

@@ -145,7 +145,7 @@ class AdvPicker(Method):
         check_teachers(settings, inputs, prepared.labels, prepared.fingerprints)
         return messages
 
-    def check_seeds(self, settings: Settings, seeds: Sequence[int]) -> None:
+    def check_seeds(self, settings: Settings, inputs: Inputs, seeds: Sequence[int]) -> None:
         if settings["advpicker.variant"] == WITHOUT_KD and len(seeds) > 1:
             raise UserError(f"advpicker.variant=without-kd: expected one seed, found {len(seeds)}; a seed only changes the "
                             "student, and this variant has none; advpicker.teachers sets the number of teachers")

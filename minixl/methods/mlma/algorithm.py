@@ -11,11 +11,11 @@
     OUT/                   the tagger, a run like any other
 
 The language model is trained once for all seeds (language_model.seed), or comes from an earlier run (--encoder).  Without labelled
-text a run is step 1 alone.  docs/methods.md says how minixl fills the gaps in the paper.
+text a run is step 1 alone, with the seed of the run.  docs/methods.md says how minixl fills the gaps in the paper.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +82,21 @@ class Mlma(Method):
                 raise UserError(f"--source: expected labelled text, on which to train a tagger with the language model "
                                 f"{inputs.encoder}, for example --source en=train.txt")
             return
+        for role in ("dev", "test") if not inputs.source else ():
+            if getattr(inputs, role):
+                raise UserError(f"--{role}: expected labelled source text too, on which to train a tagger, for example --source "
+                                f"en=train.txt; for a language model alone leave --{role} out")
         read = {language for language, _ in inputs.unlabelled}
         for role in ("source", "dev", "test"):
             for language, path in getattr(inputs, role):
                 if language not in read:
                     raise UserError(f"--{role} {language}={path}: expected a language of which the language model reads raw text, "
                                     f"found {', '.join(sorted(read)) or 'none'}; add --unlabelled {language}=FILE")
+
+    def check_seeds(self, settings: Settings, inputs: Inputs, seeds: Sequence[int]) -> None:
+        if not inputs.source and len(seeds) > 1:
+            raise UserError(f"--seeds: expected one seed for a language model alone, found {len(seeds)}; give labelled text with "
+                            "--source, for a tagger of each seed on one language model, or train others with --seed N")
 
     def report(self, folder: Path, metrics: Mapping[str, Any]) -> list[str]:
         return report_section(folder)

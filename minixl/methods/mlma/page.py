@@ -11,7 +11,7 @@ from minixl.methods.mlma.record import FILE
 from minixl.report.page import notes, table
 from minixl.report.page_of_run import plot, update_curves
 from minixl.report.plots import smooth
-from minixl.training.log import Record
+from minixl.training.log import Record, read_log
 from minixl.training.objective import TASK
 
 
@@ -27,9 +27,8 @@ def report_section(folder: Path) -> list[str]:
 
 
 def read_records(folder: Path) -> list[Record]:
-    """Return the log of a language model's run, without a last line that is still being written."""
-    lines = (folder / "log.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
-    return [json.loads(line) for line in lines]
+    """Return the log of a language model's run, without a last line that is still being written.  Raises UserError if damaged."""
+    return read_log(folder, "perplexity")
 
 
 def perplexity_section(folder: Path) -> list[str]:

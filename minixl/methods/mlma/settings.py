@@ -52,7 +52,8 @@ SECTIONS = (
                                              "frozen_steps on, is language_model.lr", at_least=0),
         "language_model.held_out": Setting(500, "sentences of each language that are not trained on, for perplexity", at_least=1),
         "language_model.eval_every": Setting(5000, "measure perplexity every N steps", at_least=1),
-        "language_model.seed": Setting(1, "seed of the language model, which all seeds of a run share", at_least=0),
+        "language_model.seed": Setting(1, "seed of the language model, which all seeds of a run share; without --source it is that "
+                                       "of the run", at_least=0),
     }, used=used),
 )
 

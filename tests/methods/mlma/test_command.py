@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
 
 from minixl.cli.main import cli
 from minixl.errors import UserError
+from minixl.methods.mlma.page import perplexity_section
 from tests.methods.mlma.small import TINY, run, settings
 from tests.methods.mlma.small import inputs as inputs_of
 from tests.whole_runs import assert_same_run, stopped
@@ -38,6 +40,25 @@ def test_it_is_resumed_with_the_same_bits(data, tmp_path):
     done = train("--resume", "--out", tmp_path / "twice")
     assert done.exit_code == 0, done.output
     assert_same_run(tmp_path / "once", tmp_path / "twice")
+
+
+def test_what_a_language_model_alone_cannot_use_is_refused(data, tmp_path):
+    """Before anything is trained: several seeds, which share a language model, and labelled text that nothing would read."""
+    text = "--unlabelled", f"en={data}/en.raw", "--unlabelled", f"es={data}/es.raw.gz"
+    for options, message in [(("--seeds", 2), "^--seeds: expected one seed for a language model alone, found 2; give labelled "),
+                             (("--test", f"es={data}/es.txt"), "^--test: expected labelled source text too, .* leave --test out$"),
+                             (("--dev", f"en={data}/en.txt"), "^--dev: expected labelled source text too, .* leave --dev out$")]:
+        done = train("mlma", *text, *SETS, *options, "--out", tmp_path / "lm")
+        assert isinstance(done.exception, UserError) and re.search(message, str(done.exception)), done.output
+        assert not list(tmp_path.glob("lm/**/model"))
+
+
+def test_a_damaged_log_is_one_line(data, tmp_path):
+    run(data, tmp_path / "lm", inputs=inputs_of(data, source={}, dev={}, test={}))
+    log = tmp_path / "lm" / "log.jsonl"
+    log.write_text("{broken\n" + log.read_text())
+    with pytest.raises(UserError, match=r"log.jsonl:1: expected an update or an evaluation .*, found '\{broken'; the file is "):
+        perplexity_section(tmp_path / "lm")
 
 
 @pytest.mark.parametrize("text, message", [("only two\n" * 9 + "\n", "expected lines of 3 to 200 words, found none"),
