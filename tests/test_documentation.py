@@ -168,6 +168,26 @@ def test_links_and_files_exist(page):
     assert not missing_files(page)
 
 
+def broken_blocks(page: Path) -> list[str]:
+    """Lines of a page that open or close a code block beside other text, or continue a command at their beginning."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    fences = [line for line in lines if "```" in line]
+    wrong = [line for line in fences if not re.fullmatch(r" *```\w*", line)] + [line for line in lines if line.startswith("\\")]
+    return wrong or ([] if len(fences) % 2 == 0 else ["a block without an end"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_code_blocks_are_closed(page):
+    assert not broken_blocks(page)
+
+
+def test_a_broken_block_is_noticed(tmp_path):
+    for text, wrong in [("```\na \\\n  b\n```\n", []), ("```\na ```\n", ["a ```"]), ("```\na\n\\ b\n```\n", ["\\ b"]),
+                        ("```\na\n", ["a block without an end"])]:
+        (tmp_path / "page.md").write_text(text, encoding="utf-8")
+        assert broken_blocks(tmp_path / "page.md") == wrong
+
+
 def test_a_missing_link_or_file_is_noticed(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("# A heading, of two\n[a](#a-heading-of-two) [b](#another) [c](other.md) [d](page.md)\n"
