@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +56,6 @@ def align(source: str, targets: tuple[str, ...], method: str | None, dictionarie
     from minixl.backend import array_module_for
     from minixl.data.inputs import parse_language_file
     from minixl.report.page_of_alignment import write_alignment_page
-    from minixl.run.folder import create, locked
 
     options = {"method": method, "align.restarts": restarts, "refine.iterations": refine}
     chosen = [f"{name}={value}" for name, value in options.items() if value is not None]
@@ -67,10 +68,9 @@ def align(source: str, targets: tuple[str, ...], method: str | None, dictionarie
     xp = array_module_for(device)
     if not resume:
         _check_new(out)
-    create(out)
-    with locked(out), stop_requests() as signals:
+    with stop_requests() as signals:
         try:
-            metrics = run(request, out, Terminal(), xp=xp, resume=resume, stop=lambda: bool(signals))
+            metrics = run(request, out, Terminal(), xp=xp, resume=resume, stop=lambda: bool(signals), lock=_lock(out, resume))
         except Stopped:
             warn("stopped; continue with the same command and --resume")
             sys.exit(128 + signals[-1])
@@ -129,6 +129,18 @@ def _by_language(option: str, pairs: tuple[str, ...]) -> dict[str, str]:
             raise UserError(f"{option} {language}=...: expected one file per language, found {files[language]} and {path}")
         files[language] = str(path)
     return files
+
+
+@contextmanager
+def _lock(out: Path, resume: bool) -> Iterator[None]:
+    """Create the folder and lock it."""
+    from minixl.run.folder import create, locked
+
+    create(out)
+    with locked(out):
+        if not resume:
+            _check_new(out)                        # another process may have used it meanwhile
+        yield
 
 
 def _check_new(out: Path) -> None:

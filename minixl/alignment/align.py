@@ -1,6 +1,7 @@
 """`minixl align`: learn a map for each target language, refine it, score it, and write all vectors in one space.
 
-    read all files and check them; config.toml
+    check the options; read all files and check them
+    lock the folder; config.toml
     for each target:    `align.restarts` attempts with the seeds that follow, each in a file of its own
                         the attempt with the best criterion; no dictionary is read for that
                         refine it; is it better than chance?
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
@@ -62,6 +64,14 @@ class Request(NamedTuple):
     seed: int
 
 
+class Inputs(NamedTuple):
+    """The content of all files."""
+
+    spaces: dict[str, Space]                       # language ->
+    pairs: dict[str, np.ndarray | None]            # target language -> pairs (p, 2) that its map is learnt from; None: from none
+    gold: dict[str, Dictionary]                    # target language -> what its map is scored on
+
+
 class Mapped(NamedTuple):
     """A target's map and what is known about it."""
 
@@ -71,40 +81,35 @@ class Mapped(NamedTuple):
 
 
 def align(request: Request, out: Path, reporter: Reporter, *, xp: Any = np, resume: bool = False,
-          stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+          stop: Callable[[], bool] = lambda: False, lock: AbstractContextManager[Any] | None = None) -> dict[str, Any]:
     """Run everything; return what metrics.json holds.
 
+    lock: creates the folder and locks it; entered when everything has been read, left when everything is written.
     Raises UserError for input that cannot be aligned, before anything is written; Stopped when stop() became true.
     """
     begin = perf_counter()
-    settings, (source, source_path) = request.settings, request.source
+    settings, (source, _) = request.settings, request.source
     check_request(request)
-    spaces = read_spaces({source: source_path, **request.targets}, settings["align.top"], settings["align.normalize"],
-                         reporter.message)
-    seeds = {target: _pairs(request, spaces, target) for target in request.targets}
-    gold = {target: read_dictionary(path, spaces[source].words, spaces[target].words)
-            for target, path in request.evaluations.items()}
-    _begin(request, out, resume)
-    mapped = {}
-    for target in request.targets:
-        x, y = (xp.asarray(spaces[language].matrix) for language in (source, target))
-        mapped[target] = _map(request, x, y, seeds[target], gold.get(target), f"{source}-{target}", out / target, reporter, stop)
-    for target, one in mapped.items():
-        x, y = shared_space(one, *(xp.asarray(spaces[language].matrix) for language in (source, target)))
-        _draw(out / target / "picture.json", spaces, (source, target), x, y, settings, request.seed)
-        one.metrics["dictionary_pairs"] = write_dictionary(out / target / "dictionary.tsv", x, y, spaces[source].words,
-                                                           spaces[target].words, search_engine(settings["align.search"]))
-    if settings["align.export"] != "none":
-        for language, space in spaces.items():
-            write_language(out, space, _map_of(language, request, mapped), settings, reporter.message)
-    metrics = {"method": settings["method"], "seed": request.seed, "source": source,
-               "targets": {target: one.metrics for target, one in mapped.items()}, "seconds": round(perf_counter() - begin, 1)}
-    write_atomically(out / METRICS, json.dumps(metrics, indent=2) + "\n")
+    if resume:                                     # before all vectors are read, which takes minutes
+        check_config(out, settings, request.seed, _files(request))
+    inputs = _read(request, reporter)
+    with lock or nullcontext():
+        if not resume:
+            write_config(out, settings, request.seed, _files(request))
+        mapped = {target: _map(request, inputs, target, out / target, reporter, stop, xp) for target in request.targets}
+        for target, one in mapped.items():
+            _write_target(request, inputs.spaces, target, one, out / target, xp)
+        if settings["align.export"] != "none":
+            for language, space in inputs.spaces.items():
+                write_language(out, space, _map_of(language, request, mapped), settings, reporter.message)
+        metrics = {"method": settings["method"], "seed": request.seed, "source": source,
+                   "targets": {target: one.metrics for target, one in mapped.items()}, "seconds": round(perf_counter() - begin, 1)}
+        write_atomically(out / METRICS, json.dumps(metrics, indent=2) + "\n")
     return metrics
 
 
 def check_request(request: Request) -> None:
-    """Raise UserError for options that do not go together."""
+    """Raise UserError for options that do not go together, a file that does not exist, and a search that is not installed."""
     method, (source, _) = request.settings["method"], request.source
     if source in request.targets:
         raise UserError(f"--target {source}: expected another language than --source {source}; give one of them another name")
@@ -121,6 +126,11 @@ def check_request(request: Request) -> None:
                         "map")
     if request.settings["align.map"] == "source" and len(request.targets) > 1:
         raise UserError("align.map=source: with several targets the shared space is the source's; use align.map=target or auto")
+    search_engine(request.settings["align.search"])
+    for role, files in _files(request).items():
+        for language, path in files.items():
+            if not Path(path).exists():            # of all files, as it takes minutes to read the first
+                raise UserError(f"--{role} {language}={path}: expected a file, found none; check the path")
 
 
 def moving_language(settings: Settings, targets: int) -> str:
@@ -133,6 +143,38 @@ def shared_space(mapped: Mapped, x: Array, y: Array) -> tuple[Array, Array]:
     """x (n, H) of the source, y (m, H) of the target, normalised -> unit vectors in the shared space."""
     weight = array_module(x).asarray(mapped.mapping)
     return (unit(x @ weight.T), unit(y)) if mapped.moves == "source" else (unit(x), unit(y @ weight.T))
+
+
+def _files(request: Request) -> dict[str, Mapping[str, str]]:
+    """Return role -> language -> path, as config.toml has it; --ROLE is the option."""
+    return {"source": dict([request.source]), "target": request.targets, "dictionary": request.dictionaries,
+            "evaluate": request.evaluations}
+
+
+def _read(request: Request, reporter: Reporter) -> Inputs:
+    """Read all files and check them."""
+    settings, (source, path) = request.settings, request.source
+    spaces = read_spaces({source: path, **request.targets}, settings["align.top"], settings["align.normalize"], reporter.message)
+    return Inputs(spaces, {target: _pairs(request, spaces, target) for target in request.targets},
+                  {target: read_dictionary(path, spaces[source].words, spaces[target].words)
+                   for target, path in request.evaluations.items()})
+
+
+def _pairs(request: Request, spaces: Mapping[str, Space], target: str) -> np.ndarray | None:
+    """Return the pairs (p, 2) that the method learns a target's map from; None for an unsupervised one."""
+    words = spaces[request.source[0]].words, spaces[target].words
+    if request.settings["method"] == "identical":
+        return shared_words(*words, request.settings["align.shared_words"])
+    return read_dictionary(request.dictionaries[target], *words).rows if target in request.dictionaries else None
+
+
+def _write_target(request: Request, spaces: Mapping[str, Space], target: str, mapped: Mapped, folder: Path, xp: Any) -> None:
+    """Write a target's pictures and its induced dictionary; add the number of its pairs to the metrics."""
+    settings, source = request.settings, request.source[0]
+    x, y = shared_space(mapped, *(xp.asarray(spaces[language].matrix) for language in (source, target)))
+    _draw(folder / "picture.json", spaces, (source, target), x, y, settings, request.seed)
+    mapped.metrics["dictionary_pairs"] = write_dictionary(folder / "dictionary.tsv", x, y, spaces[source].words,
+                                                          spaces[target].words, search_engine(settings["align.search"]))
 
 
 def _draw(path: Path, spaces: Mapping[str, Space], languages: tuple[str, str], x: Array, y: Array, settings: Settings,
@@ -148,29 +190,13 @@ def _draw(path: Path, spaces: Mapping[str, Space], languages: tuple[str, str], x
     write_atomically(path, json.dumps(drawn, ensure_ascii=False))
 
 
-def _pairs(request: Request, spaces: Mapping[str, Space], target: str) -> np.ndarray | None:
-    """Return the pairs (p, 2) that the method learns a target's map from; None for an unsupervised one."""
-    words = spaces[request.source[0]].words, spaces[target].words
-    if request.settings["method"] == "identical":
-        return shared_words(*words, request.settings["align.shared_words"])
-    return read_dictionary(request.dictionaries[target], *words).rows if target in request.dictionaries else None
-
-
-def _begin(request: Request, out: Path, resume: bool) -> None:
-    """Write config.toml into a new folder, or compare it with that of an earlier command."""
-    inputs = {"source": dict([request.source]), "target": request.targets, "dictionary": request.dictionaries,
-              "evaluate": request.evaluations}
-    if resume:
-        check_config(out, request.settings, request.seed, inputs)
-    else:
-        write_config(out, request.settings, request.seed, inputs)
-
-
-def _map(request: Request, x: Array, y: Array, pairs: np.ndarray | None, gold: Dictionary | None, label: str, folder: Path,
-         reporter: Reporter, stop: Callable[[], bool]) -> Mapped:
-    """Learn, refine and score the map of one target.  x (n, H): the source; y (m, H): the target; gold: scores the map."""
+def _map(request: Request, inputs: Inputs, target: str, folder: Path, reporter: Reporter, stop: Callable[[], bool],
+         xp: Any) -> Mapped:
+    """Learn, refine and score the map of one target."""
     settings, moves = request.settings, moving_language(request.settings, len(request.targets))
-    engine = search_engine(settings["align.search"])
+    source, pairs, gold = request.source[0], inputs.pairs[target], inputs.gold.get(target)
+    x, y = (xp.asarray(inputs.spaces[language].matrix) for language in (source, target))       # (n, H), (m, H)
+    label, engine = f"{source}-{target}", search_engine(settings["align.search"])
     moving, fixed, learnt_from = (x, y, pairs) if moves == "source" else (y, x, None if pairs is None else pairs[:, ::-1])
     attempts = []
     for number in range(1, (1 if pairs is not None else settings["align.restarts"]) + 1):

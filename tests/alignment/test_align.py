@@ -1,5 +1,6 @@
 """Whole alignments on planted spaces: every method, both directions, several targets, resuming, failure, files."""
 import json
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -157,8 +158,50 @@ def test_resuming_with_other_options_is_refused(files, tmp_path):
         align(request(files, "identical", **{"refine.iterations": 2}), tmp_path, Silent(), resume=True)
     with pytest.raises(UserError, match="--resume: seed in .*config.toml differs"):
         align(request(files, "identical", seed=2), tmp_path, Silent(), resume=True)
+
+
+@pytest.fixture
+def unread(monkeypatch):
+    """No vectors may be read."""
+    monkeypatch.setattr(module, "read_spaces", lambda *a: pytest.fail("vectors were read"))
+
+
+def test_resuming_in_an_empty_folder_is_refused_before_anything_is_read(files, tmp_path, unread):
     with pytest.raises(UserError, match="--resume: .* has no config.toml, so there is nothing to continue"):
         align(request(files, "identical"), tmp_path / "new", Silent(), resume=True)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_missing_search_is_noticed_before_anything_is_read(files, tmp_path, monkeypatch, unread):
+    monkeypatch.setattr("minixl.alignment.retrieval.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="^align.search: faiss is not installed; install it with: pip install faiss-cpu, or use "):
+        align(request(files, **{"align.search": "faiss"}), tmp_path / "out", Silent())
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("role, fields", [
+    ("source en", {"source": ("en", "no.vec")}), ("target de", {"targets": {"es": "es.vec", "de": "no.vec"}}),
+    ("evaluate es", {"evaluations": {"es": "no.vec"}}),
+    ("dictionary es", {"settings": SCHEMA.settings({"method": "dictionary"}), "dictionaries": {"es": "no.vec"}})])
+def test_a_missing_file_is_noticed_before_anything_is_read(files, tmp_path, monkeypatch, unread, role, fields):
+    monkeypatch.chdir(files)
+    with pytest.raises(UserError, match=f"^--{role}=no.vec: expected a file, found none; check the path$"):
+        align(changed(files, **fields), tmp_path / "out", Silent())
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_folder_is_locked_while_it_is_written(files, tmp_path):
+    """And not before everything has been read."""
+    out, seen = tmp_path / "out", []
+
+    @contextmanager
+    def lock():
+        seen.append(out.exists())
+        yield
+        seen.append((out / "metrics.json").is_file())
+
+    align(request(files, "identical"), out, Silent(), lock=lock())
+    assert seen == [False, True]
 
 
 @pytest.mark.parametrize("read", [100, 1000])
@@ -200,7 +243,7 @@ def test_options_that_do_not_go_together(files, tmp_path, fields, message):
 
 def test_bad_files_leave_no_folder(files, tmp_path):
     (tmp_path / "empty.txt").touch()
-    for fields in ({"evaluations": {"es": str(tmp_path / "empty.txt")}}, {"source": ("en", str(tmp_path / "no.vec"))}):
+    for fields in ({"evaluations": {"es": str(tmp_path / "empty.txt")}}, {"source": ("en", str(tmp_path / "empty.txt"))}):
         with pytest.raises(UserError):
             align(changed(files, **fields), tmp_path / "out", Silent())
         assert not (tmp_path / "out").exists()

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from minixl.run.folder import locked
 from tests.alignment.planted import planted_spaces, write_vectors
 
 WORDS = 1000
@@ -120,7 +121,7 @@ def test_bad_vectors_are_one_line(align, folder, tmp_path, name, change, message
     code, out, err = align("--method", "identical", target=edited(folder, name, change))
     assert code == 1 and not out and len(err.splitlines()) == 1
     assert err.startswith(f"Error: {folder / name}:") and message in err
-    assert not (tmp_path / "out" / "config.toml").exists()
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("options, message", [
@@ -134,6 +135,35 @@ def test_bad_options_are_one_line(align, folder, options, message):
     (folder / "EMPTY").touch()
     code, out, err = align(*(option.replace("EMPTY", str(folder / "EMPTY")) for option in options))
     assert code == 1 and not out and len(err.splitlines()) == 1 and message in err
+
+
+@pytest.mark.parametrize("options, files, message", [
+    ((), {"source": "eng.vec"}, "eng.vec: expected a file, found none; check the path"),
+    (("--resume",), {}, "has no config.toml, so there is nothing to continue; leave out --resume")])
+def test_a_mistyped_path_leaves_no_folder(align, tmp_path, options, files, message):
+    code, out, err = align("--method", "identical", *options, **files)
+    assert code == 1 and not out and len(err.splitlines()) == 1 and message in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_commands_do_not_write_to_one_folder(align, tmp_path, monkeypatch):
+    """The folder is locked, and checked again when the files have been read: another command may have used it meanwhile."""
+    from minixl.alignment import align as module
+    real, out = module.read_spaces, tmp_path / "out"
+
+    def meanwhile(*arguments):
+        out.mkdir()
+        (out / "config.toml").touch()
+        return real(*arguments)
+
+    monkeypatch.setattr(module, "read_spaces", meanwhile)
+    code, _, err = align("--method", "identical")
+    assert code == 1 and "the folder is in use; choose another" in err and not (out / "config.toml").read_text()
+    monkeypatch.setattr(module, "read_spaces", real)
+    with locked(out):
+        (out / "config.toml").unlink()
+        code, _, err = align("--method", "identical")
+    assert code == 1 and f"--out {out}: another process is writing to this folder" in err
 
 
 def test_wrong_usage(align, minixl):
