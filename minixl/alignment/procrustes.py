@@ -20,15 +20,3 @@ def procrustes(x: Array, y: Array) -> Array:
     product = (y.T @ x).astype(xp.float64)                                             # (H, H)
     left, _, right = xp.linalg.svd(product)
     return (left @ right).astype(x.dtype)
-
-
-def apply_map(mapping: Array, points: Array) -> Array:
-    """W (H, H), points (n, H) -> W x for every row x, (n, H)."""
-    return points @ mapping.T
-
-
-def nearest_orthogonal(mapping: Array) -> Array:
-    """W (H, H) -> the orthogonal map nearest to it."""
-    xp = array_module(mapping)
-    left, _, right = xp.linalg.svd(mapping.astype(xp.float64))
-    return (left @ right).astype(mapping.dtype)
