@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from minixl.alignment.learners import criterion
 from minixl.alignment.normalization import unit
 from minixl.alignment.procrustes import procrustes
-from minixl.alignment.retrieval import induce, mean_cosine
+from minixl.alignment.retrieval import induce
 from minixl.backend import Array
 from minixl.ops import csls
 from minixl.settings import Section, Setting
@@ -33,19 +34,14 @@ SETTINGS = Section("refinement", {
 def refine(mapping: Array, x: Array, y: Array, settings: Any, observe: Callable[[int, float], None], *,
            engine: Any = csls) -> tuple[Array, float]:
     """W (H, H), x (n, H), y (m, H) -> the refined W and its criterion.  observe(iteration, criterion): 0 is before refinement."""
-    frequent, counted = settings["refine.frequent"], settings["align.criterion_words"]
-    y_unit = unit(y)
-
-    def criterion() -> float:
-        return mean_cosine(unit(x[:counted] @ mapping.T), y_unit, counted, engine=engine)
-
-    best = mapping, criterion()
+    frequent = settings["refine.frequent"]
+    best = mapping, criterion(mapping, x, y, settings, engine)
     observe(0, best[1])
     for iteration in range(1, settings["refine.iterations"] + 1):
         mapped = unit(x[:frequent] @ mapping.T)
-        pairs = induce(mapped, y_unit[:frequent], mutual=settings["refine.pairs"] == "mutual", engine=engine)
+        pairs = induce(mapped, unit(y[:frequent]), mutual=settings["refine.pairs"] == "mutual", engine=engine)
         mapping = procrustes(x[pairs.source], y[pairs.target])
-        value = criterion()
+        value = criterion(mapping, x, y, settings, engine)
         observe(iteration, value)
         if value > best[1]:
             best = mapping, value

@@ -22,7 +22,7 @@ def test_a_map_of_few_pairs_improves(pairs):
 def test_the_best_map_is_kept(monkeypatch):
     spaces = planted_spaces(300, 10)
     values = iter([0.5, 0.7, 0.6])
-    monkeypatch.setattr("minixl.alignment.refinement.mean_cosine", lambda *a, **k: next(values))
+    monkeypatch.setattr("minixl.alignment.refinement.criterion", lambda *a: next(values))
     maps = iter([np.full((10, 10), 1, np.float32), np.full((10, 10), 2, np.float32)])
     monkeypatch.setattr("minixl.alignment.refinement.procrustes", lambda *a: next(maps))
     mapping, criterion = refine(np.eye(10, dtype=np.float32), spaces.x, spaces.y, SCHEMA.settings({"refine.iterations": 2}),
