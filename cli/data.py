@@ -9,6 +9,8 @@ import click
 from minixl.cli.completion import complete_language_file
 from minixl.cli.options import encoding_option, label_column_option, named_options, scheme_option, text_column_option
 from minixl.cli.terminal import to_stderr
+from minixl.data.code_switch import TRANSLATE, WORD
+from minixl.errors import WARNING, UserError
 
 
 @click.group()
@@ -22,7 +24,6 @@ def data() -> None:
 def sample(folder: Path, seed: int) -> None:
     """Write the sample corpus to FOLDER: ner/LANGUAGE/PART.txt and topic/LANGUAGE/PART.tsv for en, es, de, nl."""
     from minixl.data.sample import write_sample
-    from minixl.errors import UserError
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: the folder is in use; choose a new or empty one")
@@ -56,9 +57,9 @@ def stats(task: str, files: tuple[str, ...], text_column: str, label_column: str
         click.echo(f"{corpus.language}: {count_line(corpus)}"
                    + (f"; inputs that also stand in a file before this one: {shared}" if shared else ""))
         if corpus.hint:
-            to_stderr(f"warning: {corpus.language}: {corpus.hint}")
+            to_stderr(f"{WARNING}{corpus.language}: {corpus.hint}")
         for _, document in suspected_headers([corpus]):
-            to_stderr(f"warning: {document.place(corpus.path)}: {document.hint}")
+            to_stderr(f"{WARNING}{document.place(corpus.path)}: {document.hint}")
 
 
 @data.command("code-switch")
@@ -69,7 +70,7 @@ def stats(task: str, files: tuple[str, ...], text_column: str, label_column: str
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Labelled file to write: columns, or "
               "label, tab and text.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of the draws.")
-@click.option("--translate", type=click.Choice(["word", "occurrence"]), default="word", show_default=True,
+@click.option("--translate", type=click.Choice(TRANSLATE), default=WORD, show_default=True,
               help="Draw one translation for each word, or one for every place where it stands.")
 @click.option("--share", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True,
               help="Share of the words with a translation that are replaced.")
@@ -87,7 +88,6 @@ def code_switch(task: str, file: str, dictionary: Path, out: Path, seed: int, tr
     from minixl.data.corpus import read_corpus
     from minixl.data.header import Columns
     from minixl.data.inputs import parse_language_file
-    from minixl.errors import UserError
 
     language, path = parse_language_file(file, "data code-switch")
     if out.exists() and any(out.samefile(read) for read in (path, dictionary) if read.exists()):
