@@ -26,7 +26,7 @@ COMMANDS = {                 # name -> one line of help; a command's module is i
     "states": "Write the states of a language model for any text.",
     "align": "Map word vectors of several languages into one space.",
     "weights": "Show, convert and fetch encoder weights.",
-    "data": "Write the sample corpus; describe data files.",
+    "data": "Write the sample corpus; describe data files; replace words by translations.",
     "study": "Check gradients; study one training step.",
     "bench": "Measure training, prediction and kernels.",
 }

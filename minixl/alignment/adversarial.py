@@ -2,10 +2,11 @@
 
     repeat for every step of an epoch:
         n times:   D   a batch of mapped source words, labels 1 - smoothing, and one of target words, labels smoothing:
-                       update the discriminator on its cross-entropy; input dropout; W stands still
-        once:      W   the same without dropout, the labels exchanged:  update W through the discriminator, which stands still
+                       update the discriminator on its cross-entropy; input dropout; W is not updated
+        once:      W   the same without dropout, the labels exchanged:  update W through the discriminator, which is not updated
                        then towards the orthogonal maps:  W ← (1 + β) W - β (W Wᵀ) W
-    after an epoch:    the criterion (criterion.py); the learning rate of W decreases, and halves when the criterion got worse
+    after an epoch:    the criterion (mean_cosine in retrieval.py); the learning rate of W decreases, and also halves when the
+                       criterion is worse than the best so far, but not the first time
 
 Two optimisers over two sets of parameters, plain gradients, no gradient reversal.  A map works on columns: mapped = W x.
 An epoch draws words uniformly from the most frequent ones, so a vocabulary may have any size.
@@ -110,7 +111,7 @@ class AdversarialMapping:
         return Draw(source, target, mask)
 
     def update_discriminator(self, draw: Draw) -> tuple[float, float]:
-        """Update D on its cross-entropy; return the loss and the share of words that it judges rightly."""
+        """Update D on its cross-entropy; return the loss and the share of words that it classifies correctly."""
         xp = self.store.xp
         x = xp.concatenate([self.source[draw.source] @ self.mapping.T, self.target[draw.target]])
         labels = self._labels(len(draw.source), len(draw.target))

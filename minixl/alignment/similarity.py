@@ -44,7 +44,7 @@ SETTINGS = Section("mapping by similarity distributions", {
 
 
 def start_pairs(x: Array, y: Array, words: int, *, engine: Any = csls) -> Pairs:
-    """x (n, H), y (m, H), normalised -> pairs of frequent words with alike similarities, of both directions."""
+    """x (n, H), y (m, H), normalised -> pairs of frequent words whose sorted similarities match best, in both directions."""
     words = min(words, len(x), len(y))
     x_signatures, y_signatures = (_signatures(vectors[:words]) for vectors in (x, y))  # (words, words) each
     return pairs_both_ways(x_signatures, y_signatures, engine=engine)

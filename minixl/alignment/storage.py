@@ -6,8 +6,9 @@
     OUT/es/self-learning.safetensors       the map after refine.self_learning
     OUT/es/mapping.safetensors             the selected and refined map W (H, H): mapped = W x
     OUT/es/dictionary.tsv                  source word, target word, CSLS
+    OUT/es/picture.json                    words and points of the pictures in report.html
     OUT/en.vec, OUT/en.safetensors, ...    the vectors of each language in the shared space
-    OUT/metrics.json, OUT/curves.csv, OUT/report.html
+    OUT/metrics.json, OUT/report.html      criterion, precision and curves; the page
 
 Test: tests/alignment/test_storage.py
 """

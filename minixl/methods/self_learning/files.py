@@ -6,7 +6,7 @@
     LANGUAGE.conll                 the selected sentences in columns, with a comment such as
                                    # sentence 12: round 2, confidence 0.9812, selected for PER
 
-Test: tests/methods/self_learning/test_files.py.
+Test: tests/methods/self_learning/test_runs.py.
 """
 from __future__ import annotations
 
