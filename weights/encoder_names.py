@@ -19,7 +19,7 @@ KNOWN = {"bert-base-multilingual-cased": "google-bert", "bert-base-multilingual-
 def fix_of_missing_folder(folder: Path, contents: str) -> str:
     """Say what to do about an encoder folder that does not exist.  contents: what such a folder needs."""
     if folder.name == "e5-small":
-        return "make this encoder's folder with minixl weights fetch e5-small and give the path that it prints"
+        return "give the name alone, --encoder e5-small, or the folder that minixl weights fetch e5-small prints"
     hub_name = _hub_name(folder)
     if hub_name:
         return (f"minixl downloads no models; if this is a BERT or an XLM-R of the Hugging Face hub, copy config.json, "

@@ -55,12 +55,12 @@ def test_a_folder_that_is_none(tmp_path):
 
 
 def test_the_encoder_that_minixl_makes(tmp_path):
-    """A new user may give its name instead of its folder: the message says how to make the folder."""
+    """A new user may give its name instead of its folder: the message says how to name it."""
     for path in (tmp_path / "e5-small", Path("e5-small")):
         with pytest.raises(UserError) as error:
             read_config(path)
-        assert str(error.value) == (f"{path}: no such folder; make this encoder's folder with minixl weights fetch e5-small "
-                                    "and give the path that it prints")
+        assert str(error.value) == (f"{path}: no such folder; give the name alone, --encoder e5-small, or the folder that minixl "
+                                    "weights fetch e5-small prints")
 
 
 @pytest.mark.parametrize("rename", [str, lambda name: name.removeprefix("bert."), old_name],
