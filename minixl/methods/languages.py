@@ -1,7 +1,6 @@
 """Shared by the terms that compare two languages: the text that they read, and batches of both languages."""
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,11 +16,7 @@ ALL, AS_SOURCE = TARGET_SIZES = ("all", "source")      # adversary.target_size
 
 
 class LanguagesTerm(Term):
-    """Base class of the terms that compare the encoder's states of source and target text; SWITCH is "none" to turn it off."""
-
-    @classmethod
-    def active(cls, settings: Mapping[str, Any]) -> bool:
-        return bool(settings[cls.SWITCH] != "none")
+    """Base class of the terms that compare the encoder's states of source and target text."""
 
     @classmethod
     def texts(cls, settings: Settings, prepared: Prepared, seed: int) -> Texts:

@@ -13,7 +13,7 @@ Checked against PyTorch in tests/methods/test_perturbation.py.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -61,10 +61,6 @@ class Perturbation(Term):
               RANDOM_COMPARISON: Loss("optim.lr, optim.head_lr", masks=5, title="task, randomly perturbed")}
 
     main: Objective                                # whose task it perturbs
-
-    @classmethod
-    def active(cls, settings: Mapping[str, Any]) -> bool:
-        return bool(settings[cls.SWITCH] != "none")
 
     @classmethod
     def check_model(cls, model: Model, settings: Settings) -> None:

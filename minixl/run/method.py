@@ -78,8 +78,8 @@ class Term(Objective):
 
     @classmethod
     def active(cls, settings: Mapping[str, Any]) -> bool:
-        """Whether these settings turn the term on."""
-        raise NotImplementedError
+        """Whether these settings turn the term on; unless a term says otherwise, SWITCH is a choice and "none" turns it off."""
+        return bool(settings[cls.SWITCH] != "none")
 
     @classmethod
     def texts(cls, settings: Settings, prepared: Prepared, seed: int) -> Texts:
