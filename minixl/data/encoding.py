@@ -21,7 +21,7 @@ from typing import Protocol
 import numpy as np
 
 from minixl.data.examples import Document, Sentence
-from minixl.errors import UserError
+from minixl.errors import WARNING, UserError
 from minixl.packing import starts_of
 
 IGNORED = -100          # a label that is not scored, as in PyTorch
@@ -109,7 +109,15 @@ class Encoded:
         if self.repaired:
             violate, were = ("tag violates", "was") if self.repaired == 1 else ("tags violate", "were")
             line += f", {self.repaired} {violate} {self.file_scheme} and {were} repaired"
-        return f"{line}\nwarning: {name}: {self.hint}" if self.hint else line
+        return f"{line}\n{WARNING}{name}: {self.hint}" if self.hint else line
+
+
+def scored_starts(encoded: Encoded) -> np.ndarray:
+    """Return (N+1,): where the scored words of each sentence, from all its windows, begin in one array of all sentences."""
+    words = np.zeros(encoded.sources, np.int64)
+    for example in encoded.examples:
+        words[example.source] += len(example.rows)
+    return starts_of(words)
 
 
 def encode_sentences(sentences: Sequence[Sentence], tokenizer: PieceTokenizer, label_ids: Mapping[str, int] | None, *,

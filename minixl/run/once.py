@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from minixl import __version__
+from minixl.data.inputs import LanguageFiles, path_key
 from minixl.distributed import on_one_rank
 from minixl.errors import UserError
 from minixl.files import replaced_file
@@ -55,6 +56,14 @@ def where(path: Path, made_from: Origin, elsewhere: Sequence[Path] = ()) -> Path
 def settings_of(settings: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
     """Return the part of an origin that records these settings."""
     return {f"setting {name}": json.dumps(settings[name]) for name in names}
+
+
+def text_digest(files: LanguageFiles, language: str, fingerprints: Mapping[str, str]) -> str:
+    """Return the part of an origin that records a language's text: the digests of its files among `files`, in their order.
+
+    fingerprints: path_key -> digest.
+    """
+    return " ".join(fingerprints[path_key(path)] for other, path in files if other == language)
 
 
 def is_made_from(path: Path, made_from: Origin) -> bool:

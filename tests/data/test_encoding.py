@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minixl.data.corpus import encode_corpus, read_corpus, read_unlabelled
-from minixl.data.encoding import IGNORED, Encoded, encode_documents, encode_sentences, word_windows
+from minixl.data.encoding import IGNORED, Encoded, encode_documents, encode_sentences, scored_starts, word_windows
 from minixl.data.examples import Document, Sentence
 from minixl.data.lexicon import Lexicon
 from minixl.errors import UserError
@@ -24,6 +24,14 @@ def read(example) -> str:
     """The example's pieces as letters, without [CLS] and [SEP]."""
     assert (example.input_ids[0], example.input_ids[-1]) == (1, 2)
     return "".join(map(chr, example.input_ids[1:-1]))
+
+
+def test_scored_words_are_counted_over_all_windows():
+    """Also of sentences without a word, and in a text without sentences."""
+    texts = [sentence("a b"), sentence(""), sentence(" ".join("abcdefghijklmnopqrst")), sentence("a")]
+    encoded = encode_sentences(texts, LetterTokenizer(), None, max_length=8)
+    assert len(encoded.examples) > 6
+    assert scored_starts(encoded).tolist() == [0, 2, 2, 22, 23] and scored_starts(Encoded([], 0)).tolist() == [0]
 
 
 def test_labels_stand_on_first_pieces():

@@ -1,9 +1,11 @@
 """Files that a stage makes once: made again only where they are missing, refused where what they were made from has changed."""
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from minixl.errors import UserError
-from minixl.run.once import Content, once, read, where, write
+from minixl.run.once import Content, once, read, text_digest, where, write
 
 FROM = {"unlabelled es": "12", "teacher seed-1": "ab", "setting data.max_length": "32"}
 CONTENT = Content({"values": np.arange(6, dtype=np.float32).reshape(2, 3), "starts": np.array([0, 2])}, {"labels": ["O", "B-X"]})
@@ -47,6 +49,11 @@ def test_a_file_made_from_something_else_is_refused(tmp_path, changed, said):
     with pytest.raises(UserError, match=f"^{path}: made from something else: {said}; delete the file to have it made again$"):
         once(path, "scores", changed, make)
     assert make.calls == 1 and path.read_bytes() == before
+
+
+def test_the_digest_of_a_text_is_those_of_its_files_in_their_order():
+    files = [("es", Path("/b")), ("fr", Path("/c")), ("es", Path("/a"))]
+    assert text_digest(files, "es", {"/a": "1", "/b": "2", "/c": "3"}) == "2 1"
 
 
 def test_another_kind_of_file_is_refused(tmp_path):

@@ -26,14 +26,13 @@ from minixl.building import load_model
 from minixl.data.corpus import Corpus
 from minixl.data.encoding import Encoded
 from minixl.data.examples import Sentence
-from minixl.data.inputs import by_language, path_key
 from minixl.data.limits import settings_of_text
 from minixl.data.schemes import paths_to_tags
 from minixl.files import replaced_file
 from minixl.methods.advpicker.labels import Merged, Scored, best_labels, independence, score_sentences
 from minixl.methods.advpicker.teachers import Teacher
 from minixl.run.method import Job
-from minixl.run.once import CURE, Content, Origin, damaged, read, settings_of, where
+from minixl.run.once import CURE, Content, Origin, damaged, read, settings_of, text_digest, where
 from minixl.training.progress import over_pieces
 
 SCORED, LABELS = "scores of a teacher", "pseudo-labels"                # the kinds of files
@@ -60,8 +59,8 @@ class ScoredTexts:
         others = [Path(job.settings["advpicker.teachers_from"])] if job.settings["advpicker.teachers_from"] else []
         subfolder = Path("pseudo-labels") / ("test" if role == "test" else "")
         self.folder, *self.elsewhere = [root / subfolder for root in (job.shared, *others)]
-        self.digests = {language: " ".join(job.prepared.fingerprints[path_key(path)] for path in paths)
-                        for language, paths in by_language(getattr(job.inputs, role)).items()}
+        self.digests = {language: text_digest(getattr(job.inputs, role), language, job.prepared.fingerprints)
+                        for language in texts}
 
     def without_labels(self) -> list[str]:
         """Return the languages that have no merged labels yet."""

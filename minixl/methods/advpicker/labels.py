@@ -20,7 +20,7 @@ import numpy as np
 
 from minixl.backend import to_numpy
 from minixl.data.batching import TOKENS, Batch, batch_results
-from minixl.data.encoding import Encoded
+from minixl.data.encoding import Encoded, scored_starts
 from minixl.data.schemes import legal_transitions, paths_to_tags
 from minixl.errors import UserError
 from minixl.evaluation.scores import score
@@ -55,14 +55,6 @@ class Merged(NamedTuple):
 
 
 # Stage B
-
-def scored_starts(encoded: Encoded) -> np.ndarray:
-    """Return (N+1,): where the scored words of each sentence, from all its windows, begin in one array of all sentences."""
-    words = np.zeros(encoded.sources, np.int64)
-    for example in encoded.examples:
-        words[example.source] += len(example.rows)
-    return starts_of(words)
-
 
 def score_sentences(model: Transformer, encoded: Encoded, *, specials: bool = True, tokens: int = TOKENS,
                     progress: Callable[[int], None] | None = None) -> Scored:

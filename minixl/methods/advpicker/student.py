@@ -19,9 +19,8 @@ import numpy as np
 
 from minixl.backend import Array, array_module
 from minixl.data.batching import Batch
-from minixl.data.encoding import Encoded, Example
+from minixl.data.encoding import Encoded, Example, scored_starts
 from minixl.methods.advpicker.files import PseudoLabels
-from minixl.methods.advpicker.labels import scored_starts
 from minixl.models.family import Keep
 from minixl.models.transformer import Transformer, TransformerCache
 from minixl.ops.soft_squared_error import (SoftSquaredErrorCache, soft_squared_error_backward,

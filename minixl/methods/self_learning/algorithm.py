@@ -34,15 +34,14 @@ from minixl.methods.gold import read_gold
 from minixl.methods.self_learning.files import Labelled, label_and_select, write_selected
 from minixl.methods.self_learning.page import report_section
 from minixl.methods.self_learning.round import NAME, Round
-from minixl.methods.self_learning.record import RoundRecord, record_round, write_rounds
-from minixl.methods.self_learning.selection import RULES, SUREST, Selection, label_starts
+from minixl.methods.self_learning.record import (AGREEMENT, SOURCE_DEV, STOP_RULES, TARGET_DEV, RoundRecord, record_round,
+                                                 write_rounds)
+from minixl.methods.self_learning.selection import ALL, CONSTANT, LINEAR, RULES, SCHEDULES, SUREST, Selection, label_starts
 from minixl.run.method import Job, Method, Scores
 from minixl.run.prepared import Prepared
 from minixl.settings import Section, Setting, Settings
 
-CONSTANT, LINEAR, ALL = SCHEDULES = ("constant", "linear", "all")
 FRESH, CONTINUE = STARTS = ("fresh", "continue")
-ROUNDS, AGREEMENT, SOURCE_DEV, TARGET_DEV = STOP_RULES = ("rounds", "agreement", "source-dev", "target-dev")
 
 SECTIONS = (Section("self-learning", {
     "self_learning.rounds": Setting(10, "at most N rounds of training and selection before the last training; 0: fine-tuning",

@@ -21,13 +21,12 @@ from minixl.building import load_model
 from minixl.data.corpus import Corpus
 from minixl.data.encoding import PieceTokenizer
 from minixl.data.examples import TAGGING
-from minixl.data.inputs import path_key
 from minixl.data.schemes import paths_to_tags
 from minixl.files import digest, folder_digest, replaced_file
-from minixl.methods.self_learning.selection import Predicted, Selection, class_names, extended, predict_items
+from minixl.methods.self_learning.selection import ALL, Predicted, Selection, class_names, extended, predict_items
 from minixl.models.family import Model
 from minixl.run.method import Job
-from minixl.run.once import CURE, Content, damaged, settings_of
+from minixl.run.once import CURE, Content, damaged, settings_of, text_digest
 from minixl.run.prepared import encoded_by
 from minixl.training.progress import over_pieces
 
@@ -49,12 +48,13 @@ def label_and_select(job: Job, number: int, model: Path, before: Mapping[str, Se
     for place, (language, selection) in enumerate(before.items()):
         path = job.folder / FOLDER / f"round-{number}.{language}.safetensors"
         earlier = path.with_name(f"round-{number - 1}.{language}.safetensors")
-        made_from = {f"unlabelled {language}": _digest_of_text(job, language), "model": folder_digest(model),
+        text = text_digest(job.inputs.unlabelled, language, job.prepared.fingerprints)
+        made_from = {f"unlabelled {language}": text, "model": folder_digest(model),
                      **settings_of(job.settings, RECORDED), **({"the round before": digest(earlier)} if number > 1 else {})}
 
         def make(language: str = language, selection: Selection = selection, place: int = place) -> Content:
             predicted = _predict(job, *loaded(), language)
-            after = extended(selection, predicted, count, number, revise=job.settings["self_learning.schedule"] == "all",
+            after = extended(selection, predicted, count, number, revise=job.settings["self_learning.schedule"] == ALL,
                              rule=job.settings["self_learning.select"], rng=np.random.default_rng([job.seed, number, place]))
             return Content({"predicted": predicted.labels, "predicted_confidence": predicted.confidence, **after._asdict()},
                            {"classes": class_names(job.settings["task"], job.prepared.labels)})
@@ -65,10 +65,6 @@ def label_and_select(job: Job, number: int, model: Path, before: Mapping[str, Se
             raise damaged(path, "the arrays do not fit the text")
         answers[language] = Labelled(arrays["predicted"], Selection(*(arrays[name] for name in Selection._fields)))
     return answers
-
-
-def _digest_of_text(job: Job, language: str) -> str:
-    return " ".join(job.prepared.fingerprints[path_key(path)] for other, path in job.inputs.unlabelled if other == language)
 
 
 def _predict(job: Job, model: Model, tokenizer: PieceTokenizer, language: str) -> Predicted:

@@ -27,6 +27,7 @@ from minixl.run.method import Job, Trained
 from minixl.training.log import read_log
 
 FILE = "rounds.json"
+ROUNDS, AGREEMENT, SOURCE_DEV, TARGET_DEV = STOP_RULES = ("rounds", "agreement", "source-dev", "target-dev")
 
 
 class LanguageRecord(TypedDict):
@@ -83,7 +84,7 @@ def _quality(job: Job, selection: Selection, chosen: np.ndarray, gold: Sequence[
 def dev_score(job: Job, trained: Trained) -> float | None:
     """Return the mean dev score of the round's selected model, of source or target languages as self_learning.stop_on says."""
     figure, sources = job.prepared.evaluation.figure, job.prepared.evaluation.sources
-    target = job.settings["self_learning.stop_on"] == "target-dev"
+    target = job.settings["self_learning.stop_on"] == TARGET_DEV
     for record in read_log(trained.folder, figure):
         if record["kind"] == "evaluation" and record["step"] == trained.scores["selected_step"]:
             scores = [row[figure] for language, row in record["dev"].items() if (language not in sources) == target]

@@ -20,12 +20,13 @@ from typing import NamedTuple
 import numpy as np
 
 from minixl.backend import to_numpy
-from minixl.data.encoding import Encoded
+from minixl.data.encoding import Encoded, scored_starts
 from minixl.data.schemes import legal_transitions, parse_tag, paths_to_tags, spans
 from minixl.models.family import Model
 from minixl.prediction import best_paths, source_scores, word_scores
 
 SUREST, RANDOM, UNBALANCED = RULES = ("surest", "random", "unbalanced")      # which items are selected
+CONSTANT, LINEAR, ALL = SCHEDULES = ("constant", "linear", "all")            # how many
 NO_ENTITY = "no entity"
 NOT_SELECTED = -1
 
@@ -70,10 +71,7 @@ def class_names(task: str, labels: Sequence[str]) -> list[str]:
 
 def label_starts(encoded: Encoded, tagger: bool) -> np.ndarray:
     """Return where the labels of each item begin, (N+1,): one label a document, or one a word that is read."""
-    if not tagger:
-        return np.arange(encoded.sources + 1)
-    words = np.bincount([e.source for e in encoded.examples], [len(e.rows) for e in encoded.examples], encoded.sources)
-    return np.concatenate([[0], np.cumsum(words.astype(int))])
+    return scored_starts(encoded) if tagger else np.arange(encoded.sources + 1)
 
 
 def predict_items(model: Model, encoded: Encoded, task: str, scheme: str, *, constrained: bool,

@@ -13,16 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from minixl.backend import to_numpy
-from minixl.data.encoding import Encoded, Example
-from minixl.data.inputs import path_key
+from minixl.data.encoding import Encoded, Example, scored_starts
 from minixl.errors import UserError
 from minixl.files import digest, folder_digest
-from minixl.methods.self_learning.selection import label_starts
 from minixl.methods.zero_resource.rounds import Round
 from minixl.models.family import Model
 from minixl.prediction import best_paths, word_scores
 from minixl.run.method import Job
-from minixl.run.once import Content, read, settings_of
+from minixl.run.once import Content, read, settings_of, text_digest
 
 KIND, FOLDER = "pseudo-labels of a length", "pseudo-labels"
 RECORDED = ("data.max_length", "data.on_long", "data.encoding", "data.unlabelled_limit", "data.sample", "data.sample_seed",
@@ -32,7 +30,7 @@ RECORDED = ("data.max_length", "data.on_long", "data.encoding", "data.unlabelled
 
 def lengths_of(encoded: Encoded) -> np.ndarray:
     """Return the words of each sentence, (N,)."""
-    return np.diff(label_starts(encoded, True))
+    return np.diff(scored_starts(encoded))
 
 
 def chosen(encoded: Encoded, sentences: np.ndarray) -> Encoded:
@@ -50,7 +48,7 @@ def predict(model: Model, encoded: Encoded, scheme: str, *, constrained: bool) -
 
 def with_labels(encoded: Encoded, labels: np.ndarray) -> list[Example]:
     """labels (L,) of all words -> the examples with their labels."""
-    starts = label_starts(encoded, True)
+    starts = scored_starts(encoded)
     firsts = [int(starts[example.source]) + example.first_word for example in encoded.examples]
     return [replace(example, labels=labels[first:first + len(example.rows)].astype(np.int64))
             for example, first in zip(encoded.examples, firsts, strict=True)]
@@ -64,8 +62,7 @@ class Labeller:
         self.job = job
         [(self.language, (self.corpus, self.encoded))] = job.prepared.unlabelled_targets.items()
         self.lengths = lengths_of(self.encoded)
-        files = [path_key(path) for language, path in job.inputs.unlabelled if language == self.language]
-        text = " ".join(job.prepared.fingerprints[file] for file in files)
+        text = text_digest(job.inputs.unlabelled, self.language, job.prepared.fingerprints)
         self.made_from = {"unlabelled": text, "source model": folder_digest(source_model), **settings_of(job.settings, RECORDED)}
 
     def examples_of(self, number: int) -> list[Example]:
@@ -97,7 +94,7 @@ class Labeller:
         labels = predict(model, encoded, self.job.prepared.evaluation.scheme, constrained=self.job.settings["decode.constrained"])
         self.job.reporter.message(f"round {this.number}: {len(sentences)} sentences in {self.language} of at most "
                                   f"{this.threshold} words")
-        return Content({"sentences": sentences, "labels": labels.astype(np.int32), "starts": label_starts(encoded, True)},
+        return Content({"sentences": sentences, "labels": labels.astype(np.int32), "starts": scored_starts(encoded)},
                        {"threshold": this.threshold, "language": self.language})
 
     def path(self, number: int) -> Path:

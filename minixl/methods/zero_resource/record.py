@@ -19,12 +19,11 @@ from typing import Any
 import numpy as np
 
 from minixl.building import load_model
-from minixl.data.encoding import Encoded
+from minixl.data.encoding import Encoded, scored_starts
 from minixl.data.schemes import paths_to_tags, spans
 from minixl.evaluation.scores import score
 from minixl.files import write_atomically
 from minixl.methods.gold import read_gold
-from minixl.methods.self_learning.selection import label_starts
 from minixl.methods.zero_resource.labels import KIND, Labeller, predict
 from minixl.models.family import Model
 from minixl.run.method import Job, Trained
@@ -84,7 +83,7 @@ def _by_sentence(content: Content) -> dict[int, np.ndarray]:
 def _tags(job: Job, model: Model, encoded: Encoded) -> Tags:
     """Return the tags that a model gives to all target sentences."""
     labels = predict(model, encoded, job.prepared.evaluation.scheme, constrained=job.settings["decode.constrained"])
-    return _names(job, labels, label_starts(encoded, True))
+    return _names(job, labels, scored_starts(encoded))
 
 
 def _names(job: Job, labels: np.ndarray, starts: np.ndarray) -> Tags:

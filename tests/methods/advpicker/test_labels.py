@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 
 from minixl.backend import to_numpy
+from minixl.data.encoding import scored_starts
 from minixl.data.schemes import legal_transitions
 from minixl.methods.advpicker.labels import (Merged, Scored, agreement, confidence, histogram, independence, mask, merge,
                                              pseudo_tags, score_sentences, select, split_scores, sweep)
-from minixl.methods.advpicker.student import scored_starts
 from minixl.models.bert_config import BertConfig
 from minixl.models.transformer import Transformer
 from minixl.ops.softmax import softmax_forward

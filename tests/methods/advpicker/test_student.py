@@ -5,10 +5,11 @@ import torch
 
 from minixl.backend import to_numpy
 from minixl.data.batching import Stream, pack
+from minixl.data.encoding import scored_starts
 from minixl.methods import SCHEMA
 from minixl.methods.advpicker.files import LABELS as KIND
 from minixl.methods.advpicker.files import PseudoLabels, content_of_labels
-from minixl.methods.advpicker.labels import independence, mask, merge, pseudo_tags, score_sentences, scored_starts, select
+from minixl.methods.advpicker.labels import independence, mask, merge, pseudo_tags, score_sentences, select
 from minixl.methods.advpicker.student import Distillation, pseudo_examples, softened
 from minixl.prediction import predict_labels
 from minixl.run.once import write
