@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from minixl.data.corpus import Corpus
     from minixl.data.encoding import Encoded, PieceTokenizer
     from minixl.data.translations import LanguagePair, PairedTexts
-    from minixl.evaluation.errors import Mistake
+    from minixl.evaluation.mistakes import Mistake
     from minixl.models.bert import Bert
     from minixl.prediction import Predictor
 
@@ -168,7 +168,7 @@ def _scores(predictor: Predictor, corpora: Sequence[Corpus], strict: bool) -> tu
     """Return the task's scores and the model's mistakes, by language."""
     from minixl.data.corpus import encode_corpus
     from minixl.evaluation.calibration import calibration_error
-    from minixl.evaluation.errors import wrong_documents, wrong_sentences
+    from minixl.evaluation.mistakes import wrong_documents, wrong_sentences
     from minixl.evaluation.scores import score
     from minixl.prediction import SPLIT_IT, predict_labels
 

@@ -11,7 +11,7 @@ from minixl.report.scores import TARGET_MEAN
 
 if TYPE_CHECKING:
     from minixl.data.corpus import Corpus
-    from minixl.evaluation.errors import Mistake
+    from minixl.evaluation.mistakes import Mistake
 
 SHOWN_CLASSES = 20                     # rows of a language in the table of classes, and in the list of confusions
 WIDEST = 120                           # columns of a confusion matrix; a wider one is listed instead
@@ -105,7 +105,7 @@ def _confusion_list(language: str, row: Mapping[str, Any]) -> Table:
 
 def error_list(corpus: Corpus, mistakes: Sequence[Mistake], count: int) -> Table:
     """Return a heading, and the first `count` mistakes."""
-    from minixl.evaluation.errors import lines_of
+    from minixl.evaluation.mistakes import lines_of
 
     inputs = "documents" if corpus.task == "classification" else "sentences"
     shown = f"; the first {count}:" if len(mistakes) > count else ":" if mistakes else ""

@@ -42,14 +42,14 @@ def step(model: str, only: str | None, **options: Any) -> None:
 
     with started(model, **options) as (start, weights):
         recording = record(start.objective, start.step, weights)
-    chosen = [number for number, event in enumerate(recording.events) if only is None or is_named(event, only)]
-    if not chosen:
+    shown = [number for number, event in enumerate(recording.events) if only is None or is_named(event, only)]
+    if not shown:
         names = {word for event in recording.events for word in names_of(event)}
         raise WrongArguments(f"--only: nothing in this step has {only!r} in its name{nearest(only or '', sorted(names))}")
     if sys.stdout.isatty() and sys.stdin.isatty():
-        walk_through(recording, None if only is None else chosen[0])
+        walk_through(recording, None if only is None else shown[0])
         return
-    for number in chosen:
+    for number in shown:
         click.echo("\n".join(describe(recording, number, PAGE, paint)) + "\n")
 
 
@@ -96,7 +96,7 @@ def check(names: tuple[str, ...], change: tuple[str, str, str] | None, parameter
     from minixl.study.differences import LIMITS, has_torch
 
     try:
-        chosen = targets(names)
+        checked = targets(names)
     except UserError as error:
         raise WrongArguments(str(error)) from None
     if show_names:
@@ -110,7 +110,7 @@ def check(names: tuple[str, ...], change: tuple[str, str, str] | None, parameter
         to_stderr("PyTorch is not installed: compared with central differences only")
     click.echo(_line("name", "parameter", "compared with", "relative error", "verdict"))
     failed = 0
-    for target in chosen:
+    for target in checked:
         rows = target.check(has_torch())
         failed += sum(not row.passed for row in rows)
         for row in rows if parameters else _worst(rows):

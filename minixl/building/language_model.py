@@ -72,22 +72,22 @@ def new_language_model(settings: Settings, inputs: Inputs, lexicon: LanguageLexi
     """Return a language model with random parameters, its word tables perhaps with the vectors of --vectors."""
     model = BidirectionalLm(config_of(settings, lexicon), xp=xp)
     model.initialise(np.random.Generator(np.random.PCG64([seed, 1])))
-    found = {language: _vectors(language, path, lexicon, model.config.hidden_size, report) for language, path in inputs.vectors}
-    if found:
-        length = np.concatenate([np.linalg.norm(vectors, axis=1) for _, vectors in found.values()]).mean()
-        for language, (rows, vectors) in found.items():                # a mean length of 1, that of random vectors
+    tables = {language: _vectors(language, path, lexicon, model.config.hidden_size, report) for language, path in inputs.vectors}
+    if tables:
+        length = np.concatenate([np.linalg.norm(vectors, axis=1) for _, vectors in tables.values()]).mean()
+        for language, (rows, vectors) in tables.items():                # a mean length of 1, that of random vectors
             model.table(language)[xp.asarray(rows)] = xp.asarray(vectors / length, model.store.dtype)
     return model
 
 
 def _vectors(language: str, path: Path, lexicon: LanguageLexicon, size: int, report: Report) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows (n,) of a word table that a file has vectors for, and these (n, H).  Raises UserError for another size."""
-    given = read_vectors(path, report=report)
-    if given.matrix.shape[1] != size:
+    table = read_vectors(path, report=report)
+    if table.matrix.shape[1] != size:
         raise UserError(f"--vectors {language}={path}: expected vectors of {size} numbers, language_model.hidden, found "
-                        f"{given.matrix.shape[1]}; --set language_model.hidden={given.matrix.shape[1]}")
+                        f"{table.matrix.shape[1]}; --set language_model.hidden={table.matrix.shape[1]}")
     place: dict[str, int] = {}
-    for i, word in enumerate(given.words):
+    for i, word in enumerate(table.words):
         place.setdefault(word.lower(), i)                              # the first, most frequent spelling
     pairs = [(SPECIAL + i, place[word]) for i, word in enumerate(lexicon.words_of(language)) if word in place]
     if not pairs:
@@ -96,7 +96,7 @@ def _vectors(language: str, path: Path, lexicon: LanguageLexicon, size: int, rep
     report(f"--vectors {language}={path}: vectors for {len(pairs):,} of the {len(lexicon.words_of(language)):,} words of the "
            "vocabulary; the others begin with random ones")
     rows, places = np.array(pairs).T
-    return rows, np.asarray(given.matrix[places])
+    return rows, np.asarray(table.matrix[places])
 
 
 @on_one_rank

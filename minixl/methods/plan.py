@@ -129,7 +129,7 @@ def train_recipe(recipe: str | Path | None, *, encoder: str | Path | None, files
     reporter = Logged() if reporter is None else reporter
     override = (lambda of_recipe: Settings(SCHEMA, {**of_recipe, **settings})) if settings else None
     plan = plan_run(recipe, override, encoder=Path(encoder) if encoder else None, out=Path(out) if out else None, seed=seed,
-                    files={role: _language_files(role, given) for role, given in files.items()}, seeds=seeds, resume=resume,
+                    files={role: _language_files(role, of_role) for role, of_role in files.items()}, seeds=seeds, resume=resume,
                     report=reporter.message)
     with together(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=RuntimeWarning)      # overflow: training stops with one clear line
@@ -137,8 +137,8 @@ def train_recipe(recipe: str | Path | None, *, encoder: str | Path | None, files
                      xp=array_module_for(device), resume=resume)
 
 
-def _language_files(role: str, given: Mapping[str, Named] | None) -> LanguageFiles:
-    if not isinstance(given, Mapping | None):
-        raise TypeError(f'train: {role}: expected languages and files such as {{"en": "train.txt"}}, got {type(given).__name__}')
-    return [(language, Path(path)) for language, paths in (given or {}).items()
+def _language_files(role: str, files: Mapping[str, Named] | None) -> LanguageFiles:
+    if not isinstance(files, Mapping | None):
+        raise TypeError(f'train: {role}: expected languages and files such as {{"en": "train.txt"}}, got {type(files).__name__}')
+    return [(language, Path(path)) for language, paths in (files or {}).items()
             for path in ([paths] if isinstance(paths, str | Path) else paths)]

@@ -125,12 +125,12 @@ def bucket_spans(store: ParameterStore, names: Sequence[str]) -> list[list[slice
 
 def names_in(store: ParameterStore, names: Sequence[str], spans: Sequence[slice]) -> set[str]:
     """Return the parameters that some of these stretches hold, at least in part."""
-    found = set()
+    within = set()
     for name in names:
         first = store[name].offset
         if first is not None and any(first < span.stop and span.start < first + store[name].value.size for span in spans):
-            found.add(name)
-    return found
+            within.add(name)
+    return within
 
 
 def buckets(spans: Sequence[slice], size: int | None = None) -> list[list[slice]]:

@@ -7,7 +7,7 @@ import pytest
 from minixl.building.folder import ModelInfo, save_model
 from minixl.cli import evaluation_tables
 from minixl.data.examples import Document, Sentence
-from minixl.evaluation.errors import LONGEST, lines_of, wrong_documents, wrong_sentences
+from minixl.evaluation.mistakes import LONGEST, lines_of, wrong_documents, wrong_sentences
 from minixl.evaluation.scores import score
 from minixl.models.transformer import Transformer
 from minixl.weights.folder import load_parameters, read_config

@@ -215,7 +215,7 @@ def shared_rows(lexicon: LanguageLexicon, first: str, second: str, xp: Any = np)
 
 def perplexities(model: BidirectionalLm, streams: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Return language -> direction -> perplexity on the held-out sentences, by the full softmax."""
-    found: dict[str, dict[str, float]] = {}
+    perplexity: dict[str, dict[str, float]] = {}
     for language, stream in streams.items():
         sums, words = dict.fromkeys(DIRECTIONS, 0.0), 0
         surprisal_of = partial(_surprisal, model, language)
@@ -223,8 +223,8 @@ def perplexities(model: BidirectionalLm, streams: Mapping[str, Any]) -> dict[str
             for direction, value in surprisal.items():
                 sums[direction] += value
             words += tokens
-        found[language] = {direction: float(np.exp(min(value / max(words, 1), 700.0))) for direction, value in sums.items()}
-    return found
+        perplexity[language] = {direction: float(np.exp(min(value / max(words, 1), 700.0))) for direction, value in sums.items()}
+    return perplexity
 
 
 def _surprisal(model: BidirectionalLm, language: str, batch: Sentences) -> dict[str, float]:

@@ -119,12 +119,12 @@ class LanguageModelStage(Method):
 def check_languages(settings: Settings, inputs: Inputs, lexicon: LanguageLexicon) -> list[str]:
     """Return messages for the user.  Raises UserError for vectors of some languages only, and for two that share no word."""
     languages = list(lexicon.languages)
-    given = [language for language, _ in inputs.vectors]
-    other = sorted(set(given) ^ set(languages)) if given else []
+    with_vectors = [language for language, _ in inputs.vectors]
+    other = sorted(set(with_vectors) ^ set(languages)) if with_vectors else []
     if other:
         cure = f"--vectors {other[0]}=FILE is missing" if other[0] in languages else f"leave out --vectors {other[0]}=..."
         raise UserError(f"--vectors: expected one file for each language of the language model ({', '.join(languages)}), found "
-                        f"{', '.join(given)}; {cure}")
+                        f"{', '.join(with_vectors)}; {cure}")
     if settings["mlma.identical_strings"]:
         for first, second in combinations(languages, 2):
             if not len(shared_rows(lexicon, first, second)[0]):

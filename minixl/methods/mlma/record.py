@@ -78,9 +78,9 @@ def read_words(model: MlmaTagger, corpus: Corpus, encoded: Encoded) -> Words:
         shares += weighted
         for i in indices.tolist():
             places += [(examples[i].source, examples[i].first_word + k) for k in range(len(examples[i].rows))]
-    found = np.concatenate(vectors) if vectors else np.zeros((0, model.embedding_size))
-    found = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
-    return Words(corpus.sentences(), places, found, shares / max(len(places), 1))
+    states = np.concatenate(vectors) if vectors else np.zeros((0, model.embedding_size))
+    states = states / np.maximum(np.linalg.norm(states, axis=1, keepdims=True), 1e-9)
+    return Words(corpus.sentences(), places, states, shares / max(len(places), 1))
 
 
 def neighbours(source: Words, others: dict[str, Words]) -> list[dict[str, Any]]:

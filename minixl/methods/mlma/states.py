@@ -56,9 +56,9 @@ def states_of(reader: Reader, sentences: Sequence[Sequence[str]], language: str 
                 for i, words in enumerate(lexicon.pieces_batch(sentences))]
     starts = starts_of(map(len, sentences))
     config = reader.model.config
-    found = {"states": np.empty((int(starts[-1]), config.layers, 2 * config.hidden_size), np.float32)}
+    states = {"states": np.empty((int(starts[-1]), config.layers, 2 * config.hidden_size), np.float32)}
     if reader.tagger is not None:
-        found["representations"] = np.empty((int(starts[-1]), 2 * config.hidden_size), np.float32)
+        states["representations"] = np.empty((int(starts[-1]), 2 * config.hidden_size), np.float32)
     full = [example for example in examples if len(example.input_ids)]
 
     def compute(batch: Batch) -> dict[str, Array]:
@@ -73,8 +73,8 @@ def states_of(reader: Reader, sentences: Sequence[Sequence[str]], language: str 
             values = to_numpy(array)
             for i, first, last in zip(indices.tolist(), batch.starts[:-1], batch.starts[1:], strict=True):
                 place = int(starts[full[i].source])
-                found[name][place:place + last - first] = values[first:last]
-    return found | {"starts": starts}
+                states[name][place:place + last - first] = values[first:last]
+    return states | {"starts": starts}
 
 
 def write_states(reader: Reader, lines: Sequence[str], out: Path, language: str = "",
