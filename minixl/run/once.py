@@ -24,6 +24,7 @@ from minixl.errors import UserError
 from minixl.files import replaced_file
 
 CURE = "make room and continue with --resume"                           # where a file cannot be written
+REMAKE = "delete the file to have it made again"                        # where it cannot be used
 UNREADABLE = (OSError, SafetensorError, ValueError, KeyError, TypeError)   # raised by files that minixl did not write
 
 Origin = Mapping[str, str]             # "unlabelled es", "teacher seed-1", "setting data.max_length" -> digest or value
@@ -84,8 +85,11 @@ def write(path: Path, kind: str, made_from: Origin, content: Content) -> None:
         save_file(arrays, fresh, {"minixl": json.dumps(header, ensure_ascii=False)})
 
 
-def read(path: Path, kind: str, made_from: Origin | None = None) -> Content:
-    """Read a file; made_from=None accepts any origin.  Raises UserError as once() does."""
+def read(path: Path, kind: str, made_from: Origin | None = None, *, cure: str = REMAKE) -> Content:
+    """Read a file; made_from=None accepts any origin.  Raises UserError as once() does.
+
+    cure: the end of the message about a file that cannot be used; another one where it would not be made again.
+    """
     if not path.is_file():
         raise UserError(f"{path}: expected {kind}, found {'a folder' if path.is_dir() else 'no file'}")
     try:
@@ -94,21 +98,21 @@ def read(path: Path, kind: str, made_from: Origin | None = None) -> Content:
             arrays = {name: file.get_tensor(name) for name in file.keys()}
         stored_kind, origin, digest = header["kind"], header["made_from"], header["arrays"]
     except UNREADABLE as error:
-        raise damaged(path, str(error) if isinstance(error, SafetensorError | OSError) else "no minixl header") from None
+        raise damaged(path, str(error) if isinstance(error, SafetensorError | OSError) else "no minixl header", cure) from None
     if stored_kind != kind:
         raise UserError(f"{path}: expected {kind}, found {stored_kind}")
     if digest != _digest(arrays):
-        raise damaged(path, "the arrays have changed")
+        raise damaged(path, "the arrays have changed", cure)
     if made_from is not None and origin != made_from:
         name = next(name for name in [*made_from, *origin] if made_from.get(name) != origin.get(name))
         change = "is new" if name not in origin else "is gone" if name not in made_from else "has changed"
-        raise UserError(f"{path}: made from something else: {name} {change}; delete the file to have it made again")
+        raise UserError(f"{path}: made from something else: {name} {change}; {cure}")
     return Content(arrays, header)
 
 
-def damaged(path: Path, reason: str) -> UserError:
+def damaged(path: Path, reason: str, cure: str = REMAKE) -> UserError:
     """Return the error for a file whose content cannot be used."""
-    return UserError(f"{path}: the file is damaged ({reason}); delete it to have it made again")
+    return UserError(f"{path}: the file is damaged ({reason}); {cure}")
 
 
 def _header(file: Any) -> dict[str, Any]:

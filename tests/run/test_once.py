@@ -88,5 +88,5 @@ def test_a_damaged_file_is_refused(tmp_path, damage):
     path = tmp_path / "file.safetensors"
     write(path, "scores", FROM, CONTENT)
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(UserError, match=r"^[^\n]*: the file is damaged \([^\n]+\); delete it to have it made again$"):
+    with pytest.raises(UserError, match=r"^[^\n]*: the file is damaged \([^\n]+\); delete the file to have it made again$"):
         read(path, "scores")

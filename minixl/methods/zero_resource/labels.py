@@ -23,6 +23,7 @@ from minixl.run.method import Job
 from minixl.run.once import Content, read, settings_of, text_digest
 
 KIND, FOLDER = "pseudo-labels of a length", "pseudo-labels"
+LOST = "cannot be made again in the middle of a round: start again with a new --out folder"
 RECORDED = ("data.max_length", "data.on_long", "data.encoding", "data.unlabelled_limit", "data.sample", "data.sample_seed",
             "decode.constrained", "train.batch_size", "zero_resource.shortest", "zero_resource.longest",
             "zero_resource.round_steps")
@@ -65,27 +66,21 @@ class Labeller:
         text = text_digest(job.inputs.unlabelled, self.language, job.prepared.fingerprints)
         self.made_from = {"unlabelled": text, "source model": folder_digest(source_model), **settings_of(job.settings, RECORDED)}
 
-    def examples_of(self, number: int) -> list[Example]:
-        """Return the labelled examples of a round whose labels have been made."""
-        content = read(self.path(number), KIND)
-        return with_labels(chosen(self.encoded, content.arrays["sentences"]), content.arrays["labels"])
-
     def label(self, this: Round, model: Model, *, begins: bool) -> list[Example]:
         """Return the sentences of a round as labelled examples.
 
-        begins: the model is that of the round's first step.  Raises UserError if the labels are missing later.
+        begins: the model is that of the round's first step.  Raises UserError if the labels are missing or damaged later.
         """
+        path = self.path(this.number)
         before = {"the round before": digest(self.path(this.number - 1))} if this.number > 1 else {}
         made_from = {**self.made_from, **before}
-
-        def make() -> Content:
-            if not begins:
-                raise UserError(f"{self.path(this.number)}: expected the pseudo-labels with which the round began, found no file; "
-                                "they cannot be made again in the middle of a round: start again with a new --out folder")
-            return self.predicted(this, model)
-
-        self.job.once(self.path(this.number), KIND, made_from, make)
-        return self.examples_of(this.number)
+        if begins:
+            content = self.job.once(path, KIND, made_from, lambda: self.predicted(this, model))
+        elif path.is_file():
+            content = read(path, KIND, made_from, cure=f"its labels {LOST}")
+        else:
+            raise UserError(f"{path}: expected the pseudo-labels with which the round began, found no file; they {LOST}")
+        return with_labels(chosen(self.encoded, content.arrays["sentences"]), content.arrays["labels"])
 
     def predicted(self, this: Round, model: Model) -> Content:
         """Return what the model predicts for the sentences of a round."""

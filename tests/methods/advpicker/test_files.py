@@ -87,20 +87,20 @@ def test_a_file_that_is_not_there(tmp_path):
 @pytest.mark.parametrize("length", [0, 5, 100, -1])
 def test_a_file_that_is_cut_short(stored, length):
     stored.write_bytes(stored.read_bytes()[:length])
-    refused(stored, r"the file is damaged \(.+\); delete it to have it made again")
+    refused(stored, r"the file is damaged \(.+\); delete the file to have it made again")
 
 
 def test_a_bit_that_flipped(stored):
     content = bytearray(stored.read_bytes())
     content[-20] ^= 1
     stored.write_bytes(content)
-    refused(stored, r"the file is damaged \(the arrays have changed\); delete it to have it made again")
+    refused(stored, r"the file is damaged \(the arrays have changed\); delete the file to have it made again")
 
 
 @pytest.mark.parametrize("metadata", [None, {"format": "np"}, {"minixl": "{"}, {"minixl": "[]"}, {"minixl": "{}"}])
 def test_a_file_of_someone_else(stored, metadata):
     save_file(load_file(stored), stored, metadata)
-    refused(stored, r"the file is damaged \(no minixl header\); delete it to have it made again")
+    refused(stored, r"the file is damaged \(no minixl header\); delete the file to have it made again")
 
 
 def test_arrays_that_do_not_fit(made, tmp_path):
@@ -112,7 +112,7 @@ def test_arrays_that_do_not_fit(made, tmp_path):
                         (merged._replace(teacher=merged.teacher + 1), "labels or teachers do not fit the arrays"),
                         (merged._replace(probabilities=merged.probabilities[:, :4]), "labels or teachers do not fit the arrays")]:
         write_pseudo_labels(path, PseudoLabels(change, made.selected, made.labels, made.teachers), MADE_FROM)
-        refused(path, rf"the file is damaged \({why}\); delete it to have it made again")
+        refused(path, rf"the file is damaged \({why}\); delete the file to have it made again")
 
 
 def test_the_old_file_stays_when_the_new_one_cannot_be_written(made, stored, monkeypatch):

@@ -103,13 +103,54 @@ def test_stopped_between_and_inside_stages_and_rounds(data, tmp_path):
         assert (tmp_path / "once" / "rounds.json").read_text() == (out / "rounds.json").read_text()
 
 
-def test_the_labels_of_a_round_are_not_made_again_in_its_middle(data, tmp_path):
+def change_last_byte(path):
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+NEW_FOLDER = "cannot be made again in the middle of a round: start again with a new --out folder$"
+
+
+@pytest.mark.parametrize("lose, message", [
+    (lambda path: path.unlink(), f"expected the pseudo-labels with which the round began, found no file; they {NEW_FOLDER}"),
+    (change_last_byte, rf"the file is damaged \(the arrays have changed\); its labels {NEW_FOLDER}"),
+    (lambda path: path.write_bytes(b""), rf"the file is damaged \(.*\); its labels {NEW_FOLDER}")],
+    ids=["missing", "changed", "empty"])
+def test_the_labels_of_a_round_are_not_made_again_in_its_middle(data, tmp_path, lose, message):
     out, chosen = tmp_path / "run", settings()
     stopped(data, out, chosen, 10 + 4, inputs=inputs(data))            # 10 steps of the first stage, then one step of round 2
     path = out / FOLDER / "round-2.safetensors"
-    path.unlink()
-    with pytest.raises(UserError, match=f"^{path}: expected the pseudo-labels with which the round began, found no file; they "):
+    lose(path)
+    with pytest.raises(UserError, match=f"^{path}: {message}"):
         run(data, out, chosen, resume=True)
+
+
+def test_damaged_labels_of_a_round_that_begins_can_be_deleted(data, tmp_path):
+    """Stopped when its file was written, but before its first step."""
+    run(data, tmp_path / "once", settings())
+    out, chosen = tmp_path / "run", settings(train__checkpoint_every=1)
+    stopped(data, out, chosen, 10 + 3, inputs=inputs(data))            # at the end of round 1
+    path = out / FOLDER / "round-2.safetensors"
+    path.write_bytes(b"")
+    with pytest.raises(UserError, match=rf"^{path}: the file is damaged \(.*\); delete the file to have it made again$"):
+        run(data, out, chosen, resume=True)
+    path.unlink()
+    run(data, out, chosen, resume=True)
+    assert path.read_bytes() == (tmp_path / "once" / FOLDER / path.name).read_bytes()
+
+
+def test_a_damaged_round_of_a_finished_training_costs_only_its_figures(data, tmp_path):
+    out, reporter = tmp_path / "run", Quiet()
+    run(data, tmp_path / "once", reporter=reporter)
+    stopped(data, out, settings(), reporter.steps - 1, inputs=inputs(data))
+    path = out / FOLDER / "round-2.safetensors"
+    change_last_byte(path)
+    message = r"the file is damaged \(the arrays have changed\); delete the file to finish without the figures from this round on$"
+    with pytest.raises(UserError, match=f"^{path}: {message}"):
+        run(data, out, resume=True)
+    path.unlink()
+    run(data, out, resume=True)
+    assert [row["round"] for row in json.loads((out / "rounds.json").read_text())] == [1]
 
 
 def test_a_source_language_is_read_with_one_encoder_and_others_with_both(data, tmp_path):
