@@ -36,7 +36,7 @@ from minixl.methods.advpicker.labels import RULES, independence, mask, merge, ps
 from minixl.methods.advpicker.page import report_section
 from minixl.methods.advpicker.student import Distillation, Student
 from minixl.methods.advpicker.teachers import check_teachers, common_labels, existing_teachers, make_teachers, teacher_settings
-from minixl.methods.gold import read_gold
+from minixl.methods.records import audit_warnings
 from minixl.run.method import Job, Method, Scores
 from minixl.run.prepared import Prepared
 from minixl.settings import Section, Setting, Settings
@@ -135,10 +135,7 @@ class AdvPicker(Method):
             if not int(settings["advpicker.rho"] * len(corpus.inputs)):
                 raise UserError(f"advpicker.rho: {settings['advpicker.rho']:g} selects none of the {len(corpus.inputs)} sentences "
                                 f"of {corpus.path}; expected a share of at least one sentence: raise it, or give more text")
-        if settings["advpicker.audit"]:
-            messages += [f"{WARNING}advpicker.audit: {' or '.join(map(str, (corpus.path, *corpus.more)))} has no tags to compare "
-                         "pseudo-labels with" for corpus in corpora
-                         if corpus.language not in read_gold(settings, corpora)]
+        messages += audit_warnings("advpicker.audit", settings, corpora)
         if settings["advpicker.variant"] != WITHOUT_KD and len(corpora) > 1:
             messages.append(f"one student learns all {len(corpora)} target languages; the paper (Chen et al. 2021) trains one for "
                             "each (advpicker.teachers_from)")

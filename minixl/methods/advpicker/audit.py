@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,12 +43,6 @@ def write_audit(job: Job, labels: Mapping[str, PseudoLabels], scored: Mapping[st
     split = {language: _test(settings, evaluation, language, merged, pseudo_tags(merged, names, **decoding), student)
              for language, merged in tests.items() if language not in evaluation.sources}
     write_atomically(job.folder / FILE, json.dumps({"languages": languages, "test": split}, indent=2) + "\n")
-
-
-def read_audit(folder: Path) -> dict[str, Any] | None:
-    """What write_audit wrote; None for a run without an audit."""
-    path = folder / FILE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def _language(task: str, labels: PseudoLabels, scored: Sequence[Scored], gold: list[Any] | None,

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from minixl.evaluation.scores import main_figure
-from minixl.methods.advpicker.audit import read_audit
+from minixl.methods.advpicker.audit import FILE
+from minixl.methods.records import read_table
 from minixl.report.page import table
 from minixl.report.plots import bars
 
@@ -20,7 +21,7 @@ def report_section(folder: Path, metrics: Mapping[str, Any]) -> list[str]:
     """Return the audit if there is one, and a note if the ablation trained no student."""
     body = [] if metrics["steps"] else \
         ["<p>No student was trained (advpicker.variant=without-kd), so there is no curve and no model folder.</p>"]
-    audit = read_audit(folder)
+    audit = read_table(folder / FILE, dict)
     return [*body, audit_html(audit, main_figure(metrics["task"]))] if audit else body
 
 

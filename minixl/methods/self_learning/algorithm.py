@@ -31,6 +31,7 @@ from minixl.data.inputs import Inputs
 from minixl.errors import UserError
 from minixl.methods.finetune import Supervised
 from minixl.methods.gold import read_gold
+from minixl.methods.records import audit_warnings
 from minixl.methods.self_learning.files import Labelled, label_and_select, write_selected
 from minixl.methods.self_learning.page import report_section
 from minixl.methods.self_learning.round import NAME, Round
@@ -114,7 +115,8 @@ class SelfLearning(Method):
         if rule == TARGET_DEV and all(language in sources for language in dev):
             raise UserError("self_learning.stop_on: target-dev expected a dev file of a target language (its labels are used), "
                             f"found none; give one, or --set self_learning.stop_on={AGREEMENT}")
-        return messages
+        corpora = [text.corpus for text in prepared.unlabelled_targets.values()]
+        return messages + audit_warnings("self_learning.audit", settings, corpora)
 
     def report(self, folder: Path, metrics: Mapping[str, Any]) -> list[str]:
         return report_section(folder, metrics)

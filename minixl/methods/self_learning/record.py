@@ -21,6 +21,7 @@ from minixl.data.schemes import paths_to_tags
 from minixl.evaluation.scores import score
 from minixl.files import write_atomically
 from minixl.methods.gold import Gold
+from minixl.methods.records import read_table
 from minixl.methods.self_learning.files import Labelled
 from minixl.methods.self_learning.selection import Selection, agreement, class_names
 from minixl.run.method import Job, Trained
@@ -99,5 +100,5 @@ def write_rounds(folder: Path, records: Sequence[RoundRecord]) -> None:
 
 def read_rounds(folder: Path) -> list[RoundRecord]:
     """Return what write_rounds wrote; empty for a run without rounds."""
-    path = folder / FILE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    rounds: list[RoundRecord] = read_table(folder / FILE, list)
+    return rounds

@@ -28,6 +28,7 @@ from typing import Any
 from minixl.data.inputs import Inputs, by_language
 from minixl.errors import UserError
 from minixl.methods.finetune import Supervised
+from minixl.methods.records import audit_warnings
 from minixl.methods.zero_resource.augmented import Augmented
 from minixl.methods.zero_resource.labels import Labeller, lengths_of
 from minixl.methods.zero_resource.page import report_section
@@ -96,7 +97,7 @@ class ZeroResource(Method):
             name = "shortest" if settings["zero_resource.shortest"] == least else "longest"
             raise UserError(f"zero_resource.{name}: expected at least {lengths.min()}, the words of the shortest sentence in "
                             f"{language}, found {least}")
-        return messages
+        return messages + audit_warnings("zero_resource.audit", settings, [text.corpus])
 
     def report(self, folder: Path, metrics: Mapping[str, Any]) -> list[str]:
         return report_section(folder, metrics)

@@ -3,7 +3,6 @@ figure 3), numbers of parameters (its Table 4)."""
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
@@ -12,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from minixl.evaluation.scores import main_figure
+from minixl.methods.records import read_table
 from minixl.methods.zero_resource.picture import FILE
-from minixl.methods.zero_resource.record import LENGTHS, ROUNDS, SOURCE, TARGET, read_rows
+from minixl.methods.zero_resource.record import LENGTHS, ROUNDS, SOURCE, TARGET
 from minixl.models.bilstm_crf_config import WORD_TABLE, BilstmCrfConfig, Shapes, augmented_shapes, tagger_shapes
 from minixl.report.drawing import tag
 from minixl.report.page import notes, table
@@ -26,10 +26,11 @@ SIDE = 420                             # of a picture, in pixels
 
 def report_section(folder: Path, metrics: Mapping[str, Any]) -> list[str]:
     """Return the tables of a finished run."""
-    rounds, lengths = read_rows(folder / ROUNDS), read_rows(folder / LENGTHS)
+    rounds, lengths = read_table(folder / ROUNDS, list), read_table(folder / LENGTHS, list)
+    spaces = read_table(folder / FILE, dict)
     body = ["<h2>Rounds</h2>", _rounds(rounds, main_figure(metrics["task"]))] if rounds else []
     body += ["<h2>Length and correctness</h2>", *_lengths(lengths)] if lengths else []
-    body += _pictures(json.loads((folder / FILE).read_text(encoding="utf-8"))) if (folder / FILE).is_file() else []
+    body += _pictures(spaces) if spaces else []
     return [*body, "<h2>Parameters</h2>", _parameters(folder)] if (folder / "model" / "config.json").is_file() else body
 
 

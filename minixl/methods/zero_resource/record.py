@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,11 +38,8 @@ Tags = Sequence[Sequence[str]]
 
 def write_record(job: Job, labeller: Labeller, source: Trained) -> None:
     """Describe all rounds of a finished run and, with the audit, the model before and after by length."""
-    gold = None
-    if job.settings["zero_resource.audit"]:
-        gold = read_gold(job.settings, [labeller.corpus]).get(labeller.language)
-        if gold is None:
-            job.reporter.message("zero_resource.audit: the unlabelled file has no labels to compare with")
+    audit = job.settings["zero_resource.audit"]
+    gold = read_gold(job.settings, [labeller.corpus]).get(labeller.language) if audit else None
     write_atomically(job.folder / ROUNDS, json.dumps(_rounds(job, labeller, gold), indent=2) + "\n")
     if gold is not None:
         before, lexicon, _ = load_model(source.model, xp=job.xp)
@@ -110,8 +106,3 @@ def by_length(gold: Tags, predicted: Mapping[str, Tags]) -> list[dict[str, Any]]
             rows.append(row)
         least = greatest + 1
     return rows
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return what write_record wrote; empty if the file is not there."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
