@@ -1,7 +1,7 @@
-"""minixl data: write the sample corpus, describe data files, mix languages."""
+"""minixl data: write the sample corpus, describe data files, write them in other layouts, mix languages."""
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 
 import click
@@ -10,12 +10,14 @@ from minixl.cli.completion import complete_language_file
 from minixl.cli.options import encoding_option, label_column_option, named_options, scheme_option, text_column_option
 from minixl.cli.terminal import to_stderr
 from minixl.data.code_switch import TRANSLATE, WORD
+from minixl.data.corpus import Corpus, suspected_headers
+from minixl.data.schemes import LETTERS
 from minixl.errors import WARNING, UserError
 
 
 @click.group()
 def data() -> None:
-    """Write the sample corpus; describe data files; replace words by translations."""
+    """Write the sample corpus; describe data files; write them in other layouts; replace words by translations."""
 
 
 @data.command()
@@ -40,7 +42,7 @@ def sample(folder: Path, seed: int) -> None:
 @scheme_option
 def stats(task: str, files: tuple[str, ...], text_column: str, label_column: str, encoding: str, scheme: str) -> None:
     """Count the inputs, words and labels of labelled files, and the inputs that also stand in a file before."""
-    from minixl.data.corpus import read_corpus, suspected_headers
+    from minixl.data.corpus import read_corpus
     from minixl.data.counts import count_line
     from minixl.data.header import Columns
     from minixl.data.inputs import parse_language_file
@@ -56,10 +58,35 @@ def stats(task: str, files: tuple[str, ...], text_column: str, label_column: str
         before |= texts_in([corpus])
         click.echo(f"{corpus.language}: {count_line(corpus)}"
                    + (f"; inputs that also stand in a file before this one: {shared}" if shared else ""))
-        if corpus.hint:
-            to_stderr(f"{WARNING}{corpus.language}: {corpus.hint}")
-        for _, document in suspected_headers([corpus]):
-            to_stderr(f"{WARNING}{document.place(corpus.path)}: {document.hint}")
+        _warn_of_hints(corpus.language, corpus)
+
+
+@data.command()
+@click.argument("task", type=click.Choice(["ner", "pos", "classification"]))
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Labelled file to write, in UTF-8.  "
+              "Its ending names the layout: .txt, .conll or .jsonl for ner and pos, .tsv, .csv or .jsonl for classification.")
+@click.option("--to-scheme", type=click.Choice(list(LETTERS)), default="IOB2", show_default=True,
+              help="Scheme of the entity tags to write.")
+@text_column_option
+@label_column_option
+@encoding_option
+@scheme_option
+def convert(task: str, file: Path, out: Path, to_scheme: str, text_column: str, label_column: str, encoding: str,
+            scheme: str) -> None:
+    """Write a labelled file in another layout, encoding or scheme of tags: the same inputs and labels in the same order."""
+    from minixl.data.convert import check_ending, in_scheme, write_corpus
+    from minixl.data.corpus import read_corpus
+    from minixl.data.counts import count_line
+    from minixl.data.header import Columns
+
+    check_ending(task, out)
+    _check_not_read(out, [file])
+    with named_options():
+        corpus = read_corpus(task, "", file, encoding=encoding, scheme=scheme, columns=Columns(text_column, label_column))
+        write_corpus(in_scheme(corpus, to_scheme) if task == "ner" else corpus, out)
+    click.echo(f"{out}: {count_line(corpus)}" + (f"; scheme: {corpus.file_scheme} -> {to_scheme}" if task == "ner" else ""))
+    _warn_of_hints(str(file), corpus)
 
 
 @data.command("code-switch")
@@ -67,8 +94,8 @@ def stats(task: str, files: tuple[str, ...], text_column: str, label_column: str
 @click.argument("file", metavar="LANGUAGE=FILE", shell_complete=complete_language_file)
 @click.option("--dictionary", required=True, type=click.Path(path_type=Path), metavar="FILE",
               help="Bilingual dictionary: a word and its translation on each line; a word with several has several lines.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Labelled file to write: columns, or "
-              "label, tab and text.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Labelled file to write: .jsonl, "
+              "for classification .csv, or with any other ending columns, or label, tab and text.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of the draws.")
 @click.option("--translate", type=click.Choice(TRANSLATE), default=WORD, show_default=True,
               help="Draw one translation for each word, or one for every place where it stands.")
@@ -84,17 +111,31 @@ def code_switch(task: str, file: str, dictionary: Path, out: Path, seed: int, tr
     import numpy as np
 
     from minixl.data.bilingual import read_translations
-    from minixl.data.code_switch import CodeSwitch, write_corpus
+    from minixl.data.code_switch import CodeSwitch
+    from minixl.data.convert import write_corpus
     from minixl.data.corpus import read_corpus
     from minixl.data.header import Columns
     from minixl.data.inputs import parse_language_file
 
     language, path = parse_language_file(file, "data code-switch")
-    if out.exists() and any(out.samefile(read) for read in (path, dictionary) if read.exists()):
-        raise UserError(f"--out {out}: expected a new file, found one that is read; choose another name")
+    _check_not_read(out, [path, dictionary])
     with named_options():
         corpus = read_corpus(task, language, path, encoding=encoding, scheme=scheme, columns=Columns(text_column, label_column))
         switch = CodeSwitch(read_translations(dictionary, encoding), np.random.default_rng(seed), translate, share)
         switched = switch.corpus(corpus)
     write_corpus(switched, out)
     click.echo(f"{out}: {switch.report()}")
+
+
+def _check_not_read(out: Path, files: Iterable[Path]) -> None:
+    """Raises UserError if the file to write is one of those that are read."""
+    if out.exists() and any(out.samefile(file) for file in files if file.exists()):
+        raise UserError(f"--out {out}: expected a new file, found one that is read; choose another name")
+
+
+def _warn_of_hints(name: str, corpus: Corpus) -> None:
+    """Warn if a file looks misread.  name: of the file or its language."""
+    if corpus.hint:
+        to_stderr(f"{WARNING}{name}: {corpus.hint}")
+    for _, document in suspected_headers([corpus]):
+        to_stderr(f"{WARNING}{document.place(corpus.path)}: {document.hint}")

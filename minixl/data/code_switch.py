@@ -6,9 +6,8 @@ seed, wherever it stands ("word", as in the paper), or each place has one of its
 """
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +15,6 @@ from minixl.data.corpus import Corpus
 from minixl.data.examples import TAGGING, Document, Sentence
 from minixl.data.words import split_words
 from minixl.errors import UserError
-from minixl.files import replaced_file
 
 WORD, OCCURRENCE = TRANSLATE = ("word", "occurrence")
 
@@ -63,7 +61,7 @@ class CodeSwitch:
             switched: list[Sentence] | list[Document] = [replace(sentence, words=tuple(map(self.word, sentence.words)))
                                                          for sentence in corpus.sentences()]
         else:
-            switched = [replace(document, text=self._text(document.text)) for document in corpus.documents()]
+            switched = [replace(document, text=" ".join(self._text(document.text).split())) for document in corpus.documents()]
         if not self.known:
             raise UserError(f"{corpus.path}: the dictionary has none of its {len(self.vocabulary):,} different words; expected a "
                             f"dictionary with words in {corpus.language} in the first column")
@@ -92,17 +90,3 @@ def _in_case_of(word: str, translation: str) -> str:
     if translation != translation.lower() or word == word.lower():
         return translation
     return translation.upper() if len(word) > 1 and word == word.upper() else translation[:1].upper() + translation[1:]
-
-
-def write_corpus(corpus: Corpus, path: Path) -> None:
-    """Write a labelled corpus as columns, or as label, tab and text."""
-    with replaced_file(path) as fresh, open(fresh, "w", encoding="utf-8") as file:
-        file.writelines(_lines(corpus))
-
-
-def _lines(corpus: Corpus) -> Iterator[str]:
-    for sentence in corpus.sentences():
-        yield from (f"{word}\t{tag}\n" for word, tag in zip(sentence.words, sentence.tags or (), strict=True))
-        yield "\n"
-    for document in corpus.documents():
-        yield f"{document.label}\t{' '.join(document.text.split())}\n"

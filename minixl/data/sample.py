@@ -17,6 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
+from minixl.data.convert import column_lines
 from minixl.data.examples import Document, Sentence
 from minixl.errors import UserError
 
@@ -70,7 +71,7 @@ def write_sample(folder: str | Path, *, seed: int = 0, sizes: Mapping[str, int] 
     for language in LANGUAGES:
         for split in SPLITS:
             sentences = sample_sentences(language, split, seed=seed, sizes=sizes)
-            files[f"ner/{language}/{split}.txt"] = "".join(map(_as_conll, sentences))
+            files[f"ner/{language}/{split}.txt"] = "".join(line for sentence in sentences for line in column_lines(sentence))
             documents = sample_documents(language, split, seed=seed, sizes=sizes)
             files[f"topic/{language}/{split}.tsv"] = "".join(f"{d.label}\t{d.text}\n" for d in documents)
     paths = []
@@ -84,10 +85,6 @@ def write_sample(folder: str | Path, *, seed: int = 0, sizes: Mapping[str, int] 
                             f"choose another folder") from error
         paths.append(path)
     return paths
-
-
-def _as_conll(sentence: Sentence) -> str:
-    return "".join(f"{word}\t{tag}\n" for word, tag in zip(sentence.words, sentence.tags or (), strict=True)) + "\n"
 
 
 def _words_and_tags(pieces: Pieces) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from minixl.data.bilingual import read_translations
-from minixl.data.code_switch import OCCURRENCE, CodeSwitch, write_corpus
+from minixl.data.code_switch import OCCURRENCE, CodeSwitch
+from minixl.data.convert import write_corpus
 from minixl.data.corpus import read_corpus
 from minixl.errors import UserError
 
