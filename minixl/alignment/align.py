@@ -31,6 +31,7 @@ from minixl.alignment.retrieval import chance_cosine, search_engine
 from minixl.alignment.spaces import Space, read_spaces
 from minixl.alignment.storage import METRICS, check_config, load_arrays, save_arrays, write_config
 from minixl.backend import Array, array_module, to_numpy
+from minixl.data.lines import raw_lines
 from minixl.errors import WARNING, UserError
 from minixl.files import write_atomically
 from minixl.settings import Settings
@@ -127,10 +128,9 @@ def check_request(request: Request) -> None:
     if request.settings["align.map"] == "source" and len(request.targets) > 1:
         raise UserError("align.map=source: with several targets the shared space is the source's; use align.map=target or auto")
     search_engine(request.settings["align.search"])
-    for role, files in _files(request).items():
-        for language, path in files.items():
-            if not Path(path).exists():            # of all files, as it takes minutes to read the first
-                raise UserError(f"--{role} {language}={path}: expected a file, found none; check the path")
+    for path in (path for files in _files(request).values() for path in files.values()):
+        if not Path(path).exists() or Path(path).is_dir():         # of all files, as it takes minutes to read the first
+            next(raw_lines(path), None)                            # raises UserError with the nearest name
 
 
 def moving_language(settings: Settings, targets: int) -> str:
@@ -146,7 +146,7 @@ def shared_space(mapped: Mapped, x: Array, y: Array) -> tuple[Array, Array]:
 
 
 def _files(request: Request) -> dict[str, Mapping[str, str]]:
-    """Return role -> language -> path, as config.toml has it; --ROLE is the option."""
+    """Return role -> language -> path, as config.toml has it."""
     return {"source": dict([request.source]), "target": request.targets, "dictionary": request.dictionaries,
             "evaluate": request.evaluations}
 

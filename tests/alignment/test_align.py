@@ -179,14 +179,17 @@ def test_a_missing_search_is_noticed_before_anything_is_read(files, tmp_path, mo
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("role, fields", [
-    ("source en", {"source": ("en", "no.vec")}), ("target de", {"targets": {"es": "es.vec", "de": "no.vec"}}),
-    ("evaluate es", {"evaluations": {"es": "no.vec"}}),
-    ("dictionary es", {"settings": SCHEMA.settings({"method": "dictionary"}), "dictionaries": {"es": "no.vec"}})])
-def test_a_missing_file_is_noticed_before_anything_is_read(files, tmp_path, monkeypatch, unread, role, fields):
+@pytest.mark.parametrize("fields", [
+    {"source": ("en", "eng.vec")}, {"targets": {"es": "es.vec", "de": "eng.vec"}}, {"evaluations": {"es": "eng.vec"}},
+    {"settings": SCHEMA.settings({"method": "dictionary"}), "dictionaries": {"es": "eng.vec"}}], ids=lambda fields: [*fields][-1])
+def test_a_missing_file_is_noticed_before_anything_is_read(files, tmp_path, monkeypatch, unread, fields):
     monkeypatch.chdir(files)
-    with pytest.raises(UserError, match=f"^--{role}=no.vec: expected a file, found none; check the path$"):
+    with pytest.raises(UserError, match="^eng.vec: expected a file, found nothing; did you mean en.vec"):
         align(changed(files, **fields), tmp_path / "out", Silent())
+    (tmp_path / "eng.vec").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="^eng.vec: expected a file, found a directory"):
+        align(request(files)._replace(source=("en", "eng.vec")), tmp_path / "out", Silent())
     assert not (tmp_path / "out").exists()
 
 

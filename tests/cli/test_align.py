@@ -86,7 +86,7 @@ def test_a_used_folder_is_refused(align, tmp_path):
 def test_stopping_and_resuming(align, tmp_path, monkeypatch):
     from minixl.cli import align as command
     options = ("--method", "similarity", "--set", "similarity.patience=1", "--size", "cpu")
-    real = command.Terminal.advance
+    real = command.Progress.advance
 
     def interrupt(self, steps, text):
         import os
@@ -96,7 +96,7 @@ def test_stopping_and_resuming(align, tmp_path, monkeypatch):
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patched:
-        patched.setattr(command.Terminal, "advance", interrupt)
+        patched.setattr(command.Progress, "advance", interrupt)
         code, out, err = align(*options)
     assert code == 143 and not out and err.endswith("stopped; continue with the same command and --resume\n")
     assert align(*options, "--resume")[0] == 0 and align(*options, out="whole")[0] == 0
@@ -138,7 +138,7 @@ def test_bad_options_are_one_line(align, folder, options, message):
 
 
 @pytest.mark.parametrize("options, files, message", [
-    ((), {"source": "eng.vec"}, "eng.vec: expected a file, found none; check the path"),
+    ((), {"source": "eng.vec"}, "eng.vec: expected a file, found nothing; did you mean en.vec?"),
     (("--resume",), {}, "has no config.toml, so there is nothing to continue; leave out --resume")])
 def test_a_mistyped_path_leaves_no_folder(align, tmp_path, options, files, message):
     code, out, err = align("--method", "identical", *options, **files)
