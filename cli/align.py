@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import Any
 import click
 
 from minixl.cli.options import device_option, threads_option, verbosity_options
-from minixl.cli.terminal import is_quiet, stop_requests, to_stderr, warn
+from minixl.cli.progress import Progress
+from minixl.cli.terminal import stop_requests, to_stderr, warn
 
 PARTS = {"nn": "nearest", "csls": "CSLS"}      # searches in metrics.json -> in the table
-LINE_EVERY = 60                               # seconds between two lines of progress without a terminal
 
 
 @click.command()
@@ -70,51 +69,13 @@ def align(source: str, targets: tuple[str, ...], method: str | None, dictionarie
         _check_new(out)
     with stop_requests() as signals:
         try:
-            metrics = run(request, out, Terminal(), xp=xp, resume=resume, stop=lambda: bool(signals), lock=_lock(out, resume))
+            metrics = run(request, out, Progress(), xp=xp, resume=resume, stop=lambda: bool(signals), lock=_lock(out, resume))
         except Stopped:
             warn("stopped; continue with the same command and --resume")
             sys.exit(128 + signals[-1])
     write_alignment_page(out, metrics)
     _print(metrics)
     to_stderr(f"{out} has the vectors, {out / 'report.html'} the curves and pictures")
-
-
-class Terminal:
-    """Shows the progress of an attempt on stderr: on a terminal a bar with the criterion, otherwise a line a minute.
-
-    With --quiet it shows only warnings.
-    """
-
-    def __init__(self) -> None:
-        self.bar: Any = None
-        self.text, self.last_line = "", 0.0
-
-    def message(self, text: str) -> None:
-        to_stderr(f"\r\033[K{text}" if self.bar is not None and sys.stderr.isatty() else text)
-
-    def start(self, total: int, done: int, label: str) -> None:
-        if is_quiet():
-            return
-        self.text, self.last_line = "", time.monotonic()
-        self.bar = click.progressbar(length=total, file=sys.stderr, label=label, show_pos=True, show_eta=True,
-                                     item_show_func=lambda _: self.text)
-        self.bar.__enter__()
-        if done:
-            self.bar.update(done)
-
-    def advance(self, steps: int, text: str) -> None:
-        if self.bar is None:
-            return
-        self.text = text
-        self.bar.update(steps, current_item=text)
-        if not sys.stderr.isatty() and time.monotonic() - self.last_line >= LINE_EVERY:
-            self.last_line = time.monotonic()
-            self.message(f"{self.bar.label} {self.bar.pos}/{self.bar.length} {text}")
-
-    def finish(self) -> None:
-        if self.bar is not None:
-            self.bar.__exit__(None, None, None)
-            self.bar = None
 
 
 def _by_language(option: str, pairs: tuple[str, ...]) -> dict[str, str]:

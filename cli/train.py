@@ -3,10 +3,9 @@ from __future__ import annotations
 
 import signal
 import sys
-import time
 import warnings
-from functools import partial
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,53 +13,21 @@ import click
 
 from minixl.cli.completion import complete_language_file, complete_recipe, complete_setting
 from minixl.cli.options import device_option, label_column_option, text_column_option, threads_option, verbosity_options
+from minixl.cli.progress import Progress
 from minixl.cli.recipes import WithRecipes, show_settings, show_toml
-from minixl.cli.terminal import is_quiet, stop_requests, to_stderr, warn
+from minixl.cli.terminal import stop_requests, to_stderr, warn
 
 if TYPE_CHECKING:
     from minixl.methods.plan import Plan
 
 language_files = partial(click.option, multiple=True, metavar="LANGUAGE=FILE", shell_complete=complete_language_file)
-LINE_EVERY = 60                        # seconds between two lines of progress without a terminal
 
 
-class Terminal:
-    """Shows progress on stderr: on a terminal a bar with tokens per second and the time left, otherwise lines.
-
-    With --quiet it shows only warnings.
-    """
-
-    def __init__(self) -> None:
-        self.bar: Any = None
-        self.rate = 0.0
-        self.last_line = 0.0                                           # time of the last line of progress
-
-    def message(self, text: str) -> None:
-        to_stderr(f"\r\033[K{text}" if self.bar is not None and sys.stderr.isatty() else text)
-
-    def start(self, total: int, done: int, label: str) -> None:
-        if is_quiet():
-            return
-        self.rate, self.last_line = 0.0, time.monotonic()
-        self.bar = click.progressbar(length=total, file=sys.stderr, label=label, show_pos=True, show_eta=True,
-                                     item_show_func=lambda _: f"{self.rate:.0f} tokens/s" if self.rate else None)
-        self.bar.__enter__()
-        if done:
-            self.bar.update(done)
+class Terminal(Progress):
+    """Shows the progress of training, with tokens per second."""
 
     def step(self, tokens_per_second: float, count: int = 1) -> None:
-        if self.bar is None:
-            return
-        self.rate = tokens_per_second
-        self.bar.update(count, current_item=True)
-        if not sys.stderr.isatty() and time.monotonic() - self.last_line >= LINE_EVERY:
-            self.last_line = time.monotonic()
-            self.message(f"{self.bar.label} {self.bar.pos}/{self.bar.length}, {self.rate:.0f} tokens/s")
-
-    def finish(self) -> None:
-        if self.bar is not None:
-            self.bar.__exit__(None, None, None)
-            self.bar = None
+        self.advance(count, f"{tokens_per_second:.0f} tokens/s" if tokens_per_second else "")
 
 
 @click.command(cls=WithRecipes)

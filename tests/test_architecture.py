@@ -14,7 +14,7 @@ from tests.test_documentation import ROOT
 
 ROOMS = ROOT / "docs" / "rooms.py"
 MAPPED = ("kernels", "weights", "cli")
-NO_COMMANDS = {"__init__", "completion", "evaluation_tables", "main", "options", "predicting", "recipes", "rendering",
+NO_COMMANDS = {"__init__", "completion", "evaluation_tables", "main", "options", "predicting", "progress", "recipes", "rendering",
                "stepping", "terminal"}                                               # the other files of cli/
 
 

@@ -8,7 +8,6 @@ import time
 import pytest
 
 import minixl.run.job
-from minixl.cli import train as command
 from minixl.cli.train import Terminal
 from minixl.training.progress import Stopped
 from tests.whole_runs import settings, stopped, write_data
@@ -116,7 +115,7 @@ def test_seeds_are_not_put_into_one_run(minixl, folder, tmp_path):
 def test_lines_of_progress_where_there_is_no_terminal(capsys, monkeypatch):
     """Once a minute, whatever the number of steps."""
     now = [0.0]
-    monkeypatch.setattr(command.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("minixl.cli.progress.time.monotonic", lambda: now[0])
     terminal = Terminal()
     terminal.start(753, 100, "training")
     for _ in range(200):
@@ -134,7 +133,7 @@ def test_a_new_bar_does_not_begin_with_the_speed_of_the_one_before(monkeypatch):
     terminal.step(840.0, 2)
     terminal.finish()
     terminal.start(2, 0, "scoring")
-    assert terminal.rate == 0 and terminal.bar.item_show_func(None) is None
+    assert terminal.text == "" and terminal.bar.item_show_func(None) is None
     terminal.finish()
 
 
