@@ -23,6 +23,7 @@ from minixl.methods.adversary import Adversary
 from minixl.methods.advpicker.algorithm import AdvPicker
 from minixl.methods.finetune import Finetune
 from minixl.methods.language_adversarial import LanguageAdversarial
+from minixl.methods.languages import TARGET_SIZE, LanguagesTerm
 from minixl.methods.linkage import AverageLinkage
 from minixl.methods.mlma.algorithm import Mlma
 from minixl.methods.perturbation import Perturbation
@@ -65,11 +66,15 @@ def _of_term(term: type[Term]) -> Section:
                    lambda settings: term.active(settings) or term in METHODS[settings["method"]].terms_of_stages)
 
 
+OF_TERMS = {term: _of_term(term) for term in TERMS}
+COMPARED = Section("text that adversary and linkage compare", TARGET_SIZE,
+                   lambda settings: any(OF_TERMS[term].used(settings) for term in TERMS if issubclass(term, LanguagesTerm)))
+
 SCHEMA = Schema([
     Section("run", {"method": Setting("finetune", "transfer method", tuple(METHODS))}),
     minixl.run.groups.SECTION, minixl.data.reading.SECTION, families.SECTION, *(family.section for family in FAMILIES.values()),
     minixl.training.loop.SECTION, stopping.section(LOSSES), minixl.training.optimizers.SECTION, minixl.evaluation.files.SECTION,
-    *(_of_term(term) for term in TERMS),
+    *OF_TERMS.values(), COMPARED,
     *(section for method in METHODS.values() for section in method.sections)], RENAMED, upgrade)
 
 

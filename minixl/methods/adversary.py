@@ -20,7 +20,7 @@ import numpy as np
 from minixl.backend import Array, array_module, to_numpy
 from minixl.data.batching import Batch, split
 from minixl.distributed import group
-from minixl.methods.languages import ALL, TARGET_SIZES, LanguagesTerm, join
+from minixl.methods.languages import LanguagesTerm, join
 from minixl.models.discriminators import (DISCRIMINATORS, SOURCE, TARGET, Discriminator, DiscriminatorCache,
                                           discriminator_backward, discriminator_forward, judged)
 from minixl.ops.binary_cross_entropy import binary_cross_entropy_backward, binary_cross_entropy_forward
@@ -84,9 +84,6 @@ class Adversary(LanguagesTerm):
         "adversary.specials": Setting(True, "the discriminator reads [CLS] and [SEP] as well"),
         "adversary.order": Setting(DISCRIMINATOR_FIRST, "which of the two updates comes first", ORDERS),
         "adversary.weight_decay": Setting(0.0, "decoupled weight decay of the encoder in the generator's update", at_least=0),
-        "adversary.target_size": Setting(ALL, "target sentences compared with source text, here and by linkage.level: "
-                                         "all, or as many as there are source sentences, a random sample with an equal share of "
-                                         "each language", TARGET_SIZES),
         "adversary.every": Setting(1, "update discriminator and generator every N iterations", at_least=1),
     })
     SWITCH, ON, OFF = "adversary.level", "adversary.level=sentence", "adversary.level=none"

@@ -9,10 +9,16 @@ from minixl.backend import array_module
 from minixl.data.batching import Batch, OnHost
 from minixl.run.method import Term
 from minixl.run.prepared import Prepared, Text, Texts, examples_of
-from minixl.settings import Settings
+from minixl.settings import Setting, Settings
 
 SOURCE, TARGET = "source", "target"        # the two texts
 ALL, AS_SOURCE = TARGET_SIZES = ("all", "source")      # adversary.target_size
+
+# of the text that adversary and linkage read; a run uses it with either of them (methods/__init__.py)
+TARGET_SIZE = {
+    "adversary.target_size": Setting(ALL, "target sentences that adversary and linkage compare with source text: all, or as many "
+                                     "as there are source sentences, a random sample with an equal share of each language",
+                                     TARGET_SIZES)}
 
 
 class LanguagesTerm(Term):

@@ -43,6 +43,12 @@ def test_help_lists_the_recipes(minixl):
         assert f"{name} {title}" in words and title.endswith(".") and title[:1] != "#"
 
 
+@pytest.mark.parametrize("setting, shown", [("linkage.level=sentence", True), ("adversary.level=token", True),
+                                            ("perturbation.kind=random", False)])
+def test_show_has_a_setting_that_two_terms_read(minixl, setting, shown):
+    assert ("adversary.target_size" in minixl("train", "finetune-ner-cpu", "--show", "--set", setting)[1]) == shown
+
+
 def test_show_without_a_recipe_says_which_it_shows(minixl):
     assert minixl("train", "--show")[2].splitlines()[0] == "no recipe named: these are the settings of quickstart"
     assert "quickstart" not in minixl("train", "finetune-ner", "--show")[2]
