@@ -168,7 +168,7 @@ CASES = {
          {"words": 50_000, "hidden": 300}),
         csls_inputs, csls_call, leaves, csls_torch, "torch topk",
         lambda words, hidden: 16 * words * hidden,
-        lambda words, hidden: 4 * words * words * hidden, "product",   # by definition two products; csls_search.py saves most of one
+        lambda words, hidden: 4 * words * words * hidden, "product",          # two products by definition; csls_search.py saves one
         csls_faiss),
     "average_linkage": KernelCase(
         ({"points": 64, "hidden": 64}, {"points": 512, "hidden": 512}, {"points": 2048, "hidden": 512},
