@@ -36,18 +36,22 @@ def translations(x: Array, y: Array, best: int, *, backward: bool = False, engin
     one_search = array_module(x, y) is np and best <= FEW              # the CUDA kernels are slower with more near ones
     near = engine.top_products_both_ways(x, y, max(NEIGHBOURS, SPARE * best) if one_search else NEIGHBOURS)
     nearest = near[0].scores[:, :min(NEIGHBOURS, len(y))], near[1].scores[:, :min(NEIGHBOURS, len(x))]
-    halves = [cosines.mean(axis=1) / 2 for cosines in nearest]                         # r(x) / 2 and r(y) / 2
+    half_x, half_y = (cosines.mean(axis=1) / 2 for cosines in nearest)                 # r(x) / 2 and r(y) / 2
+    of_y: Best | None = None
     if one_search:
-        found = [_reranked(x, y, near[0], *halves, best, engine)]
-        if backward:
-            found.append(_reranked(y, x, near[1], *reversed(halves), best, engine))
+        of_x = _reranked(x, y, near[0], half_x, half_y, best, engine)
+        of_y = _reranked(y, x, near[1], half_y, half_x, best, engine) if backward else None
     elif backward:
-        found = engine.top_products_both_ways(x, y, best, *halves)
+        of_x, of_y = engine.top_products_both_ways(x, y, best, half_x, half_y)
     else:
-        of_x = engine.top_products(x, y, best, halves[1])
-        found = [Best(of_x.scores - halves[0][:, None], of_x.indices)]
-    scored = [Best(2 * of.scores, of.indices) for of in found]
-    return Translations(scored[0], scored[1] if backward else None, nearest)
+        of_x = engine.top_products(x, y, best, half_y)
+        of_x = Best(of_x.scores - half_x[:, None], of_x.indices)
+    return Translations(_doubled(of_x), of_y and _doubled(of_y), nearest)
+
+
+def _doubled(half: Best) -> Best:
+    """Return whole CSLS for x_i · y_j - r(x_i) / 2 - r(y_j) / 2."""
+    return Best(2 * half.scores, half.indices)
 
 
 def _reranked(x: np.ndarray, y: np.ndarray, near: Best, own: np.ndarray, offsets: np.ndarray, best: int, engine: Any) -> Best:
