@@ -16,7 +16,7 @@ from minixl.data.examples import TAGGING
 from minixl.data.inputs import Inputs
 from minixl.data.lexicon import Lexicon
 from minixl.data.schemes import legal_transitions
-from minixl.errors import UserError
+from minixl.errors import WARNING, UserError
 from minixl.models.bilstm_crf import BilstmCrf
 from minixl.models.bilstm_crf_config import WORD_TABLE, BilstmCrfConfig, Shapes, tagger_shapes
 from minixl.models.family import Model
@@ -162,7 +162,7 @@ def _word_table(settings: Settings, inputs: Inputs, corpora: Sequence[Corpus], m
         coverage = vectors.oov_report(counts, language)
         messages.append(str(coverage))
         if counts and coverage.tokens["unknown"] == coverage.tokens.total():
-            messages.append(f"warning: --vectors {language}={path}: it has none of the words of the {language} texts; is it for "
+            messages.append(f"{WARNING}--vectors {language}={path}: it has none of the words of the {language} texts; is it for "
                             "another language?")
     return ({language: list(rows) for language, rows in languages.items()},
             np.stack([vector for rows in languages.values() for vector in rows.values()]))

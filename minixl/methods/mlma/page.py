@@ -1,13 +1,13 @@
 """The sections of report.html: perplexities, learned weights of the layers, neighbours in context (the paper's table 4)."""
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from minixl.methods.mlma.language_model import LanguageModeling
 from minixl.methods.mlma.record import FILE
+from minixl.methods.records import read_table
 from minixl.report.page import notes, table
 from minixl.report.page_of_run import plot, update_curves
 from minixl.report.plots import smooth
@@ -20,7 +20,7 @@ def report_section(folder: Path) -> list[str]:
     path = folder / FILE
     if not path.is_file():
         return perplexity_section(folder)
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_table(path, dict)
     history = folder / content["history"] if content["history"] else None
     body = perplexity_section(history) + loss_section(history) if history and (history / "log.jsonl").is_file() else []
     return [*body, *layer_section(content["layers"]), *neighbour_section(content["neighbours"])]
