@@ -78,12 +78,12 @@ def check_teachers(settings: Settings, inputs: Inputs, labels: list[str], finger
     """
     for folder in existing_teachers(settings).values():
         info, encoder = load_info(folder), str(inputs.encoder)
-        for property, expected, actual, fits in (
+        for trait, expected, actual, fits in (
                 ("task", settings["task"], info.task, info.task == settings["task"]),
                 ("labels", ", ".join(labels), ", ".join(info.labels), info.labels == labels),
                 ("encoder", encoder, "another", began_with(folder.parent, fingerprints[path_key(Path(encoder))]))):
             if not fits:
-                raise UserError(f"advpicker.teachers_from: {folder.parent}: expected a teacher with the {property} {expected}, "
+                raise UserError(f"advpicker.teachers_from: {folder.parent}: expected a teacher with the {trait} {expected}, "
                                 f"found {actual}; give that run's --source and --encoder, or leave this setting out")
 
 
