@@ -18,7 +18,7 @@ from minixl.packing import starts_of
 Result = TypeVar("Result")
 
 TOKENS = 1024      # word pieces per prediction batch: the fastest of 256 ... 4096 on two cores (docs/performance.md)
-
+ON_GPU = 8         # times as many on a GPU, which otherwise waits for Python to launch its kernels (docs/gpu.md)
 LEAST, SHARES = 256, 4     # little text: about 4 batches, but of 256 pieces at least, since smaller products are slower
 
 
@@ -134,12 +134,14 @@ def batch_results(compute: Callable[[Batch], Result], examples: Sequence[Example
     """Yield the batches of prediction_batches, the indices of their examples, and compute(batch), in order.
 
     On a CPU each batch is computed on one thread, as many at a time as there are threads; little text gives smaller batches, so
-    that every thread has some.  Neither the batches nor their results depend on the number of threads.  progress: called with the
-    number of pieces of a batch when the next one is requested.  shared: the processes of a group, which all call this, share the
-    batches out.
+    that every thread has some.  Neither the batches nor their results depend on the number of threads.  On a GPU batches have
+    ON_GPU times as many pieces.  progress: called with the number of pieces of a batch when the next one is requested.  shared: the
+    processes of a group, which all call this, share the batches out.
     """
     if xp is np:
         tokens = min(tokens, max(LEAST, -(-sum(len(example.input_ids) for example in examples) // SHARES)))
+    else:
+        tokens *= ON_GPU
     batches = ((item[0], item) for item in prediction_batches(examples, tokens, xp))
     for result, (batch, indices) in (shared_out if shared else each_batch)(compute, batches, threads=xp is np):
         yield batch, indices, result

@@ -79,6 +79,13 @@ def test_batches_of_prediction_depend_on_the_text_alone(monkeypatch, count, expe
         assert total == sum(int(examples[i].input_ids.sum()) for i in indices)
 
 
+@pytest.mark.gpu
+def test_batches_on_a_gpu_are_larger(rng, cuda):
+    examples = [Example(np.full(10, 3), np.zeros(0, int), np.zeros(0, int), i, 0) for i in range(100)]
+    sizes = [[batch.tokens for batch, _, _ in batch_results(lambda batch: None, examples, 40, xp)] for xp in (np, cuda)]
+    assert sizes[0] == [40] * 25 and sizes[1] == [320] * 3 + [40]
+
+
 def numbers(batch) -> list[int]:
     """Return the numbers of the examples in a batch, from their ids."""
     return sorted((batch.input_ids[batch.starts[:-1]] // 100).tolist())
