@@ -6,6 +6,8 @@ import cupy
 import numpy as np
 import pytest
 
+from minixl import backend
+from minixl.ops import csls
 from tests.device.crossings import NUMPY, by_line, crossings
 from tests.device.stand_in import stand_in
 from tests.report import browser
@@ -69,6 +71,15 @@ def cuda():
 def xp(request):
     """The array module under test."""
     return np if request.param == "numpy" else request.getfixturevalue("cuda")
+
+
+@pytest.fixture(params=[1, 3], ids="threads {}".format)
+def small_tiles(request, monkeypatch):
+    """CSLS in many tiles, few groups, on one thread or three."""
+    monkeypatch.setattr(csls, "TILE", 32)
+    monkeypatch.setattr(csls, "GROUPS", 4)
+    monkeypatch.setattr(csls, "threads", lambda: request.param)
+    monkeypatch.setattr(backend, "threads", lambda: request.param)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import pytest
 from minixl.alignment import csls_search
 from minixl.alignment.csls_search import FEW, NEIGHBOURS, translations
 from minixl.ops import csls
-from tests.ops.test_csls import small_tiles  # noqa: F401
 
 
 class Engine:
@@ -46,7 +45,7 @@ def compare(found, expected):
 
 @pytest.mark.parametrize("best", [1, 4, FEW, FEW + 2])
 @pytest.mark.parametrize("kind", ["normal", "unequal"])
-def test_equals_the_whole_matrix(small_tiles, rng, monkeypatch, kind, best):  # noqa: F811
+def test_equals_the_whole_matrix(small_tiles, rng, monkeypatch, kind, best):
     monkeypatch.setattr(csls_search, "ROWS", 32)
     x, y = spaces(rng, 150, 170, kind)
     engine = Engine()
@@ -62,7 +61,7 @@ def test_equals_the_whole_matrix(small_tiles, rng, monkeypatch, kind, best):  # 
 
 
 @pytest.mark.parametrize("sizes", [(150, 170), (12, 9), (3, 40)], ids=str)
-def test_equal_scores_keep_the_order_of_their_indices(small_tiles, rng, monkeypatch, sizes):  # noqa: F811
+def test_equal_scores_keep_the_order_of_their_indices(small_tiles, rng, monkeypatch, sizes):
     """Means of 8 whole numbers are exact, so that equal scores are equal to the last bit."""
     monkeypatch.setattr(csls_search, "NEIGHBOURS", 8)
     for best in {1, min(5, *sizes)}:

@@ -2,21 +2,11 @@
 import numpy as np
 import pytest
 
-from minixl import backend
 from minixl.backend import to_numpy
 from minixl.ops import csls
 from tests.mutants import mutant
 
 SHAPES = [(1, 1, 3, 1), (70, 33, 5, 10), (33, 70, 5, 3), (40, 4, 2, 10), (130, 257, 8, 10)]
-
-
-@pytest.fixture(params=[1, 3], ids="threads {}".format)
-def small_tiles(request, monkeypatch):
-    """Many tiles, few groups, on one thread or three."""
-    monkeypatch.setattr(csls, "TILE", 32)
-    monkeypatch.setattr(csls, "GROUPS", 4)
-    monkeypatch.setattr(csls, "threads", lambda: request.param)
-    monkeypatch.setattr(backend, "threads", lambda: request.param)
 
 
 def spaces(rng, n, m, hidden, *, equal=False):
