@@ -33,7 +33,7 @@ class Translations(NamedTuple):
 
 def translations(x: Array, y: Array, best: int, *, backward: bool = False, engine: Any = csls) -> Translations:
     """x (n, H), y (m, H), unit vectors -> the `best` translations of every x and, if `backward`, of every y."""
-    one_search = array_module(x, y) is np and best <= FEW              # the CUDA kernels are slower with more near ones
+    one_search = array_module(x, y) is np and best <= FEW              # not timed with the CUDA kernels
     near = engine.top_products_both_ways(x, y, max(NEIGHBOURS, SPARE * best) if one_search else NEIGHBOURS)
     nearest = near[0].scores[:, :min(NEIGHBOURS, len(y))], near[1].scores[:, :min(NEIGHBOURS, len(x))]
     half_x, half_y = (cosines.mean(axis=1) / 2 for cosines in nearest)                 # r(x) / 2 and r(y) / 2
